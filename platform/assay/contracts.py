@@ -1,0 +1,181 @@
+"""What the parts of Assay promise each other: detector, trainable, attack, dataset, pseudo-anomaly, backbone.
+
+Images are float tensors (B, C, H, W) in [0, 1], or uint8 arrays (N, C, H, W) at rest.
+Scores are (B,); **higher is more anomalous**. Labels: 0 normal, 1 anomalous.
+An epsilon is in pixel scale (2/255 is two grey levels of 255), for l2 the norm of the whole perturbation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+Norm = Literal["linf", "l2"]
+Split = Literal["train", "validation", "test"]
+Regime = Literal["evasion", "false_alarm", "both"]
+Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
+
+
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """How far an attacker may move an image: norm and radius epsilon in pixel scale."""
+
+    norm: Norm
+    epsilon: float
+
+
+class Attacked(NamedTuple):
+    """What an attack found: the best image per sample by the true score, and what it cost per sample.
+
+    images: (B, C, H, W) in [0, 1] and inside the threat model's ball around the clean image.
+    scores: (B,) the detector's own float32 score of exactly those images.
+    forwards, backwards: (B,) integer passes spent on each image.
+    """
+
+    images: Tensor
+    scores: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+
+class Attack(Protocol):
+    """Moves the raw score of every image as far as the threat model allows.
+
+    direction: (B,) of +1 (raise the score: make a normal look anomalous) and -1 (lower it: hide an anomaly).
+    generator: the only source of randomness; the global generators are never touched.
+    start: images inside the ball to begin from (a result at a smaller epsilon), besides the clean image.
+    Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and
+    never returns an image that is worse (for the attacker) than the clean one.
+    """
+
+    def __call__(
+        self,
+        score: Callable[[Tensor], Tensor],
+        images: Tensor,
+        direction: Tensor,
+        threat: ThreatModel,
+        generator: torch.Generator,
+        *,
+        start: Tensor | None = None,
+        **parameters: Any,
+    ) -> Attacked: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a dataset, not yet decoded. Samples with the same `group` may not be split."""
+
+    id: str
+    path: Path
+    label: int
+    split: Split
+    defect: str = "normal"
+    group: str | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a dataset function returns: the samples of all splits, still on disk, and how to decode them.
+
+    notes: counts and remarks that belong in the manifest, such as how many uncertain samples were dropped.
+    validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
+    """
+
+    name: str
+    samples: tuple[Sample, ...]
+    image_size: int
+    channels: int
+    validation_anomalies: Literal["labelled", "pseudo"]
+    allow_duplicates: bool = False
+    licence: str = "unknown"
+    notes: Mapping[str, int | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    ids: tuple[str, ...]
+    defects: tuple[str, ...]
+    hashes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All that a trial may see of a dataset: train normals and the validation split. Never a test image.
+
+    description: name, hash, parameters, counts, notes; goes into the manifest as it is.
+    """
+
+    train: Images
+    validation: Images
+    description: Mapping[str, Any]
+
+
+class PseudoAnomalies(NamedTuple):
+    """Images (B, C, H, W) in [0, 1] made anomalous, and the mask (B, 1, H, W) bool of what was changed."""
+
+    images: Tensor
+    mask: Tensor
+
+
+class PseudoAnomaly(Protocol):
+    """Makes an anomalous image out of every normal one, batched on the device of the images."""
+
+    def __call__(
+        self, images: Tensor, generator: torch.Generator, **parameters: Any
+    ) -> PseudoAnomalies: ...
+
+
+class Backbone(Protocol):
+    """A module images (B, channels, H, W) in [0, 1] -> features (B, F); its attribute `features` is F."""
+
+    def __call__(self, *, channels: int, **parameters: Any) -> nn.Module: ...
+
+
+class Trainable(Protocol):
+    """One training run: a class called with the data, a seed, a device and its own parameters.
+
+    A run of the same seed on the same machine is the same run, also when it was saved and restored between.
+    Keyword parameters of the constructor, other than `seed` and `device`, are what a search space may set.
+    """
+
+    epochs: int
+
+    def __init__(self, data: TrainingData, *, seed: int, device: str, **parameters: Any) -> None: ...
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train one epoch and return what to log of it (losses)."""
+        ...
+
+    def detector(self) -> nn.Module:
+        """A frozen copy of the detector as it is now, in eval mode: images (B, C, H, W) -> scores (B,)."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on: weights, optimiser, generators. Tensors and plain values only."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        ...
+
+    @classmethod
+    def build(cls, *, channels: int, image_size: int, **parameters: Any) -> nn.Module:
+        """An untrained detector of the same shape, to load saved weights into (buffers may be resized)."""
+        ...

@@ -1,0 +1,1 @@
+"""Datasets: one file is one dataset (or folder layout), named as the file."""

@@ -1,0 +1,83 @@
+"""Every error Assay raises for a person, and the exit code the command line gives it.
+
+AssayError            1   something went wrong that the user can act on
+├── InputError        2   what the user wrote is wrong
+│   ├── SpecError     2   one or more faults in a YAML file, all reported at once
+│   └── UnknownName   2   no such item; the message lists what there is
+├── DataError         1   images or labels that cannot be used
+├── ModelError        1   a model folder that is damaged, tampered with or made by other code
+├── StoreError        1   the store cannot be read or written
+└── SweepError        1   a sweep that cannot start, go on or be resumed
+
+Messages say what, where, what is allowed and what to do, in one line where one line is enough.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class AssayError(Exception):
+    """Base of all errors meant for a person; printed without a traceback."""
+
+    exit_code = 1
+
+
+class InputError(AssayError):
+    """What the user wrote (an option, a name, a file) is wrong."""
+
+    exit_code = 2
+
+
+class DataError(AssayError):
+    """Images or labels cannot be used as they are."""
+
+
+class ModelError(AssayError):
+    """A model folder is damaged, was changed after it was written, or cannot be rebuilt."""
+
+
+class StoreError(AssayError):
+    """The store cannot be read or written."""
+
+
+class SweepError(AssayError):
+    """A sweep cannot start, go on or be resumed."""
+
+
+class UnknownName(InputError):  # noqa: N818 - reads as what it is
+    """A name that is not on the shelf it was looked up on."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name, self.known = kind, name, sorted(known)
+        listed = ", ".join(self.known) or "nothing"
+        super().__init__(f"{kind} '{name}' is not known{suggest(name, self.known)}; there is: {listed}")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong in a YAML file: `key` is the path to it (`space.adversary.epsilon`)."""
+
+    key: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"{self.key or '(top level)'}: found {self.found}; {self.allowed}"
+
+
+class SpecError(InputError):
+    """All faults of one YAML file, reported together."""
+
+    def __init__(self, file: str, faults: Sequence[Fault]) -> None:
+        self.file, self.faults = file, tuple(faults)
+        count = f"{len(self.faults)} fault{'s' if len(self.faults) != 1 else ''}"
+        super().__init__("\n".join([f"{file}: {count}", *(f"  {fault}" for fault in self.faults)]))
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """` (did you mean 'x'?)` for the nearest known name, or an empty string."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean '{near[0]}'?)" if near else ""

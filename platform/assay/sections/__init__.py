@@ -1,0 +1,1 @@
+"""Report sections: one file is one section, named as the file."""

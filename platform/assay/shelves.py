@@ -1,0 +1,159 @@
+"""Shelves: name -> item. The only dynamic import in the project.
+
+A shelf is a package; one file in it is one item, and the file's name is the item's public name. The item is the
+attribute of that name (a function), or that name in CamelCase (a class). Wherever a name is accepted, so is
+`module:attribute`, for an item of the user's own. Parameters are the item's keyword-only arguments: their
+annotations and defaults are what a YAML file is checked against.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError, core_schema
+
+from assay.errors import InputError, UnknownName
+
+PACKAGES = {
+    "attacks": "assay.attacks",
+    "datasets": "assay.datasets",
+    "sections": "assay.sections",
+    "trainables": "trainables",
+    "losses": "trainables.losses",
+    "pseudo_anomalies": "trainables.pseudo_anomalies",
+    "backbones": "trainables.backbones",
+}
+"""Shelf -> the package that holds it. Add a shelf here; add an item by adding a file."""
+
+GIVEN = frozenset({"seed", "device", "channels", "start"})
+"""Keyword arguments that Assay itself passes; never set from YAML."""
+
+
+def names(shelf: str) -> list[str]:
+    """The sorted names on a shelf; raises UnknownName for an unknown shelf."""
+    if shelf not in PACKAGES:
+        raise UnknownName("shelf", shelf, PACKAGES)
+    package = importlib.import_module(PACKAGES[shelf])
+    modules = pkgutil.iter_modules(package.__path__)
+    return sorted(m.name for m in modules if not m.ispkg and not m.name.startswith("_"))
+
+
+def load(shelf: str, name: str) -> Callable[..., Any]:
+    """The item called `name` on `shelf`, or the user's own `module:attribute`.
+
+    Raises UnknownName (listing the shelf) or InputError (saying why `module:attribute` cannot be imported).
+    """
+    if ":" in name:
+        return _users_own(name)
+    if name not in names(shelf):
+        raise UnknownName(shelf.replace("_", " ").rstrip("s").replace("ie", "y"), name, names(shelf))
+    module = importlib.import_module(f"{PACKAGES[shelf]}.{name}")
+    camel = "".join(part.capitalize() for part in name.split("_"))
+    item: Callable[..., Any] = getattr(module, name, None) or getattr(module, camel)
+    return item
+
+
+def _users_own(name: str) -> Callable[..., Any]:
+    module, _, attribute = name.partition(":")
+    try:
+        item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"'{name}' cannot be imported: {error}; write module:attribute of something importable") from error
+    return item
+
+
+@functools.cache
+def signature(item: Callable[..., Any]) -> type[BaseModel]:
+    """A pydantic model of the item's own parameters (keyword-only ones that Assay does not pass itself)."""
+    function = item.__init__ if inspect.isclass(item) else item
+    hints = get_type_hints(function, include_extras=True)
+    fields: dict[str, Any] = {}
+    for key, parameter in inspect.signature(item).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY and key not in GIVEN:
+            required = parameter.default is inspect.Parameter.empty
+            default = ... if required else parameter.default
+            fields[key] = (hints.get(key, Any), default)
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+    return create_model(item.__name__, __config__=config, **fields)
+
+
+def bind(item: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments for the item from plain values, defaults filled in; raises pydantic.ValidationError."""
+    model = signature(item).model_validate(dict(values))
+    return {key: getattr(model, key) for key in type(model).model_fields}
+
+
+def fields(item: Callable[..., Any]) -> dict[str, FieldInfo]:
+    """The item's parameters by name: annotation, default, limits."""
+    return signature(item).model_fields
+
+
+@dataclass(frozen=True)
+class Item:
+    """A named item of a shelf with its parameters, as a YAML file gives it: `{name: cutpaste, area: 0.1}`."""
+
+    shelf: str
+    name: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The item itself."""
+        return load(self.shelf, self.name)
+
+    def arguments(self) -> dict[str, Any]:
+        """The parameters as validated keyword arguments of `function`, defaults filled in."""
+        return bind(self.function, self.parameters)
+
+    def plain(self) -> dict[str, Any]:
+        """As a flat mapping again, for JSON: `{name: cutpaste, area: 0.1}`."""
+        return {"name": self.name, **self.parameters}
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Annotation for a parameter that names an item: `backbone: Annotated[Item, Shelf("backbones")]`.
+
+    Accepts `cutpaste`, `{cutpaste: {area: 0.1}}`, `{name: cutpaste, area: 0.1}` or an Item.
+    """
+
+    name: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.read, serialization=core_schema.plain_serializer_function_ser_schema(Item.plain)
+        )
+
+    def read(self, value: Any) -> Item:
+        """The Item that `value` names, its parameters checked against the item's signature."""
+        if isinstance(value, Item):
+            value = value.plain()
+        name, parameters = normal_form(value)
+        try:
+            function = load(self.name, name)
+        except InputError as error:
+            raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
+        bind(function, parameters)
+        return Item(self.name, name, parameters)
+
+
+def normal_form(value: Any) -> tuple[str, dict[str, Any]]:
+    """(name, parameters) of `cutpaste`, `{cutpaste: {...}}` or `{name: cutpaste, ...}`."""
+    if isinstance(value, str):
+        return value, {}
+    if isinstance(value, Mapping):
+        if isinstance(value.get("name"), str):
+            return value["name"], {k: v for k, v in value.items() if k != "name"}
+        if len(value) == 1:
+            [(name, parameters)] = value.items()
+            if isinstance(parameters, Mapping) or parameters is None:
+                return str(name), dict(parameters or {})
+    raise PydanticCustomError("item", "write a name, `name: {{parameters}}` or `{{name: ..., parameters}}`")

@@ -1,0 +1,93 @@
+"""The Parquet tables Assay writes: their columns, and nothing else. Each can be read alone, years later."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCORES = pa.schema(
+    [
+        ("model", pa.string()),  # content hash of the model folder
+        ("dataset", pa.string()),  # content hash of the dataset
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),  # of the decoded uint8 pixels
+        ("label", pa.int8()),  # 0 normal, 1 anomalous
+        ("defect", pa.string()),  # "normal" or the kind
+        ("attack", pa.string()),  # the name of the entry in the suite, such as pgd-linf
+        ("parameters", pa.string()),  # hash of the attack and its parameters
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),  # pixel scale
+        ("regime", pa.string()),  # evasion (anomalies) or false_alarm (normals); `both` is their union
+        ("direction", pa.int8()),  # +1 raises the score, -1 lowers it
+        ("clean_score", pa.float64()),
+        ("adversarial_score", pa.float64()),
+        ("rounded_score", pa.float64()),  # after rounding to 8 bits and re-projecting into the ball
+        ("linf", pa.float64()),
+        ("l2", pa.float64()),
+        ("forwards", pa.int64()),
+        ("backwards", pa.int64()),
+        ("seconds", pa.float64()),
+        ("seed", pa.int64()),
+    ]
+)
+
+METRICS = pa.schema(
+    [
+        ("attack", pa.string()),  # clean, the name of an attack, or worst (per-sample worst case over all)
+        ("norm", pa.string()),  # linf, l2, or "" for clean
+        ("epsilon", pa.float64()),  # 0 for clean
+        ("regime", pa.string()),  # evasion, false_alarm, both, or "" for clean
+        ("defect", pa.string()),  # "all" or one defect kind against all normals
+        ("metric", pa.string()),  # auroc, average_precision, fpr95, miss_rate, false_alarm_rate
+        ("value", pa.float64()),
+        ("lower", pa.float64()),  # bounds of the bootstrap interval
+        ("upper", pa.float64()),
+        ("confidence", pa.float64()),
+        ("normals", pa.int64()),
+        ("anomalies", pa.int64()),
+    ]
+)
+
+CHECKS = pa.schema(
+    [
+        ("check", pa.string()),
+        ("passed", pa.bool_()),
+        ("required", pa.bool_()),  # a required check that fails makes the audit INVALID
+        ("evidence", pa.string()),  # one sentence for a person, with the figures
+        ("value", pa.float64()),
+        ("limit", pa.float64()),
+        ("samples", pa.int64()),
+    ]
+)
+
+WORST = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("attack", pa.string()),
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),
+        ("clean_score", pa.float64()),
+        ("adversarial_score", pa.float64()),
+        ("shift", pa.float64()),  # how far the attacker moved the score his way, >= 0
+        ("clean_png", pa.binary()),
+        ("adversarial_png", pa.binary()),
+    ]
+)
+
+TRIALS = [
+    ("trial", pa.int64()),
+    ("state", pa.string()),  # complete, pruned, failed, running
+    ("pareto", pa.bool_()),
+    ("epoch", pa.int64()),  # the epoch that was kept
+    ("epochs", pa.int64()),  # epochs trained
+    ("model", pa.string()),  # content hash of the model folder, "" if none
+    ("seed", pa.int64()),
+    ("seconds", pa.float64()),
+    ("attempts", pa.int64()),
+    ("failure", pa.string()),  # kind of failure, "" if none
+    ("message", pa.string()),
+    ("parameters", pa.string()),  # JSON of what varied
+    ("config", pa.string()),  # JSON of the whole configuration
+]
+"""Fixed columns of trials.parquet; `objective.<name>` (float) and `parameter.<key>` columns follow them."""

@@ -1,0 +1,45 @@
+"""Numbers as people write them in YAML: `2/255`, `1e-3`, and the annotated types that parameters use."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from annotated_types import Ge, Gt, Le
+from pydantic import BeforeValidator
+
+
+def number(value: Any) -> Any:
+    """A number from `2/255`, `1e-3`, an int or a float; anything else is returned as it came.
+
+    YAML reads `2/255` and `1e-3` as text, so both are understood here. Validation of the rest is the caller's.
+    """
+    if not isinstance(value, str):
+        return value
+    top, slash, bottom = value.partition("/")
+    try:
+        return float(top) / float(bottom) if slash else float(top)
+    except (ValueError, ZeroDivisionError):
+        return value
+
+
+def pixel_scale(value: Any) -> Any:
+    """An epsilon in pixel scale [0, 1]; a whole number such as 2 is refused with `did you mean 2/255`."""
+    value = number(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 1:
+        raise ValueError(f"epsilon is in pixel scale, 0 to 1; did you mean {value:g}/255?")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(number)]
+Fraction = Annotated[float, BeforeValidator(number), Ge(0), Le(1)]
+NonNegative = Annotated[float, BeforeValidator(number), Ge(0)]
+Positive = Annotated[float, BeforeValidator(number), Gt(0)]
+Epsilon = Annotated[float, BeforeValidator(pixel_scale), Ge(0), Le(1)]
+Count = Annotated[int, Ge(1)]
+"""A whole number, at least 1."""
+
+
+def in_255(epsilon: float) -> str:
+    """`2/255` for 0.00784...: the way the field writes an epsilon."""
+    levels = epsilon * 255
+    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{levels:.3g}/255"

@@ -1,0 +1,1 @@
+"""Trainables: one file is one recipe that turns a dataset and a configuration into a detector."""

@@ -1,0 +1,1 @@
+"""Backbones: one file is one feature extractor, named as the file."""

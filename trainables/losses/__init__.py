@@ -1,0 +1,1 @@
+"""Training losses: one file is one loss, named as the file."""
