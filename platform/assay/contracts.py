@@ -23,8 +23,6 @@ Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 
 
-
-
 @dataclass(frozen=True)
 class ThreatModel:
     """How far an attacker may move an image: norm and radius epsilon in pixel scale."""
@@ -137,9 +135,7 @@ class PseudoAnomalies(NamedTuple):
 class PseudoAnomaly(Protocol):
     """Makes an anomalous image out of every normal one, batched on the device of the images."""
 
-    def __call__(
-        self, images: Tensor, generator: torch.Generator, **parameters: Any
-    ) -> PseudoAnomalies: ...
+    def __call__(self, images: Tensor, generator: torch.Generator, **parameters: Any) -> PseudoAnomalies: ...
 
 
 class Backbone(Protocol):

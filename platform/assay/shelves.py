@@ -66,7 +66,9 @@ def _users_own(name: str) -> Callable[..., Any]:
     try:
         item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise InputError(f"'{name}' cannot be imported: {error}; write module:attribute of something importable") from error
+        raise InputError(
+            f"'{name}' cannot be imported: {error}; write module:attribute of something importable"
+        ) from error
     return item
 
 
