@@ -1,0 +1,135 @@
+"""What pydantic found wrong, in words for the person who wrote the YAML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from assay import shelves
+from assay.errors import Fault, InputError, suggest
+
+PHRASES = {
+    "missing": "is required",
+    "greater_than_equal": "must be at least {ge:g}",
+    "greater_than": "must be more than {gt:g}",
+    "less_than_equal": "must be at most {le:g}",
+    "less_than": "must be less than {lt:g}",
+    "literal_error": "must be one of {expected}",
+    "enum": "must be one of {expected}",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "string_too_short": "must be text of at least {min_length} characters",
+    "string_pattern_mismatch": "must look like {pattern}",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping of `key: value` lines",
+    "mapping_type": "must be a mapping of `key: value` lines",
+    "model_type": "must be a mapping of `key: value` lines",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
+    "value_error": "{error}",
+}
+"""Type of a pydantic error -> what is allowed. Types that are not here keep pydantic's own words."""
+
+
+def from_validation(error: ValidationError, model: type[BaseModel], data: Any, prefix: str = "") -> list[Fault]:
+    """One Fault per place that is wrong, with what was found there and what is allowed.
+
+    model: what `data`, the plain values, was validated against; known keys are read from it (parameters of shelf items
+    included). prefix: key path of `data` itself in the file. Where a place allows several types, the fault names all.
+    """
+    places: dict[tuple[str, str], list[str]] = {}
+    for detail in error.errors(include_url=False):
+        keys, known = _locate(detail, model, data)
+        found = "nothing" if detail["type"] == "missing" else shown(detail["input"])
+        allowed = places.setdefault((".".join([prefix, *keys] if prefix else keys), found), [])
+        words = _words(detail, known)
+        if words not in allowed:
+            allowed.append(words)
+    return [Fault(path, found, ", or ".join(allowed)) for (path, found), allowed in places.items()]
+
+
+def shown(value: Any) -> str:
+    """A value as it would be written in YAML, on one line of at most 60 characters."""
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _words(detail: ErrorDetails, known: list[str]) -> str:
+    if detail["type"] == "extra_forbidden":
+        there = f"; there is: {', '.join(known)}" if known else ""
+        return f"unknown key{suggest(str(detail['loc'][-1]), known)}{there}"
+    phrase = PHRASES.get(detail["type"])
+    return phrase.format(**detail.get("ctx", {})) if phrase else detail["msg"]
+
+
+def _locate(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[list[str], list[str]]:
+    """The key path as the file has it, and the keys known beside its last one.
+
+    pydantic's location also names union members, which the file does not have, and leaves out the name of a shelf item
+    written `name: {...}`, which it has.
+    """
+    spots: list[Any] = [model]
+    keys: list[str] = []
+    known: set[str] = set()
+    for part in detail["loc"]:
+        spots = [member for spot in spots for member in _members(spot)]
+        items = [item for spot in spots if isinstance(spot, shelves.Shelf) for item in _item(spot, data)]
+        if items:
+            name, parameters = shelves.normal_form(data)
+            keys += [name] if name in data else []
+            spots, data = items, parameters
+        known = {key for spot in spots for key in _fields(spot)}
+        try:
+            data = data[part]
+        except (LookupError, TypeError):
+            if detail["type"] != "missing":
+                continue
+        keys.append(str(part))
+        spots = [below for spot in spots for below in _below(spot, part)]
+    return keys, sorted(known)
+
+
+def _item(shelf: shelves.Shelf, data: Any) -> Iterator[type[BaseModel]]:
+    """The parameters of the shelf item that `data` names, if it names one."""
+    try:
+        yield shelves.signature(shelves.load(shelf.name, shelves.normal_form(data)[0]))
+    except (PydanticCustomError, InputError):
+        return
+
+
+def _fields(spot: Any) -> dict[str, FieldInfo]:
+    """The fields of a model by the name a file uses; nothing for any other annotation."""
+    if not (isinstance(spot, type) and issubclass(spot, BaseModel)):
+        return {}
+    return {field.alias or name: field for name, field in spot.model_fields.items()}
+
+
+def _below(spot: Any, part: int | str) -> Iterator[Any]:
+    """Annotations of what lies under `part` of something annotated `spot`: a field, or a list's or mapping's values."""
+    if part in (fields := _fields(spot)):
+        yield Annotated[(fields[str(part)].annotation, *fields[str(part)].metadata, None)]
+    elif get_args(spot):
+        yield get_args(spot)[0 if isinstance(part, int) else -1]
+
+
+def _members(spot: Any) -> Iterator[Any]:
+    """The members of a union, the type and the metadata of an Annotated, flattened; anything else as it is."""
+    if get_origin(spot) in (Annotated, Union, UnionType):
+        for member in get_args(spot):
+            yield from _members(member)
+    else:
+        yield spot

@@ -1,0 +1,115 @@
+"""Read a YAML file defensively: plain values only, nothing executed, nothing that grows, no key twice.
+
+Of YAML, what people write in a settings file is read: mappings, lists, text, numbers, `true`/`false`, `null`. Tags and
+aliases are refused. `yes`, `on` and `2026-01-31` are text, as they look.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+from assay.errors import Fault, InputError, SpecError
+
+LIMIT = 1_000_000
+"""The largest file read, in bytes."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader without tags, aliases, merge keys, dates and the truth words `yes`, `no`, `on`, `off`."""
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        alias = isinstance(event, yaml.AliasEvent)
+        if alias or getattr(event, "tag", None) is not None:
+            what = "aliases (*name)" if alias else "tags (!name)"
+            message = f"{what} are not read; write the value out"
+            raise yaml.composer.ComposerError(None, None, message, cast(yaml.Mark, event.start_mark))
+        return super().compose_node(parent, index)
+
+
+_PLAIN = ("null", "int", "float")
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _PLAIN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises InputError for a file that is missing, unreadable, over 1 MB, not UTF-8, not YAML, empty or not a mapping,
+    and SpecError naming every key that is there twice or is not text.
+    """
+    return parse(_text(Path(path)), str(path))
+
+
+def parse(text: str, file: str) -> dict[str, Any]:
+    """The mapping that YAML text holds; `file` is what errors call it. Raises as `load` does."""
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        faults = list(_faults(root, ""))
+        data = loader.construct_document(root) if root and not faults else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InputError(f"{file}{where}: not readable as YAML: {error.problem or error.context}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{file}: not readable as YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise InputError(f"{file}: nested too deeply to be a settings file") from error
+    if faults:
+        raise SpecError(file, faults)
+    if data is None:
+        raise InputError(f"{file}: empty; write a mapping of `key: value` lines")
+    if not isinstance(data, dict):
+        raise InputError(f"{file}: holds a {type(data).__name__}; write a mapping of `key: value` lines")
+    return data
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(LIMIT + 1)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder; name a YAML file") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if len(raw) > LIMIT:
+        raise InputError(f"{path}: larger than {LIMIT // 1_000_000} MB; a settings file is much smaller")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from error
+
+
+def _faults(node: yaml.Node | None, at: str) -> Iterator[Fault]:
+    """Keys that are there twice, or are not text, anywhere under a node."""
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield from _faults(item, _join(at, str(index)))
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or not key.tag.endswith(":str"):
+                shown = str(key.value) if isinstance(key, yaml.ScalarNode) else f"a {key.id}"
+                yield Fault(at, f"the key {shown} on line {line}", "keys are text; put it in quotes")
+                continue
+            path = _join(at, key.value)
+            if key.value in seen:
+                yield Fault(path, f"it on line {seen[key.value]} and again on line {line}", "write each key once")
+            seen.setdefault(key.value, line)
+            yield from _faults(value, path)
+
+
+def _join(at: str, key: str) -> str:
+    return f"{at}.{key}" if at else key
