@@ -1,0 +1,34 @@
+"""Random noise: what an attacker gets without looking, the control every attack has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import random_point, streams
+from assay.attacks._objective import Objective
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count
+
+
+def noise(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    draws: Count = 100,
+) -> Attacked:
+    """The best of `draws` random points: uniform in the linf ball, uniform directions on the l2 sphere.
+
+    Needs scores alone. `start` is only a candidate. A control asked for by Carlini et al. 2019.
+    """
+    objective = Objective(score, images, direction, threat, start)
+    random = streams(generator, images)
+    for _ in range(draws):
+        objective.value(random_point(images, threat, random))
+    return objective.attacked()
