@@ -23,6 +23,11 @@ def take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return images.flatten(2).gather(2, index.expand(-1, channels, -1)).view_as(images)
 
 
+def everywhere(images: Tensor) -> Tensor:
+    """The mask (B, 1, H, W) of a change that spares no part of the image: all True."""
+    return torch.ones_like(images[:, :1], dtype=torch.bool)
+
+
 def box(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
     """The mask (B, 1, H, W) of one box per image, its corner and its sides in pixels (B,)."""
     rows, columns = pixels(images)
