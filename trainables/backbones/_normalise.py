@@ -1,0 +1,31 @@
+"""From images in [0, 1] to what a network expects, inside the network: what is attacked is what is deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from assay.errors import InputError
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """(images - mean) / std; a network made for colour, `channels_wanted` 3, is given grey images three times.
+
+    The constants are no part of the state dict. Raises InputError where the channels do not fit.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, channels_wanted: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        if channels not in (1, channels_wanted):
+            raise InputError(f"this backbone takes images of 1 or {channels_wanted} channels, these have {channels}")
+        self.channels_wanted = channels_wanted
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, channels, H, W) in [0, 1] -> (B, channels_wanted, H, W), about -2 to 2."""
+        return (images.expand(-1, self.channels_wanted, -1, -1) - self.mean) / self.std

@@ -1,0 +1,78 @@
+"""Residual networks of basic blocks (He et al. 2016); modules are named as published ResNet-18 weights name them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from trainables.backbones._normalise import Normalise
+
+Stem = Literal["cifar", "strided", "imagenet"]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Conv2d:
+    """A convolution without bias that keeps the side (divided by the stride)."""
+    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut; the shortcut is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = convolution(inputs, outputs, 3, stride)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = convolution(outputs, outputs, 3, 1)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        inner = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
+        return relu(inner + self.downsample(x))
+
+
+class ResNet(nn.Module):
+    """Four stages of `blocks` basic blocks, `width` to 8 * `width` wide: (B, channels, H, W) -> (B, features).
+
+    stem: `cifar` a 3x3 convolution, `strided` the same with stride 2, `imagenet` 7x7 with stride 2 and max pooling,
+    which also means three channels (grey is repeated) and ImageNet's mean and deviation.
+    """
+
+    def __init__(self, channels: int, *, width: int, blocks: int, stem: Stem) -> None:
+        super().__init__()
+        self.features = 8 * width
+        if stem == "imagenet":
+            self.normalise = Normalise(channels, 3, IMAGENET_MEAN, IMAGENET_STD)
+            self.conv1 = convolution(3, width, 7, 2)
+        else:
+            self.normalise = Normalise(channels, channels, [0.5], [0.5])
+            self.conv1 = convolution(channels, width, 3, 2 if stem == "strided" else 1)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.pool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
+        self.layer1 = _stage(width, width, blocks, 1)
+        self.layer2 = _stage(width, 2 * width, blocks, 2)
+        self.layer3 = _stage(2 * width, 4 * width, blocks, 2)
+        self.layer4 = _stage(4 * width, 8 * width, blocks, 2)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (B, features, h, w), h = H / 8 (`cifar`), H / 16 (`strided`) or H / 32 (`imagenet`)."""
+        x = self.pool(relu(self.bn1(self.conv1(self.normalise(images)))))
+        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, channels, H, W) in [0, 1] -> the mean of the last feature map, (B, features)."""
+        return self.maps(images).mean((2, 3))
+
+
+def _stage(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(Block(inputs, outputs, stride), *(Block(outputs, outputs, 1) for _ in range(blocks - 1)))

