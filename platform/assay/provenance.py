@@ -1,0 +1,62 @@
+"""What made a result: interpreter, library versions, git commit, hash of the source code. No host or user name."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from assay import __version__
+
+LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "kornia", "scikit-learn", "safetensors", "pydantic")
+
+
+@functools.cache
+def environment() -> dict[str, Any]:
+    """Versions, git commit and code hash of this process, as a plain mapping for a manifest."""
+    return {
+        "assay": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "code_hash": code_hash(),
+        "git": git_commit(),
+    }
+
+
+@functools.cache
+def code_hash() -> str:
+    """SHA-256 over all source files of the packages `assay` and `trainables`, by name and content."""
+    total = hashlib.sha256()
+    for package in ("assay", "trainables"):
+        spec = importlib.util.find_spec(package)
+        for folder in (spec.submodule_search_locations or []) if spec else []:
+            root = Path(folder)
+            for file in sorted([*root.rglob("*.py"), *root.rglob("*.yaml")]):
+                total.update(f"{package}/{file.relative_to(root).as_posix()}\0".encode())
+                total.update(file.read_bytes())
+    return total.hexdigest()
+
+
+def git_commit() -> str | None:
+    """The commit of the source checkout this code runs from, with `+changes` if it is dirty; None without one."""
+    here = Path(__file__).parent
+    try:
+        run = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
+        changed = run(["git", "status", "--porcelain", "--", str(here)]).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+changes" if changed else "")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
