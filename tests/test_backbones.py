@@ -1,0 +1,157 @@
+"""Every backbone keeps the shelf's promises; the three on it are the networks they are named for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from assay import shelves
+from assay.errors import InputError
+from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
+from trainables.backbones.resnet18 import resnet18
+from trainables.backbones.small_resnet import small_resnet
+
+NAMES = shelves.names("backbones")
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    with torch.random.fork_rng():
+        torch.random.manual_seed(0)
+        yield
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+def build(name: str, channels: int) -> nn.Module:
+    item = shelves.load("backbones", name)
+    network = item(channels=channels, **shelves.bind(item, {}))
+    assert isinstance(network, nn.Module)
+    return network
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_contract(name: str, channels: int) -> None:
+    network = build(name, channels).eval()
+    images = noise(3, channels, 32, 32).requires_grad_()
+    state = torch.get_rng_state()
+    features = network(images)
+    assert features.shape == (3, network.features)
+    assert torch.equal(network(images), features)
+    (gradient,) = torch.autograd.grad(features.square().sum(), images)
+    assert gradient.isfinite().all()
+    assert (gradient.flatten(1).abs().amax(1) > 0).all()
+    assert torch.equal(torch.get_rng_state(), state), "a forward drew from the global RNG"
+    maps = network.maps(images)
+    assert maps.shape[:2] == (3, network.features)
+    torch.testing.assert_close(maps.mean((2, 3)), features)
+    torch.testing.assert_close(network(images[:1]), features[:1], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_mode_takes_odd_and_oblong_images_without_the_global_rng(name: str) -> None:
+    network = build(name, 1).train()
+    state = torch.get_rng_state()
+    features = network(noise(2, 1, 33, 48))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_dict_rebuilds_the_network(name: str) -> None:
+    first, second = build(name, 1).eval(), build(name, 1).eval()
+    second.load_state_dict(first.state_dict())
+    images = noise(2, 1, 32, 32)
+    assert torch.equal(first(images), second(images))
+
+
+@pytest.mark.parametrize("name", ["small_resnet", "resnet18"])
+def test_weights_follow_the_seed(name: str) -> None:
+    def first_weights(seed: int) -> Tensor:
+        torch.random.manual_seed(seed)
+        return next(build(name, 1).parameters())
+
+    assert torch.equal(first_weights(1), first_weights(1))
+    assert not torch.equal(first_weights(1), first_weights(2))
+
+
+def test_small_resnet_is_small() -> None:
+    assert 0.25e6 < parameters(small_resnet(channels=1)) < 0.35e6
+    wide = small_resnet(channels=3, width=24, blocks=2)
+    assert wide(noise(2, 3, 32, 32)).shape == (2, 192)
+
+
+def test_resnet18_has_the_published_number_of_parameters() -> None:
+    assert parameters(resnet18(channels=3, stem="imagenet")) == 11_689_512 - 513_000
+    assert resnet18(channels=1, stem="imagenet").eval().maps(noise(1, 1, 64, 64)).shape == (1, 512, 2, 2)
+    assert resnet18(channels=1, stem="cifar").eval().maps(noise(1, 1, 32, 32)).shape == (1, 512, 4, 4)
+
+
+@pytest.mark.parametrize("file", ["weights.safetensors", "weights.pt"])
+def test_resnet18_loads_a_published_state_dict(tmp_path: Path, file: str) -> None:
+    source = resnet18(channels=3, stem="imagenet").eval()
+    state = {**source.state_dict(), "fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    path = tmp_path / file
+    save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+    images = noise(1, 3, 64, 64)
+    assert torch.equal(resnet18(channels=3, stem="imagenet", weights=str(path)).eval()(images), source(images))
+    grey = noise(1, 1, 64, 64)
+    loaded = resnet18(channels=1, stem="imagenet", weights=str(path)).eval()
+    torch.testing.assert_close(loaded(grey), source(grey.expand(-1, 3, -1, -1)))
+
+
+def test_resnet18_refuses_weights_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="there is no such file"):
+        resnet18(channels=1, weights=str(tmp_path / "none.pt"))
+    save_file(small_resnet(channels=1).state_dict(), tmp_path / "small.safetensors")
+    with pytest.raises(InputError, match="do not fit resnet18 with stem 'cifar'"):
+        resnet18(channels=1, weights=str(tmp_path / "small.safetensors"))
+    torch.save(small_resnet(channels=1), tmp_path / "pickled.pt")
+    with pytest.raises(InputError, match="cannot be read"):
+        resnet18(channels=1, weights=str(tmp_path / "pickled.pt"))
+    torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"save model.state_dict\(\) alone"):
+        resnet18(channels=1, weights=str(tmp_path / "checkpoint.pt"))
+    (tmp_path / "torn.safetensors").write_bytes(b"not a tensor")
+    with pytest.raises(InputError, match="cannot be read"):
+        resnet18(channels=1, weights=str(tmp_path / "torn.safetensors"))
+
+
+def test_efficientnet_lite0_is_pretrained_and_stays_so_when_frozen() -> None:
+    network = efficientnet_lite0(channels=3)
+    assert parameters(network) == 4_652_008 - 1_281_000
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    images = noise(4, 3, 64, 64)
+    first = network(images)
+    network.train()
+    assert torch.equal(network(images), first)
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    torch.random.manual_seed(99)
+    assert torch.equal(efficientnet_lite0(channels=3)(images), first)
+
+
+def test_efficientnet_lite0_can_be_fine_tuned() -> None:
+    network = efficientnet_lite0(channels=1, frozen=False).train()
+    network(noise(4, 1, 64, 64)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_a_colour_network_repeats_grey_and_refuses_other_channels() -> None:
+    grey = noise(2, 1, 64, 64)
+    torch.testing.assert_close(
+        efficientnet_lite0(channels=1)(grey), efficientnet_lite0(channels=3)(grey.expand(-1, 3, -1, -1))
+    )
+    with pytest.raises(InputError, match="1 or 3 channels, these have 4"):
+        efficientnet_lite0(channels=4)
