@@ -74,7 +74,7 @@ class HeadAndNeighbours(nn.Module):
 
         A normal's nearest neighbour in a bank that holds it is itself: its own row is left out when fitting.
         """
-        features = torch.cat([self.backbone(part) for part in normals.split(batch)])
+        features = torch.cat([self.backbone(part) for part in torch.split(normals, batch)])
         self.bank = F.normalize(features, dim=1)
         similarity = (self.bank @ self.bank.T).fill_diagonal_(-1)
         nearest = similarity.topk(min(self.weights.k, max(1, len(normals) - 1)), dim=1).values

@@ -109,7 +109,7 @@ class Cobra:
         terms = self._terms(normals)
         total = sum((getattr(self.loss, name) * term for name, term in terms.items()), torch.zeros(()))
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.scheduler.step()

@@ -32,7 +32,7 @@ class Model:
 
     @property
     def threshold(self) -> float:
-        """The score at and above which an image is flagged as anomalous."""
+        """The score above which an image is flagged as anomalous."""
         return float(self.manifest["threshold"]["value"])
 
 
@@ -85,9 +85,7 @@ def load(store: Store, name: str) -> Model:
         trainable: Any = shelves.load("trainables", manifest["trainable"])
         arguments = shelves.bind(trainable, manifest["parameters"])
         with torch.random.fork_rng(devices=[]):  # building draws initial weights; nobody else should notice
-            detector = trainable.build(
-                channels=manifest["channels"], image_size=manifest["image_size"], **arguments
-            )
+            detector = trainable.build(channels=manifest["channels"], image_size=manifest["image_size"], **arguments)
         fit_buffers(detector, tensors)
         detector.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, KeyError, ValueError) as error:

@@ -1,0 +1,178 @@
+"""A sweep's decisions: what to try next and which trial to stop. Everything it knows is in the trial log.
+
+The Optuna study and the rung table live in memory and are rebuilt from the log, so a resumed sweep decides as the
+uninterrupted one would have: one trial at a time and with a seed, it asks for the same configurations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.distributions import distribution_to_json, json_to_distribution
+from optuna.trial import TrialState
+
+from assay import space, trial_log
+from assay.errors import SweepError
+from assay.halving import Halving
+from assay.spec import Spec
+from assay.store import Store
+from assay.trial import Order
+from assay.trial_log import Record, TrialLog
+
+Listener = Callable[[Record, str], None]
+"""Called with a trial's record and the event that changed it: `ask`, `report` or `end`."""
+
+
+class Study:
+    """Hands out orders, takes in reports, writes the log; `listeners` are told of every change."""
+
+    def __init__(self, spec: Spec, store: Store, device: str = "cpu") -> None:
+        self.spec, self.store, self.device = spec, store, device
+        self.log = TrialLog(store, spec.name)
+        self.listeners: list[Listener] = []
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        directions = ["maximize" if spec.objectives[name] == "max" else "minimize" for name in spec.objectives]
+        self.study = optuna.create_study(directions=directions)
+        self.halving = None
+        if spec.stop_early:
+            stop = spec.stop_early
+            self.halving = Halving(spec.stop_metrics, spec.objectives, stop.grace, stop.reduction)
+        self.records: dict[int, Record] = {}
+        self._replay(trial_log.read(store, spec.name))
+        self.waiting = [number for number, record in self.records.items() if record.state == "running"]
+
+    def _replay(self, events: list[dict[str, Any]]) -> None:
+        """Rebuild records, study and rungs; rungs in the order in which reports came, as that decides who stops."""
+        self.records = trial_log.records(events)
+        for record in self.records.values():
+            self._add_to_study(record)
+        seen: set[tuple[int, int]] = set()
+        for event in events:
+            if event["event"] == "report" and self.halving and (event["trial"], event["epoch"]) not in seen:
+                seen.add((event["trial"], event["epoch"]))
+                self._goes_on(event["trial"], event["epoch"], event["kept"])
+
+    def _add_to_study(self, record: Record) -> None:
+        distributions = {name: json_to_distribution(text) for name, text in record.distributions.items()}
+        state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        values = list(record.values(self.spec.objectives).values()) if record.state == "complete" else None
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state.get(record.state, TrialState.RUNNING),
+                values=values,
+                params=record.parameters,
+                distributions=distributions,
+            )
+        )
+
+    @property
+    def remaining(self) -> int:
+        """How many orders are still to be handed out."""
+        return len(self.waiting) + self.spec.search.trials - len(self.records)
+
+    def next_order(self) -> Order | None:
+        """An unfinished trial of an earlier run, or a new one; None when all have been handed out."""
+        if self.waiting:
+            return self._order(self.records[self.waiting.pop(0)])
+        number = len(self.records)
+        if number >= self.spec.search.trials:
+            return None
+        self.study.sampler = sampler(self.spec, number)
+        trial = self.study.ask()
+        assignment = space.suggest(self.spec.space, trial)
+        if self.spec.search.sampler == "grid" and self._is_repeated(trial.params):
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
+        record = Record(number, assignment, dict(trial.params), distributions)
+        fixed = {k: v for k, v in asdict(record).items() if k in ("assignment", "parameters", "distributions")}
+        self.log.append({"event": "ask", "trial": number, **fixed})
+        self.records[number] = record
+        self._tell_listeners(record, "ask")
+        return self._order(record)
+
+    def _is_repeated(self, parameters: Mapping[str, Any]) -> bool:
+        return any(record.parameters == parameters for record in self.records.values())
+
+    def _order(self, record: Record) -> Order:
+        plain = self.spec.plain()
+        return Order(
+            sweep=self.spec.name,
+            number=record.number,
+            seed=trial_seed(self.spec.search.seed, record.number),
+            trainable=self.spec.trainable,
+            config=self.spec.config(record.assignment),
+            evaluation=plain["evaluation"],
+            objectives=plain["objectives"],
+            best=plain["best"],
+            device=self.device,
+            threads=max(1, int(self.spec.resources.cpu)),
+        )
+
+    def report(self, number: int, report: Mapping[str, Any]) -> bool:
+        """Take in a trial's report; returns whether the trial is to stop (it is done, failed or pruned)."""
+        record = self.records[number]
+        if record.state != "running":
+            return True
+        if report.get("failure"):
+            self.end(number, "failed", report["failure"], report["message"])
+            return True
+        event = {"event": "report", "trial": number, **report}
+        if not record.reports or report["epoch"] > record.reports[-1]["epoch"]:
+            self.log.append(event)
+            record.apply(event)
+            self._tell_listeners(record, "report")
+        if report["done"]:
+            self.end(number, "complete")
+            return True
+        if not self._goes_on(number, report["epoch"], report["kept"]):
+            self.end(number, "pruned")
+            return True
+        return False
+
+    def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
+        return self.halving is None or self.halving.goes_on(number, epoch, values)
+
+    def end(self, number: int, state: str, failure: str = "", message: str = "") -> None:
+        """Write a trial's end to the log and tell the sampler: pruned as PRUNED, failed as FAIL, never as complete."""
+        record = self.records[number]
+        event = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
+        self.log.append(event)
+        record.apply(event)
+        if state == "complete":
+            self.study.tell(number, list(record.values(self.spec.objectives).values()))
+        else:
+            self.study.tell(number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+        self._tell_listeners(record, "end")
+
+    def _tell_listeners(self, record: Record, event: str) -> None:
+        for listener in self.listeners:
+            listener(record, event)
+
+
+def trial_seed(seed: int, number: int) -> int:
+    """The training seed of a trial: different for every trial of a sweep, the same whenever it is run."""
+    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+
+
+def sampler(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
+    """The sampler for trial `number`, seeded by the sweep's seed and that number.
+
+    A fresh one each time: a sampler's own random state would be lost with the process, a number is in the log.
+    """
+    seed, search = trial_seed(spec.search.seed + 1, number), spec.search
+    if search.sampler == "tpe":
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
+    if search.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.startup)
+    if search.sampler == "grid":
+        return optuna.samplers.BruteForceSampler(seed=seed)
+    if search.sampler == "qmc":
+        return optuna.samplers.QMCSampler(seed=search.seed, warn_independent_sampling=False)
+    if search.sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    raise SweepError(f"sampler '{search.sampler}' is not known")

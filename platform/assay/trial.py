@@ -1,0 +1,168 @@
+"""One trial: train, evaluate, keep the best epoch, save the state, write the model. Needs no Ray.
+
+A trial advances in steps, one evaluation a step. After each step its state is on disk, so that a trial started
+again with the same order goes on where it stopped and ends with the same figures; it first repeats the report it
+was saved with, in case the sweep never heard of it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay import choice, model, shelves
+from assay.contracts import TrainingData
+from assay.errors import StoreError
+from assay.evaluation import evaluate, threshold
+from assay.provenance import environment
+from assay.store import Store
+
+
+class DivergedError(Exception):
+    """Training or scores became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a trial is told, in plain values: enough to run it again years later.
+
+    config: the trainable's whole configuration. evaluation, objectives, best: as in the search space.
+    """
+
+    sweep: str
+    number: int
+    seed: int
+    trainable: str
+    config: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    objectives: Mapping[str, str]
+    best: Mapping[str, Any]
+    device: str = "cpu"
+    threads: int = 1
+
+    @property
+    def checkpoint(self) -> str:
+        """The store's key of this trial's saved state."""
+        return f"sweeps/{self.sweep}/checkpoints/trial-{self.number:05d}.pt"
+
+
+class Trial:
+    """A trial in progress; `step` until its report says `done`."""
+
+    def __init__(self, order: Order, data: TrainingData, store: Store) -> None:
+        import torch
+
+        torch.set_num_threads(order.threads)
+        self.order, self.data, self.store = order, data, store
+        item: Any = shelves.load("trainables", order.trainable)
+        arguments = shelves.bind(item, order.config)
+        self.run = item(data, seed=order.seed, device=order.device, **arguments)
+        self.epoch, self.seconds = 0, 0.0
+        self.report: dict[str, Any] | None = None
+        self.kept: dict[str, Any] | None = None  # {"epoch", "values", "detector": tensors}
+        self.repeat = False
+        if store.exists(order.checkpoint):
+            self._restore()
+
+    def step(self) -> dict[str, Any]:
+        """Train up to the next evaluation and report it; the last report holds the hash of the model written.
+
+        Returns epoch, epochs, values of the objectives now, `kept` ones with their epoch, losses, seconds, done.
+        Raises DivergedError where a loss or a figure is not finite.
+        """
+        if self.repeat and self.report:
+            self.repeat = False
+            return self.report
+        started = time.monotonic()
+        until = min(self.epoch + self.order.evaluation["every"], self.run.epochs)
+        losses: dict[str, float] = {}
+        while self.epoch < until:
+            losses = self.run.train_epoch()
+            self.epoch += 1
+            if not all(map(math.isfinite, losses.values())):
+                raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
+        detector = self.run.detector()
+        figures = evaluate(detector, self.data.validation, self.order.evaluation, self.order.seed, self.order.device)
+        self._keep(figures, detector)
+        self.seconds += time.monotonic() - started
+        self._finish_report(figures, losses)
+        self._save()
+        assert self.report is not None
+        return self.report
+
+    def _keep(self, figures: Mapping[str, float], detector: Any) -> None:
+        values = {name: figures[name] for name in self.order.objectives}
+
+        def merit(v: Mapping[str, float]) -> tuple[float, float]:
+            return choice.merit(v, self.order.best, self.order.objectives)
+
+        if self.kept is None or merit(values) > merit(self.kept["values"]):
+            tensors = {name: tensor.detach().clone() for name, tensor in detector.state_dict().items()}
+            self.kept = {"epoch": self.epoch, "values": values, "figures": dict(figures), "detector": tensors}
+
+    def _finish_report(self, figures: Mapping[str, float], losses: Mapping[str, float]) -> None:
+        assert self.kept is not None
+        done = self.epoch >= self.run.epochs
+        self.report = {
+            "epoch": self.epoch,
+            "epochs": self.run.epochs,
+            "values": {name: figures[name] for name in self.order.objectives},
+            "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
+            "losses": dict(losses),
+            "seconds": self.seconds,
+            "done": done,
+            "model": self._write_model() if done else "",
+        }
+
+    def _write_model(self) -> str:
+        """Write the model folder of the epoch that was kept."""
+        assert self.kept is not None
+        order, description = self.order, dict(self.data.description)
+        item: Any = shelves.load("trainables", order.trainable)
+        detector = self.run.detector()
+        model.fit_buffers(detector, self.kept["detector"])
+        detector.load_state_dict(self.kept["detector"])
+        rate = order.evaluation["false_alarm_rate"]
+        manifest = {
+            "trainable": order.trainable,
+            "parameters": dict(order.config),
+            "channels": description["channels"],
+            "image_size": description["image_size"],
+            "seed": order.seed,
+            "dataset": description,
+            "sweep": {"name": order.sweep, "trial": order.number, "epoch": self.kept["epoch"]},
+            "threshold": threshold(detector, self.data.validation, rate, order.device),
+            "figures": {"split": "validation", **self.kept["figures"]},
+            "evaluation": dict(order.evaluation),
+            "environment": environment(),
+            "documentation": (item.__doc__ or "").strip().splitlines()[0],
+        }
+        return model.write(self.store, detector, manifest)
+
+    def _save(self) -> None:
+        import torch
+
+        content = io.BytesIO()
+        state = {"epoch": self.epoch, "seconds": self.seconds, "report": self.report, "kept": self.kept}
+        torch.save({**state, "run": self.run.state_dict()}, content)
+        self.store.write(self.order.checkpoint, content.getvalue())
+
+    def _restore(self) -> None:
+        import torch
+
+        content = io.BytesIO(self.store.read(self.order.checkpoint))
+        try:
+            state = torch.load(content, weights_only=True, map_location=self.order.device)
+        except Exception as error:
+            raise StoreError(
+                f"{self.store.path(self.order.checkpoint)} is damaged ({type(error).__name__}); delete it and resume: "
+                "the trial then starts again from its beginning"
+            ) from error
+        self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.report, self.kept = state["report"], state["kept"]
+        self.run.load_state_dict(state["run"])
+        self.repeat = True

@@ -1,0 +1,111 @@
+"""The trial log: every event of a sweep, appended as it happens. The one truth that a sweep is rebuilt from.
+
+`sweeps/<name>/log/NNNN.jsonl`, one segment for every run of the driver, one JSON event a line. A line that was
+cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
+`report` (figures at an epoch), `end` (complete, pruned or failed).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+from assay.errors import StoreError
+from assay.store import Store
+
+
+@dataclass
+class Record:
+    """All that the log says of one trial."""
+
+    number: int
+    assignment: dict[str, Any]
+    parameters: dict[str, Any]  # Optuna's names -> values
+    distributions: dict[str, str]  # Optuna's names -> distributions as JSON
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    state: str = "running"  # complete, pruned, failed
+    failure: str = ""
+    message: str = ""
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """The objectives of the best epoch so far, and that `epoch`; empty before the first report."""
+        return self.reports[-1]["kept"] if self.reports else {}
+
+    def values(self, objectives: Mapping[str, str]) -> dict[str, float]:
+        """The objectives of the best epoch so far, by name."""
+        return {name: self.kept[name] for name in objectives}
+
+    def apply(self, event: Mapping[str, Any]) -> None:
+        """Take in one event of this trial; a report of an epoch already reported changes nothing."""
+        if event["event"] == "report":
+            if not self.reports or event["epoch"] > self.reports[-1]["epoch"]:
+                self.reports.append(dict(event))
+        elif event["event"] == "end":
+            self.state, self.failure, self.message = event["state"], event["failure"], event["message"]
+
+
+class TrialLog:
+    """Appends events to a new segment; `read` gives those of all segments."""
+
+    def __init__(self, store: Store, sweep: str) -> None:
+        self.store, self.folder = store, f"sweeps/{sweep}/log"
+        self._file: IO[bytes] | None = None
+        self._synced = 0.0
+
+    def append(self, event: Mapping[str, Any]) -> None:
+        """Append one event: on disk for any reader when this returns, safe from a power cut within a second."""
+        key = f"{self.folder}/{len(self.store.names(self.folder)):04d}.jsonl"
+        with self.store.explain(self.folder):
+            if self._file is None:
+                path = self.store.path(key)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("ab")
+            self._file.write(json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+            if time.monotonic() - self._synced > 1:
+                os.fsync(self._file.fileno())
+                self._synced = time.monotonic()
+
+    def close(self) -> None:
+        """Flush to disk and close the segment."""
+        if self._file is not None:
+            with self.store.explain(self.folder):
+                os.fsync(self._file.fileno())
+                self._file.close()
+            self._file = None
+
+
+def read(store: Store, sweep: str) -> list[dict[str, Any]]:
+    """All events of a sweep, in order; raises StoreError where a line other than the last of a segment is damaged."""
+    events: list[dict[str, Any]] = []
+    for name in store.names(f"sweeps/{sweep}/log"):
+        lines = store.read(f"sweeps/{sweep}/log/{name}").split(b"\n")
+        for number, line in enumerate(lines, 1):
+            try:
+                if line:
+                    events.append(json.loads(line))
+            except ValueError as error:
+                if number < len(lines):  # a whole line ends in a newline, so the last piece may be a cut one
+                    raise StoreError(
+                        f"{store.path(f'sweeps/{sweep}/log/{name}')} line {number} is damaged; restore the file from a "
+                        "copy or delete that line, then resume"
+                    ) from error
+    return events
+
+
+def records(events: list[dict[str, Any]]) -> dict[int, Record]:
+    """Trial number -> its record, from all events."""
+    found: dict[int, Record] = {}
+    for event in events:
+        if event["event"] == "ask":
+            found[event["trial"]] = Record(
+                event["trial"], event["assignment"], event["parameters"], event["distributions"]
+            )
+        elif "trial" in event:
+            found[event["trial"]].apply(event)
+    return found

@@ -1,0 +1,89 @@
+"""Neighbours: distance to the k nearest training normals on frozen features. No training; the baseline everybody knows.
+
+Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest Neighbor Anomaly Detection").
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from assay.contracts import TrainingData
+from assay.shelves import Item, Shelf
+from assay.units import Count
+
+
+class NeighbourBank(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> mean distance (B,) to the k nearest rows of the bank."""
+
+    bank: Tensor
+
+    def __init__(self, backbone: Item, channels: int, k: int, distance: str) -> None:
+        super().__init__()
+        self.k, self.distance = k, distance
+        self.backbone = backbone.function(channels=channels, **backbone.arguments())
+        self.register_buffer("bank", torch.zeros(1, self.backbone.features))
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, F) features, of unit length for the cosine distance."""
+        found: Tensor = self.backbone(images)
+        return F.normalize(found, dim=1) if self.distance == "cosine" else found
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous."""
+        features = self.features(images)
+        if self.distance == "cosine":
+            distances = 1 - features @ self.bank.T
+        else:
+            # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
+            distances = torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest = distances.topk(min(self.k, len(self.bank)), dim=1, largest=False).values
+        return nearest.mean(dim=1)
+
+
+class Neighbours:
+    """One 'training' run of the baseline: it fills the bank, and there is nothing else to train."""
+
+    epochs = 1
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str = "cpu",
+        backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
+        k: Count = 3,
+        distance: Literal["euclidean", "cosine"] = "euclidean",
+    ) -> None:
+        """Prepare the bank of all train normals. k: how many neighbours the distance is averaged over."""
+        normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            self.network = NeighbourBank(backbone, normals.shape[1], k, distance).to(device).eval()
+            self.network.requires_grad_(False)
+            parts = [self.network.features(part.to(device)) for part in torch.split(normals, 64)]
+        self.network.bank = torch.cat(parts)
+
+    @classmethod
+    def build(cls, *, channels: int, image_size: int, backbone: Item, k: int, distance: str) -> nn.Module:
+        """A detector of the same shape with an empty bank."""
+        return NeighbourBank(backbone, channels, k, distance)
+
+    def train_epoch(self) -> dict[str, float]:
+        """Nothing to train."""
+        return {}
+
+    def detector(self) -> nn.Module:
+        """The bank itself: it never changes."""
+        return self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the constructor rebuilds everything from the data."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
