@@ -1,0 +1,168 @@
+"""Image files: find them in a folder, decode one defensively, and give decoded pixels a hash.
+
+A file is decoded by its content, whatever its suffix. What comes out is always 8-bit grey or RGB:
+
+- 16-bit grey is scaled by 1/257 (65535 becomes 255), never clipped; 32-bit pixels have no agreed range and are refused;
+- alpha is composited on black; palette, 1-bit and CMYK are converted; colour to grey is ITU-R 601 luma;
+- EXIF orientation is applied; of an animation or a multi-page file the first frame is taken.
+
+Only the formats in FORMATS are opened: others may start programs (EPS) or are recognised by nothing but a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from assay.errors import DataError
+
+DECODE_VERSION = 1
+"""Raise whenever `decode` may give other pixels for the same file: caches of decoded images are keyed by it."""
+
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
+SUFFIXES = (
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
+)
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""Larger images are refused: a few kilobytes of file can claim gigabytes of pixels."""
+
+RESAMPLING = Image.Resampling.BILINEAR
+"""Pillow widens this triangle filter by the scale factor, so it does not alias; having no negative lobes (LANCZOS has)
+it leaves no halos that look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
+
+MASK_THRESHOLD = 127
+
+# What Pillow raises on damaged files: found by damaging files of every format above, and in what Pillow itself catches.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+def image_files(folder: Path) -> tuple[list[Path], int]:
+    """The image files directly in a folder, sorted by name, and how many other files were skipped.
+
+    A file counts as an image by its suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
+    counts as an image and cannot be decoded is an error later, and is not skipped. Raises DataError if there is no
+    such folder or no image in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; check the path")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    images = [path for path in files if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if not images:
+        folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        hint = f"; it holds the folders {', '.join(folders[:5])}: name one of these" if folders else ""
+        raise DataError(f"{folder}: no image in it ({' '.join(SUFFIXES)}){hint}")
+    return images, len(files) - len(images)
+
+
+def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
+    """One file as uint8 (C, size, size): antialiased, aspect ratio not kept; raises DataError naming the file."""
+    return resized(open_image(path), size=size, channels=channels)
+
+
+def decode_mask(path: Path, *, size: int) -> np.ndarray:
+    """A defect mask as bool (1, size, size): True where a pixel covers anything brighter than MASK_THRESHOLD.
+
+    The threshold comes before the resizing, so that a defect thinner than a pixel of the small image is kept.
+    """
+    grey = np.asarray(open_image(path).convert("L"))
+    marked = Image.fromarray((grey > MASK_THRESHOLD).astype(np.float32))
+    small = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
+    return small[None] > 0
+
+
+def open_image(path: Path) -> Image.Image:
+    """The first frame at its native size, mode L or RGB, upright; raises DataError for what cannot be decoded."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(
+                    f"{path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels; make it smaller"
+                )
+            kind = image.format
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file; was it moved after the dataset was read?") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); make it smaller") from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: cannot be decoded ({_reason(path, error)}); replace it or remove it") from error
+    try:
+        return _eight_bit(upright, kind)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; convert it to 8-bit grey or RGB") from error
+
+
+def resized(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, size, size), C being 1 or 3."""
+    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), RESAMPLING)
+    pixels = np.asarray(image)
+    return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def pixel_hash(pixels: np.ndarray) -> str:
+    """SHA-256 (hex) of an array: its type, its shape and its values."""
+    digest = hashlib.sha256(f"{pixels.dtype.str} {pixels.shape}".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def content_hash(image: Image.Image) -> str:
+    """SHA-256 (hex) of an image at its native size; the same picture as PNG or BMP, as grey or RGB, has the same."""
+    return pixel_hash(np.asarray(image.convert("RGB")))
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes; raises DataError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if path.is_dir():
+        return "it is a folder"
+    try:
+        if path.stat().st_size == 0:
+            return "the file is empty"
+    except OSError:
+        return str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return f"not an image of a known format: {', '.join(FORMATS)}"
+    return str(error) or type(error).__name__
+
+
+def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:
+    """The same picture in mode L or RGB; raises ValueError for pixels that have no agreed range."""
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
+    if sixteen:
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise ValueError("its 32-bit pixels have no agreed range")
+    if image.has_transparency_data:
+        coloured = image.convert("RGBA")
+        black = Image.new("RGBA", coloured.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, coloured).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
