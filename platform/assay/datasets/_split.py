@@ -1,0 +1,86 @@
+"""Splitting by seed: stratified, never through a group, and the same for any order of the files on disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from assay.contracts import Split
+from assay.errors import DataError, InputError
+
+Part = TypeVar("Part", bound=Hashable)
+
+
+def split(
+    keys: Sequence[str],
+    shares: Mapping[Part, float],
+    seed: int,
+    stratum: str,
+    already: Mapping[Part, int] | None = None,
+) -> list[Part]:
+    """A part for every key; equal keys share a part, and every part comes as near to its share as that allows.
+
+    shares: they sum to 1. stratum: any text; each stratum draws its own order, so adding one leaves the others alone.
+    already: how many samples each part holds beforehand, which count towards its share.
+    """
+    sizes = Counter(keys)
+    generator = np.random.default_rng([seed, *stratum.encode()])
+    held = Counter(already or {})
+    missing = {part: share * (len(keys) + held.total()) - held[part] for part, share in shares.items()}
+    part_of = {}
+    ordered = sorted(sizes)
+    for key in (ordered[index] for index in generator.permutation(len(ordered))):
+        # To the part that lacks most: with keys of one sample each, counts end less than one from their shares.
+        part = max(missing, key=lambda part: missing[part])
+        missing[part] -= sizes[key]
+        part_of[key] = part
+    return [part_of[key] for key in keys]
+
+
+def components(ids: Sequence[str], *labels: Sequence[str | None]) -> list[str]:
+    """A key for every id; two ids share one if a chain of equal labels joins them. None joins nothing.
+
+    The key is the smallest id of the component, so it does not depend on the order of the ids.
+    """
+    parent = {id_: id_ for id_ in ids}
+
+    def root(id_: str) -> str:
+        while parent[id_] != id_:
+            parent[id_] = parent[parent[id_]]
+            id_ = parent[id_]
+        return id_
+
+    for column in labels:
+        first: dict[str, str] = {}
+        for id_, label in zip(ids, column, strict=True):
+            if label is not None:
+                low, high = sorted((root(first.setdefault(label, id_)), root(id_)))
+                parent[high] = low
+    return [root(id_) for id_ in ids]
+
+
+def normal_shares(train: float, validation: float) -> dict[Split, float]:
+    """Shares of normals, the test split taking the rest; raises InputError unless train > 0 and test > 0."""
+    test = 1 - train - validation
+    if train <= 0 or test <= 1e-9:
+        raise InputError(
+            f"train_fraction {train:g} and validation_fraction {validation:g} leave {max(test, 0):g} of the normals "
+            "for the test split; train_fraction must be above 0 and the two below 1 together"
+        )
+    return {"train": train, "validation": validation, "test": test}
+
+
+def anomaly_shares(validation: float, source: str) -> dict[Split, float]:
+    """Shares of anomalies: `validation` of them if the source is "labelled", none if it is "pseudo"; the rest test."""
+    share = validation if source == "labelled" else 0.0
+    return {"validation": share, "test": 1 - share}
+
+
+def refuse_equal_ids(ids: Sequence[str]) -> None:
+    """Raises DataError if two samples have the same id."""
+    twice = [id_ for id_, count in Counter(ids).items() if count > 1]
+    if twice:
+        raise DataError(f"{len(twice)} images are listed twice, such as {', '.join(sorted(twice)[:5])}")

@@ -1,0 +1,120 @@
+"""Plain folders of images without a split: some hold normals, others anomalies."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+
+from assay.contracts import Dataset, Sample, Split
+from assay.datasets._split import anomaly_shares, components, normal_shares, refuse_equal_ids, split
+from assay.errors import DataError, InputError
+from assay.images import content_hash, image_files, open_image
+from assay.units import Fraction
+
+
+def folder(
+    *,
+    root: str,
+    normal: str | list[str],
+    anomalous: str | list[str],
+    image_size: Annotated[int, Ge(16), Le(512)] = 128,
+    channels: Literal[1, 3] = 3,
+    split_seed: Annotated[int, Ge(0)] = 0,
+    group_pattern: str | None = None,
+    train_fraction: Fraction = 0.6,
+    validation_fraction: Fraction = 0.2,
+    validation_anomaly_fraction: Fraction = 1 / 3,
+    validation_anomalies: Literal["labelled", "pseudo"] = "labelled",
+    allow_duplicates: bool = False,
+    licence: str = "unknown",
+) -> Dataset:
+    """Images of the folders `normal` and `anomalous` below `root`, split by seed; a folder's name is its defect kind.
+
+    group_pattern: a regular expression searched in the file name; its first group names what may not be split, such as
+    a patient: `^(patient\\d+)_`. A group that holds anomalies goes to validation or test with its normals.
+    Images with the same pixels stay in one split too; to find them, every image is decoded once.
+    Other files than images are skipped and counted in the notes; subfolders are not read unless named.
+    train_fraction, validation_fraction: shares of the normals; the rest are test.
+    validation_anomaly_fraction: share of the anomalies set aside for validation when these are "labelled"; the rest
+    are test. With "pseudo" every anomaly is test.
+    Raises InputError for a faulty pattern or fraction, DataError for missing folders, unreadable images and file names
+    that the pattern does not match.
+    """
+    shares = {
+        0: normal_shares(train_fraction, validation_fraction),
+        1: anomaly_shares(validation_anomaly_fraction, validation_anomalies),
+    }
+    base = Path(root).expanduser()
+    found: list[tuple[str, Path, int]] = []
+    skipped = 0
+    for label, names in enumerate((normal, anomalous)):
+        for name in [names] if isinstance(names, str) else names:
+            files, others = image_files(base / _relative(name))
+            skipped += others
+            found += [((Path(name) / file.name).as_posix(), file, label) for file in files]
+    found.sort()
+    ids = [id_ for id_, _, _ in found]
+    refuse_equal_ids(ids)
+    kinds = [file.parent.name if label else "normal" for _, file, label in found]
+    groups = _groups(ids, group_pattern)
+    keys = components(ids, groups, [content_hash(open_image(file)) for _, file, _ in found])
+    parts = _parts(keys, [(label, kind) for (_, _, label), kind in zip(found, kinds, strict=True)], shares, split_seed)
+    samples = tuple(
+        Sample(id_, file, label, part, kind, group)
+        for (id_, file, label), part, kind, group in zip(found, parts, kinds, groups, strict=True)
+    )
+    return Dataset(
+        name=base.resolve().name,
+        samples=samples,
+        image_size=image_size,
+        channels=channels,
+        validation_anomalies=validation_anomalies,
+        allow_duplicates=allow_duplicates,
+        licence=licence,
+        notes={"split_seed": split_seed, "files_skipped": skipped},
+    )
+
+
+def _relative(name: str) -> Path:
+    """The folder's path below root; it becomes part of the ids, which must not depend on where the data lies."""
+    if Path(name).is_absolute():
+        raise InputError(f"folder '{name}' is absolute; write it relative to root")
+    return Path(name)
+
+
+def _groups(ids: list[str], pattern: str | None) -> list[str | None]:
+    if pattern is None:
+        return [None] * len(ids)
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"group_pattern '{pattern}' is not a regular expression: {error}") from error
+    if compiled.groups < 1:
+        raise InputError(f"group_pattern '{pattern}' has no group; put what names the group in parentheses")
+    matches = [compiled.search(id_.rpartition("/")[2]) for id_ in ids]
+    groups = [match.group(1) if match else None for match in matches]
+    without = [id_ for id_, group in zip(ids, groups, strict=True) if group is None]
+    if without:
+        raise DataError(
+            f"group_pattern '{pattern}' finds no group in {len(without)} of {len(ids)} file names, such as "
+            f"{', '.join(without[:5])}; every file needs a group"
+        )
+    return groups
+
+
+def _parts(
+    keys: list[str], strata: list[tuple[int, str]], shares: Mapping[int, Mapping[Split, float]], seed: int
+) -> list[Split]:
+    """A split for every key: anomalies first, so that what is bound to one never trains; then the other normals."""
+    part_of: dict[str, Split] = {}
+    for label, kind in sorted(set(strata), reverse=True):
+        mine = [key for key, stratum in zip(keys, strata, strict=True) if stratum == (label, kind)]
+        placed = Counter(part_of[key] for key in mine if key in part_of)
+        free = [key for key in mine if key not in part_of]
+        part_of |= zip(free, split(free, shares[label], seed, f"{label} {kind}", placed), strict=True)
+    return [part_of[key] for key in keys]
