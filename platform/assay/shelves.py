@@ -34,7 +34,10 @@ PACKAGES = {
 """Shelf -> the package that holds it. Add a shelf here; add an item by adding a file."""
 
 GIVEN = frozenset({"seed", "device", "channels", "start"})
-"""Keyword arguments that Assay itself passes; never set from YAML."""
+"""Keyword arguments that Assay itself passes; never set from YAML.
+
+A `channels` with a default is the item's own: a dataset says how many there are, a backbone is told.
+"""
 
 
 def names(shelf: str) -> list[str]:
@@ -79,8 +82,9 @@ def signature(item: Callable[..., Any]) -> type[BaseModel]:
     hints = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {}
     for key, parameter in inspect.signature(item).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and key not in GIVEN:
-            required = parameter.default is inspect.Parameter.empty
+        required = parameter.default is inspect.Parameter.empty
+        given = key in GIVEN and (required or key != "channels")
+        if parameter.kind is parameter.KEYWORD_ONLY and not given:
             default = ... if required else parameter.default
             fields[key] = (hints.get(key, Any), default)
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
