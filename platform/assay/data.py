@@ -1,0 +1,173 @@
+"""From a dataset to decoded images: what a trial may see, what only the audit may see, and the hash of both.
+
+Nothing is handed out before the dataset was checked: its splits share no sample, no group and no picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from assay.contracts import Dataset, Images, Sample, Split, TrainingData
+from assay.datasets._split import components
+from assay.errors import DataError
+from assay.pixel_cache import Decoded, decoded
+from assay.pseudo_validation import with_pseudo_anomalies
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+SHOWN = 5
+
+
+def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingData:
+    """Train normals and the validation split, decoded; test images are read only to compare and hash them.
+
+    cache: folder of decoded images; default ASSAY_CACHE or ~/.cache/assay. Pixels are memory-mapped and read-only,
+    but for a validation split with pseudo-anomalies, which is made in memory.
+    Raises DataError for images that cannot be decoded, an empty train split or one with anomalies, a validation or
+    test split of only one class, and for samples, groups or pictures shared by two splits.
+    """
+    by_split = _decode_checked(dataset, cache)
+    train, validation = (_images(*by_split[name]) for name in ("train", "validation"))
+    notes: dict[str, int | str] = {**dataset.notes, **_repeated(by_split)}
+    if dataset.validation_anomalies == "pseudo":
+        samples, found = by_split["validation"]
+        keys = components([s.id for s in samples], [s.group for s in samples], found.contents)
+        normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
+        notes["pseudo_anomalies_unchanged"] = normals - len(validation)
+        _check_classes(dataset, "validation", validation.labels)
+    labels = {"train": train.labels, "validation": validation.labels, "test": _labels(by_split["test"][0])}
+    description: dict[str, Any] = {
+        "name": dataset.name,
+        "hash": _hash(by_split),
+        "image_size": dataset.image_size,
+        "channels": dataset.channels,
+        "counts": {name: {"normal": int((of == 0).sum()), "anomalous": int(of.sum())} for name, of in labels.items()},
+        "validation_anomalies": dataset.validation_anomalies,
+        "licence": dataset.licence,
+        "notes": notes,
+    }
+    return TrainingData(train, validation, description)
+
+
+def test_images(dataset: Dataset, *, cache: Path | None = None) -> Images:  # noqa: PT028 - not a test
+    """The test split, decoded, for an audit; checked, cached and failing as in `training_data`."""
+    return _images(*_decode_checked(dataset, cache)["test"])
+
+
+def dataset_hash(dataset: Dataset, *, cache: Path | None = None) -> str:
+    """SHA-256 (hex) of the decoded pixels, label, defect and split of every sample, in any order and any folder."""
+    return _hash(_decode_checked(dataset, cache))
+
+
+BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
+
+
+def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
+    samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
+    _check_samples(dataset, samples)
+    by_split = {
+        name: (of, decoded([s.path for s in of], size=dataset.image_size, channels=dataset.channels, folder=cache))
+        for name, of in samples.items()
+    }
+    if not dataset.allow_duplicates:
+        _check_contents(by_split)
+    return by_split
+
+
+def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) -> None:
+    """What can be known before anything is decoded."""
+    for sample in dataset.samples:
+        if sample.split not in SPLITS or sample.label not in (0, 1):
+            raise DataError(
+                f"{dataset.name}: {sample.id} has split '{sample.split}' and label {sample.label}; "
+                f"a split is one of {', '.join(SPLITS)}, a label 0 (normal) or 1 (anomalous)"
+            )
+    twice = [id_ for id_, count in Counter(sample.id for sample in dataset.samples).items() if count > 1]
+    if twice:
+        raise DataError(f"{dataset.name}: {len(twice)} ids name two samples, such as {', '.join(twice[:SHOWN])}")
+    if not samples["train"]:
+        raise DataError(f"{dataset.name}: no image to train on; give the train split a larger share of the normals")
+    anomalous = [sample.id for sample in samples["train"] if sample.label != 0]
+    if anomalous:
+        raise DataError(
+            f"{dataset.name}: {len(anomalous)} anomalies in the train split, such as {', '.join(anomalous[:SHOWN])}; "
+            "train on normals only"
+        )
+    splits_of: dict[str, set[str]] = defaultdict(set)
+    for sample in dataset.samples:
+        if sample.group is not None:
+            splits_of[sample.group].add(sample.split)
+    torn = sorted(group for group, names in splits_of.items() if len(names) > 1)
+    if torn:
+        raise DataError(f"{dataset.name}: {len(torn)} groups are in two splits, such as {', '.join(torn[:SHOWN])}")
+    _check_classes(dataset, "test", _labels(samples["test"]))
+    if dataset.validation_anomalies == "labelled":
+        _check_classes(dataset, "validation", _labels(samples["validation"]))
+    elif len(samples["validation"]) < 2 or any(sample.label for sample in samples["validation"]):
+        raise DataError(
+            f"{dataset.name}: with pseudo-anomalies the validation split must hold normals only, two or more"
+        )
+
+
+def _check_classes(dataset: Dataset, name: str, labels: np.ndarray) -> None:
+    anomalies = int(labels.sum())
+    if not 0 < anomalies < len(labels):
+        raise DataError(
+            f"{dataset.name}: the {name} split has only one class ({len(labels) - anomalies} normals, {anomalies} "
+            "anomalies); it needs both: change the fractions, split_seed or validation_anomalies"
+        )
+
+
+def _check_contents(by_split: BySplit) -> None:
+    """The same picture in two splits, or under two labels, makes every figure wrong."""
+    seen: dict[str, Sample] = {}
+    pairs = []
+    for samples, found in by_split.values():
+        for sample, content in zip(samples, found.contents, strict=True):
+            first = seen.setdefault(content, sample)
+            if first.split != sample.split:
+                pairs.append(f"{first.id} ({first.split}) = {sample.id} ({sample.split})")
+            elif first.label != sample.label:
+                pairs.append(f"{first.id} ({first.defect}) = {sample.id} ({sample.defect})")
+    if pairs:
+        count = f"{len(pairs)} image{'s are' if len(pairs) > 1 else ' is'}"
+        raise DataError(
+            f"{count} the same picture as another one, in another split or under another label: "
+            f"{'; '.join(pairs[:SHOWN])}; remove them, or accept them with `allow_duplicates: true`"
+        )
+
+
+def _repeated(by_split: BySplit) -> dict[str, int]:
+    """How many images of each split repeat another one of it."""
+    return {
+        f"duplicates_in_{name}": len(found.contents) - len(set(found.contents)) for name, (_, found) in by_split.items()
+    }
+
+
+def _images(samples: Sequence[Sample], found: Decoded) -> Images:
+    return Images(
+        pixels=found.pixels,
+        labels=_labels(samples),
+        ids=tuple(sample.id for sample in samples),
+        defects=tuple(sample.defect for sample in samples),
+        hashes=tuple(found.hashes),
+    )
+
+
+def _labels(samples: Sequence[Sample]) -> np.ndarray:
+    return np.array([sample.label for sample in samples], dtype=np.int64)
+
+
+def _hash(by_split: BySplit) -> str:
+    rows = sorted(
+        (sample.split, sample.label, sample.defect, pixels)
+        for samples, found in by_split.values()
+        for sample, pixels in zip(samples, found.hashes, strict=True)
+    )
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""Decoded images on disk: every split is decoded once, then mapped into memory by all processes of a machine.
+
+An entry is `<key>.npy` (uint8 (N, C, H, W)) and `<key>.json` (hashes of every image, and a seal over all of it).
+The key is a hash of the files' bytes, the image size, the channels and the decode version, so an entry is never stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+from assay.errors import DataError
+from assay.images import DECODE_VERSION, content_hash, file_hash, open_image, pixel_hash, resized
+
+log = logging.getLogger(__name__)
+
+
+class Decoded(NamedTuple):
+    """Images as decoded: pixels uint8 (N, C, H, W), read-only and mapped from disk, and two hashes of each.
+
+    hashes: of the pixels here. contents: of the image at its native size; equal for equal pictures in any format.
+    """
+
+    pixels: np.ndarray
+    hashes: list[str]
+    contents: list[str]
+
+
+def default_folder() -> Path:
+    """The folder named by the environment variable ASSAY_CACHE, or ~/.cache/assay."""
+    return Path(os.environ.get("ASSAY_CACHE") or Path.home() / ".cache" / "assay")
+
+
+def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | None = None) -> Decoded:
+    """The images of `paths` (at least one), in their order, from the cache or decoded into it.
+
+    A damaged entry is decoded again. Raises DataError for a file that cannot be read or decoded, and for a cache
+    folder that cannot be written.
+    """
+    folder = folder or default_folder()
+    digest = hashlib.sha256(f"{DECODE_VERSION} {size} {channels}".encode())
+    for path in paths:
+        digest.update(file_hash(path).encode())
+    entry = folder / f"{digest.hexdigest()}.npy"
+    found = _read(entry)
+    if found is None:
+        try:
+            _decode_into(entry, paths, size, channels)
+        except OSError as error:
+            raise DataError(
+                f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
+            ) from error
+        found = _read(entry)
+    if found is None:
+        raise DataError(f"{entry}: the cache does not keep what is written to it; set ASSAY_CACHE to another folder")
+    return found
+
+
+def _read(entry: Path) -> Decoded | None:
+    """The entry if it is there and whole, else None."""
+    if not (entry.exists() and entry.with_suffix(".json").exists()):
+        return None
+    try:
+        record = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
+        seal = record.pop("seal")
+        # Pixels are checked before numpy reads them: a flipped bit in an image would go unnoticed otherwise.
+        if seal != _seal(record) or record["pixels"] != file_hash(entry):
+            raise ValueError("its seal does not match")
+        return Decoded(np.load(entry, mmap_mode="r"), record["hashes"], record["contents"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        log.warning("cached images %s are damaged (%s); decoding them again", entry, error)
+        return None
+
+
+def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int) -> None:
+    entry.parent.mkdir(parents=True, exist_ok=True)
+    hashes: list[str] = []
+    contents: list[str] = []
+
+    def write_pixels(file: BinaryIO) -> None:
+        # Written image by image: no split has to fit into memory, and a full disk is an error and not a SIGBUS.
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, size, size)}
+        np.lib.format.write_array_header_1_0(file, header)
+        for path in paths:
+            image = open_image(path)
+            pixels = resized(image, size=size, channels=channels)
+            hashes.append(pixel_hash(pixels))
+            contents.append(content_hash(image))
+            file.write(pixels.tobytes())
+
+    pixels_hash = _write_whole(entry, write_pixels)
+    record = {"pixels": pixels_hash, "hashes": hashes, "contents": contents}
+    record["seal"] = _seal(record)
+    _write_whole(entry.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> str:
+    """Write a file under a name of its own, then put it in place at once; the hash of what was written.
+
+    Processes that write the same entry at the same time write the same bytes, so it does not matter whose stays.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+        written = file_hash(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return written
+
+
+def _seal(record: object) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
