@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.errors import InputError
+from trainables.backbones._resnet import Block
 from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
 from trainables.backbones.resnet18 import resnet18
 from trainables.backbones.small_resnet import small_resnet
@@ -144,8 +145,21 @@ def test_efficientnet_lite0_is_pretrained_and_stays_so_when_frozen() -> None:
 
 def test_efficientnet_lite0_can_be_fine_tuned() -> None:
     network = efficientnet_lite0(channels=1, frozen=False).train()
+    state = torch.get_rng_state()
     network(noise(4, 1, 64, 64)).sum().backward()
+    assert torch.equal(torch.get_rng_state(), state), "drop connect drew from the global RNG"
     assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+def test_efficientnet_lite0_pads_for_the_size_it_is_given() -> None:
+    assert efficientnet_lite0(channels=1).maps(noise(1, 1, 65, 224)).shape == (1, 1280, 3, 7)
+
+
+def test_a_block_adds_its_input() -> None:
+    block = Block(4, 4, 1).eval()
+    nn.init.zeros_(block.bn2.weight)
+    images = noise(1, 4, 8, 8)
+    assert torch.equal(block(images), images)
 
 
 def test_a_colour_network_repeats_grey_and_refuses_other_channels() -> None:

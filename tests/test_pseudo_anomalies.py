@@ -12,6 +12,7 @@ from assay import shelves
 from assay.contracts import PseudoAnomalies
 from assay.errors import InputError
 from trainables.pseudo_anomalies._colour import turn_hue
+from trainables.pseudo_anomalies._geometry import two_places
 from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
 from trainables.pseudo_anomalies._redraw import redraw
 from trainables.pseudo_anomalies.cutout import cutout
@@ -89,7 +90,7 @@ def test_double_precision_is_kept(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_the_images(name: str) -> None:
-    images = noise(3, 3, 24, 24).requires_grad_()
+    images = (noise(3, 3, 24, 24) * 1.4 - 0.2).clamp(0, 1).requires_grad_()  # with black and white pixels
     (gradient,) = torch.autograd.grad(make(name, images).images.sum(), images)
     assert gradient.isfinite().all()
     assert gradient.abs().sum() > 0
@@ -129,6 +130,15 @@ def test_cutpaste_without_jitter_copies_pixels_from_another_place() -> None:
     for shift, mask in zip(moved, made.mask, strict=True):
         assert len(shift[mask].unique()) == 1, "the patch is not one piece of the image"
         assert shift[mask][0] != 0
+
+
+def test_two_places_differ_and_reach_every_fit() -> None:
+    sides = torch.tensor([15, 3] * 500)
+    first, second = two_places(torch.empty(1000, 1, 16, 16), rng(), sides, sides)
+    assert not ((first[0] == second[0]) & (first[1] == second[1])).any()
+    for top, left in (first, second):
+        assert {*zip(top[::2].tolist(), left[::2].tolist(), strict=True)} == {(0, 0), (0, 1), (1, 0), (1, 1)}
+        assert (top[1::2].max(), left[1::2].max()) == (13, 13)
 
 
 def test_cutpaste_areas_spread_between_the_limits() -> None:
