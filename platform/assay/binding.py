@@ -1,0 +1,175 @@
+"""Whether a trainable takes what a search space gives it: everything fixed, and every corner of what varies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticCustomError
+
+from assay import parameters, shelves
+from assay.errors import Fault, InputError, suggest
+from assay.faults import from_validation, shown
+from assay.space import Assignment, Space, corners, merge
+
+METHODS = ("train_epoch", "detector", "state_dict", "load_state_dict", "build")
+"""What a trainable can do, by contracts.Trainable."""
+
+
+class Bound(NamedTuple):
+    """What a trainable makes of a file: all that is fixed with defaults filled in, and the epochs of its longest run.
+
+    epochs: None if the trainable has no such parameter, or if there are faults.
+    """
+
+    fixed: dict[str, Any]
+    epochs: int | None
+    faults: list[Fault]
+
+
+def recipe(name: str) -> tuple[Callable[..., Any] | None, list[Fault]]:
+    """The trainable of that name, or the fault that keeps it from being one."""
+    try:
+        found = shelves.load("trainables", name)
+        shelves.signature(found)
+    except InputError as error:
+        return None, [Fault("trainable", shown(name), str(error))]
+    except (NameError, TypeError, ValueError) as error:
+        return None, [Fault("trainable", shown(name), f"its parameters cannot be read: {error}")]
+    lacking = [method for method in METHODS if not hasattr(found, method)]
+    if lacking:
+        allowed = f"is not a trainable: it has no {', '.join(lacking)} (see assay.contracts.Trainable)"
+        return None, [Fault("trainable", shown(name), allowed)]
+    return found, []
+
+
+def configuration(trainable: Callable[..., Any], fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
+    """The trainable's whole configuration as plain values, defaults filled in; raises pydantic.ValidationError."""
+    values: dict[str, Any] = parameters.resolved(shelves.signature(trainable).model_validate(merge(fixed, assignment)))
+    return values
+
+
+def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) -> Bound:
+    """What is fixed and what is searched, checked against the trainable's parameters at every corner of the space.
+
+    A fault of a corner is reported at the key of the space it comes from.
+    """
+    model = shelves.signature(trainable)
+    flat = _flat(model, fixed)
+    faults = [
+        Fault(f"space.{key}", f"{key} in `fixed` too", "a parameter is either fixed or searched; take one out")
+        for key in space
+        if _holds(flat, key)
+    ]
+    start = {**_defaults(model, flat, space), **flat}
+    wrong = {key: fault for key in space if (fault := _unknown(model, start, key))}
+    known = {key: domain for key, domain in space.items() if key not in wrong}
+    faults += wrong.values()
+    whole: list[dict[str, Any]] = []
+    for corner in corners(known):
+        merged = merge(start, corner)
+        try:
+            whole.append(parameters.resolved(model.model_validate(merged)))
+        except ValidationError as error:
+            faults += [_at_home(fault, corner) for fault in from_validation(error, model, merged)]
+    once: dict[tuple[str, str], Fault] = {}
+    for fault in faults:
+        once.setdefault((fault.key, fault.allowed), fault)
+    epochs = None if faults else max((run.get("epochs") for run in whole), default=None, key=lambda n: n or 0)
+    return Bound(_without(whole[0], known) if whole else {}, epochs, list(once.values()))
+
+
+def _flat(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with every item in its flat form (`{name: cutpaste, area: 0.1}`), so that paths lead into it."""
+    flat = dict(values)
+    for key, value in values.items():
+        inner = parameters.nested(model.model_fields[key]) if key in model.model_fields else None
+        if isinstance(inner, type) and isinstance(value, Mapping):
+            flat[key] = _flat(inner, value)
+        elif isinstance(inner, shelves.Shelf) and value is not None:
+            try:
+                name, given = shelves.normal_form(value)
+            except PydanticCustomError:
+                continue
+            flat[key] = {"name": name, **given}
+    return flat
+
+
+def _defaults(model: type[BaseModel], fixed: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """Defaults of the parameters that a path of the space leads into and that are not fixed."""
+    roots = {key.split(".")[0] for key in space if "." in key} - set(fixed)
+    given = {root: model.model_fields[root] for root in sorted(roots & set(model.model_fields))}
+    return {
+        key: parameters.resolved(parameters.default(field)) for key, field in given.items() if not field.is_required()
+    }
+
+
+def _holds(values: Any, path: str) -> bool:
+    for part in path.split("."):
+        if not isinstance(values, Mapping) or part not in values:
+            return False
+        values = values[part]
+    return True
+
+
+def _unknown(model: type[BaseModel], values: Mapping[str, Any], key: str) -> Fault | None:
+    """The fault of a path that leads to no parameter, naming the nearest one that does."""
+    spot: type[BaseModel] | None = model
+    inside: Any = values
+    for part in key.split("."):
+        if spot is None:
+            return None
+        if part not in spot.model_fields:
+            paths = sorted(_paths(model, values))
+            allowed = f"unknown parameter{suggest(key, paths)}; there is: {', '.join(paths)}"
+            return Fault(f"space.{key}", shown(key), allowed)
+        inner = parameters.nested(spot.model_fields[part])
+        inside = inside.get(part) if isinstance(inside, Mapping) else None
+        spot = _item(inner, inside) if isinstance(inner, shelves.Shelf) else inner
+    return None
+
+
+def _paths(model: type[BaseModel], values: Any) -> Iterator[str]:
+    """Dotted paths of all parameters: a model's, the ones nested in it, and those of the items named in values."""
+    for key, field in model.model_fields.items():
+        inner, inside = parameters.nested(field), values.get(key) if isinstance(values, Mapping) else None
+        if isinstance(inner, shelves.Shelf):
+            yield key
+            inner = _item(inner, inside)
+        elif inner is None:
+            yield key
+        if inner is not None:
+            yield from (f"{key}.{path}" for path in _paths(inner, inside))
+
+
+def _item(shelf: shelves.Shelf, value: Any) -> type[BaseModel] | None:
+    """The parameters of the item that a value names, if it names one."""
+    try:
+        return shelves.signature(shelves.load(shelf.name, shelves.normal_form(value)[0]))
+    except (PydanticCustomError, InputError):
+        return None
+
+
+def _at_home(fault: Fault, corner: Assignment) -> Fault:
+    """A fault of a configuration, at the key of the file that the value comes from: in `space` or in `fixed`."""
+    for key, value in corner.items():
+        if fault.key == key or fault.key.startswith(f"{key}."):
+            inside = fault.key[len(key) :]
+            item = f".{value['name']}" if inside and isinstance(value, Mapping) and "name" in value else ""
+            return Fault(f"space.{key}{item}{inside}", fault.found, fault.allowed)
+        if key.startswith(f"{fault.key}."):
+            return Fault(f"space.{key}", fault.found, fault.allowed)
+    return Fault(f"fixed.{fault.key}" if fault.key else "fixed", fault.found, fault.allowed)
+
+
+def _without(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
+    """The values less those at the paths of the space."""
+    left = dict(values)
+    for key in space:
+        first, _, rest = key.partition(".")
+        if not rest:
+            left.pop(first, None)
+        elif isinstance(left.get(first), Mapping):
+            left[first] = _without(left[first], {rest: space[key]})
+    return left

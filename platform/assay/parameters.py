@@ -1,0 +1,122 @@
+"""What an item's parameters are: their dotted paths, what nests in them, and their limits in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+from pydantic import BaseModel, BeforeValidator, TypeAdapter
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from assay.shelves import Item, Shelf, signature
+from assay.units import pixel_scale
+
+KINDS: Mapping[Any, str] = {
+    bool: "true or false",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    Path: "path",
+    NoneType: "null",
+}
+
+
+def of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every parameter of a model by its dotted path; where one is a mapping of its own, the parameters inside it."""
+    for key, field in model.model_fields.items():
+        inner = nested(field)
+        if isinstance(inner, type):
+            yield from of(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", field
+
+
+def nested(field: FieldInfo) -> type[BaseModel] | Shelf | None:
+    """What a parameter holds inside it: a model's own parameters, an item of a shelf, or neither."""
+    for part in _parts(_annotation(field)):
+        if isinstance(part, Shelf) or (isinstance(part, type) and issubclass(part, BaseModel)):
+            return part
+    return None
+
+
+def default(field: FieldInfo) -> Any:
+    """A parameter's default as it validates (an Item for the name of one); raises ValueError if it is required."""
+    if field.is_required():
+        raise ValueError("a required parameter has no default")
+    return TypeAdapter(_annotation(field)).validate_python(field.get_default(call_default_factory=True))
+
+
+def plain_default(field: FieldInfo) -> Any:
+    """A parameter's default as it would be written in YAML; raises ValueError if it is required."""
+    found = default(field)
+    return found.plain() if isinstance(found, Item) else resolved(found)
+
+
+def resolved(value: Any) -> Any:
+    """A validated value as plain JSON values, with the defaults of models and of items filled in."""
+    if isinstance(value, Item):
+        return {"name": value.name, **resolved(signature(value.function).model_validate(dict(value.parameters)))}
+    if isinstance(value, BaseModel):
+        return {key: resolved(getattr(value, key)) for key in type(value).model_fields}
+    if isinstance(value, Mapping):
+        return {str(key): resolved(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolved(inner) for inner in value]
+    return to_jsonable_python(value)
+
+
+def words(field: FieldInfo) -> str:
+    """What a parameter may be, for a person: `whole number, at least 1`."""
+    parts = list(_parts(_annotation(field)))
+    kinds = dict.fromkeys(kind for part in parts if (kind := _kind(part)))
+    if any(isinstance(part, Shelf) for part in parts):
+        kinds.pop("item", None)
+    if is_epsilon(field):
+        kinds = {"epsilon in pixel scale (2/255)": None}
+    return ", ".join([" or ".join(kinds) or "anything", *_limits(parts)])
+
+
+def is_epsilon(field: FieldInfo) -> bool:
+    """Whether a parameter is in pixel scale, and so is best written as `2/255`."""
+    return any(isinstance(part, BeforeValidator) and part.func is pixel_scale for part in _parts(_annotation(field)))
+
+
+def _annotation(field: FieldInfo) -> Any:
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The members of a union, the type and the metadata of an Annotated, flattened."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from _parts(part)
+    else:
+        yield annotation
+
+
+def _kind(part: Any) -> str:
+    if isinstance(part, Shelf):
+        return f"name on shelf {part.name}"
+    if get_origin(part) is Literal:
+        return " or ".join(str(value) for value in get_args(part))
+    if get_origin(part) in (list, tuple):
+        [inner, *_] = get_args(part) or (Any,)
+        return f"list of {' or '.join(_kind(kind) for kind in _parts(inner)) or 'anything'}"
+    if isinstance(part, type) and issubclass(part, Item):
+        return "item"
+    return KINDS.get(part) or (part.__name__ if isinstance(part, type) else "")
+
+
+def _limits(parts: list[Any]) -> list[str]:
+    least = next((f"{part.ge:g}" for part in parts if isinstance(part, Ge)), "")
+    most = next((f"{part.le:g}" for part in parts if isinstance(part, Le)), "")
+    limits = [f"{least} to {most}"] if least and most else []
+    limits += [f"at least {least}"] if least and not most else []
+    limits += [f"at most {most}"] if most and not least else []
+    limits += [f"more than {part.gt:g}" for part in parts if isinstance(part, Gt)]
+    limits += [f"less than {part.lt:g}" for part in parts if isinstance(part, Lt)]
+    return limits + [f"at least {part.min_length} of them" for part in parts if isinstance(part, MinLen)]

@@ -1,0 +1,79 @@
+"""A search space: dotted paths into a trainable's configuration, each with a domain.
+
+Three forms of one configuration: the **assignment** (`{"pseudo_anomaly": {"name": "cutpaste", "area": 0.1},
+"adversary.epsilon": 0.01}`), its flat **parameters** (`pseudo_anomaly.cutpaste.area`) and the trainable's whole
+**configuration** (nested, what is fixed included).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from assay.domains import Domain, label_of, side_by_side
+
+if TYPE_CHECKING:
+    import optuna
+
+Space: TypeAlias = Mapping[str, Domain]
+Assignment: TypeAlias = Mapping[str, Any]
+
+
+def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+    """The assignment that a trial's sampler draws: dotted key -> plain value, items as `{name: ..., area: 0.1}`."""
+    return {key: domain.suggest(trial, key) for key, domain in space.items()}
+
+
+def parameters(assignment: Assignment) -> dict[str, Any]:
+    """The assignment flat, under the names the Optuna study uses: `pseudo_anomaly.cutpaste.area`."""
+    flat: dict[str, Any] = {}
+    for key, value in assignment.items():
+        if isinstance(value, Mapping):
+            item = value.get("name")
+            inside = {k: v for k, v in value.items() if k != "name"} if item else value
+            if item:
+                flat[key] = item
+            flat |= parameters({f"{key}.{item}.{k}" if item else f"{key}.{k}": v for k, v in inside.items()})
+        else:
+            flat[key] = label_of(value)
+    return flat
+
+
+def merge(fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
+    """The trainable's whole configuration, nested: what is fixed, with the assignment set at its dotted paths."""
+    whole: dict[str, Any] = copy.deepcopy(dict(fixed))
+    for key, value in assignment.items():
+        *parents, last = key.split(".")
+        inner = whole
+        for parent in parents:
+            if not isinstance(inner.get(parent), dict):
+                inner[parent] = {}
+            inner = inner[parent]
+        inner[last] = copy.deepcopy(value)
+    return whole
+
+
+def corners(space: Space) -> list[dict[str, Any]]:
+    """Assignments that between them hold both ends of every range and every option of every choice.
+
+    Conditional parameters included; as few as that takes, not their product.
+    """
+    return side_by_side(space)
+
+
+def size(space: Space) -> int | None:
+    """How many different configurations there are; None if a domain is a continuum."""
+    sizes = [domain.size() for domain in space.values()]
+    return None if None in sizes else math.prod(size or 1 for size in sizes)
+
+
+def varied(space: Space) -> dict[str, Domain]:
+    """Every parameter of the study by name, conditional ones included; constants are none."""
+    return dict(pair for key, domain in space.items() for pair in domain.parameters(key))
+
+
+def plain(space: Space) -> dict[str, Any]:
+    """As YAML again."""
+    return {key: domain.plain() for key, domain in space.items()}

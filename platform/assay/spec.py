@@ -1,0 +1,218 @@
+"""A search-space file: its sections, read and checked as a whole before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Lt, MinLen
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
+from pydantic import create_model as model_of
+
+from assay import binding, overrides, parameters, shelves, space, space_file, spec_rules, yaml_file
+from assay.contracts import Norm
+from assay.errors import Fault, SpecError, suggest
+from assay.faults import from_validation
+from assay.shelves import Item, Shelf
+from assay.space import Assignment, Space
+from assay.units import Count, Epsilon, Fraction, NonNegative, Positive, number
+
+OBJECTIVES = ("clean_auroc", "robust_auroc")
+"""What a trial measures."""
+
+
+def _folder_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", value):
+        raise ValueError("must be letters, digits, - and _, at most 100, as it names a folder")
+    return value
+
+
+def _one_of(*names: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if value not in names:
+            raise ValueError(f"must be one of {', '.join(names)}{suggest(value, names)}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _metric(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if value != "all" and not (isinstance(names, list) and names and all(name in OBJECTIVES for name in names)):
+        raise ValueError(f"must be all, one of {', '.join(OBJECTIVES)}, or a list of them")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_folder_name)]
+Objective = Annotated[str, _one_of(*OBJECTIVES)]
+Rate = Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
+
+
+class Section(BaseModel):
+    """A mapping of a YAML file that has these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Evaluation(Section):
+    """How every trial is measured, the same for all; in the file the attack's parameters stand beside its name.
+
+    every: epochs from one evaluation to the next. false_alarm_rate: share of normal validation images that the
+    threshold lets through as anomalous.
+    """
+
+    attack: Annotated[Item, Shelf("attacks")]
+    epsilon: Epsilon
+    norm: Norm = "linf"
+    every: Count = 5
+    false_alarm_rate: Rate = 0.05
+
+
+class Best(Section):
+    """Which one model is chosen where several are optimal."""
+
+    maximize: Annotated[str, _one_of("mean", *OBJECTIVES)] = "mean"
+    at_least: Mapping[Objective, Fraction] = {}
+
+
+class Search(Section):
+    """What draws the trials; `startup` are the random ones before the sampler's own model is used."""
+
+    trials: Count
+    sampler: Literal["tpe", "random", "nsga2", "grid", "qmc"] = "tpe"
+    seed: Annotated[int, Ge(0)] = 0
+    startup: Count = 10
+
+
+class StopEarly(Section):
+    """When a trial that does badly is stopped: after `grace` epochs, and then one in `reduction` goes on."""
+
+    grace: Count
+    scheduler: Literal["asha"] = "asha"
+    metric: Annotated[str | list[str], BeforeValidator(_metric)] = "all"
+    reduction: Annotated[int, Ge(2)] = 3
+
+
+class Resources(Section):
+    """What one trial takes, and how many may run at a time (None: as many as fit)."""
+
+    cpu: Positive = 1.0
+    gpu: NonNegative = 0.0
+    memory_gb: Positive | None = None
+    concurrent: Count | None = None
+
+
+class Budget(Section):
+    """When the sweep ends before all its trials have run."""
+
+    wall_minutes: Positive | None = None
+
+
+class Tracking(Section):
+    """Where progress is mirrored."""
+
+    wandb: bool = True
+    project: Annotated[str, MinLen(1)] = "assay"
+
+
+class Spec(Section):
+    """A whole search-space file; `fixed` is the trainable's configuration less what is searched."""
+
+    name: Name
+    trainable: str
+    dataset: Annotated[Item, Shelf("datasets")]
+    fixed: Mapping[str, Any] = {}
+    space: Annotated[Space, SkipValidation]
+    evaluation: Evaluation
+    objectives: Annotated[Mapping[Objective, Annotated[str, _one_of("max", "min")]], MinLen(1)]
+    best: Best = Best()
+    search: Search
+    stop_early: StopEarly | None = None
+    resources: Resources = Resources()
+    budget: Budget = Budget()
+    retries: Annotated[int, Ge(0)] = 2
+    tracking: Tracking = Tracking()
+
+    @property
+    def recipe(self) -> Callable[..., Any]:
+        """The trainable itself."""
+        return shelves.load("trainables", self.trainable)
+
+    @property
+    def stop_metrics(self) -> tuple[str, ...]:
+        """The objectives that early stopping looks at; none if nothing is stopped early."""
+        return spec_rules.stop_metrics(self.stop_early, self.objectives)
+
+    def config(self, assignment: Assignment) -> dict[str, Any]:
+        """The trainable's whole configuration for an assignment: plain values, every default filled in."""
+        return binding.configuration(self.recipe, self.fixed, assignment)
+
+    def plain(self) -> dict[str, Any]:
+        """Everything the file means, defaults filled in, as JSON values that `check` reads as an equal Spec."""
+        whole = {key: parameters.resolved(getattr(self, key)) for key in type(self).model_fields if key != "space"}
+        attack = whole["evaluation"].pop("attack")
+        whole["evaluation"] = {"attack": attack.pop("name"), **attack, **whole["evaluation"]}
+        return {**whole, "space": space.plain(self.space)}
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical JSON of `plain()`."""
+        canonical = json.dumps(self.plain(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    def summary(self) -> str:
+        """One line for a person: `search space elpv-mono-64: 24 trials over 6 parameters`."""
+        trials, count = self.search.trials, len(space.varied(self.space))
+        plural = ["" if number == 1 else "s" for number in (trials, count)]
+        return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"
+
+
+def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
+    """The search space in a YAML file, `key=value` changes (`--set`) applied first.
+
+    Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
+    """
+    raw, faults = overrides.apply(yaml_file.load(path), changes)
+    return check(raw, str(path), faults)
+
+
+def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Spec:
+    """The search space that plain values describe; raises SpecError with every fault, those given first.
+
+    file: what errors call the values. Nothing is loaded but code: no image is decoded, no process started.
+    """
+    found = list(faults)
+    values = dict(raw)
+    if "space" in values:
+        values["space"], wrong = space_file.read(values["space"])
+        found += wrong
+    if isinstance(values.get("evaluation"), Mapping):
+        values["evaluation"], wrong = spec_rules.gather_attack(values["evaluation"], Evaluation)
+        found += wrong
+    try:
+        sections: dict[str, Any] = dict(Spec.model_validate(values))
+    except ValidationError as error:
+        found += map(spec_rules.beside_attack, from_validation(error, Spec, values))
+        sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
+    if "trainable" in sections:
+        trainable, wrong = binding.recipe(sections["trainable"])
+        found += wrong
+        if trainable is not None and "fixed" in sections and "space" in sections:
+            sections["fixed"], sections["epochs"], wrong = binding.bind(trainable, sections["fixed"], sections["space"])
+            found += wrong
+    found += spec_rules.faults(sections)
+    if found:
+        rank = {name: place for place, name in enumerate(Spec.model_fields)}
+        raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
+    return Spec.model_validate({key: value for key, value in sections.items() if key in Spec.model_fields})
+
+
+def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
+    """The sections that are right by themselves, for the rules between sections."""
+    right = {key: field for key, field in Spec.model_fields.items() if key not in wrong}
+    fields: dict[str, Any] = {key: (field.rebuild_annotation(), field) for key, field in right.items()}
+    return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))

@@ -1,0 +1,118 @@
+"""What must hold between the sections of a search-space file, each rule on the sections it can find."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from assay import shelves
+from assay.domains import Choice
+from assay.errors import Fault, InputError, suggest
+from assay.faults import shown
+from assay.space import varied
+
+if TYPE_CHECKING:
+    from assay.spec import StopEarly
+
+
+def faults(sections: Mapping[str, Any]) -> list[Fault]:
+    """Every rule that is broken. sections: those that are right by themselves, and `epochs` where it is known."""
+    return [fault for rule in RULES for fault in _apply(rule, sections)]
+
+
+def stop_metrics(stop: StopEarly | None, objectives: Iterable[str]) -> tuple[str, ...]:
+    """The objectives that early stopping looks at; none if nothing is stopped early."""
+    if stop is None:
+        return ()
+    if stop.metric == "all":
+        return tuple(objectives)
+    return (stop.metric,) if isinstance(stop.metric, str) else tuple(stop.metric)
+
+
+def gather_attack(evaluation: Mapping[str, Any], model: type[BaseModel]) -> tuple[dict[str, Any], list[Fault]]:
+    """The evaluation section with the attack's parameters, which stand beside its name, moved to the attack.
+
+    Also the faults of keys that belong to neither.
+    """
+    name = evaluation.get("attack")
+    own = {key: value for key, value in evaluation.items() if key in model.model_fields}
+    rest = {key: value for key, value in evaluation.items() if key not in own}
+    if not isinstance(name, str):
+        return dict(evaluation), []
+    try:
+        known = set(shelves.fields(shelves.load("attacks", name)))
+    except InputError:
+        return own, []
+    wrong = [
+        Fault(
+            f"evaluation.{key}",
+            shown(value),
+            f"unknown key{suggest(key, known | set(model.model_fields))}; there is: {', '.join(model.model_fields)}, "
+            f"and of {name}: {', '.join(sorted(known)) or 'nothing'}",
+        )
+        for key, value in rest.items()
+        if key not in known
+    ]
+    given = {key: value for key, value in rest.items() if key in known}
+    return {**own, "attack": {"name": name, **given}}, wrong
+
+
+def beside_attack(fault: Fault) -> Fault:
+    """A fault of an attack's parameter at the place where the file has it: beside the attack's name."""
+    return Fault(fault.key.replace("evaluation.attack.", "evaluation.", 1), fault.found, fault.allowed)
+
+
+def _apply(rule: Callable[..., Iterator[Fault]], sections: Mapping[str, Any]) -> Iterator[Fault]:
+    """A rule's faults, if all the sections it names in its parameters are there."""
+    names = inspect.signature(rule).parameters
+    if all(name in sections for name in names):
+        yield from rule(*(sections[name] for name in names))
+
+
+def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
+    allowed = f"must be one of the objectives: {', '.join(objectives)}"
+    if best.maximize != "mean" and best.maximize not in objectives:
+        yield Fault("best.maximize", shown(best.maximize), f"{allowed}, or mean")
+    elif objectives.get(best.maximize) == "min":
+        yield Fault("best.maximize", shown(best.maximize), "is an objective to be minimised; name another, or mean")
+    for name in best.at_least:
+        if name not in objectives:
+            yield Fault(f"best.at_least.{name}", shown(name), allowed)
+
+
+def _stopping_is_about_objectives(stop_early: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
+    for name in stop_metrics(stop_early, objectives):
+        if name not in objectives:
+            allowed = f"must be one of the objectives: {', '.join(objectives)}, or all"
+            yield Fault("stop_early.metric", shown(name), allowed)
+
+
+def _grace_is_within_the_run(stop_early: Any, epochs: int | None) -> Iterator[Fault]:
+    if stop_early is not None and epochs is not None and stop_early.grace > epochs:
+        yield Fault("stop_early.grace", shown(stop_early.grace), f"must be at most the epochs of a trial, {epochs}")
+
+
+def _robust_means_attacked(evaluation: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
+    if evaluation.epsilon == 0 and "robust_auroc" in objectives:
+        allowed = "must be more than 0, as robust_auroc is an objective: without a budget it is clean_auroc again"
+        yield Fault("evaluation.epsilon", shown(evaluation.epsilon), allowed)
+
+
+def _grid_is_finite(search: Any, space: Any) -> Iterator[Fault]:
+    if search.sampler == "grid":
+        for name, domain in varied(space).items():
+            if not isinstance(domain, Choice) and domain.size() is None:
+                allowed = "has no end of values; for a grid write uniform with a step, integer or choice"
+                yield Fault(f"space.{name}", shown(domain.plain()), allowed)
+
+
+RULES = (
+    _best_is_about_objectives,
+    _stopping_is_about_objectives,
+    _grace_is_within_the_run,
+    _robust_means_attacked,
+    _grid_is_finite,
+)
