@@ -1,0 +1,74 @@
+"""`assay validate`: check files before anything runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+
+def _search_space(path: str) -> str:
+    from assay import spec
+
+    return spec.read(path).summary()
+
+
+def _policy(path: str) -> str:
+    from assay import policy
+
+    read = policy.read(path)
+    return f"policy {read.name}: {len(read.gates)} gate{'s' * (len(read.gates) != 1)}"
+
+
+KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
+    "gates": ("policy", _policy),
+    "space": ("search space", _search_space),
+    "trainable": ("search space", _search_space),
+}
+"""A key that only one kind of file has -> that kind, and what reads such a file and says in a line what it holds."""
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(files: tuple[str, ...], as_json: bool) -> None:
+    """Check search spaces and policies, every fault of every file at once.
+
+    \b
+      assay validate search_spaces/*.yaml
+    """
+    results = [_result(file) for file in files]
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    else:
+        for result in results:
+            click.echo(f"{result['file']}: ok ({result['summary']})" if result["ok"] else result["message"])
+    if not all(result["ok"] for result in results):
+        click.get_current_context().exit(2)
+
+
+def _result(file: str) -> dict[str, Any]:
+    """What `--json` prints of a file."""
+    from dataclasses import asdict
+
+    from assay import yaml_file
+    from assay.errors import InputError, SpecError, suggest
+
+    kind = None
+    try:
+        raw = yaml_file.load(file)
+        key = next((key for key in KINDS if key in raw), None)
+        if key is None:
+            near = next((hint for found in raw if (hint := suggest(found, KINDS))), "")
+            raise InputError(
+                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`"
+            )
+        kind, summary = KINDS[key]
+        return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}
+    except SpecError as error:
+        faults = [asdict(fault) for fault in error.faults]
+        return {"file": file, "ok": False, "kind": kind, "message": str(error), "faults": faults}
+    except InputError as error:
+        return {"file": file, "ok": False, "kind": kind, "message": str(error), "faults": []}
