@@ -35,12 +35,14 @@ class Study:
         self.log = TrialLog(store, spec.name)
         self.listeners: list[Listener] = []
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        directions = ["maximize" if spec.objectives[name] == "max" else "minimize" for name in spec.objectives]
-        self.study = optuna.create_study(directions=directions)
+        self.objectives: dict[str, str] = {str(name): direction for name, direction in spec.objectives.items()}
+        self.study = optuna.create_study(
+            directions=["maximize" if direction == "max" else "minimize" for direction in self.objectives.values()]
+        )
         self.halving = None
         if spec.stop_early:
             stop = spec.stop_early
-            self.halving = Halving(spec.stop_metrics, spec.objectives, stop.grace, stop.reduction)
+            self.halving = Halving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
         self.records: dict[int, Record] = {}
         self._replay(trial_log.read(store, spec.name))
         self.waiting = [number for number, record in self.records.items() if record.state == "running"]
@@ -59,7 +61,7 @@ class Study:
     def _add_to_study(self, record: Record) -> None:
         distributions = {name: json_to_distribution(text) for name, text in record.distributions.items()}
         state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        values = list(record.values(self.spec.objectives).values()) if record.state == "complete" else None
+        values = list(record.values(self.objectives).values()) if record.state == "complete" else None
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=state.get(record.state, TrialState.RUNNING),
@@ -144,7 +146,7 @@ class Study:
         self.log.append(event)
         record.apply(event)
         if state == "complete":
-            self.study.tell(number, list(record.values(self.spec.objectives).values()))
+            self.study.tell(number, list(record.values(self.objectives).values()))
         else:
             self.study.tell(number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
         self._tell_listeners(record, "end")

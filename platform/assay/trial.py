@@ -61,7 +61,7 @@ class Trial:
         item: Any = shelves.load("trainables", order.trainable)
         arguments = shelves.bind(item, order.config)
         self.run = item(data, seed=order.seed, device=order.device, **arguments)
-        self.epoch, self.seconds = 0, 0.0
+        self.epoch, self.seconds, self.attempts = 0, 0.0, 1
         self.report: dict[str, Any] | None = None
         self.kept: dict[str, Any] | None = None  # {"epoch", "values", "detector": tensors}
         self.repeat = False
@@ -113,6 +113,8 @@ class Trial:
             "values": {name: figures[name] for name in self.order.objectives},
             "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
             "losses": dict(losses),
+            "seed": self.order.seed,
+            "attempts": self.attempts,
             "seconds": self.seconds,
             "done": done,
             "model": self._write_model() if done else "",
@@ -147,8 +149,15 @@ class Trial:
         import torch
 
         content = io.BytesIO()
-        state = {"epoch": self.epoch, "seconds": self.seconds, "report": self.report, "kept": self.kept}
-        torch.save({**state, "run": self.run.state_dict()}, content)
+        state = {
+            "epoch": self.epoch,
+            "seconds": self.seconds,
+            "attempts": self.attempts,
+            "report": self.report,
+            "kept": self.kept,
+            "run": self.run.state_dict(),
+        }
+        torch.save(state, content)
         self.store.write(self.order.checkpoint, content.getvalue())
 
     def _restore(self) -> None:
@@ -163,6 +172,6 @@ class Trial:
                 "the trial then starts again from its beginning"
             ) from error
         self.epoch, self.seconds = state["epoch"], state["seconds"]
-        self.report, self.kept = state["report"], state["kept"]
+        self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])
         self.repeat = True

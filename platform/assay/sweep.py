@@ -1,0 +1,177 @@
+"""A sweep on Ray Tune: Tune places and runs trials, the study decides, the trial log remembers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import yaml
+from ray import tune
+from ray.tune.search import Searcher
+
+from assay import data as data_module
+from assay import spec as spec_module
+from assay import trials
+from assay.cluster import connected
+from assay.contracts import Images, TrainingData
+from assay.errors import SweepError
+from assay.provenance import environment
+from assay.spec import Spec
+from assay.store import Store, canonical
+from assay.study import Listener, Study
+from assay.worker import Worker
+
+
+class Asker(Searcher):  # type: ignore[misc]
+    """Gives Tune the study's next order, and the study the news of a worker that died."""
+
+    def __init__(self, study: Study) -> None:
+        super().__init__()
+        self.study = study
+        self.numbers: dict[str, int] = {}  # Tune's trial id -> our number
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next order as a Tune configuration."""
+        order = self.study.next_order()
+        if order is None:
+            return Searcher.FINISHED
+        self.numbers[trial_id] = order.number
+        return {"order": asdict(order)}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """An error here is a worker that died more often than `retries` allows; all else came as a report."""
+        number = self.numbers.get(trial_id)
+        if error and number is not None and self.study.records[number].state == "running":
+            self.study.end(number, "failed", "worker", "the worker process died; look for out-of-memory in the logs")
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the trial log is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the trial log is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its searcher; ours has nothing to pickle."""
+        return {}
+
+
+class Judge(tune.Stopper):  # type: ignore[misc]
+    """Hands every report to the study, which says whether the trial stops; ends the sweep when the budget is used."""
+
+    def __init__(self, study: Study, asker: Asker, wall_minutes: float | None) -> None:
+        self.study, self.asker = study, asker
+        self.deadline = time.monotonic() + wall_minutes * 60 if wall_minutes else None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether the trial that reported is to stop."""
+        return "report" in result and self.study.report(self.asker.numbers[trial_id], result["report"])
+
+    def stop_all(self) -> bool:
+        """Whether the wall-time budget is used up."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its stopper; ours has nothing to pickle."""
+        return {}
+
+
+def prepare(spec: Spec, store: Store, resume: bool) -> None:
+    """Write spec.yaml and environment.json of a new sweep, or check that a resumed one is the same sweep.
+
+    Raises SweepError where a sweep of that name exists (and is not to be resumed) or was made from another spec.
+    """
+    key = f"sweeps/{spec.name}/spec.yaml"
+    if not resume:
+        if store.exists(key):
+            raise SweepError(
+                f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
+                "give the new one another name with `--set name=...`"
+            )
+        store.write(key, yaml.safe_dump(spec.plain(), sort_keys=False, allow_unicode=True).encode())
+        store.write(f"sweeps/{spec.name}/environment.json", canonical(environment()))
+    elif spec_module.read(store.path(key)).hash != spec.hash:
+        raise SweepError(f"sweep '{spec.name}' was started from another file; resume it by name: --resume {spec.name}")
+
+
+def run(
+    spec: Spec,
+    store: Store,
+    *,
+    resume: bool = False,
+    address: str | None = None,
+    listeners: Sequence[Listener] = (),
+    on_data: Callable[[TrainingData], None] | None = None,
+) -> Study:
+    """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log holds everything in any case.
+
+    Raises SweepError where nothing can be run, DataError where the data cannot be used.
+    """
+    prepare(spec, store, resume)
+    data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    if on_data:
+        on_data(data)
+    study = Study(spec, store, device="cuda" if spec.resources.gpu else "cpu")
+    study.listeners.extend(listeners)
+    try:
+        if study.remaining > 0:
+            study.log.append({"event": "start", "dataset": data.description["hash"], "environment": environment()})
+            with connected(address) as resources:
+                _fit(study, data, resources)
+    finally:
+        study.log.close()
+        trials.write(store, spec, study.records)
+    return study
+
+
+def _fit(study: Study, data: TrainingData, resources: dict[str, float]) -> None:
+    """One run of Tune over what remains."""
+    spec = study.spec
+    need = {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}
+    for name, amount in need.items():
+        if amount > resources.get(name.upper(), 0):
+            raise SweepError(
+                f"a trial needs {amount:g} {name} and the cluster has {resources.get(name.upper(), 0):g}; "
+                f"lower resources.{name}"
+            )
+    fit = int(resources["CPU"] // spec.resources.cpu)
+    if spec.resources.gpu:
+        fit = min(fit, int(resources["GPU"] // spec.resources.gpu))
+    if spec.resources.memory_gb:
+        need["memory"] = spec.resources.memory_gb * 2**30
+    asker = Asker(study)
+    folder = study.store.path(f"sweeps/{spec.name}/ray")
+    with study.store.explain(f"sweeps/{spec.name}/ray"):
+        folder.mkdir(parents=True, exist_ok=True)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
+    worker = tune.with_parameters(Worker, data=in_memory(data), root=str(study.store.root))
+    tuner = tune.Tuner(
+        tune.with_resources(worker, need),
+        tune_config=tune.TuneConfig(
+            search_alg=asker,
+            num_samples=study.remaining,
+            max_concurrent_trials=min(fit, spec.resources.concurrent or fit),
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name=f"run-{int(time.time())}",
+            storage_path=str(folder),
+            stop=Judge(study, asker, spec.budget.wall_minutes),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=spec.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+        ),
+    )
+    tuner.fit()
+
+
+def in_memory(data: TrainingData) -> TrainingData:
+    """The data with plain arrays, which Ray's object store shares between processes without a copy."""
+
+    def plain(images: Images) -> Images:
+        return replace(images, pixels=np.array(images.pixels), labels=np.array(images.labels))
+
+    return replace(data, train=plain(data.train), validation=plain(data.validation))

@@ -1,0 +1,104 @@
+"""The table of a sweep's trials: from the log to `trials.parquet`, its Pareto front and its best trial."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay import choice, spec, tables, trial_log
+from assay.errors import InputError, SweepError, UnknownName
+from assay.spec import Spec
+from assay.store import Store
+from assay.trial_log import Record
+
+
+def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
+    """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>` and `parameter.<key>`."""
+    front = pareto(spec, records)
+    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    found = []
+    for number, record in sorted(records.items()):
+        last = record.reports[-1] if record.reports else {}
+        row = {
+            "trial": number,
+            "state": record.state,
+            "pareto": number in front,
+            "epoch": last.get("kept", {}).get("epoch"),
+            "epochs": last.get("epoch", 0),
+            "model": last.get("model", ""),
+            "seed": last.get("seed"),
+            "seconds": last.get("seconds", 0.0),
+            "attempts": last.get("attempts", 0),
+            "failure": record.failure,
+            "message": record.message,
+            "parameters": json.dumps(record.parameters, sort_keys=True),
+            "config": json.dumps(spec.config(record.assignment), sort_keys=True),
+        }
+        row |= {f"objective.{name}": last["kept"][name] if last else None for name in objectives}
+        found.append(row | {f"parameter.{name}": value for name, value in record.parameters.items()})
+    return found
+
+
+def pareto(spec: Spec, records: Mapping[int, Record]) -> list[int]:
+    """The numbers of the complete trials that no other complete trial beats on every objective."""
+    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
+    points = [
+        [value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items()]
+        for n in complete
+    ]
+    return [n for n, rank in zip(complete, choice.ranks(points), strict=True) if rank == 0]
+
+
+def best(spec: Spec, records: Mapping[int, Record]) -> int:
+    """The number of the trial that `best:` of the search space chooses; raises SweepError if none is complete."""
+    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    rule = spec.plain()["best"]
+    front = pareto(spec, records)
+    if not front:
+        raise SweepError(
+            f"sweep '{spec.name}' has no complete trial; look at `assay trials {spec.name}`, then resume it"
+        )
+    return max(front, key=lambda n: (choice.merit(records[n].values(objectives), rule, objectives), -n))
+
+
+def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
+    """Write sweeps/<name>/trials.parquet."""
+    content = io.BytesIO()
+    pq.write_table(table(rows(spec, records)), content)
+    store.write(f"sweeps/{spec.name}/trials.parquet", content.getvalue())
+
+
+def table(found: list[dict[str, Any]]) -> pa.Table:
+    """The rows as a table; a parameter that is not always a number is text."""
+    schema = list(tables.TRIALS)
+    extra = sorted({name for row in found for name in row} - {name for name, _ in schema})
+    for name in extra:
+        values = [row[name] for row in found if row.get(name) is not None]
+        numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+        schema.append((name, pa.float64() if numbers else pa.string()))
+        if not numbers:
+            found = [{**row, name: None if row.get(name) is None else str(row[name])} for row in found]
+    return pa.Table.from_pylist(found, schema=pa.schema(schema))
+
+
+def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
+    """A sweep's spec and records from the store; raises UnknownName with the sweeps there are."""
+    if not store.exists(f"sweeps/{sweep}/spec.yaml"):
+        raise UnknownName("sweep", sweep, store.names("sweeps"))
+    return spec.read(store.path(f"sweeps/{sweep}/spec.yaml")), trial_log.records(trial_log.read(store, sweep))
+
+
+def models(store: Store, text: str) -> list[str]:
+    """The model hashes that `SWEEP:best` or `SWEEP:pareto` name."""
+    name, _, which = text.partition(":")
+    if which not in ("best", "pareto"):
+        raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
+    found, records = load(store, name)
+    numbers = [best(found, records)] if which == "best" else pareto(found, records)
+    return [records[n].reports[-1]["model"] for n in numbers]

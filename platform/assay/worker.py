@@ -1,0 +1,55 @@
+"""A warm worker: the Ray Tune trainable that runs one trial after another in one process."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from ray import tune
+
+from assay import failures
+from assay.contracts import TrainingData
+from assay.store import Store
+from assay.trial import Order, Trial
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """Steps a Trial. Failures are reported, not raised: Tune would run the same configuration again."""
+
+    def setup(self, config: dict[str, Any], data: TrainingData, root: str) -> None:
+        """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node."""
+        self.data, self.root = data, root
+        self.begin(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin the next trial in the same process: imports and data stay."""
+        self.begin(new_config)
+        return True
+
+    def begin(self, config: dict[str, Any]) -> None:
+        """Build the trial or restore it from its own checkpoint."""
+        self.trial: Trial | None = None
+        self.failure: dict[str, Any] | None = None
+        try:
+            self.trial = Trial(Order(**config["order"]), self.data, Store(self.root))
+        except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
+            self.failure = failed(error)
+
+    def step(self) -> dict[str, Any]:
+        """One report, as `report`, and `done` for Tune."""
+        if self.trial is not None and self.failure is None:
+            try:
+                report = self.trial.step()
+                return {"report": report, "done": report["done"]}
+            except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
+                self.failure = failed(error)
+        return {"report": self.failure, "done": True}
+
+
+def failed(error: Exception) -> dict[str, Any]:
+    """A report of a failure: its kind, a line for a person, and for a bug the traceback."""
+    kind = failures.kind(error)
+    message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error)
+    if kind == "bug":
+        message += "\n" + "".join(traceback.format_exception(error))
+    return {"failure": kind, "message": message}
