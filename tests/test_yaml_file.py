@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
 from assay import faults, shelves, yaml_file
 from assay.errors import InputError, SpecError
 from assay.units import Count, Epsilon, Fraction
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 
 def test_plain_values_are_read_as_they_look():
-    text = "a: 1\nb: 2/255\nc: [0.5, true, null]\nd: 2026-01-31\nnorm: no\non: off\ne: {f: 1e-3}\n"
+    text = "a: 1\nb: 2/255\nc: [0.5, true, null]\nd: 2026-01-31\nnorm: no\non: off\ne: {f: 1e-3}\ng: false_alarm\n"
     expected = {"a": 1, "b": "2/255", "c": [0.5, True, None], "d": "2026-01-31", "norm": "no", "on": "off"}
-    assert yaml_file.parse(text, "x") == expected | {"e": {"f": "1e-3"}}
+    assert yaml_file.parse(text, "x") == expected | {"e": {"f": "1e-3"}, "g": "false_alarm"}
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path):

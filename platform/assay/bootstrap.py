@@ -1,7 +1,7 @@
 """Ranking metrics over a whole matrix of sample weights at once, and the stratified bootstrap made of them.
 
-The scores are sorted once; a resample is a column of weights (how often each sample was drawn), and every metric of every
-resample is read off cumulated weights. Scores that tie are taken together: no threshold can come between them.
+The scores are sorted once; a resample is a column of weights (how often each sample was drawn), and every metric of all
+resamples is read off cumulated weights. Scores that tie are taken together: no threshold can come between them.
 """
 
 from __future__ import annotations
