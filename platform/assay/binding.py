@@ -72,7 +72,7 @@ def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) 
         try:
             whole.append(parameters.resolved(model.model_validate(merged)))
         except ValidationError as error:
-            faults += [_at_home(fault, corner) for fault in from_validation(error, model, merged)]
+            faults += [_at_home(fault, corner, flat) for fault in from_validation(error, model, merged)]
     once: dict[tuple[str, str], Fault] = {}
     for fault in faults:
         once.setdefault((fault.key, fault.allowed), fault)
@@ -151,14 +151,14 @@ def _item(shelf: shelves.Shelf, value: Any) -> type[BaseModel] | None:
         return None
 
 
-def _at_home(fault: Fault, corner: Assignment) -> Fault:
+def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Fault:
     """A fault of a configuration, at the key of the file that the value comes from: in `space` or in `fixed`."""
     for key, value in corner.items():
         if fault.key == key or fault.key.startswith(f"{key}."):
             inside = fault.key[len(key) :]
             item = f".{value['name']}" if inside and isinstance(value, Mapping) and "name" in value else ""
             return Fault(f"space.{key}{item}{inside}", fault.found, fault.allowed)
-        if key.startswith(f"{fault.key}."):
+        if key.startswith(f"{fault.key}.") and not _holds(fixed, fault.key):
             return Fault(f"space.{key}", fault.found, fault.allowed)
     return Fault(f"fixed.{fault.key}" if fault.key else "fixed", fault.found, fault.allowed)
 
