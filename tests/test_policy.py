@@ -1,0 +1,267 @@
+"""Policies: reading them with all their faults, and the verdict on an audit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from assay import policy
+from assay.errors import DataError, InputError, SpecError, UnknownName
+from assay.tables import CHECKS, METRICS
+
+GATE = {"metric": "auroc", "epsilon": "2/255", "at_least": 0.6, "why": "because"}
+CLEAN = {"metric": "auroc", "attack": "clean", "at_least": 0.8, "why": "because"}
+
+
+def of(*gates: dict[str, Any], **more: Any) -> policy.Policy:
+    base = {"name": "p", "version": 1, "why": "w", "minimum_samples": {"normals": 20, "anomalies": 30}}
+    return policy.Policy.of({**base, "gates": list(gates) or [GATE], **more}, "p.yaml")
+
+
+def figures(*rows: dict[str, Any]) -> pa.Table:
+    base = {"attack": "worst", "norm": "linf", "epsilon": 2 / 255, "regime": "both", "defect": "all", "metric": "auroc"}
+    base |= {"value": 0.7, "lower": 0.65, "upper": 0.75, "confidence": 0.95, "normals": 50, "anomalies": 50}
+    clean = {"attack": "clean", "norm": "", "epsilon": 0.0, "regime": "", "value": 0.9, "lower": 0.85, "upper": 0.95}
+    return pa.Table.from_pylist([base | row for row in rows] + [base | clean], schema=METRICS)
+
+
+def checks(**passed: bool | None) -> pa.Table:
+    rows = [{"check": name, "passed": ok, "required": True, "evidence": f"saw {ok}"} for name, ok in passed.items()]
+    return pa.Table.from_pylist([*rows, {"check": "extra", "passed": False, "required": False}], schema=CHECKS)
+
+
+GOOD = checks(clean_scores=True, in_ball=True)
+
+
+def decided(gate: dict[str, Any], *rows: dict[str, Any], **more: Any) -> tuple[str, str]:
+    """(decision, why) of one gate, which is then also the verdict."""
+    verdict = policy.decide(of(gate, **more), figures(*rows), GOOD)
+    [entry] = verdict["gates"]
+    assert verdict["verdict"] == entry["decision"]
+    return entry["decision"], entry["why"]
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "decision"),
+    [
+        (0.60, 0.75, "PASS"),  # the bound itself keeps the limit
+        (0.59, 0.75, "INCONCLUSIVE"),
+        (0.50, 0.60, "INCONCLUSIVE"),  # the favourable bound does not violate it
+        (0.50, 0.59, "FAIL"),
+    ],
+)
+def test_at_least_acts_on_the_lower_bound(lower: float, upper: float, decision: str):
+    assert decided(GATE, {"value": 0.595, "lower": lower, "upper": upper})[0] == decision
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "decision"),
+    [(0.1, 0.3, "PASS"), (0.2, 0.31, "INCONCLUSIVE"), (0.3, 0.4, "INCONCLUSIVE"), (0.31, 0.4, "FAIL")],
+)
+def test_at_most_acts_on_the_upper_bound(lower: float, upper: float, decision: str):
+    gate = {"metric": "miss_rate", "epsilon": "2/255", "regime": "evasion", "at_most": 0.3, "why": "because"}
+    row = {"metric": "miss_rate", "regime": "evasion", "value": 0.3, "lower": lower, "upper": upper}
+    assert decided(gate, row)[0] == decision
+
+
+@pytest.mark.parametrize(("kind", "count"), [("normals", 19), ("anomalies", 29)])
+@pytest.mark.parametrize("bounds", [{"lower": 0.9, "upper": 1.0}, {"lower": 0.1, "upper": 0.2}])
+def test_too_few_samples_decide_nothing(kind: str, count: int, bounds: dict[str, float]):
+    decision, why = decided(GATE, bounds | {kind: count})
+    assert decision == "INCONCLUSIVE"
+    assert f"{count} {kind} were tested" in why
+
+
+def test_intervals_of_another_confidence_decide_nothing():
+    decision, why = decided(GATE, {"confidence": 0.9})
+    assert decision == "INCONCLUSIVE"
+    assert "confidence 0.9, the policy asks for 0.95" in why
+    assert decided(GATE, {"confidence": 0.9}, confidence=0.9)[0] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"epsilon": "3/255"}, "no figure for epsilon 3/255; there is: 1/255, 2/255"),
+        ({"attack": "square"}, "no figure for attack square; there is: clean, worst"),
+        ({"norm": "l2"}, "no figure for norm l2; there is: linf"),
+        ({"regime": "evasion"}, "no figure for regime evasion; there is: both"),
+        ({"defect": "crack"}, "no figure for defect crack; there is: all"),
+        ({"metric": "fpr95"}, "no figure for metric fpr95; there is: auroc"),
+    ],
+)
+def test_a_figure_that_the_audit_lacks_is_named_with_what_there_is(change: dict[str, Any], why: str):
+    decision, told = decided(GATE | change, {}, {"epsilon": 1 / 255})
+    assert decision == "INCONCLUSIVE"
+    assert why in told
+
+
+def test_a_figure_that_is_not_a_number_decides_nothing_and_two_are_an_error():
+    assert decided(GATE, {"lower": float("nan")}) == ("INCONCLUSIVE", "the audit's figure is not a number")
+    with pytest.raises(DataError, match="hold 2 figures"):
+        policy.decide(of(), figures({}, {}), GOOD)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([{"lower": 0.7}, {"epsilon": 1 / 255}], "PASS"),
+        ([{"lower": 0.5}, {"epsilon": 1 / 255}], "INCONCLUSIVE"),
+        ([{"lower": 0.5}, {"epsilon": 1 / 255, "lower": 0.1, "upper": 0.2}], "FAIL"),  # before INCONCLUSIVE
+    ],
+)
+def test_the_worst_gate_makes_the_verdict(rows: list[dict[str, Any]], verdict: str):
+    found = policy.decide(of(GATE, GATE | {"epsilon": "1/255"}, CLEAN), figures(*rows), GOOD)
+    assert found["verdict"] == verdict
+    told = [reason.split(":")[0] for reason in found["reasons"]]
+    bad = [gate["decision"] for gate in found["gates"] if gate["decision"] != "PASS"]
+    assert told == (bad or ["All 3 gates and all 2 required checks hold."])
+
+
+def test_the_verdict_is_json_with_everything_a_report_needs():
+    found = policy.decide(of(GATE, CLEAN | {"name": "clean ranking"}), figures({}), GOOD)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    robust, clean = found["gates"]
+    assert robust == {
+        "name": "robust AUROC, worst case, both regimes, linf 2/255 at least 0.60",
+        "text": "robust AUROC, worst case, both regimes, linf 2/255 at least 0.60",
+        "value": 0.7,
+        "lower": 0.65,
+        "upper": 0.75,
+        "normals": 50,
+        "anomalies": 50,
+        "limit": 0.6,
+        "decision": "PASS",
+        "why": "the lower bound 0.650 keeps the limit 0.60",
+        "purpose": "because",
+    }
+    assert (clean["name"], clean["text"]) == ("clean ranking", "clean AUROC at least 0.80")
+    assert found["checks"] == {"passed": ["clean_scores", "in_ball"], "failed": [], "missing": []}
+    assert found["policy"] == {
+        "name": "p",
+        "version": 1,
+        "hash": of(GATE, CLEAN | {"name": "clean ranking"}).hash,
+        "why": "w",
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "required", "outcome", "reason"),
+    [
+        (checks(a=True, b=False), "all", {"passed": ["a"], "failed": ["b"], "missing": []}, "b failed: saw False"),
+        (checks(a=True, b=None), "all", {"passed": ["a"], "failed": [], "missing": ["b"]}, "b is required and was not"),
+        (checks(a=True), ["a", "z"], {"passed": ["a"], "failed": [], "missing": ["z"]}, "z is required and was not"),
+        (checks(a=True), ["extra"], {"passed": [], "failed": ["extra"], "missing": []}, "extra failed"),
+        (checks(), "all", {"passed": [], "failed": [], "missing": ["any required check"]}, "ran no required check"),
+    ],
+)
+@pytest.mark.parametrize("upper", [0.75, 0.2])
+def test_an_audit_that_fails_its_own_checks_is_invalid_whatever_the_gates_say(
+    table: pa.Table, required: Any, outcome: dict[str, list[str]], reason: str, upper: float
+):
+    found = policy.decide(of(required_checks=required), figures({"lower": upper - 0.1, "upper": upper}), table)
+    assert found["verdict"] == "INVALID"
+    assert found["checks"] == outcome
+    assert reason in found["reasons"][0]
+    assert {gate["decision"] for gate in found["gates"]} == {"NOT RUN"}
+
+
+def test_a_failed_check_that_the_policy_waives_is_told():
+    found = policy.decide(of(required_checks=["a"]), figures({}), checks(a=True, b=False))
+    assert found["verdict"] == "PASS"
+    assert found["reasons"][-1] == "Check b did not pass; this policy does not require it."
+
+
+def test_exit_codes_tell_the_verdicts_apart():
+    assert policy.EXIT_CODES == {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
+
+
+def test_the_hash_follows_the_meaning_and_not_the_spelling():
+    assert of(GATE).hash == of(GATE | {"epsilon": 2 / 255, "regime": "both", "attack": "worst"}).hash
+    assert of(GATE).hash != of(GATE | {"at_least": 0.61}).hash
+    assert of(GATE).hash != of(GATE, confidence=0.99).hash
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"metric": "fpr95", "regime": "evasion"}, "FPR95 under attack, worst case, evasion (anomalies attacked)"),
+        ({"attack": "pgd", "norm": "l2", "defect": "crack"}, "robust AUROC, pgd, both regimes, l2 2/255, defect crack"),
+        ({"at_least": 0.605}, "linf 2/255 at least 0.605"),
+    ],
+)
+def test_a_gate_reads_as_a_sentence(change: dict[str, Any], text: str):
+    assert text in of(GATE | change).gates[0].text
+
+
+FAULTY = """
+name: p
+verzion: 1
+why: w
+confidence: 95
+minimum_samples: {normals: 0}
+required_checks: some
+gates:
+  - {metric: aurok, epsilon: 2, at_least: 0.5, why: w}
+  - {metric: auroc, epsilon: 2/255, at_least: 0.5, at_most: 0.6, why: w}
+  - {metric: auroc, attack: clean, epsilon: 2/255, norm: l2, why: w}
+  - {metric: auroc, at_least: 50, wy: w}
+"""
+
+
+def test_every_fault_of_a_policy_is_told_at_once(tmp_path: Path):
+    (tmp_path / "p.yaml").write_text(FAULTY)
+    with pytest.raises(SpecError) as caught:
+        policy.read(tmp_path / "p.yaml")
+    told = {fault.key: str(fault) for fault in caught.value.faults}
+    assert set(told) == {
+        "verzion", "version", "confidence", "minimum_samples.normals", "minimum_samples.anomalies", "required_checks",
+        "gates.0.metric", "gates.0.epsilon", "gates.1", "gates.2", "gates.3.at_least", "gates.3.why", "gates.3.wy",
+    }  # fmt: skip
+    assert "did you mean 'version'" in told["verzion"]
+    assert "must be less than 1" in told["confidence"]
+    assert "must be one of 'all', or must be a list" in told["required_checks"]
+    assert "did you mean 2/255?" in told["gates.0.epsilon"]
+    assert "exactly one of at_least and at_most" in told["gates.1"]
+    assert "exactly one of at_least and at_most; attack clean takes no epsilon or norm" in told["gates.2"]
+    assert "did you mean 'why'" in told["gates.3.wy"]
+
+
+def test_rules_between_keys_are_faults_too():
+    with pytest.raises(SpecError, match="epsilon is required, such as 2/255"):
+        of({"metric": "auroc", "at_least": 0.5, "why": "w"})
+    with pytest.raises(SpecError, match="there twice: robust AUROC"):
+        of(GATE, GATE)
+    with pytest.raises(SpecError, match=r"gates: .*must have at least 1"):
+        of(gates=[])
+    with pytest.raises(SpecError, match=r"version: found 1\.5"):
+        of(version=1.5)
+
+
+def test_packaged_policies_are_found_by_name_and_files_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    assert {"default", "demo"} <= set(policy.names())
+    assert all(policy.read(name).name == name for name in policy.names())
+    source = Path(policy.__file__).parent / "policies" / "demo.yaml"
+    (tmp_path / "demo").write_text(source.read_text().replace("name: demo", "name: mine"))
+    monkeypatch.chdir(tmp_path)
+    assert policy.read("demo").name == "demo"
+    assert policy.read("./demo").name == "mine"
+    assert policy.read(Path("demo")).name == "mine"
+
+
+def test_a_policy_that_is_not_there_says_what_there_is(tmp_path: Path):
+    with pytest.raises(UnknownName, match=r"policy 'defualt' is not known \(did you mean 'default'\?\)"):
+        policy.read("defualt")
+    with pytest.raises(InputError, match="no such file"):
+        policy.read(str(tmp_path / "none.yaml"))
+
+
+@pytest.mark.parametrize("name", policy.names())
+def test_packaged_policies_say_how_to_use_them_and_why(name: str):
+    text = (Path(policy.__file__).parent / "policies" / f"{name}.yaml").read_text()
+    assert f"assay approve AUDIT --policy {name}" in text
+    assert all(gate.why and gate.name for gate in policy.read(name).gates)
