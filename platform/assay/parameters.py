@@ -105,7 +105,7 @@ def _kind(part: Any) -> str:
         return " or ".join(str(value) for value in get_args(part))
     if get_origin(part) in (list, tuple):
         [inner, *_] = get_args(part) or (Any,)
-        return f"list of {' or '.join(_kind(kind) for kind in _parts(inner)) or 'anything'}"
+        return f"list of {' or '.join(filter(None, map(_kind, _parts(inner)))) or 'anything'}"
     if isinstance(part, type) and issubclass(part, Item):
         return "item"
     return KINDS.get(part) or (part.__name__ if isinstance(part, type) else "")

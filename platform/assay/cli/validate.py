@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ def _search_space(path: str) -> str:
 def _policy(path: str) -> str:
     from assay import policy
 
-    read = policy.read(path)
+    read = policy.read(Path(path))
     return f"policy {read.name}: {len(read.gates)} gate{'s' * (len(read.gates) != 1)}"
 
 
