@@ -5,7 +5,7 @@ The budget never is the trial's own training budget: a search could otherwise wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,18 @@ def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor
 def batches(images: Images, size: int = BATCH) -> list[tuple[int, int]]:
     """(first, last) of every batch, in order."""
     return [(first, min(first + size, len(images))) for first in range(0, len(images), size)]
+
+
+def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
+    """Some of the images, their pixels copied to memory so that they can be sent to a worker."""
+    at = np.asarray(chosen, dtype=np.int64)
+    return Images(
+        np.array(images.pixels[at]),
+        np.array(images.labels[at]),
+        tuple(images.ids[i] for i in at),
+        tuple(images.defects[i] for i in at),
+        tuple(images.hashes[i] for i in at),
+    )
 
 
 def clean_scores(detector: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float64]:

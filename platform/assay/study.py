@@ -107,6 +107,7 @@ class Study:
             number=record.number,
             seed=trial_seed(self.spec.search.seed, record.number),
             trainable=self.spec.trainable,
+            dataset=plain["dataset"],
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],

@@ -30,13 +30,14 @@ class DivergedError(Exception):
 class Order:
     """What a trial is told, in plain values: enough to run it again years later.
 
-    config: the trainable's whole configuration. evaluation, objectives, best: as in the search space.
+    dataset: the item on the shelf. config: the trainable's whole configuration. evaluation, objectives, best: as in the search space.
     """
 
     sweep: str
     number: int
     seed: int
     trainable: str
+    dataset: Mapping[str, Any]
     config: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     objectives: Mapping[str, str]
@@ -135,7 +136,7 @@ class Trial:
             "channels": description["channels"],
             "image_size": description["image_size"],
             "seed": order.seed,
-            "dataset": description,
+            "dataset": {"item": dict(order.dataset), **description},
             "sweep": {"name": order.sweep, "trial": order.number, "epoch": self.kept["epoch"]},
             "threshold": threshold(detector, self.data.validation, rate, order.device),
             "figures": {"split": "validation", **self.kept["figures"]},
