@@ -172,6 +172,12 @@ def test_eight_faults_are_eight_lines(write):
         ("name", "..", "name", "names a folder"),
         ("trainable", "cobar", "trainable", "did you mean 'cobra'?"),
         ("trainable", "toy_trainable:Tyo", "trainable", "cannot be imported"),
+        ("trainable", "toy_trainable:Hidden", "trainable", "not under TYPE_CHECKING"),
+        ("trainable", "math:pi", "trainable", "is a float"),
+        ("trainable", ":", "trainable", "cannot be imported"),
+        ("trainable", ".toy_trainable:Toy", "trainable", "cannot be imported"),
+        ("dataset", "math:pi", "dataset", "is a float"),
+        ("dataset", "toy_trainable:Hidden", "dataset", "not under TYPE_CHECKING"),
         ("trainable", "toy_trainable:not_a_trainable", "trainable", "it has no train_epoch"),
         ("dataset", "evlp", "dataset", "did you mean 'elpv'?"),
         ("dataset/image_size", 1, "dataset.image_size", "at least"),
@@ -386,3 +392,38 @@ def test_whatever_a_valid_space_suggests_is_a_valid_configuration(written, seed)
     again = spec.check(found.plain(), "again")
     assert again.config(assignment) == config
     assert again.hash == found.hash
+
+
+def places(values, at=()):
+    """The path of every value inside nested values."""
+    for key, value in values.items() if isinstance(values, dict) else enumerate(values):
+        yield (*at, key)
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*at, key))
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["name", "pgd"])
+)
+KEYS = st.sampled_from(["name", "uniform", "choice", "step", "a.b", "cutpaste", "attack", "", "area"])
+JUNK = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(list(places(GOOD))), JUNK)
+def test_junk_anywhere_is_a_fault_and_never_a_crash(place, junk):
+    values = copy.deepcopy(GOOD)
+    inner = values
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = junk
+    try:
+        found = spec.check(values, "junk")
+    except SpecError as error:
+        faults = error.faults
+    else:
+        faults = ()
+        assert spec.check(found.plain(), "again").hash == found.hash
+    assert all(fault.key and fault.allowed for fault in faults)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge
 from pydantic import BaseModel, ConfigDict
 
 from assay.shelves import Item, Shelf
 from assay.units import Count, Epsilon, NonNegative, Positive
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 
 class Adversary(BaseModel):
@@ -73,6 +76,13 @@ class Needy(Toy):
     """A trainable with a parameter that has no default."""
 
     def __init__(self, data: Any, *, seed: int, device: str = "cpu", rank: Count) -> None:
+        """Do nothing."""
+
+
+class Hidden(Toy):
+    """A trainable whose annotations cannot be read at run time."""
+
+    def __init__(self, data: Any, *, seed: int, share: Fraction) -> None:
         """Do nothing."""
 
 

@@ -35,8 +35,6 @@ def recipe(name: str) -> tuple[Callable[..., Any] | None, list[Fault]]:
         shelves.signature(found)
     except InputError as error:
         return None, [Fault("trainable", shown(name), str(error))]
-    except (NameError, TypeError, ValueError) as error:
-        return None, [Fault("trainable", shown(name), f"its parameters cannot be read: {error}")]
     lacking = [method for method in METHODS if not hasattr(found, method)]
     if lacking:
         allowed = f"is not a trainable: it has no {', '.join(lacking)} (see assay.contracts.Trainable)"

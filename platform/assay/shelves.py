@@ -68,20 +68,31 @@ def _users_own(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     try:
         item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
         raise InputError(
             f"'{name}' cannot be imported: {error}; write module:attribute of something importable"
         ) from error
+    if not callable(item):
+        raise InputError(f"'{name}' is a {type(item).__name__}; write module:attribute of a function or a class")
     return item
 
 
 @functools.cache
 def signature(item: Callable[..., Any]) -> type[BaseModel]:
-    """A pydantic model of the item's own parameters (keyword-only ones that Assay does not pass itself)."""
+    """A pydantic model of the item's own parameters (keyword-only ones that Assay does not pass itself).
+
+    Raises InputError if its annotations name something that is not there at run time.
+    """
     function = item.__init__ if inspect.isclass(item) else item
-    hints = get_type_hints(function, include_extras=True)
+    try:
+        hints = get_type_hints(function, include_extras=True)
+        parameters = inspect.signature(item).parameters
+    except (NameError, TypeError, ValueError) as error:
+        reason = f"{error}; import what its annotations name at run time, not under TYPE_CHECKING"
+        name = getattr(item, "__qualname__", repr(item))
+        raise InputError(f"the parameters of '{name}' cannot be read: {reason}") from error
     fields: dict[str, Any] = {}
-    for key, parameter in inspect.signature(item).parameters.items():
+    for key, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty
         given = key in GIVEN and (required or key != "channels")
         if parameter.kind is parameter.KEYWORD_ONLY and not given:
@@ -145,6 +156,7 @@ class Shelf:
         name, parameters = normal_form(value)
         try:
             function = load(self.name, name)
+            signature(function)
         except InputError as error:
             raise PydanticCustomError("unknown_name", "{reason}", {"reason": str(error)}) from None
         bind(function, parameters)
