@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
+
 from assay.attacks._ball import per_image, project, random_point, size, steepest, streams, to_8_bit
 from assay.contracts import ThreatModel
-from torch import Tensor
 
 LINF, L2 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5)
 both_norms = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
@@ -35,6 +36,13 @@ def test_projection_ends_inside_ball_and_box(threat, shape):
     assert torch.equal(project(near, clean, threat), near)
 
 
+def test_a_large_l2_ball_of_large_images_is_as_sharp():
+    clean, threat = torch.full((2, 3, 224, 224), 0.5), ThreatModel("l2", 5.0)
+    moved = project(clean + 0.05 * torch.randn(clean.shape, generator=generator()), clean, threat)
+    lengths = size(moved.double() - clean.double(), "l2")
+    torch.testing.assert_close(lengths, torch.full_like(lengths, 5.0), atol=1e-6, rtol=0)
+
+
 def test_projection_on_l2_keeps_the_direction():
     clean = torch.full((1, 1, 2, 2), 0.5)
     far = clean + torch.tensor([3.0, 4.0, 0.0, 0.0]).reshape(1, 1, 2, 2)
@@ -48,7 +56,7 @@ def test_steepest_is_a_unit_step_at_every_scale(threat, scale):
     gradient = torch.randn(3, 3, 4, 4, generator=generator())
     gradient[1] = 0
     step = steepest(gradient * scale, threat.norm)
-    torch.testing.assert_close(size(step, threat.norm), torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(size(step, threat.norm), torch.tensor([1.0, 0.0, 1.0]), check_dtype=False)
     torch.testing.assert_close(step, steepest(gradient, threat.norm))
 
 
@@ -90,9 +98,11 @@ def test_8_bit_keeps_what_can_be_kept():
     linf = project(clean + noise.sign() * 2 / 255, clean, ThreatModel("linf", 2 / 255))
     torch.testing.assert_close(to_8_bit(linf, clean, ThreatModel("linf", 2 / 255)), linf, atol=1e-6, rtol=0)
     assert torch.equal(to_8_bit(clean, clean, L2), clean)
-    l2 = project(clean + noise, clean, ThreatModel("l2", 1.0))
-    kept = size(to_8_bit(l2, clean, ThreatModel("l2", 1.0)) - clean, "l2")
-    assert (kept > 0.9).all()
+    for epsilon in (0.5, 0.8, 0.99):
+        l2 = project(clean + noise, clean, ThreatModel("l2", 1.0))
+        kept = size(to_8_bit(l2, clean, ThreatModel("l2", epsilon)) - clean, "l2")
+        assert (kept > 0.98 * epsilon).all()
+        assert (kept <= epsilon + 1e-6).all()
 
 
 def test_8_bit_of_a_clean_image_off_the_grid_is_on_it():

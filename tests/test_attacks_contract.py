@@ -7,11 +7,12 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from assay import shelves
 from assay.attacks._ball import size
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import DataError, InputError
-from torch import Tensor, nn
 
 ATTACKS = shelves.names("attacks")
 THREATS = [ThreatModel("linf", 4 / 255), ThreatModel("l2", 0.5)]
@@ -117,6 +118,20 @@ def test_never_worse_than_start(name, threat):
         result = attack(name, model, images, direction, allowed, start=strong.images)
         assert (gain(result, strong.scores, direction) >= 0).all()
         assert (size(result.images - images, threat.norm) <= allowed.epsilon + 1e-6).all()
+
+
+@every_attack
+def test_scores_are_those_without_gradients(name):
+    """Where a detector scores otherwise while gradients are recorded, the plain score is the true one."""
+    images, direction = inputs()
+
+    def score(batch: Tensor) -> Tensor:
+        mean = batch.mean((1, 2, 3))
+        return mean if torch.is_grad_enabled() else (batch - images).abs().mean((1, 2, 3)) * -direction
+
+    result = attack(name, score, images, direction, THREATS[0])
+    assert torch.equal(result.images, images)
+    assert torch.equal(result.scores, torch.zeros(6))
 
 
 @every_attack

@@ -5,7 +5,6 @@ Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 the norm of
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,8 +24,12 @@ def per_image(values: Tensor) -> Tensor:
 
 
 def size(perturbation: Tensor, norm: Norm) -> Tensor:
-    """The norm (B,) of every perturbation (B, C, H, W), in pixel scale."""
-    length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), ord=math.inf if norm == "linf" else 2, dim=1)
+    """The norm (B,) float64 of every perturbation (B, C, H, W), in pixel scale."""
+    if norm == "linf":
+        return perturbation.flatten(1).abs().amax(1).double()
+    # In float64: a float32 sum over the pixels of a large image is off by more than the ball's tolerance, and the
+    # squares of a tiny gradient underflow.
+    length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), dim=1, dtype=torch.float64)
     return length
 
 
@@ -37,7 +40,7 @@ def project(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
     else:
         perturbation = images - clean
         length = per_image(size(perturbation, "l2"))
-        shrunk = clean + perturbation * (threat.epsilon / length)
+        shrunk = clean + perturbation * (threat.epsilon / length).to(clean)
         images = torch.where(length > threat.epsilon, shrunk, images)
     # The clean image is in the box, so clamping only shortens the perturbation: it cannot leave the ball.
     return images.clamp(0, 1)
@@ -47,11 +50,8 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
     """The step of unit norm that raises a linear function of this gradient most; 0 where the gradient is 0."""
     if norm == "linf":
         return gradient.sign()
-    # Divide by the largest entry first: the squares of a tiny gradient would underflow and the step would vanish.
-    largest = per_image(size(gradient, "linf"))
-    scaled = gradient / torch.where(largest > 0, largest, 1)
-    length = per_image(size(scaled, "l2"))
-    return scaled / torch.where(length > 0, length, 1)
+    length = per_image(size(gradient, "l2")).to(gradient)
+    return gradient / torch.where(length > 0, length, 1)
 
 
 def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]:
