@@ -34,6 +34,7 @@ class Study:
         self.spec, self.store, self.device = spec, store, device
         self.log = TrialLog(store, spec.name)
         self.listeners: list[Listener] = []
+        self.interrupted = ""  # why the sweep ended before its trials did: interrupt or budget
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objectives: dict[str, str] = {str(name): direction for name, direction in spec.objectives.items()}
         self.study = optuna.create_study(

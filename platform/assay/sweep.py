@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -71,8 +75,8 @@ class Judge(tune.Stopper):  # type: ignore[misc]
         return "report" in result and self.study.report(self.asker.numbers[trial_id], result["report"])
 
     def stop_all(self) -> bool:
-        """Whether the wall-time budget is used up."""
-        return self.deadline is not None and time.monotonic() > self.deadline
+        """Whether the sweep is to end: Ctrl-C, or the wall-time budget is used up."""
+        return bool(self.study.interrupted) or (self.deadline is not None and time.monotonic() > self.deadline)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its stopper; ours has nothing to pickle."""
@@ -146,6 +150,7 @@ def _fit(study: Study, data: TrainingData, resources: dict[str, float]) -> None:
     folder = study.store.path(f"sweeps/{spec.name}/ray")
     with study.store.explain(f"sweeps/{spec.name}/ray"):
         folder.mkdir(parents=True, exist_ok=True)
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
     worker = tune.with_parameters(Worker, data=in_memory(data), root=str(study.store.root))
     tuner = tune.Tuner(
@@ -165,7 +170,30 @@ def _fit(study: Study, data: TrainingData, resources: dict[str, float]) -> None:
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
         ),
     )
-    tuner.fit()
+    with watched_for_interrupt(study):
+        tuner.fit()
+    if not study.interrupted and any(record.state == "running" for record in study.records.values()):
+        study.interrupted = "budget"
+
+
+@contextmanager
+def watched_for_interrupt(study: Study) -> Iterator[None]:
+    """Note a Ctrl-C, which Tune takes to end its run in order; a second one ends it at once."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if study.interrupted:
+            raise KeyboardInterrupt
+        study.interrupted = "interrupt"
+
+    signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def in_memory(data: TrainingData) -> TrainingData:

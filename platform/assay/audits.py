@@ -1,0 +1,61 @@
+"""Finding an audit in the store by what a person types, and writing its verdict."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import yaml
+
+from assay import policy as policy_module
+from assay import trials
+from assay.errors import InputError, UnknownName
+from assay.policy import Policy
+from assay.store import Store
+
+
+def find(store: Store, text: str) -> str:
+    """The id of the audit that `text` names: an id or its beginning, `latest`, or `SWEEP:best` (the newest of it).
+
+    Raises UnknownName or InputError. Only audits that were finished count.
+    """
+    done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
+    newest = sorted(done, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
+    if text == "latest" and newest:
+        return newest[-1]
+    if ":" in text:
+        [model, *more] = trials.models(store, text)
+        found = [name for name in newest if yaml.safe_load(store.read(f"audits/{name}/audit.yaml"))["model"] == model]
+        if not found or more:
+            raise InputError(
+                f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id"
+            )
+        return found[-1]
+    matching = [name for name in done if name.startswith(text)]
+    if len(matching) == 1 or text in matching:
+        return text if text in matching else matching[0]
+    if matching:
+        raise InputError(f"audit '{text}' is ambiguous: {', '.join(matching[:5])}; give more of it")
+    raise UnknownName("audit", text, ["latest", *newest[-10:]])
+
+
+def folder(store: Store, audit: str) -> Path:
+    """Where an audit lies."""
+    return store.path(f"audits/{audit}")
+
+
+def decide(store: Store, audit: str, policy: Policy) -> dict[str, Any]:
+    """Hold an audit against a policy, write verdict.json and return its content."""
+    tables = {
+        name: pq.read_table(io.BytesIO(store.read(f"audits/{audit}/{name}.parquet"))) for name in ("metrics", "checks")
+    }
+    about = yaml.safe_load(store.read(f"audits/{audit}/audit.yaml"))
+    verdict = policy_module.decide(policy, tables["metrics"], tables["checks"])
+    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    whole = {**verdict, "audit": audit, "model": about["model"], "created": created}
+    store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
+    return whole

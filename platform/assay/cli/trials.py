@@ -1,0 +1,69 @@
+"""`assay trials`: the trials of a sweep."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from assay.cli import _options
+
+
+@click.command()
+@click.argument("name")
+@click.option("--pareto", is_flag=True, help="Only the Pareto front.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_options.store
+def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
+    """List the trials of sweep NAME, running or ended, from its log.
+
+    \b
+      assay trials demo --pareto
+    """
+    from rich.console import Console
+
+    from assay import trials
+    from assay.store import Store
+
+    spec, records = trials.load(Store(root), name)
+    rows = [row for row in trials.rows(spec, records) if row["pareto"] or not pareto]
+    if as_json:
+        plain = [
+            {**row, "parameters": json.loads(row["parameters"]), "config": json.loads(row["config"])} for row in rows
+        ]
+        click.echo(json.dumps(plain, indent=2))
+        return
+    Console().print(front(rows, spec) if pareto else listed(rows, spec))
+
+
+def front(rows: list[dict[str, Any]], spec: Any) -> Any:
+    """The Pareto front as a table."""
+    return listed([row for row in rows if row["pareto"]], spec, f"Pareto front of {spec.name} (validation split)")
+
+
+def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
+    """Trials as a table: objectives of the kept epoch, and what varied."""
+    from rich.table import Table
+
+    found = Table(title=title or f"trials of {spec.name} (validation split)", title_justify="left")
+    for column in ("trial", "state", "epoch"):
+        found.add_column(column, justify="right" if column != "state" else "left")
+    for name in spec.objectives:
+        found.add_column(str(name), justify="right")
+    found.add_column("model")
+    found.add_column("varied", overflow="fold")
+    for row in rows:
+        values = [row[f"objective.{name}"] for name in spec.objectives]
+        state = row["state"] + (" *" if row["pareto"] else "") + (f" ({row['failure']})" if row["failure"] else "")
+        varied = json.loads(row["parameters"])
+        described = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in varied.items())
+        found.add_row(
+            str(row["trial"]),
+            state,
+            f"{row['epoch'] or '-'}/{row['epochs']}",
+            *("-" if value is None else f"{value:.3f}" for value in values),
+            (row["model"] or "-")[:12],
+            described,
+        )
+    return found

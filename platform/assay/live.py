@@ -1,0 +1,81 @@
+"""The live table of a sweep: trials as they run on a terminal, one line an event where there is none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from assay.spec import Spec
+from assay.study import Listener
+from assay.trial_log import Record
+
+SHOWN = 12  # rows of the table; the newest and the running ones
+
+
+@contextmanager
+def shown(spec: Spec, console: Console, known: dict[int, Record] | None = None) -> Iterator[Listener]:
+    """A listener for a Study that shows its progress while the block runs."""
+    records: dict[int, Record] = dict(known or {})
+    started = time.monotonic()
+    if not console.is_terminal:
+        yield lambda record, event: console.print(line(record, event, time.monotonic() - started), soft_wrap=True)
+        return
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+
+        def listen(record: Record, event: str) -> None:
+            records[record.number] = record
+            live.update(table(spec, records, time.monotonic() - started))
+
+        live.update(table(spec, records, 0.0))
+        yield listen
+
+
+def line(record: Record, event: str, seconds: float) -> str:
+    """One event in one line."""
+    what = {"ask": "starts", "report": "epoch"}.get(event, record.state)
+    if event == "report":
+        report = record.reports[-1]
+        what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'])}"
+    elif record.kept:
+        what += f"  kept epoch {record.kept['epoch']}  {figures(record.kept)}"
+    failure = f"  {record.failure}: {record.message.splitlines()[0]}" if record.failure else ""
+    return f"{seconds:7.1f} s  trial {record.number:3d}  {what}{failure}"
+
+
+def figures(values: dict[str, float]) -> str:
+    """Objectives in words: `clean_auroc 0.812  robust_auroc 0.401`."""
+    return "  ".join(f"{name} {value:.3f}" for name, value in values.items() if name != "epoch")
+
+
+def table(spec: Spec, records: dict[int, Record], seconds: float) -> Table:
+    """The newest trials, running ones first."""
+    ended = sum(record.state != "running" for record in records.values())
+    title = f"{spec.name}: {ended} of {spec.search.trials} trials ended, {seconds:.0f} s"
+    found = Table(title=title, title_justify="left", header_style="bold")
+    for name, side in (("trial", "right"), ("state", "left"), ("epoch", "right")):
+        found.add_column(name, justify=side)  # type: ignore[arg-type]
+    for name in spec.objectives:
+        found.add_column(str(name), justify="right")
+    found.add_column("varied", overflow="ellipsis", no_wrap=True)
+    order = sorted(records.values(), key=lambda r: (r.state == "running", r.number))[-SHOWN:]
+    for record in order:
+        report = record.reports[-1] if record.reports else None
+        values = [f"{record.kept[str(name)]:.3f}" if report else "" for name in spec.objectives]
+        epoch = f"{report['epoch']}/{report['epochs']}" if report else "0"
+        state = record.failure or record.state
+        found.add_row(str(record.number), state, epoch, *values, varied(record))
+    return found
+
+
+def varied(record: Record) -> str:
+    """What a trial varies, in one line, the names shortened to their last part."""
+    parts = []
+    for name, value in record.parameters.items():
+        short = name.rsplit(".", 1)[-1]
+        parts.append(f"{short}={value:.3g}" if isinstance(value, float) else f"{short}={value}")
+    return " ".join(parts)
