@@ -100,9 +100,12 @@ def run(
         done += 1
         on_progress(Progress(done, len(shards), shard.entry["name"], seconds))
 
-    todo = [shard for shard in shards if not store.exists(shard.key)]
-    for shard in [shard for shard in shards if shard not in todo]:
-        on_done(shard, 0.0)
+    todo = []
+    for shard in shards:
+        if store.exists(shard.key):
+            on_done(shard, 0.0)
+        else:
+            todo.append(shard)
     fan_out.run(todo, str(store.root), workers=min(workers, len(todo)), on_done=on_done)
 
     scores = pa.concat_tables([_read(store, shard.key, tables.SCORES) for shard in shards])

@@ -23,6 +23,8 @@ def find(store: Store, text: str) -> str:
 
     Raises UnknownName or InputError. Only audits that were finished count.
     """
+    if not store.names("audits"):
+        raise InputError(f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store")
     done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
     newest = sorted(done, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
     if text == "latest" and newest:

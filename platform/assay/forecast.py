@@ -18,7 +18,7 @@ PROBE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What a minute of the first trial showed: seconds of an epoch with its share of an evaluation, epochs of a trial."""
+    """What a minute of the first trial showed; an epoch's seconds hold its share of an evaluation."""
 
     seconds_per_epoch: float
     epochs: int

@@ -30,7 +30,7 @@ class DivergedError(Exception):
 class Order:
     """What a trial is told, in plain values: enough to run it again years later.
 
-    dataset: the item on the shelf. config: the trainable's whole configuration. evaluation, objectives, best: as in the search space.
+    dataset: the item on the shelf. config: the trainable's whole configuration. The rest is as in the search space.
     """
 
     sweep: str

@@ -48,16 +48,16 @@ def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
 
     found = Table(title=title or f"trials of {spec.name} (validation split)", title_justify="left")
     for column in ("trial", "state", "epoch"):
-        found.add_column(column, justify="right" if column != "state" else "left")
+        found.add_column(column, justify="right" if column != "state" else "left", no_wrap=True)
     for name in spec.objectives:
-        found.add_column(str(name), justify="right")
-    found.add_column("model")
+        found.add_column(str(name), justify="right", no_wrap=True)
+    found.add_column("model", no_wrap=True)
     found.add_column("varied", overflow="fold")
     for row in rows:
         values = [row[f"objective.{name}"] for name in spec.objectives]
         state = row["state"] + (" *" if row["pareto"] else "") + (f" ({row['failure']})" if row["failure"] else "")
         varied = json.loads(row["parameters"])
-        described = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in varied.items())
+        described = "\n".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in varied.items())
         found.add_row(
             str(row["trial"]),
             state,

@@ -23,8 +23,16 @@ def _policy(path: str) -> str:
     return f"policy {read.name}: {len(read.gates)} gate{'s' * (len(read.gates) != 1)}"
 
 
+def _suite(path: str) -> str:
+    from assay import suite
+
+    read = suite.read(str(Path(path).absolute()))
+    return f"suite {read.name}: {len(read.attacks)} attack{'s' * (len(read.attacks) != 1)}"
+
+
 KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "gates": ("policy", _policy),
+    "attacks": ("suite", _suite),
     "space": ("search space", _search_space),
     "trainable": ("search space", _search_space),
 }
@@ -35,7 +43,7 @@ KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(files: tuple[str, ...], as_json: bool) -> None:
-    """Check search spaces and policies, every fault of every file at once.
+    """Check search spaces, policies and suites, every fault of every file at once.
 
     \b
       assay validate search_spaces/*.yaml
@@ -64,7 +72,7 @@ def _result(file: str) -> dict[str, Any]:
         if key is None:
             near = next((hint for found in raw if (hint := suggest(found, KINDS))), "")
             raise InputError(
-                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`"
+                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, a suite `attacks`"
             )
         kind, summary = KINDS[key]
         return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}

@@ -1,0 +1,224 @@
+"""An audit folder as its readers see it: each file read once, on first use, and checked."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from assay.errors import DataError
+from assay.tables import CHECKS, METRICS, SCORES, TRIALS, WORST
+from assay.worst_case import worst_case
+
+Columns = Mapping[str, NDArray[Any]]
+"""A table as numpy arrays of the same length, by column name."""
+
+AUDIT_KEYS = (
+    "audit", "created", "model", "suite.name", "suite.attacks", "dataset.name", "threshold.value", "seed",
+    "samples", "command",
+)  # fmt: skip
+VERDICTS = ("PASS", "FAIL", "INVALID", "INCONCLUSIVE")
+
+
+class Estimate(NamedTuple):
+    """A figure with its interval, and the samples behind it."""
+
+    value: float
+    lower: float
+    upper: float
+    confidence: float
+    normals: int
+    anomalies: int
+
+
+class Budget(NamedTuple):
+    """A norm and an epsilon in pixel scale at which the audit has figures."""
+
+    norm: str
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit left in `folder`. Raises DataError, naming the file and the command that makes it."""
+
+    folder: Path
+
+    @functools.cached_property
+    def info(self) -> dict[str, Any]:
+        """`audit.yaml`: what was audited, how, and the command that does it again."""
+        info = _mapping(self.folder / "audit.yaml", yaml.safe_load, "`assay audit` writes it")
+        missing = [key for key in AUDIT_KEYS if not _holds(info, key)]
+        if missing:
+            raise DataError(f"{self.folder / 'audit.yaml'}: no {', '.join(missing)}; run `assay audit` again")
+        return info
+
+    @functools.cached_property
+    def manifest(self) -> dict[str, Any]:
+        """`manifest.json`: the model's own account of how it was made."""
+        return _mapping(self.folder / "manifest.json", json.loads, self._again)
+
+    @functools.cached_property
+    def verdict(self) -> dict[str, Any] | None:
+        """`verdict.json`, or None while nobody has decided. A verdict on another audit or model is an error."""
+        path = self.folder / "verdict.json"
+        if not path.exists():
+            return None
+        verdict = _mapping(path, json.loads, "`assay approve` writes it")
+        if verdict.get("verdict") not in VERDICTS:
+            raise DataError(f"{path}: verdict is {verdict.get('verdict')!r}, not one of {', '.join(VERDICTS)}")
+        for key in ("audit", "model"):
+            if verdict.get(key) != self.info[key]:
+                raise DataError(
+                    f"{path}: decides on {key} {verdict.get(key)!r}, but this is {key} {self.info[key]!r}; "
+                    "run `assay approve` on this folder"
+                )
+        return verdict
+
+    @functools.cached_property
+    def scores(self) -> Columns:
+        """The scores of every attack: one row per sample, attack, epsilon and regime."""
+        return _columns([self._scores])
+
+    @functools.cached_property
+    def _scores(self) -> pa.Table:
+        parts = sorted((self.folder / "scores").glob("attack=*/part-*.parquet"))
+        if not parts:
+            raise DataError(f"{self.folder / 'scores'}: no attack=*/part-*.parquet; {self._again}")
+        return pa.concat_tables(self._table(part, SCORES.names) for part in parts)
+
+    @functools.cached_property
+    def metrics(self) -> Columns:
+        """The figures: one row per attack, norm, epsilon, regime, defect and metric."""
+        metrics = _columns([self._table(self.folder / "metrics.parquet", METRICS.names)])
+        if not len(metrics["metric"]):
+            raise DataError(f"{self.folder / 'metrics.parquet'} holds no figures; delete it and {self._again}")
+        return metrics
+
+    @functools.cached_property
+    def checks(self) -> Columns:
+        """The checks of the audit itself."""
+        return _columns([self._table(self.folder / "checks.parquet", CHECKS.names)])
+
+    @functools.cached_property
+    def worst(self) -> Columns:
+        """The samples an attacker moved furthest, with their images."""
+        return _columns([self._table(self.folder / "worst.parquet", WORST.names)])
+
+    @functools.cached_property
+    def trials(self) -> Columns | None:
+        """The sweep's trials, or None if the model did not come from a sweep."""
+        path = self.folder / "trials.parquet"
+        return _columns([self._table(path, [name for name, _ in TRIALS])]) if path.exists() else None
+
+    @property
+    def _again(self) -> str:
+        return f"make it with: {self.info['command']}"
+
+    def _table(self, path: Path, needed: Sequence[str]) -> pa.Table:
+        try:
+            table = pq.ParquetFile(path).read()
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; {self._again}") from None
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} cannot be read ({error}); delete it and {self._again}") from error
+        missing = [name for name in needed if name not in table.column_names]
+        if missing:
+            raise DataError(f"{path} has no column {', '.join(missing)}; delete it and {self._again}")
+        return table
+
+    @functools.cached_property
+    def _estimates(self) -> dict[tuple[str, str, float, str, str, str], Estimate]:
+        m = self.metrics
+        names = ("attack", "norm", "epsilon", "regime", "defect", "metric")
+        keys = zip(*(m[name].round(9) if name == "epsilon" else m[name] for name in names), strict=True)
+        rows = zip(*(m[name].tolist() for name in Estimate._fields), strict=True)
+        return {key: Estimate(*row) for key, row in zip(keys, rows, strict=True)}
+
+    def clean(self, metric: str, defect: str = "all") -> Estimate | None:
+        """A figure without any attack, or None if it was not measured."""
+        return self._estimates.get(("clean", "", 0.0, "", defect, metric))
+
+    def attacked(
+        self, metric: str, budget: Budget, regime: str = "both", attack: str = "worst", defect: str = "all"
+    ) -> Estimate | None:
+        """A figure under an attack (or the per-sample worst case over all), or None if it was not measured."""
+        key = (attack, budget.norm, round(budget.epsilon, 9), regime, defect, metric)
+        return self._estimates.get(key)
+
+    def rate(self, metric: str, budget: Budget, attack: str = "worst") -> Estimate | None:
+        """`miss_rate` or `false_alarm_rate` under attack, from the regime in which it can change."""
+        regime = "evasion" if metric == "miss_rate" else "false_alarm"
+        return self.attacked(metric, budget, regime, attack) or self.attacked(metric, budget, "both", attack)
+
+    @functools.cached_property
+    def budgets(self) -> list[Budget]:
+        """Every norm and epsilon with a worst-case figure: linf before l2, small before large."""
+        worst = self.metrics["attack"] == "worst"
+        found = set(zip(self.metrics["norm"][worst], self.metrics["epsilon"][worst], strict=True))
+        return [Budget(*pair) for pair in sorted(found, key=lambda pair: (pair[0] != "linf", *pair))]
+
+    @property
+    def norms(self) -> list[str]:
+        """The norms of `budgets`."""
+        return list(dict.fromkeys(budget.norm for budget in self.budgets))
+
+    def budgets_of(self, norm: str) -> list[Budget]:
+        """The budgets of one norm, small before large."""
+        return [budget for budget in self.budgets if budget.norm == norm]
+
+    @property
+    def defects(self) -> list[str]:
+        """The defect kinds that have figures of their own, sorted."""
+        return sorted(set(self.metrics["defect"]) - {"all", "normal"})
+
+    @property
+    def confidence(self) -> float:
+        """The confidence of the intervals, 0 to 1."""
+        return float(self.metrics["confidence"][0])
+
+    def attacks(self, norm: str | None = None) -> list[dict[str, Any]]:
+        """The suite's entries {name, attack, norm, knowledge, epsilons, parameters}, of one norm or of all."""
+        entries: list[dict[str, Any]] = self.info["suite"]["attacks"]
+        return [entry for entry in entries if norm in (None, entry["norm"])]
+
+    @functools.cached_property
+    def _worst_case(self) -> Columns:
+        return _columns([worst_case(self._scores)])
+
+    def worst_scores(self, budget: Budget) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """Labels, clean scores and worst scores over all attacks up to this budget, one each per sample."""
+        w = self._worst_case
+        rows = (w["norm"] == budget.norm) & np.isclose(w["epsilon"], budget.epsilon)
+        return w["label"][rows], w["clean_score"][rows], w["adversarial_score"][rows]
+
+
+def _mapping(path: Path, parse: Any, remedy: str) -> dict[str, Any]:
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; {remedy}") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path} holds no mapping; {remedy}")
+    return content
+
+
+def _holds(mapping: Any, key: str) -> bool:
+    first, _, rest = key.partition(".")
+    return isinstance(mapping, dict) and first in mapping and (not rest or _holds(mapping[first], rest))
+
+
+def _columns(tables: Sequence[pa.Table]) -> Columns:
+    table = pa.concat_tables(tables)
+    return {name: table[name].to_numpy() for name in table.column_names}

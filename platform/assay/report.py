@@ -1,0 +1,52 @@
+"""An audit folder as one HTML page that stands alone: no network, no script, nothing beside it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+from markupsafe import Markup
+
+from assay import shelves
+from assay.audit_folder import Audit
+from assay.sections._html import ENVIRONMENT, Section
+
+
+def render(folder: Path) -> str:
+    """The report on the audit in `folder`; the same files give the same text. Raises DataError for a bad file."""
+    audit = Audit(Path(folder))
+    templates = resources.files("assay") / "templates"
+    page = ENVIRONMENT.from_string((templates / "report.html").read_text(encoding="utf-8"))
+    return page.render(
+        title=f"Robustness audit of {audit.manifest.get('trainable', 'a detector')} on {audit.info['dataset']['name']}",
+        word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
+        css=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        info=audit.info,
+        sections=_sections(audit),
+    )
+
+
+def write(folder: Path) -> Path:
+    """Renders `folder/report.html`, whole or not at all, and returns its path."""
+    folder = Path(folder)
+    text = render(folder)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        temporary.chmod(0o644)
+        temporary.replace(folder / "report.html")
+    finally:
+        temporary.unlink(missing_ok=True)
+    return folder / "report.html"
+
+
+def _sections(audit: Audit) -> list[tuple[str, Section]]:
+    """Every section on the shelf, by the ORDER its file states; the id is the file's name."""
+    functions = {name: shelves.load("sections", name) for name in shelves.names("sections")}
+    order = {name: (sys.modules[function.__module__].ORDER, name) for name, function in functions.items()}
+    return [(name.replace("_", "-"), functions[name](audit)) for name in sorted(functions, key=lambda n: order[n])]
