@@ -1,0 +1,125 @@
+"""A section of the report, and how all sections write numbers, names and tables."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import ChainableUndefined, Environment, Undefined
+from markupsafe import Markup
+
+from assay.units import in_255
+
+NOT_RECORDED = "not recorded"
+NORMS = {"linf": "L∞", "l2": "L2"}
+REGIMES = {"evasion": "evasion", "false_alarm": "false alarm", "both": "both"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the report and what stands under it."""
+
+    title: str
+    html: Markup
+
+
+class NotRecorded(ChainableUndefined):
+    """What an artefact does not hold is said in words, not left blank."""
+
+    def __str__(self) -> str:
+        return NOT_RECORDED
+
+
+def number(value: Any) -> str:
+    """`0.873`; text as it is; what is missing in words."""
+    if value is None or isinstance(value, Undefined):
+        return NOT_RECORDED
+    if isinstance(value, float):
+        return f"{value:.3f}" if math.isfinite(value) else "undefined"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def estimate(figure: Any) -> Markup:
+    """`0.873 [0.812, 0.921]` of anything with value, lower and upper; `not measured` without a value."""
+    if not figure or _get(figure, "value") is None:
+        return Markup('<span class="none">not measured</span>')
+    value, lower, upper = (_get(figure, name) for name in ("value", "lower", "upper"))
+    interval = "" if lower is None or upper is None else f" [{number(lower)}, {number(upper)}]"
+    return Markup('<span class="figure">{}<span class="interval">{}</span></span>').format(number(value), interval)
+
+
+def _get(figure: Any, name: str) -> Any:
+    return figure.get(name) if isinstance(figure, Mapping) else getattr(figure, name, None)
+
+
+def budget(value: Any) -> str:
+    """`L∞ 2/255` of anything with a norm and an epsilon."""
+    return f"{norm(value.norm)} {in_255(value.epsilon)}"
+
+
+def norm(name: str) -> str:
+    """`L∞` for `linf`."""
+    return NORMS.get(name, name)
+
+
+def short(value: Any) -> str:
+    """A parameter's value: four significant digits, `–` where it does not apply."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def setting(name: str, value: Any) -> str:
+    """A parameter's value; an epsilon is written `2/255`."""
+    if name.endswith("epsilon") and isinstance(value, float) and math.isfinite(value):
+        return in_255(value)
+    return short(value)
+
+
+def parameters(values: Mapping[str, Any]) -> str:
+    """`steps 20, restarts 2`, or `none`."""
+    return ", ".join(f"{key} {setting(key, value)}" for key, value in values.items()) or "none"
+
+
+def words(name: str) -> str:
+    """`clean AUROC` for `clean_auroc`."""
+    return name.replace("_", " ").replace("auroc", "AUROC")
+
+
+def moment(value: Any) -> str:
+    """`2026-02-03 09:12 UTC` for an ISO time; anything else as it is."""
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        return str(value)
+    return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M} UTC"
+
+
+def slug(text: str) -> str:
+    """`text` as a part of an HTML id."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def table(label: str) -> Markup:
+    """The opening of a box in which a wide table scrolls by itself; `label` names it to a screen reader."""
+    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">').format(label)
+
+
+def _said(value: Any) -> Any:
+    return NOT_RECORDED if value is None else value
+
+
+ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_said, lstrip_blocks=True)
+ENVIRONMENT.globals["table"] = table
+ENVIRONMENT.filters.update(
+    {f.__name__: f for f in (number, estimate, budget, norm, in_255, short, parameters, words, moment)}
+)
+
+
+def section(title: str, template: str, **values: Any) -> Section:
+    """The section that a Jinja template makes of `values`; every value is escaped."""
+    return Section(title, Markup(ENVIRONMENT.from_string(template).render(values)))

@@ -1,0 +1,48 @@
+"""What the audit did to find out whether it can be trusted itself."""
+
+from __future__ import annotations
+
+from assay.audit_folder import Audit
+from assay.sections._html import Section, section
+
+ORDER = 90
+
+TEMPLATE = """
+{% if checks %}
+<p>{{ passed }} of {{ checks | length }} checks passed. A required check that does not pass makes the audit INVALID.</p>
+{{ table("Checks of the audit") }}
+<table>
+<thead><tr><th>Outcome</th><th>Check</th><th>Required</th><th>Evidence</th>
+<th class="right">Value</th><th class="right">Limit</th><th class="right">Samples</th></tr></thead>
+<tbody>
+{% for check in checks %}
+<tr>
+<td>{% if check.passed %}<span class="mark pass"><span aria-hidden="true">✓</span> passed</span>
+{% elif check.passed is none %}<span class="mark undecided"><span aria-hidden="true">–</span> not run</span>
+{% else %}<span class="mark fail"><span aria-hidden="true">✕</span> failed</span>{% endif %}</td>
+<th class="name">{{ check.check.replace("_", " ") }}</th>
+<td>{{ "yes" if check.required else "no" }}</td>
+<td class="wide">{{ check.evidence }}</td>
+<td class="right">{{ check.value | short }}</td><td class="right">{{ check.limit | short }}</td>
+<td class="right">{{ check.samples | number }}</td>
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>The audit made no checks of itself: nothing below or above has been shown to be trustworthy.</p>
+{% endif %}
+"""
+
+
+def checks(audit: Audit) -> Section:
+    """Each check, whether it passed, whether it is required, and its evidence; those not passed come first."""
+    columns = audit.checks
+    rows = [
+        dict(zip(columns, row, strict=True))
+        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
+    ]
+    rows.sort(key=lambda row: (bool(row["passed"]), not row["required"]))
+    passed = sum(bool(row["passed"]) for row in rows)
+    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed)

@@ -1,0 +1,126 @@
+"""What the attack does at the threshold that would be deployed: misses, false alarms, and the scores behind them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from assay.audit_folder import Audit, Budget
+from assay.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
+from assay.sections._html import Section, budget, norm, section, slug
+from assay.units import in_255
+
+ORDER = 50
+
+Numbers = NDArray[Any]
+
+RATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "miss_rate": ("misses under evasion", {"color": VERMILION, "linestyle": "-", "marker": "o"}),
+    "false_alarm_rate": ("false alarms when raised", {"color": BLUE, "linestyle": "--", "marker": "s"}),
+}
+
+TEMPLATE = """
+<p>The threshold is {{ threshold.value | number }}: a higher score raises the alarm. It was set from
+{{ threshold.source }} ({{ threshold.count | number }} samples) for a false-alarm rate of
+{{ threshold.false_alarm_rate | number }} on clean normals.</p>
+<div class="panels">
+{% for panel in rates %}{{ panel }}{% endfor %}
+</div>
+<h3>Scores before and after the attack</h3>
+<p>Above the line: clean scores. Below it: the worst score of each sample over all attacks up to the budget.
+Anomalies left of the threshold are missed; normals right of it are false alarms.</p>
+<div class="panels">
+{% for panel in histograms %}{{ panel }}{% endfor %}
+</div>
+"""
+
+
+def operating_point(audit: Audit) -> Section:
+    """Miss and false-alarm rate over epsilon at the deployed threshold, and score histograms around it."""
+    return section(
+        "At the deployed threshold",
+        TEMPLATE,
+        threshold=audit.info["threshold"],
+        rates=[_rates(audit, name) for name in audit.norms],
+        histograms=_histograms(audit),
+    )
+
+
+def _rates(audit: Audit, name: str) -> Markup:
+    budgets = audit.budgets_of(name)
+    curves = {}
+    for metric in RATES:
+        points = [(0.0, audit.clean(metric)), *((each.epsilon, audit.rate(metric, each)) for each in budgets)]
+        curves[metric] = [(epsilon, point) for epsilon, point in points if point]
+
+    def draw(axes: Axes) -> None:
+        for metric, (label, style) in RATES.items():
+            levels = [epsilon * 255 for epsilon, _ in curves[metric]]
+            points = [point for _, point in curves[metric]]
+            axes.fill_between(
+                levels, [p.lower for p in points], [p.upper for p in points],
+                color=style["color"], alpha=0.12, linewidth=0,
+            )  # fmt: skip
+            axes.plot(levels, [p.value for p in points], label=label, **style)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_ylabel("rate at the threshold")
+        epsilon_axis(axes, norm(name), [0.0, *(each.epsilon for each in budgets)])
+
+    told = "; ".join(
+        f"{RATES[metric][0]}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon)}" for epsilon, point in curve)
+        for metric, curve in curves.items()
+    )
+    return figure(f"rates-{slug(name)}", f"{norm(name)}: rates at the threshold", f"Rates over epsilon. {told}.", draw)
+
+
+def _histograms(audit: Audit) -> list[Markup]:
+    """One panel per budget, all on the same scales."""
+    threshold = float(audit.info["threshold"]["value"])
+    found = {each: audit.worst_scores(each) for each in audit.budgets}
+    every = np.concatenate([[threshold], *(scores for _, *both in found.values() for scores in both)])
+    edges = np.histogram_bin_edges(every[np.isfinite(every)], bins=28)
+    return [_histogram(at, scores, threshold, edges) for at, scores in found.items()]
+
+
+def _histogram(at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: float, edges: Numbers) -> Markup:
+    labels, clean, attacked = scores
+
+    def draw(axes: Axes) -> None:
+        kinds = ((0, "normals", BLUE, "#003d61", None), (1, "anomalies", ORANGE, "#6b4a00", "////"))
+        for label, name, colour, line, hatch in kinds:
+            for drawn, sign in ((clean, 1), (attacked, -1)):
+                counts = np.histogram(drawn[labels == label], edges)[0] * sign
+                axes.stairs(
+                    counts, edges, fill=True, facecolor=colour, alpha=0.6, hatch=hatch, edgecolor=line,
+                    label=name if sign > 0 else None,
+                )  # fmt: skip
+        axes.axhline(0, color=BLACK, linewidth=0.8)
+        axes.axvline(threshold, color=BLACK, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.3f}")
+        highest = max(abs(bound) for bound in axes.get_ylim())
+        axes.set_ylim(-1.15 * highest, 1.15 * highest)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.text(0.01, 0.98, "clean", transform=axes.transAxes, va="top")
+        axes.text(0.01, 0.02, "attacked", transform=axes.transAxes, va="bottom")
+        axes.set_ylabel("samples")
+        axes.set_xlabel("score")
+
+    before, after = _errors(labels, clean, threshold), _errors(labels, attacked, threshold)
+    return figure(
+        f"scores-{slug(at.norm)}-{slug(in_255(at.epsilon))}",
+        f"{budget(at)}: scores before and after",
+        f"Histograms around the threshold {threshold:.3f}. Clean: {before}. Attacked: {after}.",
+        draw,
+        height=2.4,
+    )
+
+
+def _errors(labels: Numbers, scores: Numbers, threshold: float) -> str:
+    anomalies, normals = scores[labels == 1], scores[labels == 0]
+    missed, stopped = int((anomalies <= threshold).sum()), int((normals > threshold).sum())
+    return f"{missed} of {len(anomalies)} anomalies missed, {stopped} of {len(normals)} normals stopped"

@@ -1,0 +1,118 @@
+"""The sweep the model came from: clean against robust, and where the audited model stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from assay.audit_folder import Audit, Columns
+from assay.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.sections._html import Section, number, section, setting, short, words
+
+ORDER = 80
+
+TEMPLATE = """
+{% if trials is none %}
+<p>{% if sweep %}The table of sweep {{ sweep }} was not kept with this audit (no <code>trials.parquet</code>).
+{% else %}The model did not come from a sweep.{% endif %}</p>
+{% else %}
+<p>Sweep <strong>{{ sweep }}</strong>:
+{% for state, count in states.items() %}{{ count }} {{ state }}{{ ", " if not loop.last }}{% endfor %}.
+{{ "The audited model is trial %d%s." | format(trial, place) if trial is not none }}
+Figures are on validation, under the sweep's own attack; they chose the model and are not the audit's.</p>
+{% if picture %}
+<div class="panels">{{ picture }}</div>
+{% else %}
+<p>The sweep had fewer than two objectives, so there is no front to draw.</p>
+{% endif %}
+<h3>The Pareto front{{ " and the audited model" if place else "" }}</h3>
+{% if front %}
+{{ table("Trials on the Pareto front") }}
+<table>
+<thead><tr>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for number, row in front %}
+<tr{% if number == trial %} class="chosen"{% endif %}>
+{% for cell in row %}
+<td class="nowrap">{{ cell }}{{ " (audited)" if loop.first and number == trial }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>No trial is on the front.</p>
+{% endif %}
+{% endif %}
+"""
+
+
+def pareto(audit: Audit) -> Section:
+    """Clean against robust validation figures of all trials, the front and its parameters, the audited model."""
+    t, sweep = audit.trials, audit.info.get("sweep")
+    if t is None:
+        return section("The sweep", TEMPLATE, trials=None, sweep=sweep)
+    objectives = sorted((name for name in t if name.startswith("objective.")), key=_clean_then_robust)
+    states, counts = np.unique(t["state"].astype(str), return_counts=True)
+    varied = [name for name in t if name.startswith("parameter.")]
+    trial = _audited(audit, t)
+    front = t["pareto"].astype(bool)
+    listed = np.flatnonzero(front | (t["trial"] == trial))
+    listed = listed[np.argsort(-t[objectives[0]][listed])] if objectives else listed
+    shown = [name for name in varied if any(short(t[name][row]) != "–" for row in listed)]
+    return section(
+        "The sweep",
+        TEMPLATE,
+        trials=t,
+        sweep=sweep,
+        states=dict(zip(states, counts, strict=True)),
+        trial=trial,
+        place=", which is not on the front" if trial is not None and not front[t["trial"] == trial].any() else "",
+        picture=_picture(audit, t, objectives[0], objectives[1]) if len(objectives) > 1 else None,
+        columns=["trial", "epoch", *(words(name.partition(".")[2]) for name in [*objectives, *shown])],
+        front=[
+            (int(t["trial"][row]), [_cell(name, t[name][row]) for name in ["trial", "epoch", *objectives, *shown]])
+            for row in listed
+        ],
+    )
+
+
+def _clean_then_robust(name: str) -> tuple[bool, bool, str]:
+    return "clean" not in name, "robust" not in name, name
+
+
+def _audited(audit: Audit, trials: Columns) -> int | None:
+    same = np.flatnonzero(trials["model"] == audit.info["model"])
+    return int(trials["trial"][same[0]]) if len(same) else audit.info.get("trial")
+
+
+def _cell(name: str, value: Any) -> str:
+    return number(float(value)) if name.startswith("objective.") else setting(name, value)
+
+
+def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:
+    audited, front = t["trial"] == _audited(audit, t), t["pareto"].astype(bool)
+    complete = t["state"] == "complete"
+    kinds = (
+        ("pruned or running", ~complete, {"marker": "x", "color": GREY, "markersize": 4}),
+        ("complete", complete & ~front, {"marker": "o", "color": GREY, "markerfacecolor": "none"}),
+        ("Pareto front", front, {"marker": "s", "color": BLUE, "markersize": 5}),
+        ("audited model", audited, {"marker": "D", "color": VERMILION, "markersize": 10, "markerfacecolor": "none"}),
+    )
+
+    def draw(axes: Axes) -> None:
+        edge = np.flatnonzero(front)[np.argsort(t[across][front])]
+        axes.plot(t[across][edge], t[up][edge], color=BLUE, linewidth=0.8, linestyle=":")
+        for label, rows, style in kinds:
+            if np.isfinite(t[across][rows] + t[up][rows]).any():
+                axes.plot(t[across][rows], t[up][rows], linestyle="none", label=label, **style)
+        axes.set_xlabel(words(across.partition(".")[2]) + ", validation")
+        axes.set_ylabel(words(up.partition(".")[2]) + ", validation")
+
+    told = "; ".join(f"trial {t['trial'][r]} {t[across][r]:.3f} / {t[up][r]:.3f}" for r in np.flatnonzero(front))
+    description = f"{int(complete.sum())} complete trials, {across} against {up}. On the front: {told}."
+    return figure("pareto", "Clean against robust, all trials of the sweep", description, draw, height=2.7)

@@ -1,0 +1,103 @@
+"""The samples an attacker moved furthest, as pictures: before, after, and what changed."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from assay.audit_folder import Audit, Budget
+from assay.errors import DataError
+from assay.sections._html import Section, section
+
+ORDER = 70
+
+TEMPLATE = """
+{% if samples %}
+<p>Difference: grey is no change, lighter is raised and darker is lowered, amplified so that the largest change
+fills the range. Threshold {{ threshold | number }}.</p>
+<div class="samples">
+{% for sample in samples %}
+<div class="sample">
+<div class="pictures">
+{% for word, picture in sample.pictures.items() %}
+<div><img src="data:image/png;base64,{{ picture }}" alt="{{ sample.id }}: {{ word }}">{{ word }}</div>
+{% endfor %}
+</div>
+<p><strong>{{ sample.id }}</strong></p>
+<p>{{ sample.kind }}; {{ sample.attack }}, {{ sample.budget | budget }}</p>
+<p>Score {{ sample.clean | number }} → {{ sample.adversarial | number }}: {{ sample.outcome }}</p>
+<p class="note">{{ sample.amplified }}</p>
+</div>
+{% endfor %}
+</div>
+{% else %}
+<p>The audit kept no pictures: <code>worst.parquet</code> is empty.</p>
+{% endif %}
+"""
+
+
+def worst_samples(audit: Audit) -> Section:
+    """Clean image, adversarial image and amplified difference of the worst samples, with ids and scores."""
+    w = audit.worst
+    order = np.lexsort((w["sample"].astype(str), -w["shift"], -w["label"]))
+    samples = [_sample({name: column[row] for name, column in w.items()}, audit) for row in order]
+    return section("Worst samples", TEMPLATE, samples=samples, threshold=audit.info["threshold"]["value"])
+
+
+def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
+    try:
+        clean, adversarial = (_pixels(row[name]) for name in ("clean_png", "adversarial_png"))
+        change = adversarial.astype(int) - clean
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DataError(
+            f"{audit.folder / 'worst.parquet'}: the pictures of sample {row['sample']!r} cannot be compared ({error}); "
+            f"delete it and make it with: {audit.info['command']}"
+        ) from error
+    largest = int(np.abs(change).max())
+    gain = 127 / largest if largest else 1.0
+    threshold = float(audit.info["threshold"]["value"])
+    return {
+        "id": row["sample"],
+        "kind": f"anomaly, {row['defect']}" if row["label"] else "normal",
+        "attack": row["attack"],
+        "budget": Budget(row["norm"], float(row["epsilon"])),
+        "clean": float(row["clean_score"]),
+        "adversarial": float(row["adversarial_score"]),
+        "outcome": _outcome(row, threshold),
+        "amplified": f"difference amplified ×{gain:.3g}; largest change {largest}/255"
+        if largest
+        else "no change at 8 bits",
+        "pictures": {
+            "clean": _base64(row["clean_png"]),
+            "attacked": _base64(row["adversarial_png"]),
+            "difference": _base64(_png(np.clip(128 + change * gain, 0, 255).astype(np.uint8))),
+        },
+    }
+
+
+def _outcome(row: dict[str, Any], threshold: float) -> str:
+    before, after = row["clean_score"] > threshold, row["adversarial_score"] > threshold
+    if row["label"]:
+        return "detected, then missed" if before and not after else "still detected" if after else "missed all along"
+    return (
+        "accepted, then a false alarm" if after and not before else "still accepted" if not after else "alarm all along"
+    )
+
+
+def _pixels(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

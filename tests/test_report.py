@@ -1,0 +1,323 @@
+"""The report: every section, from whatever an audit left, as one safe page that stands alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from assay import report, shelves
+from assay.audit_folder import Audit, Budget
+from assay.errors import DataError
+from assay.tables import METRICS
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Reads a page and keeps its tags, ids, links and text; a tag that is not closed is an error."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags, self.ids, self.links, self.open, self.text = [], [], [], [], ""
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_startendtag(self, tag, attrs):
+        self._note(tag, attrs)
+
+    def handle_starttag(self, tag, attrs):
+        self._note(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+    def _note(self, tag, attrs):
+        self.tags.append(tag)
+        self.text += " "
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "action", "data")]
+        self.links += [target for _, value in attrs for target in re.findall(r"url\(([^)]*)\)", value or "")]
+
+
+@pytest.fixture(scope="module")
+def html(pristine_audit_folder) -> str:
+    """The report on the undecided audit."""
+    return report.render(pristine_audit_folder)
+
+
+def said(html: str) -> str:
+    return " ".join(Page(html).text.split())
+
+
+def section(folder: Path, name: str) -> str:
+    return str(shelves.load("sections", name)(Audit(folder)).html)
+
+
+def rewrite(path: Path, change) -> None:
+    rows = [change(row) for row in pq.ParquetFile(path).read().to_pylist()]
+    pq.write_table(pa.Table.from_pylist([row for row in rows if row], schema=pq.read_schema(path)), path)
+
+
+def test_every_section_of_the_shelf_is_there_in_its_order(html):
+    page = Page(html)
+    expected = {name.replace("_", "-") for name in shelves.names("sections")}
+    sections = [name for name in page.ids if name in expected]
+    assert sections[:3] == ["verdict", "summary", "threat-models"]
+    assert set(sections) == expected
+    assert page.tags.count("section") == len(expected)
+
+
+def test_page_stands_alone(html):
+    page = Page(html)
+    assert not {"script", "iframe", "object", "embed", "link", "base"} & set(page.tags)
+    assert "http" not in html
+    assert "@import" not in html
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
+
+
+def test_ids_are_unique_and_links_resolve(html):
+    page = Page(html)
+    assert len(page.ids) == len(set(page.ids))
+    targets = [link[1:] for link in page.links if link.startswith("#")]
+    assert len(targets) > 20
+    assert set(targets) <= set(page.ids)
+
+
+def test_every_figure_has_alternative_text(html):
+    figures = re.findall(r"<svg.*?</svg>", html, re.S)
+    assert len(figures) == 4 + 2 + 6 + 1
+    for text in figures:
+        svg = ElementTree.fromstring(text)
+        labels = svg.attrib["aria-labelledby"].split()
+        assert svg.attrib["role"] == "img"
+        assert [svg[0].tag, svg[1].tag] == ["title", "desc"]
+        assert labels == [svg[0].attrib["id"], svg[1].attrib["id"]]
+        assert all(len(child.text) > 10 for child in svg[:2])
+    assert html.count("<img ") == html.count(' alt="') == 12
+
+
+def test_hostile_names_are_text(html):
+    page = Page(html)
+    assert "<script>alert(1)</script>.png" in page.text
+    assert 'broken "cell" & <b>' in page.text
+    assert "<img src=x onerror=alert(1)>" in page.text
+    assert "<rotation>" in page.text
+    assert "<script" not in html
+    assert "<i>" not in html
+    figures = (ElementTree.fromstring(svg) for svg in re.findall(r"<svg.*?</svg>", html, re.S))
+    assert "noise <i>&$x$-linf (control)" in "".join(text for svg in figures for text in svg.itertext())
+
+
+def test_same_audit_same_bytes(audit_folder, html):
+    assert report.render(audit_folder) == html
+
+
+def test_write_leaves_one_whole_file(audit_folder, html):
+    before = set(audit_folder.iterdir())
+    path = report.write(audit_folder)
+    assert set(audit_folder.iterdir()) - before == {path} == {audit_folder / "report.html"}
+    assert path.read_text(encoding="utf-8") == html
+
+
+def test_failed_render_keeps_the_former_report(audit_folder):
+    (audit_folder / "report.html").write_text("former")
+    (audit_folder / "metrics.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError):
+        report.write(audit_folder)
+    assert (audit_folder / "report.html").read_text() == "former"
+    assert not list(audit_folder.glob(".report-*"))
+
+
+@pytest.mark.parametrize("word", ["PASS", "FAIL", "INVALID", "INCONCLUSIVE"])
+def test_verdict_says_what_was_decided_and_why(audit_folder, verdict_of, word):
+    (audit_folder / "verdict.json").write_text(json.dumps(verdict_of(word)))
+    written = section(audit_folder, "verdict")
+    text = said(written)
+    assert f'class="verdict {word.lower()}"' in written
+    assert text.index(f" {word} ") < 5
+    assert "Policy solar <cells>, version 3" in text
+    assert "0.644 [0.512, 0.776]" in text
+    assert "the lower bound 0.512 is compared with 0.600" in text
+    assert ("2 passed; 1 failed (ball_respected); 0 missing." in text) == (word == "INVALID")
+    assert ("Check ball_respected failed: <it left>" in text) == (word == "INVALID")
+
+
+def test_verdict_is_the_first_thing_on_the_page(audit_folder, verdict_of):
+    (audit_folder / "verdict.json").write_text(json.dumps(verdict_of("FAIL")))
+    text = said(report.render(audit_folder).replace("<style>", "<!--").replace("</style>", "-->"))
+    assert text.startswith("Robustness audit of cobra on elpv: FAIL")
+    assert text.index("✕ FAIL") < text.index("Contents") < text.index("Key figures")
+
+
+def test_invalid_warns_at_the_figures(audit_folder, verdict_of):
+    for word in ("FAIL", "INVALID"):
+        (audit_folder / "verdict.json").write_text(json.dumps(verdict_of(word)))
+        warned = "these figures must not be relied on" in said(section(audit_folder, "summary"))
+        assert warned == (word == "INVALID")
+
+
+def test_undecided_says_how_to_decide(audit_folder):
+    text = said(section(audit_folder, "verdict"))
+    assert "Not decided yet" in text
+    assert "assay approve elpv-mono-64-standard-3f9c1b7a --policy" in text
+    assert "can only say INVALID" not in text
+
+
+def test_undecided_with_a_failed_required_check_says_what_must_follow(audit_folder):
+    rewrite(audit_folder / "checks.parquet", lambda row: {**row, "passed": row["check"] != "ball_respected"})
+    text = said(section(audit_folder, "verdict"))
+    assert "did not pass: ball_respected. A policy that requires them can only say INVALID." in text
+
+
+@pytest.mark.parametrize("key", ["audit", "model"])
+def test_verdict_on_something_else_is_refused(audit_folder, verdict_of, key):
+    (audit_folder / "verdict.json").write_text(json.dumps({**verdict_of("PASS"), key: "another"}))
+    with pytest.raises(DataError, match=rf"decides on {key} 'another'.*assay approve"):
+        section(audit_folder, "verdict")
+
+
+def test_unknown_verdict_is_refused(audit_folder, verdict_of):
+    (audit_folder / "verdict.json").write_text(json.dumps({**verdict_of("PASS"), "verdict": "MAYBE"}))
+    with pytest.raises(DataError, match="'MAYBE', not one of PASS"):
+        section(audit_folder, "verdict")
+
+
+def test_figures_are_those_of_the_tables(audit_folder, html):
+    text = said(html)
+    rows = pq.ParquetFile(audit_folder / "metrics.parquet").read().to_pylist()
+    for row in rows:
+        if row["metric"] == "auroc" and (
+            row["defect"] == "all" or (row["attack"] == "worst" and row["regime"] == "both")
+        ):
+            assert f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]" in text
+    assert "L∞ 2/255" in text
+    assert "steps 40, restarts 2" in text
+    assert "31.9/255, 63.8/255, 128/255 white-box steps 40, restarts 2" in text
+    assert "128/255 score queries 500" in text
+    assert "128/255 none draws 10" in text
+
+
+def test_cost_adds_up(html):
+    text = said(html)
+    assert "pgd-linf 180 7,380 7,200 41.0 40.0 1.8" in text
+    assert "All attacks 1,080 198,360 14,400" in text
+
+
+def test_sweep_marks_the_audited_trial(html):
+    text = said(html)
+    assert "18 complete, 1 failed, 5 pruned" in text
+    assert "17 (audited)" in text
+
+
+def test_limits_say_what_was_left_out(audit_folder):
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    (audit_folder / "audit.yaml").write_text(yaml.safe_dump({**info, "limit": 30}))
+    text = said(section(audit_folder, "provenance"))
+    assert "Larger changes than L∞ 4/255 and L2 128/255." in text
+    assert "Attackers who have only the detector's decisions." in text
+    assert "Attackers who have the weights" not in text
+    assert "only the first 30 images of each class were attacked" in text
+
+
+def test_check_that_did_not_run_is_neither_passed_nor_failed(audit_folder):
+    rewrite(audit_folder / "checks.parquet", lambda row: {**row, "passed": None})
+    text = said(section(audit_folder, "checks"))
+    assert "0 of 4 checks passed" in text
+    assert text.count("– not run") == 4
+
+
+def test_without_a_sweep_the_report_says_so(audit_folder):
+    (audit_folder / "trials.parquet").unlink()
+    assert "was not kept with this audit" in said(section(audit_folder, "pareto"))
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    (audit_folder / "audit.yaml").write_text(yaml.safe_dump({**info, "sweep": None, "trial": None}))
+    assert "The model did not come from a sweep." in said(section(audit_folder, "pareto"))
+
+
+def test_missing_notes_are_said_in_words(audit_folder):
+    (audit_folder / "manifest.json").write_text('{"trainable": "cobra"}')
+    text = said(section(audit_folder, "provenance"))
+    assert "Weights (SHA-256) not recorded" in text
+    assert "cobra, seed not recorded" in text
+
+
+def test_empty_tables_are_said_in_words(audit_folder):
+    for name in ("worst", "checks"):
+        rewrite(audit_folder / f"{name}.parquet", lambda row: None)
+    text = said(section(audit_folder, "worst_samples") + section(audit_folder, "checks"))
+    assert "The audit kept no pictures" in text
+    assert "The audit made no checks of itself" in text
+
+
+def test_figure_that_was_not_measured_is_said_in_words(audit_folder):
+    rewrite(
+        audit_folder / "metrics.parquet",
+        lambda row: None if row["metric"] == "miss_rate" and row["attack"] == "worst" else row,
+    )
+    assert "not measured" in said(section(audit_folder, "summary"))
+
+
+@pytest.mark.parametrize("name", ["audit.yaml", "manifest.json", "metrics.parquet", "checks.parquet", "worst.parquet"])
+@pytest.mark.parametrize("content", [None, b"\x00{not: [this"])
+def test_missing_or_corrupt_file_is_named_with_the_command(audit_folder, name, content):
+    path = audit_folder / name
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        report.render(audit_folder)
+    assert str(path) in str(caught.value)
+    assert "assay audit" in str(caught.value)
+
+
+def test_missing_scores_are_named(audit_folder):
+    for part in audit_folder.glob("scores/*/*.parquet"):
+        part.unlink()
+    with pytest.raises(DataError, match=r"scores: no attack=.*assay audit models/"):
+        section(audit_folder, "cost")
+
+
+def test_missing_column_and_missing_key_are_named(audit_folder):
+    table = pq.ParquetFile(audit_folder / "checks.parquet").read()
+    pq.write_table(table.drop_columns(["evidence"]), audit_folder / "checks.parquet")
+    with pytest.raises(DataError, match=r"checks.parquet has no column evidence"):
+        section(audit_folder, "checks")
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    del info["threshold"]["value"], info["command"]
+    (audit_folder / "audit.yaml").write_text(yaml.safe_dump(info))
+    with pytest.raises(DataError, match=r"audit.yaml: no threshold.value, command;"):
+        section(audit_folder, "summary")
+
+
+def test_metrics_without_rows_are_refused(audit_folder):
+    pq.write_table(METRICS.empty_table(), audit_folder / "metrics.parquet")
+    with pytest.raises(DataError, match=r"metrics.parquet holds no figures"):
+        section(audit_folder, "summary")
+
+
+def test_broken_picture_is_named(audit_folder):
+    rewrite(audit_folder / "worst.parquet", lambda row: {**row, "clean_png": b"not a picture"})
+    with pytest.raises(DataError, match=r"worst.parquet: the pictures of sample"):
+        section(audit_folder, "worst_samples")
+
+
+def test_worst_scores_move_the_attackers_way(audit_folder):
+    labels, clean, attacked = Audit(audit_folder).worst_scores(Budget("linf", 2 / 255))
+    assert (len(labels), labels.sum()) == (60, 30)
+    assert (attacked[labels == 1] < clean[labels == 1]).all()
+    assert (attacked[labels == 0] > clean[labels == 0]).all()
