@@ -39,7 +39,8 @@ Of rates: Clopper-Pearson.</p>
 <p>When the model was chosen, validation gave
 {% for name, value in figures.items() %}{{ name | words }} {{ value | number }}{{ ", " if not loop.last }}{% endfor %}
 {{- " (" ~ (evaluation | parameters) ~ ")" if evaluation }}. That was on other images and
-under the sweep's own attack; a much lower figure here suggests that the attack which screened the trials was too weak.</p>
+under the sweep's own attack;
+a much lower figure here suggests that the attack which screened the trials was too weak.</p>
 {% endif %}
 {% if audit.defects | length > 1 %}
 <h3>AUROC by kind of defect</h3>
