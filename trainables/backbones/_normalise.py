@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from assay.errors import InputError
 from torch import Tensor, nn
+
+from assay.errors import InputError
 
 
 class Normalise(nn.Module):
@@ -29,3 +30,15 @@ class Normalise(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, channels, H, W) in [0, 1] -> (B, channels_wanted, H, W), about -2 to 2."""
         return (images.expand(-1, self.channels_wanted, -1, -1) - self.mean) / self.std
+
+
+class Standardise(nn.Module):
+    """Each image less its own mean, over its own deviation: brightness and contrast of a lamp no longer matter."""
+
+    FLOOR = 0.01  # of the deviation, in pixel scale: a flat image is not blown up to noise
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, C, H, W) with mean 0 and deviation about 1 per image."""
+        centred = images - images.mean(dim=(1, 2, 3), keepdim=True)
+        variance = centred.square().mean(dim=(1, 2, 3), keepdim=True)
+        return centred / (variance + self.FLOOR**2).sqrt()

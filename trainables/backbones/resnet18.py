@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from assay.errors import InputError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from assay.errors import InputError
 from trainables.backbones._resnet import ResNet
 
 

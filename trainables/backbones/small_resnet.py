@@ -11,10 +11,15 @@ from trainables.backbones._resnet import ResNet
 
 
 def small_resnet(
-    *, channels: int, width: Annotated[int, Ge(4), Le(128)] = 16, blocks: Annotated[int, Ge(1), Le(8)] = 1
+    *,
+    channels: int,
+    width: Annotated[int, Ge(4), Le(128)] = 16,
+    blocks: Annotated[int, Ge(1), Le(8)] = 1,
+    standardise: bool = True,
 ) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, 8 * width); about 0.3 million parameters at width 16 and one block a stage.
 
-    Its first convolution has stride 2, so that the rest works on a quarter of the pixels.
+    It works on a quarter of the pixels: the image is halved by averaging before the first convolution.
+    standardise: take out each image's own brightness and contrast, instead of one constant for all.
     """
-    return ResNet(channels, width=width, blocks=blocks, stem="strided")
+    return ResNet(channels, width=width, blocks=blocks, stem="halved", standardise=standardise)

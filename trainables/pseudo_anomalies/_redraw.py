@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from assay.contracts import PseudoAnomalies
 from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
 
 TRIES = 8
 VISIBLE = 1 / 255

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from assay.contracts import PseudoAnomalies
 from torch import Tensor
 
+from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._geometry import box, one_place
 from trainables.pseudo_anomalies._redraw import redraw

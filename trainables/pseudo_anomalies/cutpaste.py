@@ -6,10 +6,10 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from assay.contracts import PseudoAnomalies
-from assay.units import Fraction
 from torch import Tensor
 
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import jitter as colour_jitter
 from trainables.pseudo_anomalies._draws import per_pixel, uniform
 from trainables.pseudo_anomalies._geometry import box, box_sides, log_uniform, pixels, take, two_places

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from assay.contracts import PseudoAnomalies
 from torch import Tensor
 
+from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._draws import per_pixel, whole
 from trainables.pseudo_anomalies._geometry import everywhere, pixels, take
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge, Le
-from assay.contracts import PseudoAnomalies
-from assay.units import Fraction
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
 from trainables.pseudo_anomalies._geometry import everywhere, pixels
 from trainables.pseudo_anomalies._noise import smooth_noise
 from trainables.pseudo_anomalies._redraw import redraw

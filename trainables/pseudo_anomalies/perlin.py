@@ -7,11 +7,11 @@ from typing import Annotated
 
 import torch
 from annotated_types import Ge
-from assay.contracts import PseudoAnomalies
-from assay.units import Fraction
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import turn_hue
 from trainables.pseudo_anomalies._draws import per_image, per_pixel, uniform, whole
 from trainables.pseudo_anomalies._geometry import log_uniform, pixels

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import torch
-from assay.contracts import PseudoAnomalies
-from assay.errors import InputError
 from torch import Tensor
 
+from assay.contracts import PseudoAnomalies
+from assay.errors import InputError
 from trainables.pseudo_anomalies._draws import whole
 from trainables.pseudo_anomalies._geometry import everywhere
 
