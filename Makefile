@@ -1,0 +1,38 @@
+# make demo | make test | make lint | make types
+#
+# Each makes $(VENV) where it is missing and installs what it needs with pip, once for every change of pyproject.toml.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# One thread a process: sweeps and audits run one process a core.
+OMP_NUM_THREADS ?= 1
+export OMP_NUM_THREADS
+
+.PHONY: demo test lint types
+
+# From nothing to a verdict, in a store of its own that is made anew each time. FAIL (3) and INCONCLUSIVE (5) are
+# results; an audit that cannot be trusted (4) and an error (1, 2) are not.
+demo: export ASSAY_STORE = demo-store
+demo: $(VENV)/.installed-demo
+	rm -rf demo-store
+	$(BIN)/assay sweep search_spaces/demo.yaml
+	$(BIN)/assay audit demo:best --suite quick
+	$(BIN)/assay trials demo --pareto
+	$(BIN)/assay approve latest --policy demo || { code=$$?; [ $$code -eq 3 ] || [ $$code -eq 5 ] || exit $$code; }
+
+test: $(VENV)/.installed-test
+	$(BIN)/pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+$(VENV)/.installed-%: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -e '.[$*]'
+	touch $@
