@@ -9,7 +9,7 @@ from torch.nn.functional import relu
 
 from trainables.backbones._normalise import Normalise, Standardise
 
-Stem = Literal["cifar", "halved", "imagenet"]
+Stem = Literal["cifar", "imagenet"]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -40,16 +40,18 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Four stages of `blocks` basic blocks, `width` to 8 * `width` wide: (B, channels, H, W) -> (B, features).
 
-    stem: `cifar` a 3x3 convolution, `halved` the same after averaging 2x2 pixels, `imagenet` 7x7 with stride 2 and max
-    pooling, which also means three channels (grey is repeated) and ImageNet's mean and deviation.
+    stem: `cifar` a 3x3 convolution, `imagenet` 7x7 with stride 2 and max pooling, which also means three channels (grey
+    is repeated) and ImageNet's mean and deviation. shrink: pixels a side averaged into one first.
     standardise: take out each image's own mean and deviation, instead of a constant (not with `imagenet`).
     """
 
-    def __init__(self, channels: int, *, width: int, blocks: int, stem: Stem, standardise: bool = False) -> None:
+    def __init__(
+        self, channels: int, *, width: int, blocks: int, stem: Stem, shrink: int = 1, standardise: bool = False
+    ) -> None:
         super().__init__()
         self.features = 8 * width
         self.normalise: nn.Module
-        self.halve = nn.AvgPool2d(2) if stem == "halved" else nn.Identity()
+        self.shrink = nn.AvgPool2d(shrink)
         if stem == "imagenet":
             self.normalise = Normalise(channels, 3, IMAGENET_MEAN, IMAGENET_STD)
             self.conv1 = convolution(3, width, 7, 2)
@@ -67,8 +69,8 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def maps(self, images: Tensor) -> Tensor:
-        """The last feature map: (B, features, h, w), h = H / 8 (`cifar`), H / 16 (`halved`) or H / 32 (`imagenet`)."""
-        x = self.pool(relu(self.bn1(self.conv1(self.halve(self.normalise(images))))))
+        """The last feature map: (B, features, h, w), h = H / shrink / 8 (`cifar`) or / 32 (`imagenet`)."""
+        x = self.pool(relu(self.bn1(self.conv1(self.shrink(self.normalise(images))))))
         maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return maps
 

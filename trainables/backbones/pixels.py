@@ -25,7 +25,7 @@ class Pixels(nn.Module):
 
     def maps(self, images: Tensor) -> Tensor:
         """(B, features, 1, 1): one place, the whole image."""
-        return self(images)[:, :, None, None]
+        return self.forward(images)[:, :, None, None]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, channels, H, W) in [0, 1] -> (B, channels * side * side)."""

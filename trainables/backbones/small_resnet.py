@@ -15,11 +15,12 @@ def small_resnet(
     channels: int,
     width: Annotated[int, Ge(4), Le(128)] = 16,
     blocks: Annotated[int, Ge(1), Le(8)] = 1,
+    shrink: Annotated[int, Ge(1), Le(8)] = 2,
     standardise: bool = True,
 ) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, 8 * width); about 0.3 million parameters at width 16 and one block a stage.
 
-    It works on a quarter of the pixels: the image is halved by averaging before the first convolution.
+    shrink: how many pixels a side are averaged into one before the first convolution; more is cheaper and blinder.
     standardise: take out each image's own brightness and contrast, instead of one constant for all.
     """
-    return ResNet(channels, width=width, blocks=blocks, stem="halved", standardise=standardise)
+    return ResNet(channels, width=width, blocks=blocks, stem="cifar", shrink=shrink, standardise=standardise)

@@ -44,7 +44,9 @@ def front(rows: list[dict[str, Any]], spec: Any) -> Any:
 
 def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
     """Trials as a table: objectives of the kept epoch, and what varied."""
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     found = Table(title=title or f"trials of {spec.name} (validation split)", title_justify="left")
     for column in ("trial", "state", "epoch"):
@@ -52,18 +54,25 @@ def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
     for name in spec.objectives:
         found.add_column(str(name), justify="right", no_wrap=True)
     found.add_column("model", no_wrap=True)
-    found.add_column("varied", overflow="fold")
     for row in rows:
         values = [row[f"objective.{name}"] for name in spec.objectives]
         state = row["state"] + (" *" if row["pareto"] else "") + (f" ({row['failure']})" if row["failure"] else "")
-        varied = json.loads(row["parameters"])
-        described = "\n".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in varied.items())
         found.add_row(
             str(row["trial"]),
             state,
             f"{row['epoch'] or '-'}/{row['epochs']}",
             *("-" if value is None else f"{value:.3f}" for value in values),
             (row["model"] or "-")[:12],
-            described,
         )
-    return found
+    return Group(found, *(Text(varied(row), overflow="fold") for row in rows))
+
+
+def varied(row: dict[str, Any]) -> str:
+    """What a trial varied: `trial 3: backbone=pixels, adversary.epsilon=3.57/255`."""
+    from assay.units import in_255
+
+    parts = []
+    for key, value in json.loads(row["parameters"]).items():
+        written = in_255(value) if key.endswith("epsilon") else f"{value:.3g}" if isinstance(value, float) else value
+        parts.append(f"{key}={written}")
+    return f"trial {row['trial']}: {', '.join(parts)}"
