@@ -124,26 +124,37 @@ def run(
         if study.remaining > 0:
             study.log.append({"event": "start", "dataset": data.description["hash"], "environment": environment()})
             with connected(address) as resources:
-                _fit(study, data, resources)
+                _fit(study, data, together(spec, resources, joined=address is not None))
     finally:
         study.log.close()
         trials.write(store, spec, study.records)
     return study
 
 
-def _fit(study: Study, data: TrainingData, resources: dict[str, float]) -> None:
-    """One run of Tune over what remains."""
-    spec = study.spec
+def together(spec: Spec, resources: dict[str, float], joined: bool) -> int:
+    """How many trials run at a time on these resources; raises SweepError where not even one fits.
+
+    A cluster that was joined may grow when more is asked of it than it has, so there `resources.concurrent` is taken
+    at its word.
+    """
+    if joined and spec.resources.concurrent:
+        return spec.resources.concurrent
     need = {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}
     for name, amount in need.items():
         if amount > resources.get(name.upper(), 0):
+            grows = "; a cluster that starts its workers on demand needs resources.concurrent" if joined else ""
             raise SweepError(
                 f"a trial needs {amount:g} {name} and the cluster has {resources.get(name.upper(), 0):g}; "
-                f"lower resources.{name}"
+                f"lower resources.{name}{grows}"
             )
-    fit = int(resources["CPU"] // spec.resources.cpu)
-    if spec.resources.gpu:
-        fit = min(fit, int(resources["GPU"] // spec.resources.gpu))
+    fit = min(int(resources[name.upper()] // amount) for name, amount in need.items() if amount)
+    return min(fit, spec.resources.concurrent or fit)
+
+
+def _fit(study: Study, data: TrainingData, concurrent: int) -> None:
+    """One run of Tune over what remains."""
+    spec = study.spec
+    need = {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}
     if spec.resources.memory_gb:
         need["memory"] = spec.resources.memory_gb * 2**30
     asker = Asker(study)
@@ -158,7 +169,7 @@ def _fit(study: Study, data: TrainingData, resources: dict[str, float]) -> None:
         tune_config=tune.TuneConfig(
             search_alg=asker,
             num_samples=study.remaining,
-            max_concurrent_trials=min(fit, spec.resources.concurrent or fit),
+            max_concurrent_trials=concurrent,
             reuse_actors=True,
         ),
         run_config=tune.RunConfig(
