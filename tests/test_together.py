@@ -42,5 +42,5 @@ def test_a_joined_cluster_without_workers_yet_is_asked_for_them():
 
 
 def test_concurrent_alone_does_not_help_where_nothing_can_grow():
-    with pytest.raises(SweepError, match="lower resources.cpu"):
+    with pytest.raises(SweepError, match=r"lower resources\.cpu"):
         together(asked(concurrent=4), {}, joined=False)
