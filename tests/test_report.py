@@ -207,9 +207,9 @@ def test_figures_are_those_of_the_tables(audit_folder, html):
             assert f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]" in text
     assert "L∞ 2/255" in text
     assert "steps 40, restarts 2" in text
-    assert "31.9/255, 63.8/255, 128/255 white-box steps 40, restarts 2" in text
-    assert "128/255 score queries 500" in text
-    assert "128/255 none draws 10" in text
+    assert "0.125, 0.25, 0.5 white-box steps 40, restarts 2" in text
+    assert "0.5 score queries 500" in text
+    assert "0.5 none draws 10" in text
 
 
 def test_cost_adds_up(html):
@@ -228,7 +228,7 @@ def test_limits_say_what_was_left_out(audit_folder):
     info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
     (audit_folder / "audit.yaml").write_text(yaml.safe_dump({**info, "limit": 30}))
     text = said(section(audit_folder, "provenance"))
-    assert "Larger changes than L∞ 4/255 and L2 128/255." in text
+    assert "Larger changes than L∞ 4/255 and L2 0.5." in text
     assert "Attackers who have only the detector's decisions." in text
     assert "Attackers who have the weights" not in text
     assert "only the first 30 images of each class were attacked" in text

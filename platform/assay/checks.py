@@ -6,6 +6,7 @@ Each is a function that returns a row of `checks.parquet` with its evidence. Sou
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,19 +15,25 @@ import numpy as np
 import pyarrow as pa
 
 from assay import metrics, tables
+from assay.attacks.apgd import apgd
 from assay.attacks.pgd import pgd
 from assay.contracts import Images, ThreatModel
-from assay.evaluation import BATCH, batches, clean_scores, pixels, take
-from assay.suite import Suite
+from assay.evaluation import BATCH, batches, clean_scores, pixels, some_of_each, take
+from assay.suite import Headline, Suite
 from assay.units import in_255
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
-    from torch import nn
+    from torch import Tensor, nn
 
 TOLERANCE = 1e-6  # of a ball, in pixel scale
+SAME = 1e-3  # of the standard deviation of the clean scores: how far arithmetic may move a score
+ALONE = 4  # samples of each class that are scored one at a time
 BROKEN = 0.02  # AUROC that an attack without bounds must reach
 SEEN = 0.01  # share of samples where noise may beat the white-box attacks
+LEFT = 0.02  # worst-case AUROC that a longer attack may take off
+LONGER = 100  # its steps
 
 
 @dataclass(frozen=True)
@@ -63,27 +70,51 @@ def deterministic(context: Context) -> dict[str, Any]:
     return row("deterministic", different == 0, evidence, different, 0, len(first))
 
 
-def epsilon_zero(context: Context) -> dict[str, Any]:
-    """An attack at epsilon 0 returns the clean scores exactly (Carlini et al., sec. on sanity checks)."""
+def scored_alone(context: Context) -> dict[str, Any]:
+    """An image has the same score alone as in a batch: neither its neighbours nor the attacker's other images count."""
     import torch
 
-    different = 0
-    for first, last in batches(context.images):
-        images = pixels(context.images, first, last, context.device)
-        direction = torch.from_numpy(1 - 2 * context.images.labels[first:last]).to(context.device)
-        generator = torch.Generator(context.device).manual_seed(0)
-        found = pgd(context.detector, images, direction, ThreatModel("linf", 0.0), generator, steps=2)
-        with torch.no_grad():
-            different += int((found.scores != context.detector(images)).sum())
-    evidence = f"PGD at epsilon 0 changes {different} of {len(context.images)} scores"
-    return row("epsilon_zero", different == 0, evidence, different, 0, len(context.images))
+    images = take(context.images, some_of_each(context.images.labels, ALONE))
+    with torch.no_grad():
+        together = context.detector(pixels(images, 0, len(images), context.device))
+        alone = [context.detector(pixels(images, i, i + 1, context.device)) for i in range(len(images))]
+    moved = float((torch.cat(alone) - together).abs().max())
+    limit = SAME * _spread(context)
+    evidence = f"scored one at a time, {len(images)} images move by at most {moved:.1e}; allowed {limit:.1e}"
+    return row("scored_alone", moved <= limit, evidence, moved, limit, len(images))
+
+
+def clean_reproduced(context: Context) -> dict[str, Any]:
+    """Every attack began from the score that the detector gives now: the scores are of this detector."""
+    now = clean_scores(context.detector, context.images, context.device)
+    by_id = dict(zip(context.images.ids, now, strict=True))
+    expected = np.array([by_id.get(sample, np.nan) for sample in context.scores["sample"]])
+    off = np.nan_to_num(np.abs(context.scores["clean_score"] - expected), nan=np.inf)
+    furthest, limit = float(off.max()), SAME * _spread(context)
+    evidence = f"{len(off)} clean scores of the audit are at most {furthest:.1e} from today's; allowed {limit:.1e}"
+    return row("clean_reproduced", furthest <= limit, evidence, furthest, limit, len(now))
+
+
+def epsilon_zero(context: Context) -> dict[str, Any]:
+    """Every attack of the suite at epsilon 0 returns the clean scores exactly (Carlini et al., sanity checks)."""
+    images, direction, generator = _some(context)
+    different: dict[str, int] = {}
+    for entry in context.suite.attacks:
+        threat, arguments = ThreatModel(entry.norm, 0.0), entry.attack.arguments()
+        found = entry.attack.function(context.detector, images, direction, threat, generator, **arguments)
+        if wrong := int((_scored(context, found.images) != _scored(context, images)).sum()):
+            different[entry.name] = wrong
+    total = sum(different.values())
+    whose = f" ({', '.join(f'{name}: {count}' for name, count in different.items())})" if different else ""
+    evidence = f"{len(context.suite.attacks)} attacks at epsilon 0 change {total} of {len(images)} scores each{whose}"
+    return row("epsilon_zero", total == 0, evidence, total, 0, len(images))
 
 
 def inside_ball(context: Context) -> dict[str, Any]:
     """Every scored image lies in its ball and in [0, 1] (an image that left [0, 1] has an infinite distance)."""
     scores = context.scores
     distance = np.where(scores["norm"] == "linf", scores["linf"], scores["l2"])
-    excess = distance - scores["epsilon"]
+    excess = np.nan_to_num(distance - scores["epsilon"], nan=np.inf)
     furthest, outside = float(excess.max()), int((excess > TOLERANCE).sum())
     evidence = f"{outside} of {len(excess)} attacked images lie outside their ball or [0, 1]; furthest {furthest:.1e}"
     return row("inside_ball", outside == 0, evidence, furthest, TOLERANCE, len(excess))
@@ -121,23 +152,37 @@ def monotone_in_epsilon(context: Context) -> dict[str, Any]:
 
 def unbounded(context: Context) -> dict[str, Any]:
     """An attack without bounds (linf, epsilon 1) ranks anomalies below normals (Carlini et al., same section)."""
-    import torch
+    images, direction, generator = _some(context)
+    steps = context.suite.unbounded.steps
+    threat = ThreatModel("linf", 1.0)
+    found = pgd(context.detector, images, direction, threat, generator, steps=steps, step_size=10.0)
+    auroc = metrics.auroc((direction < 0).long().cpu().numpy(), found.scores.cpu().numpy())
+    evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(images)} samples"
+    return row("unbounded", auroc <= BROKEN, evidence, auroc, BROKEN, len(images))
 
-    chosen, labels, steps = _balanced(context), context.images.labels, context.suite.unbounded.steps
-    images = take(context.images, chosen)
-    direction = torch.from_numpy(1 - 2 * labels[chosen]).to(context.device)
-    found = pgd(
-        context.detector,
-        pixels(images, 0, len(images), context.device),
-        direction,
-        ThreatModel("linf", 1.0),
-        torch.Generator(context.device).manual_seed(0),
-        steps=steps,
-        step_size=10.0,
+
+def converged(context: Context) -> dict[str, Any]:
+    """A long attack from a fresh start finds little that the suite did not (Carlini et al., sec. on convergence)."""
+    headline, scores = context.suite.headline, context.scores
+    images, direction, generator = _some(context)
+    threat = ThreatModel(headline.norm, headline.epsilon)
+    longer = apgd(context.detector, images, direction, threat, generator, steps=LONGER, restarts=2)
+    reached: dict[str, float] = {}
+    allowed = (scores["norm"] == headline.norm) & (scores["epsilon"] <= headline.epsilon)
+    for sample, value in zip(
+        scores["sample"][allowed], (scores["direction"] * scores["adversarial_score"])[allowed], strict=True
+    ):
+        reached[sample] = max(value, reached.get(sample, -np.inf))
+    chosen = _chosen(context)
+    labels = context.images.labels[chosen]
+    toward = (1 - 2 * labels) * longer.scores.double().cpu().numpy()
+    before = np.array([reached.get(context.images.ids[i], -np.inf) for i in chosen])
+    suite, both = (metrics.auroc(labels, (1 - 2 * labels) * worst) for worst in (before, np.maximum(before, toward)))
+    evidence = (
+        f"APGD-{LONGER} x 2 from fresh starts takes the worst-case AUROC at {_budget(headline)} of {len(chosen)} "
+        f"samples from {suite:.3f} to {both:.3f}"
     )
-    auroc = metrics.auroc(labels[chosen], found.scores.cpu().numpy())
-    evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(chosen)} samples"
-    return row("unbounded", auroc <= BROKEN, evidence, auroc, BROKEN, len(chosen))
+    return row("converged", suite - both <= LEFT, evidence, suite - both, LEFT, len(chosen))
 
 
 def gradients(context: Context) -> dict[str, Any]:
@@ -180,27 +225,29 @@ def white_box_beats_noise(context: Context) -> dict[str, Any]:
     return row("white_box_beats_noise", beaten <= SEEN and mean[0] > mean[1], evidence, beaten, SEEN, len(pairs))
 
 
-def headline_attacked(context: Context) -> dict[str, Any]:
-    """The headline budget was attacked on every test sample: nothing was left out."""
-    headline, scores = context.suite.headline, context.scores
-    there = (scores["norm"] == headline.norm) & (scores["epsilon"] == headline.epsilon)
-    missing = len(set(context.images.ids) - set(scores["sample"][there]))
-    evidence = (
-        f"{missing} of {len(context.images)} samples were not attacked at {headline.norm} {in_255(headline.epsilon)}"
-    )
-    return row("headline_attacked", missing == 0, evidence, missing, 0, len(context.images))
+def nothing_left_out(context: Context) -> dict[str, Any]:
+    """Every attack was made on every test sample once, at each of its epsilons."""
+    scores = context.scores
+    found = Counter(zip(scores["attack"], scores["epsilon"], scores["sample"], strict=True))
+    wanted = Counter((e.name, eps, id_) for e in context.suite.attacks for eps in e.epsilons for id_ in context.images.ids)
+    missing, surplus = (wanted - found).total(), (found - wanted).total()
+    evidence = f"of {wanted.total()} attacks on a sample {missing} are missing, and {surplus} are too many"
+    return row("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))
 
 
 CHECKS = (
     deterministic,
-    epsilon_zero,
+    scored_alone,
+    clean_reproduced,
+    nothing_left_out,
     inside_ball,
+    epsilon_zero,
     robust_below_clean,
     monotone_in_epsilon,
-    unbounded,
     gradients,
     white_box_beats_noise,
-    headline_attacked,
+    unbounded,
+    converged,
 )
 """Every check, in the order of the report."""
 
@@ -210,8 +257,33 @@ def table(context: Context) -> pa.Table:
     return pa.Table.from_pylist([check(context) for check in CHECKS], schema=tables.CHECKS)
 
 
-def _balanced(context: Context) -> NDArray[np.int64]:
-    """The first samples of each class, as many as the suite gives to the attack without bounds."""
-    each = min(context.suite.unbounded.samples, BATCH // 2)
-    labels = context.images.labels
-    return np.concatenate([np.flatnonzero(labels == label)[:each] for label in (0, 1)])
+def _chosen(context: Context) -> NDArray[np.int64]:
+    """The samples that the attacks of the checks are made on, as many of each class as the suite says."""
+    return some_of_each(context.images.labels, min(context.suite.unbounded.samples, BATCH // 2))
+
+
+def _some(context: Context) -> tuple[Tensor, Tensor, torch.Generator]:
+    """Images, direction and generator for an attack of a check."""
+    import torch
+
+    images = take(context.images, _chosen(context))
+    direction = torch.from_numpy(1 - 2 * images.labels).to(context.device)
+    generator = torch.Generator(context.device).manual_seed(0)
+    return pixels(images, 0, len(images), context.device), direction, generator
+
+
+def _scored(context: Context, images: Tensor) -> Tensor:
+    import torch
+
+    with torch.no_grad():
+        scores: Tensor = context.detector(images)
+    return scores
+
+
+def _spread(context: Context) -> float:
+    """The standard deviation of the clean scores."""
+    return float(clean_scores(context.detector, context.images, context.device).std())
+
+
+def _budget(headline: Headline) -> str:
+    return f"{headline.norm} {in_255(headline.epsilon) if headline.norm == 'linf' else f'{headline.epsilon:g}'}"

@@ -83,7 +83,7 @@ class Gate(BaseModel):
             return f"clean {what}{defect} {limit}"
         what = f"robust {what}" if self.metric in ("auroc", "average_precision") else f"{what} under attack"
         attack = "worst case" if self.attack == "worst" else self.attack
-        where = f"{attack}, {REGIME_WORDS[self.regime]}, {self.norm} {in_255(self.epsilon)}"
+        where = f"{attack}, {REGIME_WORDS[self.regime]}, {self.norm} {in_255(self.epsilon, self.norm)}"
         return f"{what}, {where}{defect} {limit}"
 
     def decide(self, metrics: pa.Table, confidence: float, minimum: MinimumSamples) -> dict[str, Any]:
@@ -126,8 +126,11 @@ class Gate(BaseModel):
             matching = [row for row in rows if _same(row[name], wanted[name])]
             if not matching:
                 there = sorted({row[name] for row in rows})
-                listed = ", ".join(in_255(value) if name == "epsilon" else str(value) for value in there) or "nothing"
-                missed = in_255(wanted[name]) if name == "epsilon" else wanted[name]
+                listed = (
+                    ", ".join(in_255(value, self.norm) if name == "epsilon" else str(value) for value in there)
+                    or "nothing"
+                )
+                missed = in_255(wanted[name], self.norm) if name == "epsilon" else wanted[name]
                 return None, f"the audit has no figure for {name} {missed}; there is: {listed}"
             rows = matching
         if len(rows) > 1:

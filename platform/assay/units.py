@@ -39,7 +39,14 @@ Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
 
 
-def in_255(epsilon: float) -> str:
-    """`2/255` for 0.00784...: the way the field writes an epsilon."""
+def scale(norm: str) -> int:
+    """What an epsilon is shown in: 255 grey levels for linf, as it is for l2, a length over all pixels."""
+    return 255 if norm == "linf" else 1
+
+
+def in_255(epsilon: float, norm: str = "linf") -> str:
+    """An epsilon as the field writes it: `2/255` for linf, `0.5` for l2."""
+    if scale(norm) == 1:
+        return f"{epsilon:.4g}"
     levels = epsilon * 255
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{levels:.3g}/255"

@@ -114,7 +114,7 @@ def _summary(store: Any, audit: str) -> Any:
     found.add_column("AUROC", justify="right")
     for row in _rows(store, audit, "metrics"):
         if row["metric"] == "auroc" and row["defect"] == "all" and row["attack"] in ("clean", "worst"):
-            epsilon = in_255(row["epsilon"]) if row["norm"] == "linf" else f"{row['epsilon']:g}"
+            epsilon = in_255(row["epsilon"], row["norm"])
             budget = (row["norm"], epsilon, row["regime"]) if row["norm"] else ("clean", "", "")
             found.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
     checks = _rows(store, audit, "checks")

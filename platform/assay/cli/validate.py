@@ -72,7 +72,8 @@ def _result(file: str) -> dict[str, Any]:
         if key is None:
             near = next((hint for found in raw if (hint := suggest(found, KINDS))), "")
             raise InputError(
-                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, a suite `attacks`"
+                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, "
+                "a suite `attacks`"
             )
         kind, summary = KINDS[key]
         return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from assay.units import scale
+
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#767676",
 )  # fmt: skip
@@ -84,15 +86,15 @@ def clipped(name: str, length: int = 26) -> str:
 
 
 def epsilon_axis(axes: Axes, norm: str, epsilons: Sequence[float]) -> None:
-    """Marks the tested epsilons on the x axis in units of 1/255, leaving out labels that would touch."""
-    levels = [epsilon * 255 for epsilon in epsilons]
+    """Marks the tested epsilons on the x axis as `units.scale` shows them, leaving out labels that would touch."""
+    levels = [epsilon * scale(norm) for epsilon in epsilons]
     gap = 0.07 * max(levels)
     shown: list[float] = []
     for level in sorted(levels, reverse=True):
         if not shown or level == 0 or (shown[-1] - level > gap and level > gap):
             shown.append(level)
     axes.set_xticks(shown, [f"{level:.3g}" for level in shown])
-    axes.set_xlabel(f"{norm} budget ε (in 1/255)")
+    axes.set_xlabel("L∞ budget ε (in 1/255)" if norm == "linf" else f"{norm.upper()} budget ε")
 
 
 def _legend(canvas: Figure, axes: Axes) -> None:

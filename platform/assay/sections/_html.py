@@ -58,7 +58,7 @@ def _get(figure: Any, name: str) -> Any:
 
 def budget(value: Any) -> str:
     """`L∞ 2/255` of anything with a norm and an epsilon."""
-    return f"{norm(value.norm)} {in_255(value.epsilon)}"
+    return f"{norm(value.norm)} {in_255(value.epsilon, value.norm)}"
 
 
 def norm(name: str) -> str:

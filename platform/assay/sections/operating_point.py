@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from assay.audit_folder import Audit, Budget
 from assay.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
 from assay.sections._html import Section, budget, norm, section, slug
-from assay.units import in_255
+from assay.units import in_255, scale
 
 ORDER = 50
 
@@ -60,7 +60,7 @@ def _rates(audit: Audit, name: str) -> Markup:
 
     def draw(axes: Axes) -> None:
         for metric, (label, style) in RATES.items():
-            levels = [epsilon * 255 for epsilon, _ in curves[metric]]
+            levels = [epsilon * scale(name) for epsilon, _ in curves[metric]]
             points = [point for _, point in curves[metric]]
             axes.fill_between(
                 levels, [p.lower for p in points], [p.upper for p in points],
@@ -69,10 +69,10 @@ def _rates(audit: Audit, name: str) -> Markup:
             axes.plot(levels, [p.value for p in points], label=label, **style)
         axes.set_ylim(-0.02, 1.02)
         axes.set_ylabel("rate at the threshold")
-        epsilon_axis(axes, norm(name), [0.0, *(each.epsilon for each in budgets)])
+        epsilon_axis(axes, name, [0.0, *(each.epsilon for each in budgets)])
 
     told = "; ".join(
-        f"{RATES[metric][0]}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon)}" for epsilon, point in curve)
+        f"{RATES[metric][0]}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon, name)}" for epsilon, point in curve)
         for metric, curve in curves.items()
     )
     return figure(f"rates-{slug(name)}", f"{norm(name)}: rates at the threshold", f"Rates over epsilon. {told}.", draw)
@@ -112,7 +112,7 @@ def _histogram(at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: 
 
     before, after = _errors(labels, clean, threshold), _errors(labels, attacked, threshold)
     return figure(
-        f"scores-{slug(at.norm)}-{slug(in_255(at.epsilon))}",
+        f"scores-{slug(at.norm)}-{slug(in_255(at.epsilon, at.norm))}",
         f"{budget(at)}: scores before and after",
         f"Histograms around the threshold {threshold:.3f}. Clean: {before}. Attacked: {after}.",
         draw,

@@ -105,7 +105,9 @@ def _limits(audit: Audit) -> list[str]:
     known = {entry.get("knowledge") for entry in audit.attacks()}
     limits = [
         "Attacks outside the suite: with a stronger one, the model may prove less robust than any figure here.",
-        "Larger changes than " + " and ".join(f"{norm(name)} {in_255(most)}" for name, most in largest.items()) + ".",
+        "Larger changes than "
+        + " and ".join(f"{norm(name)} {in_255(most, name)}" for name, most in largest.items())
+        + ".",
     ]
     if missing := [norm(name) for name in ("linf", "l2") if name not in largest]:
         limits.append(f"Changes bounded in {', '.join(missing)}.")

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from assay.audit_folder import Audit, Estimate
 from assay.sections._figures import BLACK, BLUE, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
 from assay.sections._html import REGIMES, Section, norm, section, slug
-from assay.units import in_255
+from assay.units import in_255, scale
 
 ORDER = 40
 
@@ -45,10 +45,10 @@ def _worst(audit: Audit, name: str) -> Markup:
 
     def draw(axes: Axes) -> None:
         for style, (label, curve) in zip(REGIME_LINES.values(), curves.items(), strict=True):
-            _plot(axes, curve, label, style, band=0.1)
+            _plot(axes, name, curve, label, style, band=0.1)
         _frame(axes, audit, name)
 
-    return figure(f"security-{slug(name)}-worst", f"{norm(name)}: worst case by regime", _spoken(curves), draw)
+    return figure(f"security-{slug(name)}-worst", f"{norm(name)}: worst case by regime", _spoken(name, curves), draw)
 
 
 def _each(audit: Audit, name: str) -> Markup:
@@ -61,10 +61,10 @@ def _each(audit: Audit, name: str) -> Markup:
             control = _is_noise(entry)
             style = {"color": GREY, "linestyle": ":", "marker": "x"} if control else next(styles)
             label = clipped(entry["name"]) + (" (control)" if control else "")
-            _plot(axes, curves[entry["name"]], label, style, band=0.3 / len(entries))
+            _plot(axes, name, curves[entry["name"]], label, style, band=0.3 / len(entries))
         _frame(axes, audit, name)
 
-    return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(curves), draw)
+    return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, curves), draw)
 
 
 def _is_noise(entry: dict[str, Any]) -> bool:
@@ -76,8 +76,10 @@ def _curve(audit: Audit, name: str, attack: str, regime: str) -> list[tuple[floa
     return [(epsilon, point) for epsilon, point in [(0.0, audit.clean("auroc")), *points] if point]
 
 
-def _plot(axes: Axes, curve: list[tuple[float, Estimate]], label: str, style: dict[str, Any], band: float) -> None:
-    levels = [epsilon * 255 for epsilon, _ in curve]
+def _plot(
+    axes: Axes, name: str, curve: list[tuple[float, Estimate]], label: str, style: dict[str, Any], band: float
+) -> None:
+    levels = [epsilon * scale(name) for epsilon, _ in curve]
     axes.fill_between(
         levels, [p.lower for _, p in curve], [p.upper for _, p in curve], color=style["color"], alpha=band, linewidth=0
     )
@@ -88,12 +90,12 @@ def _frame(axes: Axes, audit: Audit, name: str) -> None:
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.set_ylim(-0.02, 1.02)
     axes.set_ylabel("AUROC")
-    epsilon_axis(axes, norm(name), [0.0, *(budget.epsilon for budget in audit.budgets_of(name))])
+    epsilon_axis(axes, name, [0.0, *(budget.epsilon for budget in audit.budgets_of(name))])
 
 
-def _spoken(curves: dict[str, list[tuple[float, Estimate]]]) -> str:
+def _spoken(name: str, curves: dict[str, list[tuple[float, Estimate]]]) -> str:
     told = (
-        f"{label}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon)}" for epsilon, point in curve)
+        f"{label}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon, name)}" for epsilon, point in curve)
         for label, curve in curves.items()
     )
     return "AUROC over epsilon. " + "; ".join(told) + "."

@@ -18,7 +18,7 @@ TEMPLATE = """
 <ul>
 {% for norm in audit.norms %}
 <li>{{ norm | norm }} up to
-{% for budget in audit.budgets_of(norm) %}{{ budget.epsilon | in_255 }}{{ ", " if not loop.last }}{% endfor %}
+{% for budget in audit.budgets_of(norm) %}{{ budget.epsilon | in_255(norm) }}{{ ", " if not loop.last }}{% endfor %}
 {{- meaning.get(norm, "") }}.</li>
 {% endfor %}
 </ul>
@@ -36,7 +36,8 @@ TEMPLATE = """
 <tbody>
 {% for entry in audit.attacks() %}
 <tr><th class="name">{{ entry.name }}</th><td class="name">{{ entry.attack }}</td><td>{{ entry.norm | norm }}</td>
-<td class="name">{% for epsilon in entry.epsilons %}{{ epsilon | in_255 }}{{ ", " if not loop.last }}{% endfor %}</td>
+<td class="name">
+{%- for epsilon in entry.epsilons %}{{ epsilon | in_255(entry.norm) }}{{ ", " if not loop.last }}{% endfor %}</td>
 <td class="nowrap">{{ entry.knowledge }}</td>
 <td class="wide">{{ (entry.parameters or {}) | parameters }}</td></tr>
 {% endfor %}
