@@ -47,6 +47,16 @@ def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
     )
 
 
+def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The indices, rising, of up to `count` samples of each class, spread evenly over it.
+
+    Evenly, because a dataset is sorted by defect kind or by origin: its first samples are no sample of it.
+    """
+    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    chosen = [of[np.arange(n) * len(of) // n] for of in classes if (n := min(count, len(of)))]
+    return np.sort(np.concatenate(chosen))
+
+
 def clean_scores(detector: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float64]:
     """Scores (N,) of clean images, higher is more anomalous; raises DataError where one is not finite."""
     import torch
