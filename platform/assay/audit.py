@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import io
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -11,18 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
-from assay import checks, fan_out, metrics, shelves, tables
+from assay import checks, fan_out, metrics, parquet, shelves, tables
 from assay import data as data_module
 from assay import model as model_module
 from assay.contracts import Images
 from assay.errors import DataError, InputError, ModelError
-from assay.evaluation import BATCH, batches, take
+from assay.evaluation import BATCH, batches, some_of_each, take
 from assay.model import Model
-from assay.provenance import environment
-from assay.shard import Shard, parquet
+from assay.provenance import code_hash, environment, own_code
+from assay.shard import Shard, one_thread
 from assay.store import Store, canonical, digest
 from assay.suite import Suite
 
@@ -60,10 +58,11 @@ def test_split(model: Model) -> tuple[Images, str]:
     return data_module.test_images(dataset), found
 
 
-def name_of(model: str, suite: Suite, dataset: str, seed: int, limit: int | None) -> str:
-    """The audit's id: what it is of and how it is made; the same audit has the same id, and so resumes."""
-    content = digest(canonical([model, suite.plain(), dataset, seed, limit]))[:8]
-    return f"{model[:12]}-{suite.name}-{content}"
+def name_of(model: Model, suite: Suite, dataset: str, seed: int, limit: int | None, device: str) -> str:
+    """The audit's id: the same audit by the same code has the same id, and so resumes; other code begins anew."""
+    code = [code_hash(), *map(own_code, [model.manifest["trainable"], *(e.attack.name for e in suite.attacks)])]
+    content = [model.hash, suite.plain(), dataset, seed, limit, device, code]
+    return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
 
 
 def run(
@@ -85,11 +84,13 @@ def run(
     model = model_module.load(store, name)
     images, dataset = test_split(model)
     if limit is not None:
-        images = first_of_each(images, limit)
-    audit = name_of(name, suite, dataset, seed, limit)
+        if limit < 1:
+            raise InputError(f"--limit {limit}: attack at least 1 sample of each class")
+        images = take(images, some_of_each(images.labels, limit))
+    audit = name_of(model, suite, dataset, seed, limit, device)
     headline = (suite.headline.norm, suite.headline.epsilon)
     shards = [
-        Shard(audit, name, dataset, entry.plain(), headline, piece, first, seed, device)
+        Shard(audit, name, dataset, entry.plain(), entry.hash, headline, piece, first, seed, device)
         for entry in suite.attacks
         for first, piece in slices(images)
     ]
@@ -100,39 +101,50 @@ def run(
         done += 1
         on_progress(Progress(done, len(shards), shard.entry["name"], seconds))
 
-    todo = []
-    for shard in shards:
-        if store.exists(shard.key):
-            on_done(shard, 0.0)
-        else:
-            todo.append(shard)
+    kept = [shard for shard in shards if shard.done(store)]
+    for shard in kept:
+        on_done(shard, 0.0)
+    todo = [shard for shard in shards if not shard.done(store)]
     fan_out.run(todo, str(store.root), workers=min(workers, len(todo)), on_done=on_done)
 
-    scores = pa.concat_tables([_read(store, shard.key, tables.SCORES) for shard in shards])
+    parts = {shard.key: parquet.load(store, shard.key, tables.SCORES) for shard in shards}
+    scores = pa.concat_tables(parts.values())
     figures = metrics.table(scores, threshold=model.threshold)
     context = checks.Context(model.detector.to(device), images, suite, columns(scores), columns(figures), device)
     folder = f"audits/{audit}"
-    store.write(f"{folder}/metrics.parquet", parquet(figures))
-    store.write(f"{folder}/checks.parquet", parquet(checks.table(context)))
-    candidates = [_read(store, shard.worst_key, tables.WORST) for shard in shards]
-    store.write(f"{folder}/worst.parquet", parquet(worst(pa.concat_tables(candidates))))
+    with one_thread():
+        checked = checks.table(context)
+    candidates = [parquet.load(store, shard.worst_key, tables.WORST) for shard in shards]
+    store.write(f"{folder}/metrics.parquet", parquet.dump(figures))
+    store.write(f"{folder}/checks.parquet", parquet.dump(checked))
+    store.write(f"{folder}/worst.parquet", parquet.dump(worst(pa.concat_tables(candidates))))
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     sweep = model.manifest.get("sweep", {}).get("name")
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
-    about = describe(model, suite, audit, images, seed, limit, time.monotonic() - started)
+    before = sum(sum(parts[shard.key]["seconds"].to_pylist()) for shard in kept)  # spent by runs that were interrupted
+    about = describe(model, suite, audit, images, seed, limit, device, before + time.monotonic() - started)
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
 
 
 def describe(
-    model: Model, suite: Suite, audit: str, images: Images, seed: int, limit: int | None, seconds: float
+    model: Model,
+    suite: Suite,
+    audit: str,
+    images: Images,
+    seed: int,
+    limit: int | None,
+    device: str,
+    seconds: float,
 ) -> dict[str, Any]:
     """The content of audit.yaml: what was audited, how, and the command that does it again."""
     sweep = model.manifest.get("sweep", {})
-    command = ["assay", "audit", model.hash, "--suite", suite.name, "--seed", str(seed)]
+    command = ["assay", "audit", model.hash, "--suite", suite.source, "--seed", str(seed)]
     if limit is not None:
         command += ["--limit", str(limit)]
+    if device != "cpu":
+        command += ["--device", device]
     return {
         "audit": audit,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -156,19 +168,6 @@ def slices(images: Images, size: int = BATCH) -> list[tuple[int, Images]]:
     return [(first, take(images, range(first, last))) for first, last in batches(images, size)]
 
 
-def first_of_each(images: Images, limit: int) -> Images:
-    """The first `limit` samples of each class, in order; raises InputError below 1."""
-    if limit < 1:
-        raise InputError(f"--limit {limit}: attack at least 1 sample of each class")
-    seen = {0: 0, 1: 0}
-    chosen = []
-    for i, label in enumerate(images.labels.tolist()):
-        seen[label] += 1
-        if seen[label] <= limit:
-            chosen.append(i)
-    return take(images, chosen)
-
-
 def worst(candidates: pa.Table) -> pa.Table:
     """The samples that moved furthest, each once, with their pictures (tables.WORST)."""
     table = candidates.sort_by([("shift", "descending")])
@@ -184,11 +183,3 @@ def worst(candidates: pa.Table) -> pa.Table:
 def columns(table: pa.Table) -> Mapping[str, Any]:
     """A table as numpy arrays by column name."""
     return {name: table[name].to_numpy(zero_copy_only=False) for name in table.schema.names}
-
-
-def _read(store: Store, key: str, schema: pa.Schema) -> pa.Table:
-    try:
-        table = pq.read_table(io.BytesIO(store.read(key)))
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{store.path(key)} is damaged; delete it and run the same audit again") from error
-    return table.cast(schema)

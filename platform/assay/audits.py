@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-import yaml
-
+from assay import parquet, tables, trials
 from assay import policy as policy_module
-from assay import trials
+from assay.audit_folder import Audit
 from assay.errors import InputError, UnknownName
 from assay.policy import Policy
 from assay.store import Store
@@ -26,16 +23,20 @@ def find(store: Store, text: str) -> str:
     if not store.names("audits"):
         raise InputError(f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store")
     done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
+    if not done:
+        raise InputError(f"no audit in the store {store.root} was finished; give the `assay audit` command again")
     newest = sorted(done, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
-    if text == "latest" and newest:
+    if text == "latest":
         return newest[-1]
     if ":" in text:
-        [model, *more] = trials.models(store, text)
-        found = [name for name in newest if yaml.safe_load(store.read(f"audits/{name}/audit.yaml"))["model"] == model]
-        if not found or more:
+        models = trials.models(store, text)
+        found = [name for name in newest if Audit(folder(store, name)).info["model"] in models]
+        if not found:
             raise InputError(
                 f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id"
             )
+        if len(models) > 1:
+            raise InputError(f"'{text}' names {len(models)} models; give the id of one audit: {', '.join(found)}")
         return found[-1]
     matching = [name for name in done if name.startswith(text)]
     if len(matching) == 1 or text in matching:
@@ -52,12 +53,11 @@ def folder(store: Store, audit: str) -> Path:
 
 def decide(store: Store, audit: str, policy: Policy) -> dict[str, Any]:
     """Hold an audit against a policy, write verdict.json and return its content."""
-    tables = {
-        name: pq.read_table(io.BytesIO(store.read(f"audits/{audit}/{name}.parquet"))) for name in ("metrics", "checks")
-    }
-    about = yaml.safe_load(store.read(f"audits/{audit}/audit.yaml"))
-    verdict = policy_module.decide(policy, tables["metrics"], tables["checks"])
+    metrics = parquet.load(store, f"audits/{audit}/metrics.parquet", tables.METRICS)
+    checks = parquet.load(store, f"audits/{audit}/checks.parquet", tables.CHECKS)
+    verdict = policy_module.decide(policy, metrics, checks)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    whole = {**verdict, "audit": audit, "model": about["model"], "created": created}
+    model = Audit(folder(store, audit)).info["model"]
+    whole = {**verdict, "audit": audit, "model": model, "created": created}
     store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
     return whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 import platform
@@ -41,6 +42,13 @@ def code_hash() -> str:
                 total.update(f"{package}/{file.relative_to(root).as_posix()}\0".encode())
                 total.update(file.read_bytes())
     return total.hexdigest()
+
+
+def own_code(name: str) -> str:
+    """SHA-256 of the file that holds a user's own `module:attribute`; "" for a shelf's item, as `code_hash` has it."""
+    module, colon, _ = name.partition(":")
+    file = getattr(importlib.import_module(module), "__file__", None) if colon else None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 
 def git_commit() -> str | None:

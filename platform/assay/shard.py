@@ -8,18 +8,19 @@ from __future__ import annotations
 import functools
 import io
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from assay import model as model_module
-from assay import tables
+from assay import parquet, tables
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
+from assay.errors import DataError
 from assay.evaluation import pixels
 from assay.shelves import Item
 from assay.store import Store, canonical, digest
@@ -34,13 +35,15 @@ SHOWN_PER_SHARD = 3  # candidates for the pictures of the worst samples
 class Shard:
     """What a worker is told, in plain values.
 
-    images: the slice of the test split. headline: the (norm, epsilon) whose worst samples are kept as pictures.
+    entry, parameters: an entry of the suite and its hash. headline: the (norm, epsilon) whose worst samples are kept as
+    pictures. images: the slice of the test split, `first` the index of its first.
     """
 
     audit: str
     model: str
     dataset: str
     entry: Mapping[str, Any]
+    parameters: str
     headline: tuple[str, float]
     images: Images
     first: int
@@ -50,7 +53,8 @@ class Shard:
     @property
     def key(self) -> str:
         """The store's key of this shard's scores."""
-        content = [self.model, self.dataset, dict(self.entry), list(self.images.hashes), self.first, self.seed]
+        samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
+        content = [self.model, self.dataset, dict(self.entry), samples, self.first, self.seed]
         return f"audits/{self.audit}/scores/attack={self.entry['name']}/part-{digest(canonical(content))[:16]}.parquet"
 
     @property
@@ -58,24 +62,39 @@ class Shard:
         """The store's key of this shard's candidates for the pictures of the worst samples."""
         return self.key.replace("/scores/", "/candidates/")
 
+    def done(self, store: Store) -> bool:
+        """Whether both of its files are there."""
+        return store.exists(self.key) and store.exists(self.worst_key)
+
 
 @functools.lru_cache(maxsize=2)
 def _loaded(root: str, name: str, device: str) -> nn.Module:
     return model_module.load(Store(root), name).detector.to(device)
 
 
-def run(shard: Shard, root: str, threads: int = 1) -> float:
-    """Compute a shard unless its part exists; returns the seconds spent. One thread: the same bits everywhere."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for the block: sums then have one order, and a score the same bits in every process."""
     import torch
 
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def run(shard: Shard, root: str) -> float:
+    """Compute a shard unless it is done; returns the seconds spent."""
     store = Store(root)
-    if store.exists(shard.key):
+    if shard.done(store):
         return 0.0
-    torch.set_num_threads(threads)
     started = time.monotonic()
-    scores, worst = attack(shard, _loaded(root, shard.model, shard.device))
-    store.write(shard.worst_key, parquet(pa.Table.from_pylist(worst, schema=tables.WORST)))
-    store.write(shard.key, parquet(pa.Table.from_pylist(scores, schema=tables.SCORES)))
+    with one_thread():
+        scores, worst = attack(shard, _loaded(root, shard.model, shard.device))
+    store.write(shard.worst_key, parquet.dump(pa.Table.from_pylist(worst, schema=tables.WORST)))
+    store.write(shard.key, parquet.dump(pa.Table.from_pylist(scores, schema=tables.SCORES)))
     return time.monotonic() - started
 
 
@@ -87,8 +106,7 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
     item = Item("attacks", entry["attack"], entry["parameters"])
     clean = pixels(images, 0, len(images), shard.device)
     direction = torch.from_numpy(1 - 2 * images.labels).to(shard.device)
-    with torch.no_grad():
-        clean_scores = detector(clean)
+    clean_scores = scored(detector, clean, "clean")
     seed = np.random.SeedSequence([shard.seed, shard.first, int(digest(entry["name"].encode())[:8], 16)])
     generator = torch.Generator(shard.device).manual_seed(int(seed.generate_state(1)[0]))
     scores: list[dict[str, Any]] = []
@@ -101,12 +119,11 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
         seconds = (time.monotonic() - began) / len(images)
         start = found.images
         rounded = to_8_bit(found.images, clean, threat)
-        with torch.no_grad():
-            rounded_scores = detector(rounded)
         columns = {
             "clean_score": clean_scores,
-            "adversarial_score": found.scores,
-            "rounded_score": rounded_scores,
+            # Scored here again: an attack's own account of its success is not evidence.
+            "adversarial_score": scored(detector, found.images, entry["name"]),
+            "rounded_score": scored(detector, rounded, entry["name"]),
             "linf": distance(found.images, clean, "linf"),
             "l2": distance(found.images, clean, "l2"),
             "forwards": found.forwards,
@@ -122,7 +139,7 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
                 "label": int(images.labels[i]),
                 "defect": images.defects[i],
                 "attack": entry["name"],
-                "parameters": digest(canonical(dict(entry)))[:12],
+                "parameters": shard.parameters,
                 "norm": entry["norm"],
                 "epsilon": epsilon,
                 "regime": "evasion" if images.labels[i] else "false_alarm",
@@ -137,6 +154,20 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
         if (entry["norm"], epsilon) == tuple(shard.headline) and entry["knowledge"] != "none":
             worst += worst_rows(rows, clean, rounded)
     return scores, worst
+
+
+def scored(detector: nn.Module, images: Tensor, what: str) -> Tensor:
+    """The detector's scores (B,) float32 of images (B, C, H, W); raises DataError where one is not finite."""
+    import torch
+
+    with torch.no_grad():
+        scores: Tensor = detector(images).float()
+    if broken := int((~scores.isfinite()).sum()):
+        raise DataError(
+            f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} {what} images; "
+            "a score that can be audited is finite everywhere"
+        )
+    return scores
 
 
 def distance(images: Tensor, clean: Tensor, norm: Norm) -> Tensor:
@@ -167,11 +198,4 @@ def png(image: Tensor) -> bytes:
     values = (image.cpu().numpy() * 255).round().astype(np.uint8).transpose(1, 2, 0)
     content = io.BytesIO()
     Image.fromarray(values.squeeze(2) if values.shape[2] == 1 else values).save(content, "PNG")
-    return content.getvalue()
-
-
-def parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
-    content = io.BytesIO()
-    pq.write_table(table, content)
     return content.getvalue()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, field_validator
 
 from assay import yaml_file
 from assay.contracts import Knowledge, Norm
@@ -16,7 +16,7 @@ from assay.errors import Fault, SpecError, UnknownName
 from assay.faults import from_validation
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest
-from assay.units import Count, Epsilon
+from assay.units import Count, Epsilon, in_255
 from assay.worst_case import CLEAN, WORST
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -53,8 +53,9 @@ class Entry(Section):
 
     @property
     def hash(self) -> str:
-        """Of the attack, its parameters (defaults filled in), the norm and the epsilons."""
-        return digest(canonical(self.plain()))[:12]
+        """Of the attack, its parameters (defaults filled in), the norm and the epsilons; not of the entry's name."""
+        made = {key: value for key, value in self.plain().items() if key not in ("name", "knowledge")}
+        return digest(canonical(made))[:12]
 
     def plain(self) -> dict[str, Any]:
         """As plain values, the attack's defaults filled in."""
@@ -91,6 +92,12 @@ class Suite(Section):
     headline: Headline
     attacks: Annotated[list[Entry], MinLen(1)]
     unbounded: Unbounded = Field(default_factory=Unbounded)
+    _source: str = PrivateAttr("")
+
+    @property
+    def source(self) -> str:
+        """The shipped name or the path it was read from: what `--suite` is given to read it again."""
+        return self._source or self.name
 
     @field_validator("attacks")
     @classmethod
@@ -120,18 +127,30 @@ def shipped() -> list[str]:
 def read(name: str) -> Suite:
     """The suite of a shipped name or a path; raises UnknownName, InputError or SpecError with every fault."""
     if name in shipped():
-        file: Any = resources.files("assay").joinpath("suites", f"{name}.yaml")
-    elif name.endswith((".yaml", ".yml")) or "/" in name:
-        file = Path(name)
-    else:
+        return _read(_shipped(name), name)
+    if not name.endswith((".yaml", ".yml")) and "/" not in name:
         raise UnknownName("suite", name, [*shipped(), "a path to a YAML file"])
-    values = yaml_file.load(Path(str(file)))
+    suite = _read(Path(name), name)
+    if suite.name in shipped() and suite.plain() != _read(_shipped(suite.name), suite.name).plain():
+        allowed = "another name: this one stands for the attacks that come with Assay"
+        raise SpecError(name, [Fault("name", f"'{suite.name}'", allowed)])
+    return suite
+
+
+def _shipped(name: str) -> Path:
+    return Path(str(resources.files("assay").joinpath("suites", f"{name}.yaml")))
+
+
+def _read(file: Path, source: str) -> Suite:
+    values = yaml_file.load(file)
     try:
         suite = Suite.model_validate(values)
     except ValidationError as error:
         raise SpecError(str(file), from_validation(error, Suite, values)) from error
     headline = suite.headline
     if not any(headline.norm == e.norm and headline.epsilon in e.epsilons for e in suite.white_box()):
+        found = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
         allowed = "the norm and epsilon of one of the white-box attacks below"
-        raise SpecError(str(file), [Fault("headline", f"{headline.norm} {headline.epsilon:.4g}", allowed)])
+        raise SpecError(str(file), [Fault("headline", found, allowed)])
+    suite._source = source
     return suite

@@ -40,6 +40,6 @@ def command(audit: str, policy_name: str, as_json: bool, root: str) -> None:
             console.print(f"  {gate['decision']:12s} {gate['text']}: {gate['why']}", markup=False)
         for reason in verdict["reasons"]:
             console.print(f"  {reason}", markup=False)
-        console.print(f"verdict: {verdict['verdict']} under policy {rules.name} version {rules.version}")
-        console.print(f"report: {page}")
+        console.print(f"verdict: {verdict['verdict']} under policy {rules.name} version {rules.version}", markup=False)
+        console.print(f"report: {page}", markup=False)
     click.get_current_context().exit(policy.EXIT_CODES[verdict["verdict"]])

@@ -49,7 +49,7 @@ def command(
         audit = _run(store, name, chosen, seed, limit, workers or os.cpu_count() or 1, device, console)
         _mirror(store, audit, wandb)
         console.print(_summary(store, audit))
-        console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False)
+        console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
         console.print(f"decide with: assay approve {audit} --policy default", soft_wrap=True, highlight=False)
 
 
@@ -94,16 +94,16 @@ def _mirror(store: Any, audit: str, enabled: bool) -> None:
 
 
 def _rows(store: Any, audit: str, table: str) -> list[dict[str, Any]]:
-    import io
+    from assay import parquet, tables
 
-    import pyarrow.parquet as pq
-
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(store.read(f"audits/{audit}/{table}.parquet"))).to_pylist()
+    schema = getattr(tables, table.upper())
+    rows: list[dict[str, Any]] = parquet.load(store, f"audits/{audit}/{table}.parquet", schema).to_pylist()
     return rows
 
 
 def _summary(store: Any, audit: str) -> Any:
     """Clean and worst-case AUROC with intervals, and the checks."""
+    from rich.markup import escape
     from rich.table import Table
 
     from assay.units import in_255
@@ -119,8 +119,8 @@ def _summary(store: Any, audit: str) -> Any:
             found.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
     checks = _rows(store, audit, "checks")
     failed = [f"{check['check']}: {check['evidence']}" for check in checks if not check["passed"]]
-    found.caption = f"checks: {len(checks) - len(failed)} of {len(checks)} passed" + "".join(
-        f"\nFAILED {line}" for line in failed
+    found.caption = escape(
+        f"checks: {len(checks) - len(failed)} of {len(checks)} passed" + "".join(f"\nFAILED {line}" for line in failed)
     )
     found.caption_justify = "left"
     return found
