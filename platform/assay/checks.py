@@ -19,7 +19,7 @@ from assay.attacks.apgd import apgd
 from assay.attacks.pgd import pgd
 from assay.contracts import Images, ThreatModel
 from assay.evaluation import BATCH, batches, clean_scores, pixels, some_of_each, take
-from assay.suite import Headline, Suite
+from assay.suite import Suite
 from assay.units import in_255
 
 if TYPE_CHECKING:
@@ -178,9 +178,10 @@ def converged(context: Context) -> dict[str, Any]:
     toward = (1 - 2 * labels) * longer.scores.double().cpu().numpy()
     before = np.array([reached.get(context.images.ids[i], -np.inf) for i in chosen])
     suite, both = (metrics.auroc(labels, (1 - 2 * labels) * worst) for worst in (before, np.maximum(before, toward)))
+    budget = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
     evidence = (
-        f"APGD-{LONGER} x 2 from fresh starts takes the worst-case AUROC at {_budget(headline)} of {len(chosen)} "
-        f"samples from {suite:.3f} to {both:.3f}"
+        f"APGD-{LONGER} x 2 from fresh starts takes the worst-case AUROC at {budget} of {len(chosen)} samples from "
+        f"{suite:.3f} to {both:.3f}"
     )
     return row("converged", suite - both <= LEFT, evidence, suite - both, LEFT, len(chosen))
 
@@ -229,7 +230,8 @@ def nothing_left_out(context: Context) -> dict[str, Any]:
     """Every attack was made on every test sample once, at each of its epsilons."""
     scores = context.scores
     found = Counter(zip(scores["attack"], scores["epsilon"], scores["sample"], strict=True))
-    wanted = Counter((e.name, eps, id_) for e in context.suite.attacks for eps in e.epsilons for id_ in context.images.ids)
+    budgets = [(entry.name, epsilon) for entry in context.suite.attacks for epsilon in entry.epsilons]
+    wanted = Counter((*budget, sample) for budget in budgets for sample in context.images.ids)
     missing, surplus = (wanted - found).total(), (found - wanted).total()
     evidence = f"of {wanted.total()} attacks on a sample {missing} are missing, and {surplus} are too many"
     return row("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))
@@ -283,7 +285,3 @@ def _scored(context: Context, images: Tensor) -> Tensor:
 def _spread(context: Context) -> float:
     """The standard deviation of the clean scores."""
     return float(clean_scores(context.detector, context.images, context.device).std())
-
-
-def _budget(headline: Headline) -> str:
-    return f"{headline.norm} {in_255(headline.epsilon) if headline.norm == 'linf' else f'{headline.epsilon:g}'}"
