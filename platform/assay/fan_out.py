@@ -31,3 +31,8 @@ def run(shards: Sequence[Shard], root: str, *, workers: int, on_done: Callable[[
                 if isinstance(error.cause, AssayError):
                     raise error.cause from None
                 raise
+            except ray.exceptions.RayError as error:
+                raise AssayError(
+                    f"a worker was lost three times ({type(error).__name__}), perhaps for want of memory; run the same "
+                    "audit again with fewer --workers, it goes on where it stopped"
+                ) from error

@@ -100,5 +100,6 @@ def models(store: Store, text: str) -> list[str]:
     if which not in ("best", "pareto"):
         raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
     found, records = load(store, name)
-    numbers = [best(found, records)] if which == "best" else pareto(found, records)
+    chosen = best(found, records)  # also says so where no trial is complete
+    numbers = [chosen] if which == "best" else pareto(found, records)
     return [records[n].reports[-1]["model"] for n in numbers]
