@@ -5,6 +5,7 @@ AssayError            1   something went wrong that the user can act on
 │   ├── SpecError     2   one or more faults in a YAML file, all reported at once
 │   └── UnknownName   2   no such item; the message lists what there is
 ├── DataError         1   images or labels that cannot be used
+│   └── DivergedError 1   a loss, a score or a figure became NaN or infinite
 ├── ModelError        1   a model folder that is damaged, tampered with or made by other code
 ├── StoreError        1   the store cannot be read or written
 └── SweepError        1   a sweep that cannot start, go on or be resumed
@@ -33,6 +34,10 @@ class InputError(AssayError):
 
 class DataError(AssayError):
     """Images or labels cannot be used as they are."""
+
+
+class DivergedError(DataError):
+    """A loss, a score or a figure became NaN or infinite."""
 
 
 class ModelError(AssayError):

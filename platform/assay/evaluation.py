@@ -12,7 +12,7 @@ import numpy as np
 
 from assay import metrics, shelves
 from assay.contracts import Images, ThreatModel
-from assay.errors import DataError
+from assay.errors import DivergedError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,14 +58,14 @@ def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def clean_scores(detector: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float64]:
-    """Scores (N,) of clean images, higher is more anomalous; raises DataError where one is not finite."""
+    """Scores (N,) of clean images, higher is more anomalous; raises DivergedError where one is not finite."""
     import torch
 
     with torch.no_grad():
         parts = [detector(pixels(images, *batch, device)) for batch in batches(images)]
     scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
     if broken := int((~np.isfinite(scores)).sum()):
-        raise DataError(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} images")
+        raise DivergedError(f"the score is not finite (NaN or infinite) for {broken} of {len(scores)} images")
     return scores
 
 

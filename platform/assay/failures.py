@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from assay.errors import DataError, InputError, StoreError
-from assay.trial import DivergedError
+from pydantic import ValidationError
+
+from assay.errors import DataError, DivergedError, InputError, StoreError
 
 KINDS = {
     "diverged": "a loss, score or figure became NaN or infinite: this configuration does not train",
     "gpu_memory": "out of GPU memory: lower batch_size or run fewer trials per GPU",
     "host_memory": "out of host memory: run fewer trials at a time",
+    "configuration": "the trainable cannot be built as it was told to",
     "dataset": "the data cannot be used by this trainable",
     "store": "the store could not be read or written",
     "worker": "the worker process died, again and again",
     "bug": "an error in the code of Assay or of the trainable",
 }
-"""Kind -> what it means. Only a dead worker is tried again: the others would end the same way."""
+"""Kind -> what it means. A dead worker is tried again at once, as often as `retries` allows."""
+
+OUTSIDE = frozenset({"host_memory", "store", "worker"})
+"""Kinds that lie with the machine: a resumed sweep tries such a trial again. The others would end as they did."""
 
 
 def kind(error: BaseException) -> str:
@@ -25,12 +30,12 @@ def kind(error: BaseException) -> str:
         return "diverged"
     if isinstance(error, torch.cuda.OutOfMemoryError):
         return "gpu_memory"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch's CPU allocator
         return "host_memory"
     if isinstance(error, StoreError):
         return "store"
     if isinstance(error, DataError):
-        return "diverged" if "not finite" in str(error) else "dataset"
-    if isinstance(error, InputError):
         return "dataset"
+    if isinstance(error, (InputError, ValidationError)):
+        return "configuration"
     return "bug"

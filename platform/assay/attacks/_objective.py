@@ -18,7 +18,7 @@ from torch import Tensor
 
 from assay.attacks._ball import TOLERANCE, per_image, size
 from assay.contracts import Attacked
-from assay.errors import DataError, InputError
+from assay.errors import DataError, DivergedError, InputError
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel
@@ -108,7 +108,7 @@ class Objective:
     def _raise_if_broken(self) -> None:
         # Asked at the start and the end only: looking at a flag at every step would make a GPU wait for each.
         if broken := int(self._broken.sum()):
-            raise DataError(
+            raise DivergedError(
                 f"the detector's score or its gradient is not finite (NaN or infinite) for {broken} of "
                 f"{len(self._broken)} images in or near the ball; a score that can be audited is finite everywhere"
             )
