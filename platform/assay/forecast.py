@@ -30,7 +30,9 @@ def probe(spec: Spec) -> Probe:
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
     with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
         store = Store(scratch)
-        order = Study(spec, store).next_order()
+        study = Study(spec, store)
+        order = study.next_order()
+        study.log.close()
         assert order is not None  # a new study always has a first order
         trial = Trial(order, data, store)
         started = time.monotonic()
@@ -42,7 +44,7 @@ def probe(spec: Spec) -> Probe:
 
 def text(spec: Spec, found: Probe, cpus: int) -> str:
     """The forecast for a machine of so many cores, in a few lines."""
-    trials, stop = spec.search.trials, spec.stop_early
+    trials, stop = spec.trials, spec.stop_early
     together = max(1, min(int(cpus // spec.resources.cpu), spec.resources.concurrent or trials))
     full = found.seconds_per_epoch * found.epochs
     lines = [
@@ -56,7 +58,9 @@ def text(spec: Spec, found: Probe, cpus: int) -> str:
 
         halving = Halving(spec.stop_metrics, dict(spec.objectives), stop.grace, stop.reduction)
         levels = halving.levels(found.epochs)
-        lines.append(f"  rungs at epochs {', '.join(map(str, levels))}; about 1 in {stop.reduction} goes on at each")
+        if levels:
+            at = ", ".join(map(str, levels))
+            lines.append(f"  rungs at epochs {at}; about 1 in {stop.reduction} goes on at each")
         shares = [(b - a) / found.epochs for a, b in zip([0, *levels], [*levels, found.epochs], strict=True)]
     expected = sum(share / (stop.reduction if stop else 1) ** i for i, share in enumerate(shares))
     low, high = full * trials * expected / together, full * trials / together

@@ -20,17 +20,19 @@ class Halving:
         self.metrics, self.directions = tuple(metrics), directions
         self.grace, self.reduction = grace, reduction
         self.rungs: dict[int, dict[int, tuple[float, ...]]] = {}
+        self.stopped: set[int] = set()
 
     def goes_on(self, trial: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Record a report and say whether the trial goes on; decided once per trial and rung."""
-        level, kept = self.grace, True
+        """Record a report and say whether the trial goes on; decided once per trial and rung, and then kept to."""
+        level = self.grace
         while level <= epoch:
             rung = self.rungs.setdefault(level, {})
             if trial not in rung:
                 rung[trial] = tuple(values[m] if self.directions.get(m) != "min" else -values[m] for m in self.metrics)
-                kept = kept and self._is_among_best(trial, rung)
+                if not self._is_among_best(trial, rung):
+                    self.stopped.add(trial)
             level *= self.reduction
-        return kept
+        return trial not in self.stopped
 
     def levels(self, epochs: int) -> list[int]:
         """The rungs, in epochs, that a trial of so many epochs passes."""

@@ -55,7 +55,7 @@ def figures(values: dict[str, float]) -> str:
 def table(spec: Spec, records: dict[int, Record], seconds: float) -> Table:
     """The newest trials, running ones first."""
     ended = sum(record.state != "running" for record in records.values())
-    title = f"{spec.name}: {ended} of {spec.search.trials} trials ended, {seconds:.0f} s"
+    title = f"{spec.name}: {ended} of {spec.trials} trials ended, {seconds:.0f} s"
     found = Table(title=title, title_justify="left", header_style="bold")
     for name, side in (("trial", "right"), ("state", "left"), ("epoch", "right")):
         found.add_column(name, justify=side)  # type: ignore[arg-type]

@@ -147,6 +147,12 @@ class Spec(Section):
         """The objectives that early stopping looks at; none if nothing is stopped early."""
         return spec_rules.stop_metrics(self.stop_early, self.objectives)
 
+    @property
+    def trials(self) -> int:
+        """How many trials there are: as many as asked for, and of a grid no more than it has points."""
+        points = space.size(self.space) if self.search.sampler == "grid" else None
+        return min(self.search.trials, points or self.search.trials)
+
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
         return binding.configuration(self.recipe, self.fixed, assignment)
@@ -166,7 +172,7 @@ class Spec(Section):
 
     def summary(self) -> str:
         """One line for a person: `search space elpv-mono-64: 24 trials over 6 parameters`."""
-        trials, count = self.search.trials, len(space.varied(self.space))
+        trials, count = self.trials, len(space.varied(self.space))
         plural = ["" if number == 1 else "s" for number in (trials, count)]
         return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -40,7 +41,8 @@ class Store:
     def names(self, folder: str) -> list[str]:
         """The sorted names in a folder; empty if there is no such folder. Unfinished files are left out."""
         path = self.path(folder)
-        return sorted(p.name for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else []
+        with self.explain(folder):
+            return sorted(p.name for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else []
 
     def read(self, key: str) -> bytes:
         """The bytes of a file; raises StoreError where it is missing or cannot be read."""
@@ -55,12 +57,36 @@ class Store:
             write_whole(path, content)
         return path
 
+    def remove(self, key: str) -> None:
+        """Remove a file if it is there."""
+        with self.explain(key):
+            self.path(key).unlink(missing_ok=True)
+
     def read_json(self, key: str) -> Any:
         """The content of a JSON file; raises StoreError where it is not JSON."""
         try:
             return json.loads(self.read(key))
         except ValueError as error:
             raise StoreError(f"{self.path(key)} is not valid JSON ({error}); it was damaged or cut short") from error
+
+    @contextmanager
+    def locked(self, key: str, what: str) -> Iterator[None]:
+        """Hold a lock for the time of the block; it ends with the process, however that ends.
+
+        Raises StoreError where another process holds it. what: what that process does, for the message.
+        """
+        path = self.path(key)
+        with self.explain(key):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("ab")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StoreError(f"{what} is running in {self.root}; wait until it ends, or stop it") from error
+            except OSError:
+                pass  # a mounted folder may know no locks; everything works without one
+            yield
 
     @contextmanager
     def explain(self, key: str) -> Iterator[None]:
@@ -101,6 +127,8 @@ def _advice(error: OSError) -> str:
         return "no space left on the disk; free some and run the same command again, what was written is kept"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "not allowed to read or write here; give another folder with --store or change its permissions"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        return "a file is where a folder is wanted, or a folder where a file is; give another folder with --store"
     if error.errno == errno.ENOENT:
         return "there is no such file; look at what the store holds with `assay trials` or `ls`"
     return f"{error.strerror or error}; check the disk, then run the same command again"

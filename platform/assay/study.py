@@ -7,7 +7,6 @@ uninterrupted one would have: one trial at a time and with a seed, it asks for t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,20 @@ import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.trial import TrialState
 
-from assay import space, trial_log
-from assay.errors import SweepError
+from assay import failures, space, trial_log
 from assay.halving import Halving
 from assay.spec import Spec
 from assay.store import Store
-from assay.trial import Order
-from assay.trial_log import Record, TrialLog
+from assay.trial import Order, checkpoint
+from assay.trial_log import ASKED, Record, TrialLog
+
+STATES = {
+    "running": TrialState.RUNNING,
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
+"""A record's state -> what Optuna calls it."""
 
 Listener = Callable[[Record, str], None]
 """Called with a trial's record and the event that changed it: `ask`, `report` or `end`."""
@@ -30,8 +36,8 @@ Listener = Callable[[Record, str], None]
 class Study:
     """Hands out orders, takes in reports, writes the log; `listeners` are told of every change."""
 
-    def __init__(self, spec: Spec, store: Store, device: str = "cpu") -> None:
-        self.spec, self.store, self.device = spec, store, device
+    def __init__(self, spec: Spec, store: Store) -> None:
+        self.spec, self.store = spec, store
         self.log = TrialLog(store, spec.name)
         self.listeners: list[Listener] = []
         self.interrupted = ""  # why the sweep ended before its trials did: interrupt or budget
@@ -45,61 +51,70 @@ class Study:
             stop = spec.stop_early
             self.halving = Halving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
         self.records: dict[int, Record] = {}
+        self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
         self._replay(trial_log.read(store, spec.name))
-        self.waiting = [number for number, record in self.records.items() if record.state == "running"]
 
     def _replay(self, events: list[dict[str, Any]]) -> None:
         """Rebuild records, study and rungs; rungs in the order in which reports came, as that decides who stops."""
         self.records = trial_log.records(events)
         for record in self.records.values():
-            self._add_to_study(record)
-        seen: set[tuple[int, int]] = set()
+            waits = record.state == "running" or record.failure in failures.OUTSIDE
+            if waits:
+                self.waiting.append(record.number)
+            self._add_to_study(record, TrialState.RUNNING if waits else STATES[record.state])
         for event in events:
-            if event["event"] == "report" and self.halving and (event["trial"], event["epoch"]) not in seen:
-                seen.add((event["trial"], event["epoch"]))
+            if event["event"] == "report":
                 self._goes_on(event["trial"], event["epoch"], event["kept"])
 
-    def _add_to_study(self, record: Record) -> None:
+    def _add_to_study(self, record: Record, state: TrialState) -> None:
         distributions = {name: json_to_distribution(text) for name, text in record.distributions.items()}
-        state = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
         values = list(record.values(self.objectives).values()) if record.state == "complete" else None
         self.study.add_trial(
             optuna.trial.create_trial(
-                state=state.get(record.state, TrialState.RUNNING),
+                state=state,
                 values=values,
                 params=record.parameters,
                 distributions=distributions,
+                system_attrs=record.attributes,
             )
         )
 
     @property
     def remaining(self) -> int:
         """How many orders are still to be handed out."""
-        return len(self.waiting) + self.spec.search.trials - len(self.records)
+        return len(self.waiting) + self.spec.trials - len(self.records)
+
+    @property
+    def ended(self) -> bool:
+        """Whether every trial was handed out and has ended."""
+        return not self.remaining and all(record.state != "running" for record in self.records.values())
 
     def next_order(self) -> Order | None:
         """An unfinished trial of an earlier run, or a new one; None when all have been handed out."""
         if self.waiting:
-            return self._order(self.records[self.waiting.pop(0)])
+            return self._order(self._again(self.records[self.waiting.pop(0)]))
         number = len(self.records)
-        if number >= self.spec.search.trials:
+        if number >= self.spec.trials:
             return None
         self.study.sampler = sampler(self.spec, number)
         trial = self.study.ask()
         assignment = space.suggest(self.spec.space, trial)
-        if self.spec.search.sampler == "grid" and self._is_repeated(trial.params):
-            self.study.tell(trial, state=TrialState.FAIL)
-            return None
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
-        record = Record(number, assignment, dict(trial.params), distributions)
-        fixed = {k: v for k, v in asdict(record).items() if k in ("assignment", "parameters", "distributions")}
-        self.log.append({"event": "ask", "trial": number, **fixed})
+        attributes = self.study.get_trials(deepcopy=False)[number].system_attrs
+        record = Record(number, assignment, dict(trial.params), distributions, dict(attributes))
+        self.log.append({"event": "ask", "trial": number, **{key: getattr(record, key) for key in ASKED}})
         self.records[number] = record
         self._tell_listeners(record, "ask")
         return self._order(record)
 
-    def _is_repeated(self, parameters: Mapping[str, Any]) -> bool:
-        return any(record.parameters == parameters for record in self.records.values())
+    def _again(self, record: Record) -> Record:
+        """An unfinished trial as it is; one that failed is running again from here on."""
+        if record.state == "failed":
+            event = {"event": "retry", "trial": record.number}
+            self.log.append(event)
+            record.apply(event)
+            self._tell_listeners(record, "ask")
+        return record
 
     def _order(self, record: Record) -> Order:
         plain = self.spec.plain()
@@ -113,7 +128,7 @@ class Study:
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
             best=plain["best"],
-            device=self.device,
+            device="cuda" if self.spec.resources.gpu else "cpu",
             threads=max(1, int(self.spec.resources.cpu)),
         )
 
@@ -130,13 +145,10 @@ class Study:
             self.log.append(event)
             record.apply(event)
             self._tell_listeners(record, "report")
-        if report["done"]:
-            self.end(number, "complete")
-            return True
-        if not self._goes_on(number, report["epoch"], report["kept"]):
-            self.end(number, "pruned")
-            return True
-        return False
+        goes_on = self._goes_on(number, report["epoch"], report["kept"])  # a trial that is done counts in its rungs
+        if report["done"] or not goes_on:
+            self.end(number, "complete" if report["done"] else "pruned")
+        return bool(report["done"] or not goes_on)
 
     def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         return self.halving is None or self.halving.goes_on(number, epoch, values)
@@ -147,10 +159,10 @@ class Study:
         event = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
         self.log.append(event)
         record.apply(event)
-        if state == "complete":
-            self.study.tell(number, list(record.values(self.objectives).values()))
-        else:
-            self.study.tell(number, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
+        values = list(record.values(self.objectives).values()) if state == "complete" else None
+        self.study.tell(number, values, STATES[state])
+        if failure not in failures.OUTSIDE:  # such a trial is tried again, from its saved state
+            self.store.remove(checkpoint(self.spec.name, number))
         self._tell_listeners(record, "end")
 
     def _tell_listeners(self, record: Record, event: str) -> None:
@@ -174,9 +186,27 @@ def sampler(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
     if search.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.startup)
     if search.sampler == "grid":
-        return optuna.samplers.BruteForceSampler(seed=seed)
+        return Grid(seed=seed)
     if search.sampler == "qmc":
-        return optuna.samplers.QMCSampler(seed=search.seed, warn_independent_sampling=False)
-    if search.sampler == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    raise SweepError(f"sampler '{search.sampler}' is not known")
+        return Sobol(search.seed, seed, number)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+class Grid(optuna.samplers.BruteForceSampler):
+    """Every point of the space once, in random order."""
+
+    def after_trial(self, *told: Any) -> None:
+        """Nothing: Optuna would stop its own loop after the last point, and there is none. Spec.trials says when."""
+
+
+class Sobol(optuna.samplers.QMCSampler):
+    """Points of one scrambled Sobol sequence; parameters that the first trial has not are drawn at random."""
+
+    def __init__(self, seed: int, trial_seed: int, number: int) -> None:
+        rest = optuna.samplers.RandomSampler(seed=trial_seed)
+        super().__init__(seed=seed, scramble=True, independent_sampler=rest, warn_independent_sampling=False)
+        self.number = number
+
+    def _find_sample_id(self, study: optuna.Study, search_space: Mapping[str, Any]) -> int:
+        """The trial's own number: Optuna counts in memory, and would begin again after a resume."""
+        return self.number

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import yaml
@@ -19,7 +19,7 @@ from ray.tune.search import Searcher
 
 from assay import data as data_module
 from assay import spec as spec_module
-from assay import trials
+from assay import trial_log, trials
 from assay.cluster import connected
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
@@ -29,6 +29,10 @@ from assay.store import Store, canonical
 from assay.study import Listener, Study
 from assay.worker import Worker
 
+Answer = TypeVar("Answer")
+IN_RAY = {"cpu": ("CPU", 1), "gpu": ("GPU", 1), "memory_gb": ("memory", 2**30)}
+"""A key of `resources:` -> what Ray calls it, and in which unit."""
+
 
 class Asker(Searcher):  # type: ignore[misc]
     """Gives Tune the study's next order, and the study the news of a worker that died."""
@@ -37,10 +41,11 @@ class Asker(Searcher):  # type: ignore[misc]
         super().__init__()
         self.study = study
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number
+        self.error: Exception | None = None  # what went wrong in the study; Tune would bury it in a traceback
 
     def suggest(self, trial_id: str) -> Any:
         """The next order as a Tune configuration."""
-        order = self.study.next_order()
+        order = self.noted(self.study.next_order)
         if order is None:
             return Searcher.FINISHED
         self.numbers[trial_id] = order.number
@@ -50,7 +55,16 @@ class Asker(Searcher):  # type: ignore[misc]
         """An error here is a worker that died more often than `retries` allows; all else came as a report."""
         number = self.numbers.get(trial_id)
         if error and number is not None and self.study.records[number].state == "running":
-            self.study.end(number, "failed", "worker", "the worker process died; look for out-of-memory in the logs")
+            died = "the worker process died; look for out-of-memory in the logs"
+            self.noted(lambda: self.study.end(number, "failed", "worker", died))
+
+    def noted(self, ask: Callable[[], Answer]) -> Answer | None:
+        """What the study answers; None where it raises, which ends the sweep."""
+        try:
+            return ask()
+        except Exception as error:  # noqa: BLE001 - kept, and raised when Tune has ended its run in order
+            self.error = error
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the trial log is the state."""
@@ -72,33 +86,51 @@ class Judge(tune.Stopper):  # type: ignore[misc]
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial that reported is to stop."""
-        return "report" in result and self.study.report(self.asker.numbers[trial_id], result["report"])
+        if "report" not in result:
+            return False
+        number = self.asker.numbers[trial_id]
+        return self.asker.noted(lambda: self.study.report(number, result["report"])) is not False
 
     def stop_all(self) -> bool:
-        """Whether the sweep is to end: Ctrl-C, or the wall-time budget is used up."""
-        return bool(self.study.interrupted) or (self.deadline is not None and time.monotonic() > self.deadline)
+        """Whether the sweep is to end: an error, Ctrl-C, or the wall-time budget is used up."""
+        if not self.study.interrupted and self.deadline is not None and time.monotonic() > self.deadline:
+            self.study.interrupted = "budget"
+        return bool(self.study.interrupted or self.asker.error)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its stopper; ours has nothing to pickle."""
         return {}
 
 
-def prepare(spec: Spec, store: Store, resume: bool) -> None:
-    """Write spec.yaml and environment.json of a new sweep, or check that a resumed one is the same sweep.
-
-    Raises SweepError where a sweep of that name exists (and is not to be resumed) or was made from another spec.
-    """
+def check(spec: Spec, store: Store, resume: bool) -> None:
+    """Raise SweepError where a new sweep's name is taken, or where the sweep to resume was made from another spec."""
     key = f"sweeps/{spec.name}/spec.yaml"
-    if not resume:
-        if store.exists(key):
-            raise SweepError(
-                f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
-                "give the new one another name with `--set name=...`"
-            )
-        store.write(key, yaml.safe_dump(spec.plain(), sort_keys=False, allow_unicode=True).encode())
-        store.write(f"sweeps/{spec.name}/environment.json", canonical(environment()))
-    elif spec_module.read(store.path(key)).hash != spec.hash:
+    if not resume and store.exists(key):
+        raise SweepError(
+            f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
+            "give the new one another name with `--set name=...`"
+        )
+    if resume and spec_module.read(store.path(key)).hash != spec.hash:
         raise SweepError(f"sweep '{spec.name}' was started from another file; resume it by name: --resume {spec.name}")
+
+
+def prepare(spec: Spec, store: Store) -> None:
+    """Write spec.yaml and environment.json of a new sweep."""
+    plain = yaml.safe_dump(spec.plain(), sort_keys=False, allow_unicode=True)
+    store.write(f"sweeps/{spec.name}/environment.json", canonical(environment()))
+    store.write(f"sweeps/{spec.name}/spec.yaml", plain.encode())  # last: with it the sweep exists
+
+
+def load_data(spec: Spec, store: Store) -> TrainingData:
+    """The sweep's data; raises SweepError where a sweep to be resumed was started on other images."""
+    data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    now = data.description["hash"]
+    if any(event["dataset"] != now for event in trial_log.read(store, spec.name) if event["event"] == "start"):
+        raise SweepError(
+            f"the images of dataset '{data.description['name']}' are not those that sweep '{spec.name}' was started "
+            "on; bring them back, or run it again under another name"
+        )
+    return data
 
 
 def run(
@@ -112,23 +144,31 @@ def run(
 ) -> Study:
     """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log holds everything in any case.
 
-    Raises SweepError where nothing can be run, DataError where the data cannot be used.
+    A name is taken only when everything is ready. Raises SweepError where nothing can be run, DataError where the
+    data cannot be used, StoreError where the store cannot be written.
     """
-    prepare(spec, store, resume)
-    data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
-    if on_data:
-        on_data(data)
-    study = Study(spec, store, device="cuda" if spec.resources.gpu else "cpu")
-    study.listeners.extend(listeners)
-    try:
-        if study.remaining > 0:
-            study.log.append({"event": "start", "dataset": data.description["hash"], "environment": environment()})
+    with store.locked(f"sweeps/.{spec.name}.lock", f"sweep '{spec.name}'"):
+        check(spec, store, resume)
+        data = load_data(spec, store)
+        if on_data:
+            on_data(data)
+        study = Study(spec, store)
+        study.listeners.extend(listeners)
+        if not study.remaining:
+            trials.write(store, spec, study.records)
+        else:
             with connected(address) as resources:
-                _fit(study, data, together(spec, resources, joined=address is not None))
-    finally:
-        study.log.close()
-        trials.write(store, spec, study.records)
-    return study
+                concurrent = together(spec, resources, joined=address is not None)
+                if not resume:
+                    prepare(spec, store)
+                try:
+                    dataset = data.description["hash"]
+                    study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
+                    _fit(study, data, concurrent)
+                finally:
+                    study.log.close()
+                    trials.write(store, spec, study.records)
+        return study
 
 
 def together(spec: Spec, resources: dict[str, float], joined: bool) -> int:
@@ -139,24 +179,23 @@ def together(spec: Spec, resources: dict[str, float], joined: bool) -> int:
     """
     if joined and spec.resources.concurrent:
         return spec.resources.concurrent
-    need = {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}
-    for name, amount in need.items():
-        if amount > resources.get(name.upper(), 0):
+    fit = []
+    for name, (key, unit) in IN_RAY.items():
+        amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
+        if amount > has:
             grows = "; a cluster that starts its workers on demand needs resources.concurrent" if joined else ""
             raise SweepError(
-                f"a trial needs {amount:g} {name} and the cluster has {resources.get(name.upper(), 0):g}; "
-                f"lower resources.{name}{grows}"
+                f"a trial needs {amount:g} {name} and the cluster has {has:g}; lower resources.{name}{grows}"
             )
-    fit = min(int(resources[name.upper()] // amount) for name, amount in need.items() if amount)
-    return min(fit, spec.resources.concurrent or fit)
+        if amount:
+            fit.append(int(has // amount))
+    return min(*fit, spec.resources.concurrent or fit[0])
 
 
 def _fit(study: Study, data: TrainingData, concurrent: int) -> None:
     """One run of Tune over what remains."""
     spec = study.spec
-    need = {"cpu": spec.resources.cpu, "gpu": spec.resources.gpu}
-    if spec.resources.memory_gb:
-        need["memory"] = spec.resources.memory_gb * 2**30
+    need = {key.lower(): (getattr(spec.resources, name) or 0) * unit for name, (key, unit) in IN_RAY.items()}
     asker = Asker(study)
     folder = study.store.path(f"sweeps/{spec.name}/ray")
     with study.store.explain(f"sweeps/{spec.name}/ray"):
@@ -183,8 +222,14 @@ def _fit(study: Study, data: TrainingData, concurrent: int) -> None:
     )
     with watched_for_interrupt(study):
         tuner.fit()
-    if not study.interrupted and any(record.state == "running" for record in study.records.values()):
-        study.interrupted = "budget"
+    if asker.error:
+        raise asker.error
+    if study.ended:
+        study.interrupted = ""
+    elif not study.interrupted:
+        raise SweepError(
+            f"Ray Tune ended before all trials did; look at {folder}, then resume with --resume {spec.name}"
+        )
 
 
 @contextmanager

@@ -16,14 +16,17 @@ from typing import Any
 
 from assay import choice, model, shelves
 from assay.contracts import TrainingData
-from assay.errors import StoreError
+from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
 from assay.provenance import environment
-from assay.store import Store
+from assay.store import Store, digest
+
+DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 
 
-class DivergedError(Exception):
-    """Training or scores became NaN or infinite."""
+def checkpoint(sweep: str, number: int) -> str:
+    """The store's key of a trial's saved state."""
+    return f"sweeps/{sweep}/checkpoints/trial-{number:05d}.pt"
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Order:
     @property
     def checkpoint(self) -> str:
         """The store's key of this trial's saved state."""
-        return f"sweeps/{self.sweep}/checkpoints/trial-{self.number:05d}.pt"
+        return checkpoint(self.sweep, self.number)
 
 
 class Trial:
@@ -82,7 +85,7 @@ class Trial:
         until = min(self.epoch + self.order.evaluation["every"], self.run.epochs)
         losses: dict[str, float] = {}
         while self.epoch < until:
-            losses = self.run.train_epoch()
+            losses = {name: float(value) for name, value in self.run.train_epoch().items()}
             self.epoch += 1
             if not all(map(math.isfinite, losses.values())):
                 raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
@@ -105,7 +108,7 @@ class Trial:
             tensors = {name: tensor.detach().clone() for name, tensor in detector.state_dict().items()}
             self.kept = {"epoch": self.epoch, "values": values, "figures": dict(figures), "detector": tensors}
 
-    def _finish_report(self, figures: Mapping[str, float], losses: Mapping[str, float]) -> None:
+    def _finish_report(self, figures: Mapping[str, float], losses: dict[str, float]) -> None:
         assert self.kept is not None
         done = self.epoch >= self.run.epochs
         self.report = {
@@ -113,7 +116,7 @@ class Trial:
             "epochs": self.run.epochs,
             "values": {name: figures[name] for name in self.order.objectives},
             "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
-            "losses": dict(losses),
+            "losses": losses,
             "seed": self.order.seed,
             "attempts": self.attempts,
             "seconds": self.seconds,
@@ -142,7 +145,7 @@ class Trial:
             "figures": {"split": "validation", **self.kept["figures"]},
             "evaluation": dict(order.evaluation),
             "environment": environment(),
-            "documentation": (item.__doc__ or "").strip().splitlines()[0],
+            "documentation": (item.__doc__ or "").strip().partition("\n")[0],
         }
         return model.write(self.store, detector, manifest)
 
@@ -159,19 +162,20 @@ class Trial:
             "run": self.run.state_dict(),
         }
         torch.save(state, content)
-        self.store.write(self.order.checkpoint, content.getvalue())
+        self.store.write(self.order.checkpoint, content.getvalue() + digest(content.getvalue()).encode())
 
     def _restore(self) -> None:
         import torch
 
-        content = io.BytesIO(self.store.read(self.order.checkpoint))
-        try:
-            state = torch.load(content, weights_only=True, map_location=self.order.device)
-        except Exception as error:
+        found = self.store.read(self.order.checkpoint)
+        content, seal = found[:-DIGEST_LENGTH], found[-DIGEST_LENGTH:]
+        if digest(content).encode() != seal:  # torch.load itself takes changed bytes for weights
             raise StoreError(
-                f"{self.store.path(self.order.checkpoint)} is damaged ({type(error).__name__}); delete it and resume: "
+                f"{self.store.path(self.order.checkpoint)} is damaged; delete it and resume the sweep: "
                 "the trial then starts again from its beginning"
-            ) from error
+            )
+        # To the CPU: a generator's state must stay there, and modules and optimisers copy theirs to where they are.
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])

@@ -2,7 +2,7 @@
 
 `sweeps/<name>/log/NNNN.jsonl`, one segment for every run of the driver, one JSON event a line. A line that was
 cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
-`report` (figures at an epoch), `end` (complete, pruned or failed).
+`report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (a failed one is tried again).
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class Record:
     assignment: dict[str, Any]
     parameters: dict[str, Any]  # Optuna's names -> values
     distributions: dict[str, str]  # Optuna's names -> distributions as JSON
+    attributes: dict[str, Any] = field(default_factory=dict)  # what the sampler notes of a trial, such as a generation
     reports: list[dict[str, Any]] = field(default_factory=list)
     state: str = "running"  # complete, pruned, failed
     failure: str = ""
@@ -47,6 +48,12 @@ class Record:
                 self.reports.append(dict(event))
         elif event["event"] == "end":
             self.state, self.failure, self.message = event["state"], event["failure"], event["message"]
+        elif event["event"] == "retry":
+            self.state, self.failure, self.message = "running", "", ""
+
+
+ASKED = ("assignment", "parameters", "distributions", "attributes")
+"""What an `ask` event says of a trial, as in its Record."""
 
 
 class TrialLog:
@@ -59,12 +66,12 @@ class TrialLog:
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Append one event: on disk for any reader when this returns, safe from a power cut within a second."""
-        key = f"{self.folder}/{len(self.store.names(self.folder)):04d}.jsonl"
         with self.store.explain(self.folder):
             if self._file is None:
-                path = self.store.path(key)
+                last = max((int(name.partition(".")[0]) for name in self.store.names(self.folder)), default=-1)
+                path = self.store.path(f"{self.folder}/{last + 1:04d}.jsonl")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = path.open("ab")
+                self._file = path.open("xb")  # never one that is there: its last line may be cut short
             self._file.write(json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n")
             self._file.flush()
             if time.monotonic() - self._synced > 1:
@@ -93,7 +100,7 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
                 if number < len(lines):  # a whole line ends in a newline, so the last piece may be a cut one
                     raise StoreError(
                         f"{store.path(f'sweeps/{sweep}/log/{name}')} line {number} is damaged; restore the file from a "
-                        "copy or delete that line, then resume"
+                        "copy, or run the sweep again under another name"
                     ) from error
     return events
 
@@ -103,9 +110,8 @@ def records(events: list[dict[str, Any]]) -> dict[int, Record]:
     found: dict[int, Record] = {}
     for event in events:
         if event["event"] == "ask":
-            found[event["trial"]] = Record(
-                event["trial"], event["assignment"], event["parameters"], event["distributions"]
-            )
+            asked = {key: event[key] for key in ASKED}
+            found[event["trial"]] = Record(event["trial"], **asked)
         elif "trial" in event:
             found[event["trial"]].apply(event)
     return found

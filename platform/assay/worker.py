@@ -49,7 +49,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 def failed(error: Exception) -> dict[str, Any]:
     """A report of a failure: its kind, a line for a person, and for a bug the traceback."""
     kind = failures.kind(error)
-    message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error)
+    message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error) or type(error).__name__
     if kind == "bug":
         message += "\n" + "".join(traceback.format_exception(error))
     return {"failure": kind, "message": message}
