@@ -62,8 +62,8 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
             "restore it from a copy or train the model again"
         )
     manifest: dict[str, Any] = json.loads(content)
-    if manifest.get("format") != FORMAT:
-        raise ModelError(f"models/{name} has format {manifest.get('format')}; this version reads format {FORMAT}")
+    if manifest["format"] != FORMAT:
+        raise ModelError(f"models/{name} has format {manifest['format']}; this version reads format {FORMAT}")
     return manifest
 
 
@@ -88,9 +88,10 @@ def load(store: Store, name: str) -> Model:
             detector = trainable.build(channels=manifest["channels"], image_size=manifest["image_size"], **arguments)
         fit_buffers(detector, tensors)
         detector.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError, KeyError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"models/{name} does not fit this code ({first}); use the version in its manifest") from error
+    except (SafetensorError, InputError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        made = manifest["environment"]["assay"] if "environment" in manifest else "unknown"
+        raise ModelError(f"models/{name} does not fit this code (it was made by version {made}): {why}") from error
     return Model(name, manifest, freeze(detector))
 
 
