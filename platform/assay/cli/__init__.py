@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
@@ -96,3 +97,5 @@ def _system(error: OSError) -> str:
 @click.version_option(__version__, prog_name="assay")
 def main(debug: bool) -> None:
     """Find adversarially robust anomaly detectors, audit them under attack, decide whether one may be deployed."""
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # a user's own module:attribute lies where the command is given

@@ -43,7 +43,7 @@ def command(
         spec, records = trials.load(store, resume)
     else:
         spec, records = spec_module.read(str(file), changes), {}
-    console = Console()
+    console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     if dry_run:
         from assay import forecast
 

@@ -34,7 +34,7 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
         ]
         click.echo(json.dumps(plain, indent=2))
         return
-    Console().print(front(rows, spec) if pareto else listed(rows, spec))
+    Console(markup=False, emoji=False).print(front(rows, spec) if pareto else listed(rows, spec))
 
 
 def front(rows: list[dict[str, Any]], spec: Any) -> Any:
