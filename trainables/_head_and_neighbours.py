@@ -80,4 +80,4 @@ class HeadAndNeighbours(nn.Module):
         nearest = similarity.topk(min(self.weights.k, max(1, len(normals) - 1)), dim=1).values
         parts = torch.stack([self.head(features).squeeze(1), 1 - nearest.mean(dim=1)], dim=1)
         self.location = parts.mean(dim=0)
-        self.scale = parts.std(dim=0).clamp(min=1e-6)
+        self.scale = parts.std(dim=0, correction=0).clamp(min=1e-6)

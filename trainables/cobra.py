@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from assay.contracts import TrainingData
+from assay.errors import InputError
 from assay.shelves import Item, Shelf
 from assay.units import Count, NonNegative, Positive
 from trainables._adversary import Adversary
@@ -71,8 +72,10 @@ class Cobra:
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.make_anomalous, self.anomaly_arguments = pseudo_anomaly.function, pseudo_anomaly.arguments()
+        if not (loss.classification or loss.contrastive or loss.opposite):
+            raise InputError("every weight of cobra's loss is 0, so there is nothing to train; raise one of them")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.network = HeadAndNeighbours(backbone, self.normals.shape[1], score).to(device)
         self.averaged = copy.deepcopy(self.network)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=weight_decay)

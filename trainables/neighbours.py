@@ -5,6 +5,7 @@ Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest N
 
 from __future__ import annotations
 
+import copy
 from typing import Annotated, Any, Literal
 
 import torch
@@ -62,7 +63,7 @@ class Neighbours:
         """Prepare the bank of all train normals. k: how many neighbours the distance is averaged over."""
         normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             self.network = NeighbourBank(backbone, normals.shape[1], k, distance).to(device).eval()
             self.network.requires_grad_(False)
             parts = [self.network.features(part.to(device)) for part in torch.split(normals, 64)]
@@ -78,8 +79,8 @@ class Neighbours:
         return {}
 
     def detector(self) -> nn.Module:
-        """The bank itself: it never changes."""
-        return self.network
+        """A copy of the bank; it never changes."""
+        return copy.deepcopy(self.network)
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the constructor rebuilds everything from the data."""
