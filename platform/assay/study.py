@@ -38,6 +38,7 @@ class Study:
 
     def __init__(self, spec: Spec, store: Store) -> None:
         self.spec, self.store = spec, store
+        self.plain = spec.plain()
         self.log = TrialLog(store, spec.name)
         self.listeners: list[Listener] = []
         self.interrupted = ""  # why the sweep ended before its trials did: interrupt or budget
@@ -117,7 +118,7 @@ class Study:
         return record
 
     def _order(self, record: Record) -> Order:
-        plain = self.spec.plain()
+        plain = self.plain
         return Order(
             sweep=self.spec.name,
             number=record.number,

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from assay import data as data_module
@@ -100,6 +102,19 @@ class Judge(tune.Stopper):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its stopper; ours has nothing to pickle."""
         return {}
+
+
+class NewestFirst(FIFOScheduler):  # type: ignore[misc]
+    """A worker that comes free takes the newest trial that waits.
+
+    An older one waits for a worker that is still starting. Tune would give it the free one and end the other, so that
+    trials shorter than a worker's start would all run in one worker, while others are started and ended beside it.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The newest trial without a running worker."""
+        known = reversed(tune_controller.get_trials())
+        return next((trial for trial in known if trial.status == Trial.PENDING), None)
 
 
 def check(spec: Spec, store: Store, resume: bool) -> None:
@@ -207,6 +222,7 @@ def _fit(study: Study, data: TrainingData, concurrent: int) -> None:
         tune.with_resources(worker, need),
         tune_config=tune.TuneConfig(
             search_alg=asker,
+            scheduler=NewestFirst(),
             num_samples=study.remaining,
             max_concurrent_trials=concurrent,
             reuse_actors=True,
