@@ -62,8 +62,8 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
             "restore it from a copy or train the model again"
         )
     manifest: dict[str, Any] = json.loads(content)
-    if manifest["format"] != FORMAT:
-        raise ModelError(f"models/{name} has format {manifest['format']}; this version reads format {FORMAT}")
+    if manifest.get("format") != FORMAT:
+        raise ModelError(f"models/{name} has format {manifest.get('format')}; this version reads format {FORMAT}")
     return manifest
 
 

@@ -1,0 +1,280 @@
+"""One trial: interrupted or not it ends the same, it keeps its best epoch, and its failures have a kind."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+import toy_runs
+
+from assay import data, evaluation, failures, model, trial
+from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
+from assay.store import Store
+from assay.trial import Order, Trial
+
+SMALL = {
+    "epochs": 2,
+    "batch_size": 8,
+    "backbone": {"name": "small_resnet", "width": 4},
+    "adversary": {"epsilon": 2 / 255, "steps": 1},
+    "warm_up": 0.2,
+    "views": {"jitter": 0.1},
+}
+BOTH = {"clean_auroc": "max", "robust_auroc": "max"}
+TRAINABLES = {
+    "toy": ("toy_runs:Runs", {"epochs": 4, "learning_rate": 0.05}),
+    "cobra": ("cobra", SMALL),
+    "cobra-pairs": ("cobra", {**SMALL, "loss": {"classification": 0, "contrastive": 1, "opposite": 0.5}}),
+    "cobra-all": ("cobra", {**SMALL, "pseudo_anomaly": "rotation", "loss": {"contrastive": 1, "opposite": 0.5}}),
+    "neighbours": ("neighbours", {"backbone": {"name": "small_resnet", "width": 4}}),
+}
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory, own_cache):
+    folder = tmp_path_factory.mktemp("squares")
+    return data.training_data(toy_runs.squares(root=str(folder)))
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path)
+
+
+def order(name="toy", **changes) -> Order:
+    trainable, config = TRAINABLES[name]
+    whole = {
+        "sweep": "toy",
+        "number": 0,
+        "seed": 7,
+        "trainable": trainable,
+        "dataset": {"name": "toy_runs:squares"},
+        "config": config,
+        "evaluation": {
+            "attack": "fgsm",
+            "norm": "linf",
+            "epsilon": 1 / 255,
+            "every": 1,
+            "false_alarm_rate": 0.1,
+        },
+        "objectives": BOTH,
+        "best": {"maximize": "mean", "at_least": {}},
+    }
+    return Order(**{**whole, **changes})
+
+
+def finish(running: Trial) -> list[dict]:
+    reports = []
+    while not reports or not reports[-1]["done"]:
+        reports.append(running.step())
+    return reports
+
+
+def lasting(report: dict) -> dict:
+    """What of a report may not depend on how often the trial was begun."""
+    return {key: value for key, value in report.items() if key not in ("seconds", "attempts")}
+
+
+@pytest.mark.parametrize("name", TRAINABLES)
+def test_a_trial_interrupted_anywhere_ends_as_one_that_was_not(name, training, tmp_path):
+    whole = finish(Trial(order(name), training, Store(tmp_path / "whole")))
+    for point in range(1, len(whole)):
+        store = Store(tmp_path / f"cut-{point}")
+        first = Trial(order(name), training, store)
+        before = [first.step() for _ in range(point)]
+        second = Trial(order(name), training, store)
+        after = finish(second)
+        assert after[0] == before[-1]
+        assert [lasting(report) for report in before + after[1:]] == [lasting(report) for report in whole]
+        assert after[-1]["attempts"] == 2
+        assert store.read(f"models/{whole[-1]['model']}/model.safetensors") == Store(tmp_path / "whole").read(
+            f"models/{whole[-1]['model']}/model.safetensors"
+        )
+
+
+def test_a_trial_interrupted_after_every_step_ends_as_one_that_was_not(training, tmp_path):
+    whole = finish(Trial(order(), training, Store(tmp_path / "whole")))
+    store, reports = Store(tmp_path / "cut"), []
+    reports.append(Trial(order(), training, store).step())
+    while not reports[-1]["done"]:
+        again = Trial(order(), training, store)
+        assert again.step() == reports[-1]
+        reports.append(again.step())
+    assert [lasting(report) for report in reports] == [lasting(report) for report in whole]
+    assert [report["attempts"] for report in reports] == [1, 2, 3, 4]
+
+
+def test_a_trial_that_was_done_repeats_that_it_is(training, store):
+    whole = finish(Trial(order(), training, store))
+    store.remove(f"models/{whole[-1]['model']}/manifest.json")
+    assert Trial(order(), training, store).step() == whole[-1]
+
+
+def test_a_trial_started_anew_without_its_state_ends_the_same(training, store):
+    whole = finish(Trial(order(), training, store))
+    store.remove(order().checkpoint)
+    assert [lasting(r) for r in finish(Trial(order(), training, store))] == [lasting(r) for r in whole]
+
+
+def test_another_seed_is_another_run(training, tmp_path):
+    one, other = (finish(Trial(order(seed=seed), training, Store(tmp_path / str(seed))))[-1] for seed in (1, 2))
+    assert one["losses"] != other["losses"]
+    assert one["model"] != other["model"]
+
+
+def test_global_randomness_is_neither_used_nor_touched(training, tmp_path):
+    first = finish(Trial(order("cobra-all"), training, Store(tmp_path / "a")))
+    torch.rand(3)
+    state = torch.random.get_rng_state()
+    second = finish(Trial(order("cobra-all"), training, Store(tmp_path / "b")))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert lasting(first[-1]) == lasting(second[-1])
+
+
+def test_evaluations_come_every_so_many_epochs_and_at_the_end(training, store):
+    settings = {**order().evaluation, "every": 3}
+    reports = finish(Trial(order(evaluation=settings), training, store))
+    assert [(report["epoch"], report["epochs"], report["done"]) for report in reports] == [(3, 4, False), (4, 4, True)]
+    assert [report["model"] != "" for report in reports] == [False, True]
+
+
+def scripted(monkeypatch, figures):
+    """Evaluations that come out as (clean, robust) in this order."""
+    left = iter(figures)
+    monkeypatch.setattr(
+        trial, "evaluate", lambda *_: dict(zip(("clean_auroc", "robust_auroc"), next(left), strict=True))
+    )
+
+
+@pytest.mark.parametrize(
+    ("best", "objectives", "epoch"),
+    [
+        ({"maximize": "mean"}, BOTH, 2),
+        ({"maximize": "clean_auroc"}, BOTH, 1),
+        ({"maximize": "robust_auroc"}, BOTH, 3),
+        (
+            {"maximize": "robust_auroc", "at_least": {"clean_auroc": 0.7}},
+            {"clean_auroc": "max", "robust_auroc": "max"},
+            2,
+        ),
+        ({"maximize": "mean", "at_least": {"robust_auroc": 0.99}}, BOTH, 3),
+        ({"maximize": "mean"}, {"clean_auroc": "min"}, 3),
+    ],
+)
+def test_the_epoch_that_is_kept_is_the_best_by_the_rule(monkeypatch, training, store, best, objectives, epoch):
+    scripted(monkeypatch, [(0.9, 0.1), (0.8, 0.7), (0.5, 0.8), (0.6, 0.6)])
+    running = Trial(order(best=best, objectives=objectives), training, store)
+    detectors, reports = [], []
+    for _ in range(4):
+        reports.append(running.step())
+        detectors.append(running.run.detector())
+    kept = reports[-1]["kept"]
+    assert kept["epoch"] == epoch
+    assert {name: kept[name] for name in objectives} == {
+        name: reports[epoch - 1]["values"][name] for name in objectives
+    }
+    found = model.load(store, reports[-1]["model"])
+    assert found.detector.seen.tolist() == [1.0] * epoch
+    for name, tensor in detectors[epoch - 1].state_dict().items():
+        assert torch.equal(found.detector.state_dict()[name], tensor)
+    assert found.manifest["sweep"] == {"name": "toy", "trial": 0, "epoch": epoch}
+
+
+def test_the_first_of_equally_good_epochs_is_kept(monkeypatch, training, store):
+    scripted(monkeypatch, [(0.5, 0.5), (0.6, 0.6), (0.6, 0.6), (0.7, 0.5)])
+    assert finish(Trial(order(), training, store))[-1]["kept"]["epoch"] == 2
+
+
+def test_the_model_says_where_it_comes_from_and_flags_few_normals(training, store):
+    report = finish(Trial(order(), training, store))[-1]
+    found = model.load(store, report["model"])
+    scores = evaluation.clean_scores(found.detector, training.validation)
+    flagged = (scores > found.threshold)[training.validation.labels == 0]
+    assert flagged.mean() <= 0.1
+    assert found.manifest["threshold"]["count"] == 12
+    assert found.manifest["dataset"]["hash"] == training.description["hash"]
+    assert found.manifest["figures"]["clean_auroc"] == report["kept"]["clean_auroc"]
+    assert found.manifest["documentation"] == ""
+    assert (found.manifest["seed"], found.manifest["parameters"]) == (7, TRAINABLES["toy"][1])
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "words"),
+    [
+        ("nan_loss", "diverged", "a loss is not finite at epoch 2"),
+        ("nan_score", "diverged", "the score is not finite .* for 24 of 24 images"),
+        ("error", "bug", "the wheel"),
+    ],
+)
+def test_what_ends_a_trial_has_a_kind(training, store, trouble, kind, words):
+    running = Trial(order(config={"trouble": trouble}), training, store)
+    running.step()
+    with pytest.raises(Exception, match=words) as caught:
+        running.step()
+    assert failures.kind(caught.value) == kind
+    assert kind in failures.KINDS
+
+
+def test_a_score_that_breaks_only_under_attack_is_divergence(training, store, monkeypatch):
+    clean = toy_runs.Net.forward
+    monkeypatch.setattr(toy_runs.Net, "forward", lambda net, x: clean(net, x) / (not x.requires_grad))
+    with pytest.raises(DivergedError, match="not finite"):
+        Trial(order(), training, store).step()
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (DivergedError("x"), "diverged"),
+        (DataError("x"), "dataset"),
+        (StoreError("x"), "store"),
+        (InputError("x"), "configuration"),
+        (torch.cuda.OutOfMemoryError("x"), "gpu_memory"),
+        (MemoryError(), "host_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "host_memory"),
+        (RuntimeError("x"), "bug"),
+        (ModelError("x"), "bug"),
+    ],
+)
+def test_kinds(error, kind):
+    assert failures.kind(error) == kind
+    assert kind in failures.KINDS
+
+
+def test_only_kinds_that_are_known_lie_with_the_machine():
+    assert failures.KINDS.keys() > failures.OUTSIDE
+
+
+def test_a_trainable_that_cannot_be_built_is_a_fault_of_the_configuration(training, store):
+    nothing = {"loss": {"classification": 0}}
+    for trainable, config in (("cobra", nothing), ("nowhere:Runs", {}), ("toy_runs:Runs", {"epochs": 0})):
+        with pytest.raises((InputError, ValueError)) as caught:
+            Trial(order(trainable=trainable, config=config), training, store)
+        assert failures.kind(caught.value) == "configuration"
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other file"])
+def test_a_damaged_state_is_found_and_said_what_to_do_about(training, store, damage):
+    first = Trial(order(), training, store)
+    first.step()
+    whole = store.read(order().checkpoint)
+    middle = len(whole) // 2
+    broken = {
+        "flipped": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+        "cut": whole[:-1],
+        "empty": b"",
+        "other file": b"x" * 1000,
+    }
+    store.write(order().checkpoint, broken[damage])
+    with pytest.raises(StoreError, match=r"trial-00000\.pt is damaged; delete it and resume the sweep"):
+        Trial(order(), training, store)
+    store.remove(order().checkpoint)
+    assert Trial(order(), training, store).step()["epoch"] == 1
+
+
+def test_trials_do_not_share_their_state(training, store):
+    first = finish(Trial(order(), training, store))
+    second = finish(Trial(dataclasses.replace(order(), number=1), training, store))
+    assert [report["losses"] for report in first] == [report["losses"] for report in second]
+    assert [report["attempts"] for report in second] == [1] * 4
