@@ -18,6 +18,14 @@ from assay.trial_log import Record
 
 logger = logging.getLogger(__name__)
 PATIENCE = 20.0  # seconds that closing waits for what is still to be written
+SETTINGS: dict[str, Any] = {
+    "silent": True,
+    "console": "off",
+    "x_disable_stats": True,
+    "init_timeout": 30,
+    "x_save_requirements": False,  # listing all packages takes a third of a second for every trial
+    "disable_git": True,  # the commit and the versions are in the sweep's environment.json
+}
 
 
 def mode() -> str:
@@ -98,7 +106,7 @@ class Tracker:
                 dir=str(self.folder),
                 mode=mode(),  # type: ignore[arg-type]
                 reinit="create_new",
-                settings=wandb.Settings(silent=True, console="off", x_disable_stats=True, init_timeout=30),
+                settings=wandb.Settings(**SETTINGS),
             )
         return self._runs[name]
 
