@@ -190,7 +190,10 @@ def test_the_hash_follows_the_meaning_and_not_the_spelling():
     ("change", "text"),
     [
         ({"metric": "fpr95", "regime": "evasion"}, "FPR95 under attack, worst case, evasion (anomalies attacked)"),
-        ({"attack": "pgd", "norm": "l2", "defect": "crack"}, "robust AUROC, pgd, both regimes, l2 0.007843, defect crack"),
+        (
+            {"attack": "pgd", "norm": "l2", "defect": "crack"},
+            "robust AUROC, pgd, both regimes, l2 0.007843, defect crack",
+        ),
         ({"at_least": 0.605}, "linf 2/255 at least 0.605"),
     ],
 )
