@@ -7,6 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import toy_audit
+
+from assay import audit, suite
+from assay.store import Store
 
 REPORT = runpy.run_path(str(Path(__file__).with_name("report_fixture.py")))
 
@@ -27,3 +31,28 @@ def audit_folder(pristine_audit_folder: Path, tmp_path: Path) -> Path:
 def verdict_of():
     """A function PASS | FAIL | INVALID | INCONCLUSIVE -> the `verdict.json` for `audit_folder`, as a dictionary."""
     return REPORT["verdict"]
+
+
+@pytest.fixture(scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Decoded images go to a folder of this test session."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def pristine_store(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
+    """A store with one toy model and its finished audit by the suite `tiny.yaml` beside it. Not to be changed."""
+    folder = tmp_path_factory.mktemp("audited")
+    store = Store(folder / "store")
+    name = toy_audit.write_model(store, toy_audit.pictures(folder / "images"))
+    audit.run(store, name, suite.read(toy_audit.write_suite(folder / "tiny.yaml")))
+    return folder / "store"
+
+
+@pytest.fixture
+def store(pristine_store: Path, tmp_path: Path) -> Store:
+    """A copy of that store, for one test to change."""
+    return Store(shutil.copytree(pristine_store, tmp_path / "store"))
