@@ -128,7 +128,6 @@ class Study:
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
-            best=plain["best"],
             device="cuda" if self.spec.resources.gpu else "cpu",
             threads=max(1, int(self.spec.resources.cpu)),
         )
