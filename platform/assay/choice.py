@@ -37,7 +37,9 @@ def ranks(points: Sequence[Sequence[float]]) -> list[int]:
     Source: non-dominated sorting (Deb et al. 2002, NSGA-II, section III-A); a rank is one more than the highest among
     the points that dominate it, and those come before it in lexicographic order.
     """
-    matrix = np.array(points, dtype=np.float64).reshape(len(points), -1)
+    if not points:
+        return []
+    matrix = np.array(points, dtype=np.float64)
     rank = np.zeros(len(points), dtype=np.int64)
     order = np.lexsort(matrix.T[::-1])[::-1]
     for place, at in enumerate(order):

@@ -106,12 +106,17 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
 
 
 def records(events: list[dict[str, Any]]) -> dict[int, Record]:
-    """Trial number -> its record, from all events."""
+    """Trial number -> its record, from all events; raises StoreError for events of a trial that was never asked for."""
     found: dict[int, Record] = {}
     for event in events:
         if event["event"] == "ask":
             asked = {key: event[key] for key in ASKED}
             found[event["trial"]] = Record(event["trial"], **asked)
         elif "trial" in event:
+            if event["trial"] not in found:
+                raise StoreError(
+                    f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "
+                    "sweep again under another name"
+                )
             found[event["trial"]].apply(event)
     return found
