@@ -58,10 +58,10 @@ def test_split(model: Model) -> tuple[Images, str]:
     return data_module.test_images(dataset), found
 
 
-def name_of(model: Model, suite: Suite, dataset: str, seed: int, limit: int | None, device: str) -> str:
+def name_of(model: Model, suite: Suite, dataset: str, images: Images, seed: int, device: str) -> str:
     """The audit's id: the same audit by the same code has the same id, and so resumes; other code begins anew."""
     code = [code_hash(), *map(own_code, [model.manifest["trainable"], *(e.attack.name for e in suite.attacks)])]
-    content = [model.hash, suite.plain(), dataset, seed, limit, device, code]
+    content = [model.hash, suite.plain(), dataset, images.ids, seed, device, code]
     return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
 
 
@@ -87,7 +87,7 @@ def run(
         if limit < 1:
             raise InputError(f"--limit {limit}: attack at least 1 sample of each class")
         images = take(images, some_of_each(images.labels, limit))
-    audit = name_of(model, suite, dataset, seed, limit, device)
+    audit = name_of(model, suite, dataset, images, seed, device)
     headline = (suite.headline.norm, suite.headline.epsilon)
     shards = [
         Shard(audit, name, dataset, entry.plain(), entry.hash, headline, piece, first, seed, device)

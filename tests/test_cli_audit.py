@@ -1,0 +1,149 @@
+"""`assay audit` on the command line: what it prints, what it leaves, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import pytest
+import toy_audit
+from click.testing import CliRunner
+
+from assay import shard, trials
+from assay.cli import main
+from assay.errors import SweepError
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    with shard.one_thread():
+        yield
+
+
+@pytest.fixture
+def name(store):
+    return store.names("models")[0]
+
+
+@pytest.fixture
+def tiny(pristine_store):
+    return str(pristine_store.parent / "tiny.yaml")
+
+
+@pytest.fixture
+def run(store):
+    def run(*words: str, code: int = 0, root=None):
+        arguments = ["audit", "--no-wandb", "--workers", "1", "--store", str(root or store.root), *words]
+        result = CliRunner().invoke(main, arguments, env={"COLUMNS": "200"})
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result
+
+    return run
+
+
+def test_it_prints_figures_checks_and_what_to_do_next(run, store, name, tiny):
+    [audit] = store.names("audits")
+    result = run(name, "--suite", tiny)
+    assert "3/3" in result.stdout
+    assert "checks: 12 of 12 passed" in result.stdout
+    assert f"audit {audit}: {store.path(f'audits/{audit}')}" in result.stdout
+    assert f"assay approve {audit}" in result.stdout
+    rows = [line for line in result.stdout.splitlines() if "both" in line]
+    assert any("linf" in line and "2/255" in line for line in rows)
+    assert any("l2" in line and "0.3" in line for line in rows)
+    assert store.names("audits") == [audit], "the same audit is not made twice"
+
+
+def test_a_failed_check_is_shouted_and_no_error(run, store, tiny, pristine_store):
+    images = toy_audit.pictures(store.root / "images")
+    masked = toy_audit.write_model(store, images, flaw="masked")
+    result = run(masked, "--suite", tiny)
+    assert "FAILED gradients: 24 of 24 clean images" in " ".join(result.stdout.split())
+
+
+def test_the_beginning_of_a_hash_is_enough(run, name, tiny):
+    assert f"audit {name[:12]}-tiny" in run(name[:6], "--suite", tiny, "--limit", "2").stdout
+
+
+def test_an_ambiguous_hash(run, store, name, tiny):
+    store.write(f"models/{name[:8]}-twin/manifest.json", b"{}")
+    result = run(name[:8], "--suite", tiny, code=2)
+    assert result.stderr.startswith(f"Error: model '{name[:8]}' is ambiguous: ")
+    assert "more digits" in result.stderr
+
+
+def test_an_unknown_model_names_those_there_are(run, name, tiny):
+    wrong = name[:-1] + ("0" if name[-1] != "0" else "1")
+    assert f"did you mean '{name}'?" in run(wrong, "--suite", tiny, code=2).stderr
+    assert f"there is: {name}" in run("zzzz", "--suite", tiny, code=2).stderr
+
+
+def test_a_store_without_models(run, tmp_path, tiny):
+    assert "there is: nothing" in run("abcdef", "--suite", tiny, code=2, root=tmp_path / "empty").stderr
+
+
+def test_an_unknown_suite_names_the_nearest(run, name):
+    assert "did you mean 'quick'?" in run(name, "--suite", "quik", code=2).stderr
+
+
+def test_every_fault_of_a_suite_file(run, name, tmp_path):
+    file = toy_audit.write_suite(tmp_path / "bad.yaml", version=0, headline={"epsilon": 2})
+    stderr = run(name, "--suite", file, code=2).stderr
+    assert "2 faults" in stderr
+    assert "did you mean 2/255?" in stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--limit", "0"], ["--workers", "0"], ["--seed", "-1"], ["--device", "tpu"], ["more"]]
+)
+def test_usage(run, name, tiny, words):
+    assert "Usage:" in run(name, "--suite", tiny, *words, code=2).stderr
+
+
+def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
+    asked = []
+    monkeypatch.setattr(trials, "models", lambda store, text: asked.append(text) or [name])
+    for text in ("demo:best", "demo:pareto"):
+        assert f"audit {name[:12]}-tiny" in run(text, "--suite", tiny, "--limit", "2").stdout
+    assert asked == ["demo:best", "demo:pareto"]
+
+
+def test_a_pareto_front_is_audited_model_by_model(run, store, name, tiny, monkeypatch):
+    other = toy_audit.write_model(store, toy_audit.pictures(store.root / "images"))
+    monkeypatch.setattr(trials, "models", lambda *_: [name, other])
+    stdout = run("demo:pareto", "--suite", tiny, "--limit", "2").stdout
+    assert all(f"assay approve {one[:12]}-tiny" in stdout for one in (name, other))
+
+
+def test_an_unknown_sweep(run, store, tiny):
+    store.write("sweeps/demo/spec.yaml", b"")
+    assert "did you mean 'demo'?" in run("demp:best", "--suite", tiny, code=2).stderr
+    assert "best or pareto" in run("demo:bset", "--suite", tiny, code=2).stderr
+
+
+@pytest.mark.parametrize("which", ["best", "pareto"])
+def test_a_sweep_without_a_complete_trial(run, tiny, monkeypatch, which):
+    def best(*_):
+        raise SweepError("sweep 'demo' has no complete trial")
+
+    monkeypatch.setattr(trials, "load", lambda *_: (None, {}))
+    monkeypatch.setattr(trials, "best", best)
+    assert "no complete trial" in run(f"demo:{which}", "--suite", tiny, code=1).stderr
+
+
+def test_a_damaged_model(run, store, name, tiny):
+    store.path(f"models/{name}/model.safetensors").write_bytes(b"")
+    assert "damaged or was changed" in run(name, "--suite", tiny, code=1).stderr
+
+
+def test_a_damaged_part(run, store, name, tiny):
+    part = next(store.path("audits").glob("*/scores/attack=pgd-linf/*.parquet"))
+    part.write_bytes(b"")
+    assert f"{part} is damaged" in run(name, "--suite", tiny, code=1).stderr
+
+
+def test_a_detector_whose_score_is_no_number(run, store, name, tiny, monkeypatch):
+    monkeypatch.setattr(toy_audit.Detector, "forward", lambda self, images: images.flatten(1).sum(1) * float("nan"))
+    shard._loaded.cache_clear()
+    try:
+        assert "not finite" in run(name, "--suite", tiny, "--limit", "3", code=1).stderr
+    finally:
+        shard._loaded.cache_clear()
