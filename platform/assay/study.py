@@ -6,13 +6,15 @@ uninterrupted one would have: one trial at a time and with a seed, it asks for t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
-from optuna.trial import TrialState
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
 
 from assay import failures, space, trial_log
 from assay.halving import Halving
@@ -97,7 +99,9 @@ class Study:
         number = len(self.records)
         if number >= self.spec.trials:
             return None
-        self.study.sampler = sampler(self.spec, number)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; no news to who runs a sweep
+            self.study.sampler = sampler(self.spec, number)
         trial = self.study.ask()
         assignment = space.suggest(self.spec.space, trial)
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
@@ -184,12 +188,20 @@ def sampler(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
     if search.sampler == "tpe":
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
     if search.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed, population_size=search.startup)
+        return Generations(seed=seed, population_size=search.startup)
     if search.sampler == "grid":
         return Grid(seed=seed)
     if search.sampler == "qmc":
         return Sobol(search.seed, seed, number)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+class Generations(optuna.samplers.NSGAIISampler):
+    """NSGA-II whose parents always come in the order of their numbers."""
+
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """As Optuna gives them except for the first time, which is another trial after a resume."""
+        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
 
 
 class Grid(optuna.samplers.BruteForceSampler):
