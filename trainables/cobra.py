@@ -41,7 +41,7 @@ class CobraLoss(BaseModel):
 
 
 class Cobra:
-    """One COBRA training run; see the module's docstring for the method."""
+    """Adversarial training of normals against their pseudo-anomalies; scores by head and nearest normals (COBRA)."""
 
     def __init__(
         self,

@@ -46,7 +46,7 @@ class NeighbourBank(nn.Module):
 
 
 class Neighbours:
-    """One 'training' run of the baseline: it fills the bank, and there is nothing else to train."""
+    """Distance to the k nearest train normals on frozen features; the bank is filled, nothing is trained."""
 
     epochs = 1
 
