@@ -135,7 +135,7 @@ def test_the_report_is_renewed(whole, store, name, policy):
 @pytest.fixture
 def newer(store, name):
     """A second audit, newer than the first, whose id begins alike."""
-    other = f"{name[:-1]}_"
+    other = f"{name[:-1]}-"  # sorts before the first
     shutil.copytree(store.path(f"audits/{name}"), store.path(f"audits/{other}"))
     about = store.path(f"audits/{other}/audit.yaml")
     about.write_text(about.read_text().replace(name, other))

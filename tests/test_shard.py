@@ -86,6 +86,12 @@ def test_a_larger_epsilon_never_does_less(make, loaded, attack, norm, epsilons):
     assert all(later >= earlier >= 0 for of in shifts.values() for earlier, later in itertools.pairwise(of))
 
 
+def test_each_epsilon_begins_where_the_last_one_ended(make, loaded):
+    rows, _ = rows_of(make("toy_audit:tired"), loaded.detector)
+    first = {row["sample"]: row["adversarial_score"] for row in rows if row["epsilon"] == pytest.approx(1 / 255)}
+    assert all(row["adversarial_score"] == first[row["sample"]] != row["clean_score"] for row in rows)
+
+
 def test_clean_scores_are_those_of_a_plain_forward(make, loaded, images):
     rows, _ = rows_of(make(), loaded.detector)
     with torch.no_grad():

@@ -101,6 +101,12 @@ def boast(score, images, direction, threat, generator, *, start=None) -> Attacke
     return _told(score, images.clone(), direction, 100)
 
 
+def tired(score, images, direction, threat, generator, *, start=None) -> Attacked:
+    """Works at the first epsilon only; later it gives back where it was told to begin."""
+    moved = (images + threat.epsilon * direction.reshape(-1, 1, 1, 1)).clamp(0, 1) if start is None else start
+    return _told(score, moved, direction, 0)
+
+
 def _told(score, images, direction, more) -> Attacked:
     count = torch.ones(len(images), dtype=torch.int64)
     with torch.no_grad():
