@@ -85,7 +85,7 @@ def test_a_file_is_read_with_all_defaults(write):
     assert found.tracking.wandb
     assert found.summary() == "search space toy-64: 24 trials over 5 parameters"
     assert found.fixed["adversary"] == {"steps": 3}
-    assert found.fixed["backbone"] == {"name": "small_resnet", "width": 8}
+    assert found.fixed["backbone"] == {"name": "small_resnet", "width": 8, "shrink": 2, "standardise": True}
     assert "pseudo_anomaly" not in found.fixed
     assert found.fixed["batch_size"] == 48
 
@@ -103,7 +103,7 @@ def test_a_configuration_is_plain_and_whole():
         "batch_size": 48,
         "optimizer": "adam",
         "widths": None,
-        "backbone": {"name": "small_resnet", "width": 8, "blocks": 2},
+        "backbone": {"name": "small_resnet", "width": 8, "blocks": 2, "shrink": 2, "standardise": True},
         "pseudo_anomaly": {"name": "cutpaste", "area": 0.1, "jitter": 0.1},
         "adversary": {"epsilon": 0.01, "steps": 3},
         "loss": {"classification": 2.0, "opposite": 1.0},
@@ -289,7 +289,7 @@ def test_a_path_into_a_default_item_needs_nothing_fixed():
     values = changed("fixed/backbone", None)
     found = spec.check(values, "toy.yaml")
     config = found.config(space.corners(found.space)[0])
-    assert config["backbone"] == {"name": "small_resnet", "width": 16, "blocks": 1}
+    assert config["backbone"] == {"name": "small_resnet", "width": 16, "blocks": 1, "shrink": 2, "standardise": True}
 
 
 def test_an_item_may_be_written_in_each_of_its_forms():

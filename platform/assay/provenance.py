@@ -14,7 +14,7 @@ from typing import Any
 
 from assay import __version__
 
-LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "kornia", "scikit-learn", "safetensors", "pydantic")
+LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
 
 
 @functools.cache
