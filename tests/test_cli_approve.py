@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from assay import report, trials
 from assay.cli import main
+from assay.store import digest
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 ROBUST = {"name": "robust", "metric": "auroc", "epsilon": "2/255", "at_least": 0.5, "why": "because"}
@@ -204,3 +205,20 @@ def test_a_damaged_audit(run, store, name, policy, table):
     store.path(f"audits/{name}/{table}.parquet").write_bytes(b"PAR1")
     assert f"{table}.parquet is damaged" in run("approve", name, "--policy", policy(GATE), code=1).stderr
     assert decided(store) == []
+
+
+def test_a_policy_judges_only_audits_by_its_suites(run, name, policy, store):
+    message = run("approve", name, "--policy", policy(GATE, suites=["standard"]), code=2).stderr
+    assert "judges audits by the suite standard" in message
+    assert "--suite standard" in message
+    assert decided(store) == []
+    suite = name.split("-")[1]
+    run("approve", name, "--policy", policy(GATE, suites=["standard", suite]), code=0)
+
+
+def test_a_verdict_names_the_tables_it_judged_by_their_hash(run, name, policy, store):
+    run("approve", name, "--policy", policy(GATE), code=0)
+    verdict = json.loads(store.read(f"audits/{name}/verdict.json"))
+    for file, sha256 in verdict["judged_sha256"].items():
+        assert digest(store.read(f"audits/{name}/{file}")) == sha256
+    assert set(verdict["judged_sha256"]) == {"metrics.parquet", "checks.parquet"}

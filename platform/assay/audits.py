@@ -12,7 +12,7 @@ from assay import policy as policy_module
 from assay.audit_folder import Audit
 from assay.errors import InputError, UnknownName
 from assay.policy import Policy
-from assay.store import Store
+from assay.store import Store, digest
 
 
 def find(store: Store, text: str) -> str:
@@ -52,12 +52,23 @@ def folder(store: Store, audit: str) -> Path:
 
 
 def decide(store: Store, audit: str, policy: Policy) -> dict[str, Any]:
-    """Hold an audit against a policy, write verdict.json and return its content."""
+    """Hold an audit against a policy, write verdict.json and return its content.
+
+    Raises InputError for an audit by a suite that the policy does not judge.
+    """
+    about = Audit(folder(store, audit)).info
+    suite = about["suite"]["name"]
+    if policy.suites and suite not in policy.suites:
+        wanted = " or ".join(policy.suites)
+        raise InputError(
+            f"policy {policy.name} judges audits by the suite {wanted}, and {audit} is by {suite}: attacks too weak or "
+            f"too few; run assay audit {about['model'][:12]} --suite {policy.suites[0]}"
+        )
     metrics = parquet.load(store, f"audits/{audit}/metrics.parquet", tables.METRICS)
     checks = parquet.load(store, f"audits/{audit}/checks.parquet", tables.CHECKS)
     verdict = policy_module.decide(policy, metrics, checks)
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    model = Audit(folder(store, audit)).info["model"]
-    whole = {**verdict, "audit": audit, "model": model, "created": created}
+    judged = {f"{name}.parquet": digest(store.read(f"audits/{audit}/{name}.parquet")) for name in ("metrics", "checks")}
+    whole = {**verdict, "audit": audit, "model": about["model"], "judged_sha256": judged, "created": created}
     store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
     return whole

@@ -36,13 +36,14 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 
 
 class Policy(BaseModel):
-    """What must hold before a model may be deployed."""
+    """What must hold before a model may be deployed; `suites` are those whose audits it judges (None: any)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1)
     version: StrictInt | StrictStr
     why: str = Field(min_length=1)
+    suites: Annotated[list[str], Field(min_length=1)] | None = None
     confidence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] = 0.95
     minimum_samples: MinimumSamples
     required_checks: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"

@@ -50,7 +50,8 @@ def command(
         _mirror(store, audit, wandb)
         console.print(_summary(store, audit))
         console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
-        console.print(f"decide with: assay approve {audit} --policy default", soft_wrap=True, highlight=False)
+        policy = "default" if chosen.name == "standard" else "FILE"
+        console.print(f"decide with: assay approve {audit} --policy {policy}", soft_wrap=True, highlight=False)
 
 
 def _run(
