@@ -169,3 +169,10 @@ def test_plain_values_go_through_yaml_unchanged(tmp_path):
         "step_size": 2.5,
         "random_start": True,
     }
+
+
+def test_an_l2_budget_may_be_longer_than_a_pixel_is_bright():
+    entry = {"name": "long", "attack": "pgd", "norm": "l2", "epsilons": [0.5, 3]}
+    assert suite.Entry.model_validate(entry).epsilons == [0.5, 3]
+    with pytest.raises(ValueError, match="did you mean 3/255"):
+        suite.Entry.model_validate({**entry, "norm": "linf"})

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assay.contracts import Norm, Regime
 from assay.errors import DataError
-from assay.units import Count, Epsilon, Fraction, in_255
+from assay.units import Count, Fraction, Radius, in_255
 
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN"]
 
@@ -49,7 +49,7 @@ class Gate(BaseModel):
     attack: str = Field("worst", min_length=1)
     regime: Regime = "both"
     norm: Norm = "linf"
-    epsilon: Epsilon | None = None
+    epsilon: Radius | None = None
     defect: str = Field("all", min_length=1)
     at_least: Fraction | None = None
     at_most: Fraction | None = None

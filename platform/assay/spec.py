@@ -19,7 +19,7 @@ from assay.errors import Fault, SpecError, suggest
 from assay.faults import from_validation
 from assay.shelves import Item, Shelf
 from assay.space import Assignment, Space
-from assay.units import Count, Epsilon, Fraction, NonNegative, Positive, number
+from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")
 """What a trial measures."""
@@ -66,8 +66,8 @@ class Evaluation(Section):
     """
 
     attack: Annotated[Item, Shelf("attacks")]
-    epsilon: Epsilon
     norm: Norm = "linf"
+    epsilon: Radius
     every: Count = 5
     false_alarm_rate: Rate = 0.05
 

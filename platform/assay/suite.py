@@ -16,7 +16,7 @@ from assay.errors import Fault, SpecError, UnknownName
 from assay.faults import from_validation
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest
-from assay.units import Count, Epsilon, in_255
+from assay.units import Count, Radius, in_255
 from assay.worst_case import CLEAN, WORST
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -34,7 +34,7 @@ class Entry(Section):
     name: Name
     attack: Annotated[Item, Shelf("attacks")]
     norm: Norm
-    epsilons: Annotated[list[Epsilon], MinLen(1)]
+    epsilons: Annotated[list[Radius], MinLen(1)]
     knowledge: Knowledge = "white-box"
 
     @field_validator("name")
@@ -73,7 +73,7 @@ class Headline(Section):
     """The budget that an audit is quoted at, and whose worst samples are shown."""
 
     norm: Norm = "linf"
-    epsilon: Epsilon
+    epsilon: Radius
 
 
 class Unbounded(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, ValidationInfo
 
 
 def number(value: Any) -> Any:
@@ -37,6 +37,14 @@ Positive = Annotated[float, BeforeValidator(number), Gt(0)]
 Epsilon = Annotated[float, BeforeValidator(pixel_scale), Ge(0), Le(1)]
 Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
+
+
+def _of_norm(value: Any, info: ValidationInfo) -> Any:
+    return pixel_scale(value) if info.data.get("norm", "linf") == "linf" else number(value)
+
+
+Radius = Annotated[float, BeforeValidator(_of_norm), Ge(0)]
+"""An epsilon beside a field `norm` declared before it: at most 1 for linf, any length for l2."""
 
 
 def scale(norm: str) -> int:
