@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,8 @@ def store(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
-def debugging() -> bool:
-    """Whether `assay --debug` was asked for."""
-    return bool(click.get_current_context().find_root().params.get("debug"))
+def store_option() -> str:
+    """` --store FOLDER` as the running command was given it, for commands that are proposed; empty for the default."""
+    root = str(click.get_current_context().params["root"])
+    known = (DEFAULT_STORE, os.environ.get("ASSAY_STORE"))
+    return "" if root in known else f" --store {shlex.quote(root)}"

@@ -51,7 +51,8 @@ def command(
         console.print(_summary(store, audit))
         console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
         policy = "default" if chosen.name == "standard" else "FILE"
-        console.print(f"decide with: assay approve {audit} --policy {policy}", soft_wrap=True, highlight=False)
+        again = f"assay approve {audit} --policy {policy}{_options.store_option()}"
+        console.print(f"decide with: {again}", soft_wrap=True, highlight=False)
 
 
 def _run(

@@ -94,10 +94,13 @@ def _conclude(spec: Any, store: Any, study: Any, seconds: float, console: Any) -
         console.print(
             f"  failed ({kind}: {failures.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True
         )
+    where = _options.store_option()
+    if states["complete"]:
+        console.print(front(trials.rows(spec, study.records), spec))
+        best = trials.best(spec, study.records)
+        console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if study.interrupted:
-        console.print(f"stopped early; go on with: assay sweep --resume {spec.name} --store {store.root}")
+        console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{where}", soft_wrap=True)
         raise SystemExit(130 if study.interrupted == "interrupt" else 0)
     if not states["complete"]:
-        raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}`")
-    console.print(front(trials.rows(spec, study.records), spec))
-    console.print(f"best: trial {trials.best(spec, study.records)}; audit it with: assay audit {spec.name}:best")
+        raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}{where}`")
