@@ -33,7 +33,10 @@ def mode() -> str:
     if os.environ.get("WANDB_MODE"):
         return os.environ["WANDB_MODE"]
     netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    known = os.environ.get("WANDB_API_KEY") or (netrc.is_file() and "api.wandb.ai" in netrc.read_text())
+    try:
+        known = os.environ.get("WANDB_API_KEY") or b"api.wandb.ai" in netrc.read_bytes()
+    except OSError:  # none there, or none that may be read
+        known = False
     return "online" if known else "offline"
 
 
