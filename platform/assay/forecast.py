@@ -36,9 +36,9 @@ def probe(spec: Spec) -> Probe:
         assert order is not None  # a new study always has a first order
         trial = Trial(order, data, store)
         started = time.monotonic()
-        done = False
-        while not done and time.monotonic() - started < PROBE_SECONDS:
-            done = trial.step()["done"]
+        report = trial.step()
+        while not report["done"] and time.monotonic() - started < PROBE_SECONDS:
+            report = trial.step()
         return Probe((time.monotonic() - started) / trial.epoch, trial.run.epochs, trial.epoch)
 
 

@@ -47,7 +47,8 @@ def command(
     if dry_run:
         from assay import forecast
 
-        console.print(forecast.text(spec, forecast.probe(spec), cpus=os.cpu_count() or 1), highlight=False)
+        told = forecast.text(spec, forecast.probe(spec), cpus=os.cpu_count() or 1)
+        console.print(told, highlight=False, soft_wrap=True)
         return
     study, seconds = _run(spec, store, records, bool(resume), address, console)
     _conclude(spec, store, study, seconds, console)
@@ -66,9 +67,8 @@ def _run(spec: Any, store: Any, records: Any, resume: bool, address: str | None,
     def on_data(data: Any) -> None:
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
-        console.print(
-            f"{spec.summary()}\ndataset {data.description['name']}: {described} (normal + anomalous)", highlight=False
-        )
+        dataset = f"dataset {data.description['name']}: {described} (normal + anomalous)"
+        console.print(f"{spec.summary()}\n{dataset}", highlight=False, soft_wrap=True)
 
     with (
         Tracker(folder, spec.tracking.project, spec.name, spec.tracking.wandb) as tracker,

@@ -1,0 +1,236 @@
+"""`assay sweep` and `assay trials`, all that needs no Ray: what is refused, what a dry run says, what a list shows."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy_runs
+import yaml
+from click.testing import CliRunner
+from PIL import Image
+
+from assay import data, forecast, spec, trial_log
+from assay.cli import main
+from assay.store import Store
+from assay.study import Study
+from assay.trial import Trial
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+STOP = {"grace": 1, "reduction": 2}
+
+
+@pytest.fixture
+def assay(tmp_path, own_cache, monkeypatch):
+    """Runs a command line on the store of this test; fails where it would start Ray."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+
+    def run(*arguments: str):
+        return CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "store")])
+
+    return run
+
+
+def write(tmp_path, **changes) -> spec.Spec:
+    raw = toy_runs.search_space(tmp_path, **changes)
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
+    return spec.read(tmp_path / "toy.yaml")
+
+
+def made(tmp_path, found: spec.Spec, trials: int = 99) -> Study:
+    """A sweep of the store, run without Ray, of which so many trials have ended and one more has begun."""
+    store = Store(tmp_path / "store")
+    store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
+    training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
+    study.log.append({"event": "start", "dataset": training.description["hash"]})
+    while order := study.next_order():
+        running = Trial(order, training, store)
+        while not study.report(order.number, running.step()) and order.number < trials:
+            pass
+        if order.number >= trials:
+            break
+    study.log.close()
+    return study
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give a search-space FILE, or --resume NAME"),
+        (("a.yaml", "--resume", "toy"), "give a search-space FILE, or --resume NAME"),
+        (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
+        (("no.yaml",), "no.yaml"),
+        (("--resume", "toy"), "sweep 'toy' is not known; there is: nothing"),
+        (("--resume", "../../toy"), "points outside the store"),
+    ],
+)
+def test_what_was_written_wrongly_is_said_and_nothing_is_made(assay, tmp_path, arguments, words):
+    result = assay("sweep", *arguments)
+    assert result.exit_code == 2, result.output
+    assert words in result.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_faults_of_the_file_come_before_anything_else(assay, tmp_path):
+    raw = toy_runs.search_space(tmp_path, fixed={"epoch": 3}, search={"trials": 0})
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
+    result = assay("sweep", str(tmp_path / "toy.yaml"))
+    assert result.exit_code == 2
+    assert "2 faults" in result.stderr
+    assert not (tmp_path / "squares").exists()
+
+
+def test_a_name_that_is_taken_is_refused(assay, tmp_path):
+    made(tmp_path, write(tmp_path), trials=0)
+    before = Store(tmp_path / "store").read("sweeps/toy/log/0000.jsonl")
+    result = assay("sweep", str(tmp_path / "toy.yaml"))
+    assert result.exit_code == 1
+    assert "sweep 'toy' exists in" in result.stderr
+    assert "continue it with `assay sweep --resume toy`" in result.stderr
+    assert Store(tmp_path / "store").read("sweeps/toy/log/0000.jsonl") == before
+
+
+def test_an_unknown_name_to_resume_gets_a_suggestion(assay, tmp_path):
+    made(tmp_path, write(tmp_path), trials=0)
+    result = assay("sweep", "--resume", "tyo")
+    assert result.exit_code == 2
+    assert "sweep 'tyo' is not known (did you mean 'toy'?); there is: toy" in result.stderr
+
+
+def test_a_sweep_that_is_running_is_not_resumed_beside_itself(assay, tmp_path):
+    made(tmp_path, write(tmp_path), trials=0)
+    with Store(tmp_path / "store").locked("sweeps/.toy.lock", "the test"):
+        result = assay("sweep", "--resume", "toy")
+    assert result.exit_code == 1
+    assert "sweep 'toy' is running in" in result.stderr
+
+
+def test_a_sweep_is_not_resumed_on_other_images(assay, tmp_path):
+    made(tmp_path, write(tmp_path), trials=0)
+    Image.new("L", (16, 16)).save(tmp_path / "squares" / "train" / "0-0.png")
+    result = assay("sweep", "--resume", "toy")
+    assert result.exit_code == 1
+    assert "images of dataset 'squares' are not those that sweep 'toy' was started on" in result.stderr
+
+
+def test_resuming_a_sweep_that_has_ended_starts_nothing_and_shows_it(assay, tmp_path):
+    made(tmp_path, write(tmp_path))
+    result = assay("sweep", "--resume", "toy")
+    assert result.exit_code == 0, result.output
+    assert "sweep toy: 4 complete in" in result.stdout
+    assert "best: trial" in result.stdout
+    assert Store(tmp_path / "store").exists("sweeps/toy/trials.parquet")
+
+
+def test_a_dry_run_tells_trials_rungs_and_a_forecast_and_writes_nothing(assay, tmp_path):
+    write(tmp_path, stop_early=STOP, resources={"concurrent": 2}, budget={"wall_minutes": 30})
+    result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run", "--set", "search.trials=10")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0] == "search space toy: 10 trials over 3 parameters"
+    assert any(line.startswith("  pseudo_anomaly.cutpaste.area: ") for line in lines)
+    assert any(line.startswith("  4 epochs a trial, ") for line in lines)
+    assert "  rungs at epochs 1, 2; about 1 in 2 goes on at each" in lines
+    assert any(line.startswith("  probe: ") and line.endswith(" over 4 epochs") for line in lines)
+    assert any(line.startswith("  forecast: ") and " to " in line for line in lines)
+    assert lines[-1] == "  budget: ends after 30 minutes"
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_probe_ends_when_its_time_is_up(tmp_path, monkeypatch, own_cache):
+    monkeypatch.setattr(forecast, "PROBE_SECONDS", 0.0)
+    found = write(tmp_path, fixed={"epochs": 1000})
+    probe = forecast.probe(found)
+    assert (probe.epochs, probe.epochs_probed) == (1000, 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cpus", "minutes"),
+    [
+        ({}, 1, "4.0"),
+        ({}, 2, "2.0"),
+        ({}, 100, "1.0"),
+        ({"resources": {"concurrent": 2}}, 100, "2.0"),
+        ({"resources": {"cpu": 2}}, 4, "2.0"),
+        ({"stop_early": {"grace": 2, "reduction": 2}}, 1, "3.0 to 4.0"),
+        ({"stop_early": {"grace": 4, "reduction": 2}}, 1, "4.0 to 4.0"),
+    ],
+)
+def test_the_forecast_counts_trials_workers_and_rungs(tmp_path, changes, cpus, minutes):
+    """Four trials of four epochs of 15 s: a minute each."""
+    found = forecast.text(write(tmp_path, **changes), forecast.Probe(15.0, 4, 4), cpus)
+    assert f"  forecast: {minutes} minutes" in found.splitlines()
+    assert "at epochs ;" not in found
+
+
+def test_a_probe_that_diverges_says_so_in_a_line(assay, tmp_path):
+    write(tmp_path, fixed={"trouble": "nan_loss"})
+    result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: a loss is not finite at epoch 2")
+
+
+def test_trials_lists_what_the_log_holds_of_a_running_sweep(assay, tmp_path):
+    study = made(tmp_path, write(tmp_path), trials=2)
+    study.end(2, "failed", "bug", "RuntimeError: it [/broke]\nTraceback")
+    study.log.close()
+    result = assay("trials", "toy")
+    assert result.exit_code == 0, result.output
+    assert "trials of toy (validation split)" in result.stdout
+    assert "failed (bug)" in result.stdout
+    assert "complete *" in result.stdout
+    rows = json.loads(assay("trials", "toy", "--json").stdout)
+    assert [row["trial"] for row in rows] == [0, 1, 2]
+    assert (rows[2]["state"], rows[2]["failure"], rows[2]["epochs"]) == ("failed", "bug", 1)
+    assert rows[0]["parameters"].keys() <= {"learning_rate", "pseudo_anomaly", "pseudo_anomaly.cutpaste.area"}
+    assert rows[0]["config"]["epochs"] == 4
+    front = json.loads(assay("trials", "toy", "--json", "--pareto").stdout)
+    assert front == [row for row in rows if row["pareto"]]
+    assert front
+    assert "Pareto front of toy" in assay("trials", "toy", "--pareto").stdout
+
+
+def test_trials_before_the_first_report(assay, tmp_path):
+    found = write(tmp_path)
+    study = Study(found, Store(tmp_path / "store"))
+    study.store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
+    study.next_order()
+    study.log.close()
+    assert "running" in assay("trials", "toy").stdout
+    [row] = json.loads(assay("trials", "toy", "--json").stdout)
+    assert (row["objective.clean_auroc"], row["model"], row["state"]) == (None, "", "running")
+    assert assay("trials", "tyo").exit_code == 2
+
+
+def test_a_damaged_log_is_an_error_in_a_line(assay, tmp_path):
+    study = made(tmp_path, write(tmp_path), trials=1)
+    whole = study.store.read("sweeps/toy/log/0000.jsonl")
+    study.store.write("sweeps/toy/log/0000.jsonl", whole[10:])
+    result = assay("trials", "toy")
+    assert result.exit_code == 1
+    assert "0000.jsonl line 1 is damaged" in result.stderr
+    assert trial_log.read(Store(tmp_path / "elsewhere"), "toy") == []
+
+
+def test_a_users_own_trainable_is_found_in_the_folder_where_the_command_is_given(tmp_path):
+    shutil.copy(toy_runs.__file__, tmp_path / "own_runs.py")
+    raw = toy_runs.search_space(tmp_path)
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw).replace("toy_runs:", "own_runs:"))
+    run = subprocess.run([ASSAY, "validate", "toy.yaml"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    other = tmp_path / "other"
+    other.mkdir()
+    run = subprocess.run([ASSAY, "validate", "../toy.yaml"], cwd=other, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "'own_runs:Runs' cannot be imported" in run.stdout
+
+
+def test_what_lies_where_the_command_is_given_hides_no_library(tmp_path):
+    (tmp_path / "yaml.py").write_text("raise SystemExit('the wrong yaml')")
+    run = subprocess.run([ASSAY, "ls", "attacks"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr) == (0, "")
