@@ -1,0 +1,285 @@
+"""Sweeps on Ray, run by the command line in a process of their own: killed, stopped, broken, resumed.
+
+What an uninterrupted sweep would have found is computed without Ray, one trial after another in this process.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import toy_runs
+import yaml
+
+from assay import data, model, spec, tables, trial_log, trials
+from assay.store import Store
+from assay.study import Study
+from assay.trial import Order, Trial
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+PATIENCE = 120  # seconds; what takes 10 on an idle machine may take long on a busy one
+MARKS = itertools.count()
+
+
+class Sweep:
+    """A folder to run `assay sweep` in, and what came of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.store = folder, Store(folder / "store")
+        self.mark = f"ASSAY_TEST={os.getpid()}-{next(MARKS)}"
+        self.marks = folder / "marks"
+        self.marks.mkdir()
+
+    def write(self, **changes) -> spec.Spec:
+        """toy.yaml with changes; one trial at a time, marks on, a little slow."""
+        fixed = {"epochs": 4, "pause": 0.1, "marks": str(self.marks), **changes.pop("fixed", {})}
+        raw = toy_runs.search_space(self.folder, fixed=fixed, **{"resources": {"concurrent": 1}, **changes})
+        (self.folder / "toy.yaml").write_text(yaml.safe_dump(raw))
+        return spec.read(self.folder / "toy.yaml")
+
+    def start(self, *arguments: str, code: str = "", path: bool = True) -> subprocess.Popen:
+        """`assay sweep ...`, or that code with the same arguments, as the leader of a process group."""
+        name, value = self.mark.split("=")
+        environment = {**os.environ, name: value, "WANDB_MODE": "disabled"}
+        environment.pop("RAY_ADDRESS", None)
+        if path:
+            environment["PYTHONPATH"] = str(Path(toy_runs.__file__).parent)
+        command = [sys.executable, "-c", code] if code else [ASSAY]
+        return subprocess.Popen(
+            [*command, "sweep", *arguments, "--store", str(self.store.root)],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **options) -> tuple[int, str]:
+        """Exit code and output, once it has ended and left nothing running."""
+        return self.end(self.start(*arguments, **options))
+
+    def end(self, process: subprocess.Popen) -> tuple[int, str]:
+        try:
+            output, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+        wait_for(lambda: not self.running(), "the processes of the sweep to be gone")
+        assert "Traceback" not in output
+        return process.returncode, output
+
+    def running(self) -> list[str]:
+        """Command lines of processes that descend from what was started here."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.mark.encode() in (process / "environ").read_bytes().split(b"\0"):
+                    found.append((process / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue  # ended, or a zombie
+        return found
+
+    def events(self) -> list[dict]:
+        return trial_log.read(self.store, "toy")
+
+    def reports(self) -> int:
+        return sum(event["event"] == "report" for event in self.events())
+
+    def outcome(self) -> list:
+        return outcome(trial_log.records(self.events()))
+
+
+def wait_for(condition, what: str) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > until:
+            pytest.fail(f"waited {PATIENCE} s for {what}")
+        time.sleep(0.05)
+
+
+def figures(report: dict) -> list:
+    """What of a report may not depend on when and where it was made."""
+    return [report[key] for key in ("epoch", "values", "kept", "losses", "seed")]
+
+
+def outcome(records) -> list:
+    """What a sweep learnt: configurations and figures."""
+    return [
+        (r.number, r.parameters, r.state, r.failure, [figures(report) for report in r.reports])
+        for r in sorted(records.values(), key=lambda r: r.number)
+    ]
+
+
+def without_ray(found: spec.Spec, store: Store) -> Study:
+    """The sweep, or what is left of it in the store, in this process."""
+    training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
+    while order := study.next_order():
+        running = Trial(order, training, store)
+        while not study.report(order.number, running.step()):
+            pass
+    study.log.close()
+    return study
+
+
+@pytest.fixture
+def sweep(tmp_path, own_cache):
+    found = Sweep(tmp_path)
+    yield found
+    assert not found.running()
+
+
+def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, monkeypatch):
+    """Own module in the working folder, two trials at a time: they complete, break, diverge and die."""
+    shutil.copy(toy_runs.__file__, sweep.folder / "own_runs.py")
+    monkeypatch.syspath_prepend(str(sweep.folder))
+    troubles = ["none", "error", "nan_loss", "nan_score", "dies_once", "dies"]
+    found = sweep.write(
+        space={"trouble": {"choice": troubles}, "learning_rate": {"uniform": [0.01, 0.01]}},
+        search={"sampler": "grid", "trials": 20, "seed": 0},
+        resources={"cpu": 0.5, "concurrent": 2},
+        retries=1,
+    )
+    raw = (sweep.folder / "toy.yaml").read_text().replace("toy_runs:", "own_runs:")
+    (sweep.folder / "toy.yaml").write_text(raw)
+    code, output = sweep.run("toy.yaml", path=False)
+    assert code == 0, output
+    assert "sweep toy: " in output
+    assert "failed (bug: an error in the code" in output
+    assert "RuntimeError: the wheel [/came] off" in output
+
+    records = {r.parameters["trouble"]: r for r in trial_log.records(sweep.events()).values()}
+    assert {name: (r.state, r.failure) for name, r in records.items()} == {
+        "none": ("complete", ""),
+        "error": ("failed", "bug"),
+        "nan_loss": ("failed", "diverged"),
+        "nan_score": ("failed", "diverged"),
+        "dies_once": ("complete", ""),
+        "dies": ("failed", "worker"),
+    }
+    assert "own_runs.py" in records["error"].message
+    again, plain = records["dies_once"], found.plain()
+    assert [report["attempts"] for report in again.reports] == [1, 2, 2, 2]
+    order = Order(
+        sweep="toy",
+        number=again.number,
+        seed=again.reports[0]["seed"],
+        config=found.config(again.assignment),
+        **{key: plain[key] for key in ("trainable", "dataset", "evaluation", "objectives")},
+    )
+    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    alone = Trial(order, training, Store(sweep.folder / "alone"))
+    assert [figures(report) for report in again.reports] == [figures(alone.step()) for _ in range(4)]
+
+    table = pq.read_table(sweep.store.path("sweeps/toy/trials.parquet"))
+    fixed = [name for name, _ in tables.TRIALS]
+    assert table.column_names == [
+        *fixed,
+        "objective.clean_auroc",
+        "objective.robust_auroc",
+        "parameter.learning_rate",
+        "parameter.trouble",
+    ]
+    rows = {row["parameter.trouble"]: row for row in table.to_pylist()}
+    assert rows["dies_once"]["attempts"] == 2
+    assert (rows["none"]["epochs"], rows["none"]["state"]) == (4, "complete")
+    assert rows["nan_loss"]["model"] == ""
+    [best] = trials.models(sweep.store, "toy:best")
+    assert best in {rows["none"]["model"], rows["dies_once"]["model"]}
+    assert model.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
+    assert sweep.store.names("sweeps/toy/checkpoints") == [f"trial-{records['dies'].number:05d}.pt"]
+
+
+def test_a_driver_killed_in_the_middle_and_resumed_finds_what_it_would_have_found(sweep):
+    found = sweep.write(stop_early={"grace": 2, "reduction": 2}, fixed={"pause": 0.1})
+    expected = outcome(without_ray(found, Store(sweep.folder / "whole")).records)
+    process = sweep.start("toy.yaml")
+    wait_for(lambda: sweep.reports() >= 6 or process.poll() is not None, "six reports")
+    process.kill()
+    assert sweep.end(process)[0] == -signal.SIGKILL
+    assert sweep.outcome() != expected
+    code, output = sweep.run("--resume", "toy")
+    assert code == 0, output
+    assert sweep.outcome() == expected
+    assert sweep.store.names("sweeps/toy/log") == ["0000.jsonl", "0001.jsonl"]
+
+
+def test_ctrl_c_ends_a_sweep_in_order_and_a_resume_finishes_it(sweep):
+    found = sweep.write(fixed={"pause": 0.3}, search={"trials": 3, "startup": 2})
+    expected = outcome(without_ray(found, Store(sweep.folder / "whole")).records)
+    process = sweep.start("toy.yaml")
+    wait_for(lambda: sweep.reports() >= 2 or process.poll() is not None, "two reports")
+    pressed = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    code, output = sweep.end(process)
+    assert code == 130, output
+    assert time.monotonic() - pressed < PATIENCE / 2
+    assert f"stopped early; go on with: assay sweep --resume toy --store {sweep.store.root}" in output
+    assert "running" in {record.state for record in trial_log.records(sweep.events()).values()}
+    assert sweep.store.exists("sweeps/toy/trials.parquet")
+    code, output = sweep.run("--resume", "toy")
+    assert code == 0, output
+    assert sweep.outcome() == expected
+
+
+def test_the_wall_time_budget_ends_a_sweep_which_can_be_resumed(sweep):
+    found = sweep.write(fixed={"pause": 0.01, "epochs": 300}, budget={"wall_minutes": 0.05}, search={"trials": 2})
+    code, output = sweep.run("toy.yaml")
+    assert code == 0, output
+    assert "stopped early; go on with" in output
+    before = sweep.reports()
+    assert before < 600
+    short = [event for event in sweep.events() if event["event"] == "report"]
+    study = Study(found, sweep.store)
+    assert study.remaining == 2
+    order = study.next_order()
+    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    again = Trial(order, training, sweep.store)
+    if short:
+        assert again.step()["epoch"] >= short[-1]["epoch"]
+    study.log.close()
+
+
+def test_a_sweep_in_which_all_trials_fail_says_why(sweep):
+    sweep.write(fixed={"trouble": "nan_loss"}, search={"trials": 2})
+    code, output = sweep.run("toy.yaml")
+    assert code == 1, output
+    assert "failed (diverged: a loss, score or figure became NaN" in output
+    assert f"Error: no trial of sweep 'toy' completed; see `assay trials toy --store {sweep.store.root}`" in output
+    assert sweep.store.names("models") == []
+
+
+def test_a_demand_that_cannot_be_met_is_refused_and_takes_no_name(sweep):
+    sweep.write(resources={"memory_gb": 100000})
+    code, output = sweep.run("toy.yaml")
+    assert code == 1, output
+    assert "a trial needs 100000 memory_gb and the cluster has" in output
+    assert "lower resources.memory_gb" in output
+    assert sweep.store.names("sweeps") == []
+
+
+def test_an_error_of_the_store_ends_the_sweep_in_words(sweep):
+    sweep.write()
+    code = (
+        "import errno, os\n"
+        "from assay import trial_log\n"
+        "from assay.cli import main\n"
+        "append, count = trial_log.TrialLog.append, iter(range(99))\n"
+        "def full(log, event):\n"
+        "    with log.store.explain(log.folder):\n"
+        "        if next(count) == 4: raise OSError(errno.ENOSPC, 'full')\n"
+        "    append(log, event)\n"
+        "trial_log.TrialLog.append = full\n"
+        "main()\n"
+    )
+    ended, output = sweep.run("toy.yaml", code=code)
+    assert ended == 1, output
+    assert "no space left on the disk; free some and run the same command again" in output
+    assert len(sweep.events()) == 4
