@@ -11,28 +11,38 @@ from torch.nn import functional as F
 
 from assay.shelves import Item
 from assay.units import Count, NonNegative
+from trainables.backbones.pixels import Pixels
+
+SIDE = 32  # of the pixels' bank
 
 
 class ScoreWeights(BaseModel):
-    """What the score is made of: the head's logit, the distance to the k nearest normals, or both."""
+    """What the score is made of: the head's logit, and the distance to the k nearest normals in features and in pixels.
+
+    pixels is no part of COBRA. It is offered because the pixels themselves are hard to attack (see the backbone
+    `pixels`): what the network adds to them is what it has earned.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     head: NonNegative = 1.0
     neighbours: NonNegative = 1.0
+    pixels: NonNegative = 0.0
     k: Count = 3
 
 
 class HeadAndNeighbours(nn.Module):
     """Images (B, C, H, W) in [0, 1] -> scores (B,), higher is more anomalous.
 
-    score = head * z(logit) + neighbours * z(mean cosine distance to the k nearest training normals); z puts both on
-    the scale of the training normals (mean 0, deviation 1), so that the weights compare like with like.
+    score = head * z(logit) + neighbours * z(distance in features) + pixels * z(distance in pixels), a distance being
+    the mean cosine distance to the k nearest training normals; z puts each on the scale of the training normals
+    (mean 0, deviation 1), so that the weights compare like with like.
     Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour.
     """
 
-    FITTED: ClassVar[frozenset[str]] = frozenset({"bank", "location", "scale"})
+    FITTED: ClassVar[frozenset[str]] = frozenset({"bank", "pixel_bank", "location", "scale"})
     bank: Tensor
+    pixel_bank: Tensor
     location: Tensor
     scale: Tensor
 
@@ -40,12 +50,14 @@ class HeadAndNeighbours(nn.Module):
         super().__init__()
         self.weights = weights
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
+        self.pixels = Pixels(channels, SIDE)
         features: int = self.backbone.features
         self.head = nn.Linear(features, 1)
         self.projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, 64))
         self.register_buffer("bank", torch.zeros(1, features))
-        self.register_buffer("location", torch.zeros(2))
-        self.register_buffer("scale", torch.ones(2))
+        self.register_buffer("pixel_bank", torch.zeros(1, self.pixels.features))
+        self.register_buffer("location", torch.zeros(3))
+        self.register_buffer("scale", torch.ones(3))
 
     def logits(self, images: Tensor) -> Tensor:
         """(B,) logit of being anomalous."""
@@ -57,27 +69,41 @@ class HeadAndNeighbours(nn.Module):
         return F.normalize(self.projection(self.backbone(images)), dim=1)
 
     def parts(self, images: Tensor) -> Tensor:
-        """(B, 2) the head's logit and the mean cosine distance to the k nearest rows of the bank."""
-        features = self.backbone(images)
-        similarity = F.normalize(features, dim=1) @ self.bank.T
-        nearest = similarity.topk(min(self.weights.k, len(self.bank)), dim=1).values
-        return torch.stack([self.head(features).squeeze(1), 1 - nearest.mean(dim=1)], dim=1)
+        """(B, 3) the head's logit, and the distances to the nearest normals in features and in pixels."""
+        features, pixels = self.backbone(images), self.pixels(images)
+        near = self._distance(F.normalize(features, dim=1) @ self.bank.T)
+        near_in_pixels = self._distance(F.normalize(pixels, dim=1) @ self.pixel_bank.T)
+        return torch.stack([self.head(features).squeeze(1), near, near_in_pixels], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
         parts = (self.parts(images) - self.location) / self.scale
-        return self.weights.head * parts[:, 0] + self.weights.neighbours * parts[:, 1]
+        weights = self.weights
+        return weights.head * parts[:, 0] + weights.neighbours * parts[:, 1] + weights.pixels * parts[:, 2]
+
+    def _distance(self, similarity: Tensor) -> Tensor:
+        """Mean distance (B,) to the k most similar of (B, N) normals."""
+        return 1 - similarity.topk(min(self.weights.k, similarity.shape[1]), dim=1).values.mean(dim=1)
 
     @torch.no_grad()
     def fit(self, normals: Tensor, batch: int = 128) -> None:
-        """Fill the bank with the features of the train normals (N, C, H, W), and fit the scales to them.
+        """Fill the banks with the train normals (N, C, H, W), and fit the scales to them.
 
         A normal's nearest neighbour in a bank that holds it is itself: its own row is left out when fitting.
         """
         features = torch.cat([self.backbone(part) for part in torch.split(normals, batch)])
         self.bank = F.normalize(features, dim=1)
-        similarity = (self.bank @ self.bank.T).fill_diagonal_(-1)
-        nearest = similarity.topk(min(self.weights.k, max(1, len(normals) - 1)), dim=1).values
-        parts = torch.stack([self.head(features).squeeze(1), 1 - nearest.mean(dim=1)], dim=1)
-        self.location = parts.mean(dim=0)
-        self.scale = parts.std(dim=0, correction=0).clamp(min=1e-6)
+        self.pixel_bank = F.normalize(self.pixels(normals), dim=1)
+        parts = [self.head(features).squeeze(1), self._distance(others(self.bank))]
+        scores = torch.stack([*parts, self._distance(others(self.pixel_bank))], dim=1)
+        self.location = scores.mean(dim=0)
+        self.scale = scores.std(dim=0, correction=0).clamp(min=1e-6)
+
+
+def others(bank: Tensor) -> Tensor:
+    """Similarity (N, N - 1) of every unit row (N, D) to the others; to itself where there is no other."""
+    count = len(bank)
+    if count == 1:
+        return bank @ bank.T
+    apart = ~torch.eye(count, dtype=torch.bool, device=bank.device)
+    return (bank @ bank.T)[apart].view(count, count - 1)
