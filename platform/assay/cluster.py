@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator
@@ -37,6 +38,9 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     try:
         yield ray.cluster_resources()
     finally:
+        # Tune leaves references to Ray's objects in cycles. Were they collected by another thread (the W&B writer's)
+        # while Ray shuts down, Ray would end this process on the spot.
+        gc.collect()
         ray.shutdown()
 
 
