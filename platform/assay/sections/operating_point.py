@@ -82,25 +82,31 @@ def _histograms(audit: Audit) -> list[Markup]:
     """One panel per budget, all on the same scales."""
     threshold = float(audit.info["threshold"]["value"])
     found = {each: audit.worst_scores(each) for each in audit.budgets}
-    every = np.concatenate([[threshold], *(scores for _, *both in found.values() for scores in both)])
-    edges = np.histogram_bin_edges(every[np.isfinite(every)], bins=28)
-    return [_histogram(at, scores, threshold, edges) for at, scores in found.items()]
+    every = np.concatenate([[threshold], *(scores for _, *both in found.values() for scores in both)]) - threshold
+    labels, clean, _ = next(iter(found.values()))
+    width = float(np.subtract(*np.quantile(clean[labels == 0], [0.75, 0.25]))) or 1.0
+    # Equal steps near the threshold and ever longer ones away from it: a few far scores do not squeeze all others.
+    bent = np.arcsinh(every[np.isfinite(every)] / width)
+    edges = width * np.sinh(np.histogram_bin_edges(bent, bins=28))
+    return [_histogram(at, scores, threshold, edges, width) for at, scores in found.items()]
 
 
-def _histogram(at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: float, edges: Numbers) -> Markup:
+def _histogram(
+    at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: float, edges: Numbers, width: float
+) -> Markup:
     labels, clean, attacked = scores
 
     def draw(axes: Axes) -> None:
         kinds = ((0, "normals", BLUE, "#003d61", None), (1, "anomalies", ORANGE, "#6b4a00", "////"))
         for label, name, colour, line, hatch in kinds:
             for drawn, sign in ((clean, 1), (attacked, -1)):
-                counts = np.histogram(drawn[labels == label], edges)[0] * sign
+                counts = np.histogram(drawn[labels == label] - threshold, edges)[0] * sign
                 axes.stairs(
                     counts, edges, fill=True, facecolor=colour, alpha=0.6, hatch=hatch, edgecolor=line,
                     label=name if sign > 0 else None,
                 )  # fmt: skip
         axes.axhline(0, color=BLACK, linewidth=0.8)
-        axes.axvline(threshold, color=BLACK, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.3f}")
+        axes.axvline(0, color=BLACK, linewidth=1.2, linestyle="--", label=f"threshold {threshold:.3f}")
         highest = max(abs(bound) for bound in axes.get_ylim())
         axes.set_ylim(-1.15 * highest, 1.15 * highest)
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
@@ -108,7 +114,9 @@ def _histogram(at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: 
         axes.text(0.01, 0.98, "clean", transform=axes.transAxes, va="top")
         axes.text(0.01, 0.02, "attacked", transform=axes.transAxes, va="bottom")
         axes.set_ylabel("samples")
-        axes.set_xlabel("score")
+        axes.set_xscale("asinh", linear_width=width)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if not 0 < abs(value) < 2 * width else "")
+        axes.set_xlabel("score less the threshold (wider scale near it)")
 
     before, after = _errors(labels, clean, threshold), _errors(labels, attacked, threshold)
     return figure(
