@@ -2,7 +2,7 @@
 
 On ELPV mono at 64 px, test split, linf 2/255, both regimes: the AUROC that no attack can go below (a bound on angles,
 derived below) beside the one our attacks reach. RESULT certified= empirical= ; certified <= empirical must hold, and
-the truth lies between. About 1 minute.
+the truth lies between. About 1.5 minutes.
 
 The score is 1 - mean cosine to the k nearest train normals of u = (p - mean p) / ||p - mean p||, p the image shrunk to
 s x s pixels. Within epsilon, p moves by at most epsilon * s in l2 and centring shortens, so u turns by at most
