@@ -101,10 +101,12 @@ def run(
         done += 1
         on_progress(Progress(done, len(shards), shard.entry["name"], seconds))
 
-    kept = [shard for shard in shards if shard.done(store)]
+    kept: list[Shard] = []
+    todo: list[Shard] = []
+    for shard in shards:
+        (kept if shard.done(store) else todo).append(shard)
     for shard in kept:
         on_done(shard, 0.0)
-    todo = [shard for shard in shards if not shard.done(store)]
     fan_out.run(todo, str(store.root), workers=min(workers, len(todo)), on_done=on_done)
 
     parts = {shard.key: parquet.load(store, shard.key, tables.SCORES) for shard in shards}

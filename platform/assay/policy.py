@@ -6,8 +6,6 @@ stopped it to err (an intersection-union test, Berger 1982), and adding gates ne
 
 from __future__ import annotations
 
-import hashlib
-import json
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -29,6 +27,7 @@ from pydantic import (
 from assay import faults, yaml_file
 from assay.errors import SpecError, UnknownName
 from assay.gate import Gate, MinimumSamples
+from assay.store import canonical, digest
 from assay.units import number
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
@@ -60,8 +59,7 @@ class Policy(BaseModel):
     @property
     def hash(self) -> str:
         """SHA-256 of the policy as canonical JSON, defaults written out: the same for the same meaning."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest(canonical(self.model_dump(mode="json")))
 
     @classmethod
     def of(cls, data: dict[str, Any], file: str) -> Self:

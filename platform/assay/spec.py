@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ from assay.errors import Fault, SpecError, suggest
 from assay.faults import from_validation
 from assay.shelves import Item, Shelf
 from assay.space import Assignment, Space
+from assay.store import canonical, digest
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")
@@ -167,8 +166,12 @@ class Spec(Section):
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical JSON of `plain()`."""
-        canonical = json.dumps(self.plain(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return digest(canonical(self.plain()))
+
+    @property
+    def directions(self) -> dict[str, str]:
+        """Objective -> `max` or `min`, in the order of the file."""
+        return {str(name): direction for name, direction in self.objectives.items()}
 
     def summary(self) -> str:
         """One line for a person: `search space elpv-mono-64: 24 trials over 6 parameters`."""

@@ -45,7 +45,7 @@ class Study:
         self.listeners: list[Listener] = []
         self.interrupted = ""  # why the sweep ended before its trials did: interrupt or budget
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.objectives: dict[str, str] = {str(name): direction for name, direction in spec.objectives.items()}
+        self.objectives = spec.directions
         self.study = optuna.create_study(
             directions=["maximize" if direction == "max" else "minimize" for direction in self.objectives.values()]
         )

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from assay import choice, spec, tables, trial_log
+from assay import choice, parquet, spec, tables, trial_log
 from assay.errors import InputError, SweepError, UnknownName
 from assay.spec import Spec
 from assay.store import Store
@@ -20,7 +18,7 @@ from assay.trial_log import Record
 def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
     """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>` and `parameter.<key>`."""
     front = pareto(spec, records)
-    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    objectives = spec.directions
     found = []
     for number, record in sorted(records.items()):
         last = record.reports[-1] if record.reports else {}
@@ -46,7 +44,7 @@ def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
 
 def pareto(spec: Spec, records: Mapping[int, Record]) -> list[int]:
     """The numbers of the complete trials that no other complete trial beats on every objective."""
-    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    objectives = spec.directions
     complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
     points = [
         [value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items()]
@@ -57,7 +55,7 @@ def pareto(spec: Spec, records: Mapping[int, Record]) -> list[int]:
 
 def best(spec: Spec, records: Mapping[int, Record]) -> int:
     """The number of the trial that `best:` of the search space chooses; raises SweepError if none is complete."""
-    objectives = {str(name): direction for name, direction in spec.objectives.items()}
+    objectives = spec.directions
     rule = spec.plain()["best"]
     front = pareto(spec, records)
     if not front:
@@ -69,9 +67,7 @@ def best(spec: Spec, records: Mapping[int, Record]) -> int:
 
 def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
     """Write sweeps/<name>/trials.parquet."""
-    content = io.BytesIO()
-    pq.write_table(table(rows(spec, records)), content)
-    store.write(f"sweeps/{spec.name}/trials.parquet", content.getvalue())
+    store.write(f"sweeps/{spec.name}/trials.parquet", parquet.dump(table(rows(spec, records))))
 
 
 def table(found: list[dict[str, Any]]) -> pa.Table:
