@@ -12,7 +12,9 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, checks, metrics, model, shard, suite, tables
+from assay import audit, metrics, model, self_check, shard, shelves, suite, tables
+from assay.checks._context import Context
+from assay.checks.converged import LEFT
 from assay.contracts import Images
 
 HEALTHY = toy_audit.Detector("none")
@@ -37,7 +39,7 @@ def context_of(images, tmp_path_factory):
     """A function: (detector, changed entry of the suite) -> the context of an audit of it."""
     path = tmp_path_factory.mktemp("suite") / "tiny.yaml"
 
-    def context_of(detector: nn.Module = HEALTHY, **entry: Any) -> checks.Context:
+    def context_of(detector: nn.Module = HEALTHY, **entry: Any) -> Context:
         attacks = [*toy_audit.SUITE["attacks"][:2], {**toy_audit.SUITE["attacks"][2], **entry}]
         tiny = suite.read(toy_audit.write_suite(path, attacks=attacks))
         rows: list[dict[str, Any]] = []
@@ -46,21 +48,25 @@ def context_of(images, tmp_path_factory):
             rows += shard.attack(piece, detector.requires_grad_(False))[0]
         scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
         figures = metrics.table(scores, threshold=THRESHOLD, replicates=10)
-        return checks.Context(detector, images, tiny, audit.columns(scores), audit.columns(figures))
+        return Context(detector, images, tiny, audit.columns(scores), audit.columns(figures))
 
     return context_of
 
 
 @pytest.fixture(scope="module")
-def healthy(context_of) -> checks.Context:
+def healthy(context_of) -> Context:
     return context_of()
 
 
-def failed(context: checks.Context) -> set[str]:
-    return {row["check"] for row in checks.table(context).to_pylist() if not row["passed"]}
+def check(name: str):
+    return shelves.load("checks", name)
 
 
-def changed(context: checks.Context, table: str, column: str, at: Any, value: Any) -> checks.Context:
+def failed(context: Context) -> set[str]:
+    return {row["check"] for row in self_check.table(context).to_pylist() if not row["passed"]}
+
+
+def changed(context: Context, table: str, column: str, at: Any, value: Any) -> Context:
     """The context with some values of one column of its scores or metrics changed."""
     columns = dict(getattr(context, table))
     columns[column] = columns[column].copy()
@@ -68,7 +74,7 @@ def changed(context: checks.Context, table: str, column: str, at: Any, value: An
     return dataclasses.replace(context, **{table: columns})
 
 
-def without(context: checks.Context, gone: Any) -> checks.Context:
+def without(context: Context, gone: Any) -> Context:
     """The context with some rows of its scores missing."""
     return dataclasses.replace(context, scores={name: column[~gone] for name, column in context.scores.items()})
 
@@ -85,8 +91,8 @@ class Wrapped(nn.Module):
 
 
 def test_a_healthy_model_passes_every_check(healthy, images):
-    rows = checks.table(healthy).to_pylist()
-    assert [row["check"] for row in rows] == [check.__name__ for check in checks.CHECKS]
+    rows = self_check.table(healthy).to_pylist()
+    assert [row["check"] for row in rows] == self_check.names()
     assert [row for row in rows if not row["passed"]] == []
     assert all(row["required"] for row in rows)
     assert all(row["samples"] > 0 for row in rows)
@@ -94,7 +100,7 @@ def test_a_healthy_model_passes_every_check(healthy, images):
 
 
 def test_evidence_is_a_sentence_with_the_figures(healthy, images):
-    evidence = {row["check"]: row["evidence"] for row in checks.table(healthy).to_pylist()}
+    evidence = {row["check"]: row["evidence"] for row in self_check.table(healthy).to_pylist()}
     assert f"{len(images)} clean images differ in 0 scores" in evidence["deterministic"]
     assert "of 168 attacks on a sample 0 are missing" in evidence["nothing_left_out"]  # 24 samples x 7 budgets
     assert "0 of 168 attacked images" in evidence["inside_ball"]
@@ -118,7 +124,7 @@ def test_dropout_left_on(images, healthy):
     detector = nn.Sequential(nn.Dropout(0.5), HEALTHY).train()
     state = torch.get_rng_state()
     try:
-        row = checks.deterministic(dataclasses.replace(healthy, detector=detector))
+        row = check("deterministic")(dataclasses.replace(healthy, detector=detector))
     finally:
         torch.set_rng_state(state)
     assert not row["passed"]
@@ -135,7 +141,7 @@ def test_scores_of_another_model(healthy):
     other = dataclasses.replace(healthy, detector=Wrapped(lambda score, images: 1.01 * score))
     assert "clean_reproduced" in failed(other)
     one = changed(healthy, "scores", "clean_score", 5, 0.123)
-    assert not checks.clean_reproduced(one)["passed"]
+    assert not check("clean_reproduced")(one)["passed"]
 
 
 def test_a_sample_that_is_not_in_the_test_split(healthy):
@@ -152,21 +158,21 @@ def test_missing_scores(healthy, images, what):
         "epsilon": (scores["attack"] == "pgd-linf") & np.isclose(scores["epsilon"], 2 / 255),
         "one": np.arange(len(scores["sample"])) == 77,
     }[what]
-    row = checks.nothing_left_out(without(healthy, gone))
+    row = check("nothing_left_out")(without(healthy, gone))
     assert not row["passed"]
     assert f"{gone.sum()} are missing" in row["evidence"]
 
 
 def test_scores_that_are_there_twice(healthy):
     twice = {name: np.append(column, column[:2]) for name, column in healthy.scores.items()}
-    row = checks.nothing_left_out(dataclasses.replace(healthy, scores=twice))
+    row = check("nothing_left_out")(dataclasses.replace(healthy, scores=twice))
     assert (row["passed"], row["value"]) == (False, 2)
 
 
 @pytest.mark.parametrize("attack", ["toy_audit:cheat", "toy_audit:stubborn"])
 def test_images_outside_the_ball(context_of, attack):
     context = context_of(attack=attack, norm="linf", epsilons=["1/255", "2/255"])
-    row = checks.inside_ball(context)
+    row = check("inside_ball")(context)
     assert not row["passed"]
     assert "48 of 168 attacked images" in row["evidence"]
 
@@ -174,22 +180,22 @@ def test_images_outside_the_ball(context_of, attack):
 @pytest.mark.parametrize("distance", [2 / 255 + 2e-6, np.inf, np.nan])
 def test_one_image_outside_the_ball(healthy, distance):
     at = np.flatnonzero((healthy.scores["norm"] == "linf") & np.isclose(healthy.scores["epsilon"], 2 / 255))[0]
-    assert not checks.inside_ball(changed(healthy, "scores", "linf", at, distance))["passed"]
+    assert not check("inside_ball")(changed(healthy, "scores", "linf", at, distance))["passed"]
 
 
 def test_float32_rounding_is_not_outside(healthy):
     at = np.flatnonzero((healthy.scores["norm"] == "linf") & np.isclose(healthy.scores["epsilon"], 2 / 255))[0]
-    assert checks.inside_ball(changed(healthy, "scores", "linf", at, 2 / 255 + 5e-7))["passed"]
+    assert check("inside_ball")(changed(healthy, "scores", "linf", at, 2 / 255 + 5e-7))["passed"]
 
 
 def test_an_attack_that_ignores_epsilon(context_of):
-    row = checks.epsilon_zero(context_of(attack="toy_audit:stubborn", norm="linf", epsilons=["4/255"]))
+    row = check("epsilon_zero")(context_of(attack="toy_audit:stubborn", norm="linf", epsilons=["4/255"]))
     assert not row["passed"]
     assert "apgd-l2: 16" in row["evidence"]
 
 
 def test_an_attack_in_the_wrong_direction(context_of):
-    row = checks.robust_below_clean(context_of(attack="toy_audit:backward", norm="linf", epsilons=["2/255"]))
+    row = check("robust_below_clean")(context_of(attack="toy_audit:backward", norm="linf", epsilons=["2/255"]))
     assert not row["passed"]
     assert "24 of" in row["evidence"]
 
@@ -198,7 +204,7 @@ def test_a_robust_figure_above_the_clean_one(healthy):
     auroc = (healthy.metrics["metric"] == "auroc") & (healthy.metrics["defect"] == "all")
     at = np.flatnonzero(auroc & (healthy.metrics["attack"] == "pgd-linf"))[0]
     context = changed(healthy, "metrics", "value", at, 1.001)
-    row = checks.robust_below_clean(context)
+    row = check("robust_below_clean")(context)
     assert not row["passed"]
     assert "1.0010" in row["evidence"]
 
@@ -209,7 +215,7 @@ def test_a_figure_that_rises_with_epsilon(healthy):
     at = np.flatnonzero(worst & (m["norm"] == "linf") & np.isclose(m["epsilon"], 8 / 255))[0]
     before = np.flatnonzero(worst & (m["norm"] == "linf") & np.isclose(m["epsilon"], 2 / 255))[0]
     context = changed(healthy, "metrics", "value", at, m["value"][before] + 0.01)
-    row = checks.monotone_in_epsilon(context)
+    row = check("monotone_in_epsilon")(context)
     assert not row["passed"]
     assert row["value"] == pytest.approx(0.01)
     assert failed(context) == {"monotone_in_epsilon"}
@@ -222,7 +228,7 @@ def test_a_staircase(context_of):
 def test_a_saturated_sigmoid(context_of):
     saturated = Wrapped(lambda score, images: torch.sigmoid(2000 * (score - 0.4)))
     context = context_of(saturated)
-    row = checks.gradients(context)
+    row = check("gradients")(context)
     assert not row["passed"]
     assert row["value"] == 24
     assert "white_box_beats_noise" in failed(context)
@@ -236,8 +242,8 @@ def test_a_staircase_with_a_gentle_slope(context_of):
         return torch.floor(score * 3000) / 3000 + 1e-9 * (images * pattern).flatten(1).sum(1)
 
     context = context_of(Wrapped(masked))
-    assert checks.gradients(context)["passed"], "a check of the gradient alone does not see it"
-    row = checks.white_box_beats_noise(context)
+    assert check("gradients")(context)["passed"], "a check of the gradient alone does not see it"
+    row = check("white_box_beats_noise")(context)
     assert not row["passed"]
     assert row["value"] > 0.01
 
@@ -258,20 +264,20 @@ class Lie(torch.autograd.Function):
 
 def test_a_gradient_that_lies(context_of):
     context = context_of(Wrapped(lambda score, images: Lie.apply(images)))
-    assert checks.gradients(context)["passed"]
+    assert check("gradients")(context)["passed"]
     assert "white_box_beats_noise" in failed(context)
 
 
 def test_a_gradient_that_is_not_finite(healthy):
     root = Wrapped(lambda score, images: score + torch.sqrt((score - score.detach()).abs()))
-    row = checks.gradients(dataclasses.replace(healthy, detector=root))
+    row = check("gradients")(dataclasses.replace(healthy, detector=root))
     assert (row["passed"], row["value"]) == (False, 24)
 
 
 def test_a_white_box_attack_weaker_than_noise(healthy):
     by_noise = healthy.scores["attack"] == "noise-linf"
     weak = healthy.scores["clean_score"][~by_noise]
-    row = checks.white_box_beats_noise(changed(healthy, "scores", "adversarial_score", ~by_noise, weak))
+    row = check("white_box_beats_noise")(changed(healthy, "scores", "adversarial_score", ~by_noise, weak))
     assert not row["passed"]
     assert row["value"] > 0.9
     assert f"{row['value']:.1%} of 48" in row["evidence"]
@@ -280,13 +286,13 @@ def test_a_white_box_attack_weaker_than_noise(healthy):
 def test_no_control_by_noise(healthy):
     attacks = [entry for entry in healthy.suite.attacks if entry.knowledge != "none"]
     context = dataclasses.replace(healthy, suite=healthy.suite.model_copy(update={"attacks": attacks}))
-    row = checks.white_box_beats_noise(without(context, healthy.scores["attack"] == "noise-linf"))
+    row = check("white_box_beats_noise")(without(context, healthy.scores["attack"] == "noise-linf"))
     assert not row["passed"]
     assert "no noise control" in row["evidence"]
 
 
 def test_an_attack_without_bounds_that_does_not_get_through(healthy):
-    row = checks.unbounded(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
+    row = check("unbounded")(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
     assert not row["passed"]
     assert row["value"] > row["limit"]
     assert f"AUROC {row['value']:.3f}" in row["evidence"]
@@ -294,6 +300,6 @@ def test_an_attack_without_bounds_that_does_not_get_through(healthy):
 
 def test_a_suite_that_gave_up_early(healthy):
     clean = healthy.scores["clean_score"]
-    row = checks.converged(changed(healthy, "scores", "adversarial_score", np.s_[:], clean))
+    row = check("converged")(changed(healthy, "scores", "adversarial_score", np.s_[:], clean))
     assert not row["passed"]
-    assert row["value"] > checks.LEFT
+    assert row["value"] > LEFT

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from assay import checks, fan_out, metrics, parquet, shelves, tables
 from assay import data as data_module
+from assay import fan_out, metrics, parquet, self_check, shelves, tables
 from assay import model as model_module
+from assay.checks._context import Context
 from assay.contracts import Images
 from assay.errors import DataError, InputError, ModelError
 from assay.evaluation import BATCH, batches, some_of_each, take
@@ -112,10 +113,10 @@ def run(
     parts = {shard.key: parquet.load(store, shard.key, tables.SCORES) for shard in shards}
     scores = pa.concat_tables(parts.values())
     figures = metrics.table(scores, threshold=model.threshold)
-    context = checks.Context(model.detector.to(device), images, suite, columns(scores), columns(figures), device)
+    context = Context(model.detector.to(device), images, suite, columns(scores), columns(figures), device)
     folder = f"audits/{audit}"
     with one_thread():
-        checked = checks.table(context)
+        checked = self_check.table(context)
     candidates = [parquet.load(store, shard.worst_key, tables.WORST) for shard in shards]
     store.write(f"{folder}/metrics.parquet", parquet.dump(figures))
     store.write(f"{folder}/checks.parquet", parquet.dump(checked))

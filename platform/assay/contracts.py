@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1", "patch", "spatial"]
 Split = Literal["train", "validation", "test"]
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
@@ -25,10 +25,16 @@ Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """How far an attacker may move an image: norm and radius epsilon in pixel scale."""
+    """How far an attacker may move an image, and the decision he moves it against.
+
+    epsilon: linf, l2, l1: radius of the ball around the clean image, in pixel scale. patch: share of the image's area
+    that one square may cover. spatial: share of the attack's own largest rotation and shift.
+    threshold: the score above which an image is flagged; what an attacker sees who sees decisions alone.
+    """
 
     norm: Norm
     epsilon: float
+    threshold: float | None = None
 
 
 class Attacked(NamedTuple):
@@ -37,12 +43,15 @@ class Attacked(NamedTuple):
     images: (B, C, H, W) in [0, 1] and inside the threat model's ball around the clean image.
     scores: (B,) the detector's own float32 score of exactly those images.
     forwards, backwards: (B,) integer passes spent on each image.
+    broken_at: (B,) forwards after which an image first crossed the threat model's threshold, -1 for never; None where
+    the attack does not say.
     """
 
     images: Tensor
     scores: Tensor
     forwards: Tensor
     backwards: Tensor
+    broken_at: Tensor | None = None
 
 
 class Attack(Protocol):
@@ -53,6 +62,9 @@ class Attack(Protocol):
     start: images inside the ball to begin from (a result at a smaller epsilon), besides the clean image.
     Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and
     never returns an image that is worse (for the attacker) than the clean one.
+    Its module states `NORMS`, the norms it can be asked for, `KNOWLEDGE`, what it needs to see of the detector, and,
+    where it needs more than that, `NEEDS`: "neighbours" (a SoftNeighbours), "surrogate" (another detector, given as
+    the keyword `surrogate`).
     """
 
     def __call__(
@@ -66,6 +78,40 @@ class Attack(Protocol):
         start: Tensor | None = None,
         **parameters: Any,
     ) -> Attacked: ...
+
+
+class SoftNeighbours(Protocol):
+    """A detector whose score comes from distances to stored normals, and that can be asked for smoother versions of it.
+
+    The nearest neighbours change from pixel to pixel; a loss over all of them has a gradient that sees further.
+    """
+
+    def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """The score (B,) with `pool` of the distances (B, N) in place of the mean over the k nearest."""
+        ...
+
+
+class Certified(Protocol):
+    """A detector that can prove how far its score can be moved."""
+
+    CERTIFIES: tuple[Norm, ...]
+
+    def certify(
+        self, images: Tensor, norm: Norm, radii: Tensor, generator: torch.Generator, confidence: float
+    ) -> tuple[Tensor, Tensor]:
+        """Bounds (B, R), (B, R) between which the score stays in the ball of each of R radii, with that confidence.
+
+        The confidence is of all the bounds at once. A deterministic proof ignores it and the generator.
+        """
+        ...
+
+
+class Corruption(Protocol):
+    """What happens to images in the field without anybody wishing it, in five severities."""
+
+    def __call__(self, images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
+        """The images (B, C, H, W) in [0, 1], corrupted at severity 1 to 5; one generator per image."""
+        ...
 
 
 @dataclass(frozen=True)

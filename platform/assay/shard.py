@@ -126,8 +126,10 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
             "rounded_score": scored(detector, rounded, entry["name"]),
             "linf": distance(found.images, clean, "linf"),
             "l2": distance(found.images, clean, "l2"),
+            "l1": distance(found.images, clean, "l1"),
             "forwards": found.forwards,
             "backwards": found.backwards,
+            "broken_at": torch.full_like(found.forwards, -1) if found.broken_at is None else found.broken_at,
         }
         values = {name: column.tolist() for name, column in columns.items()}
         rows = [

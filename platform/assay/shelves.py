@@ -12,6 +12,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
@@ -24,6 +25,8 @@ from assay.errors import InputError, UnknownName
 
 PACKAGES = {
     "attacks": "assay.attacks",
+    "corruptions": "assay.corruptions",
+    "checks": "assay.checks",
     "datasets": "assay.datasets",
     "sections": "assay.sections",
     "trainables": "trainables",
@@ -33,7 +36,7 @@ PACKAGES = {
 }
 """Shelf -> the package that holds it. Add a shelf here; add an item by adding a file."""
 
-GIVEN = frozenset({"seed", "device", "channels", "start"})
+GIVEN = frozenset({"seed", "device", "channels", "start", "surrogate"})
 """Keyword arguments that Assay itself passes; never set from YAML.
 
 A `channels` with a default is the item's own: a dataset says how many there are, a backbone is told.
@@ -62,6 +65,11 @@ def load(shelf: str, name: str) -> Callable[..., Any]:
     camel = "".join(part.capitalize() for part in name.split("_"))
     item: Callable[..., Any] = getattr(module, name, None) or getattr(module, camel)
     return item
+
+
+def stated(item: Callable[..., Any], constant: str, default: Any) -> Any:
+    """A constant that the module of an item states beside it, such as the `NORMS` of an attack."""
+    return getattr(sys.modules[item.__module__], constant, default)
 
 
 def _users_own(name: str) -> Callable[..., Any]:

@@ -23,8 +23,45 @@ SCORES = pa.schema(
         ("rounded_score", pa.float64()),  # after rounding to 8 bits and re-projecting into the ball
         ("linf", pa.float64()),
         ("l2", pa.float64()),
+        ("l1", pa.float64()),
         ("forwards", pa.int64()),
         ("backwards", pa.int64()),
+        ("broken_at", pa.int64()),  # forwards after which the score first crossed the threshold; -1 never or unknown
+        ("seconds", pa.float64()),
+        ("seed", pa.int64()),
+    ]
+)
+
+CORRUPTED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("corruption", pa.string()),
+        ("severity", pa.int8()),  # 1 to 5
+        ("clean_score", pa.float64()),
+        ("score", pa.float64()),
+        ("seconds", pa.float64()),
+        ("seed", pa.int64()),
+    ]
+)
+
+CERTIFIED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("norm", pa.string()),
+        ("radius", pa.float64()),  # pixel scale
+        ("lower", pa.float64()),  # the score stays between these two in the whole ball
+        ("upper", pa.float64()),
+        ("confidence", pa.float64()),  # of all the bounds of the audit at once
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
     ]
@@ -32,10 +69,12 @@ SCORES = pa.schema(
 
 METRICS = pa.schema(
     [
-        ("attack", pa.string()),  # clean, the name of an attack, or worst (per-sample worst case over all)
-        ("norm", pa.string()),  # linf, l2, or "" for clean
-        ("epsilon", pa.float64()),  # 0 for clean
-        ("regime", pa.string()),  # evasion, false_alarm, both, or "" for clean
+        # clean, an entry of the suite, worst (per-sample worst case over all), a corruption, or certified (the proven
+        # floor under worst)
+        ("attack", pa.string()),
+        ("norm", pa.string()),  # of the threat model, "corruption", or "" for clean
+        ("epsilon", pa.float64()),  # 0 for clean; of a corruption its severity
+        ("regime", pa.string()),  # evasion, false_alarm, both, natural (a corruption), or "" for clean
         ("defect", pa.string()),  # "all" or one defect kind against all normals
         ("metric", pa.string()),  # auroc, average_precision, fpr95, miss_rate, false_alarm_rate
         ("value", pa.float64()),

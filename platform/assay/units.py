@@ -40,20 +40,31 @@ Count = Annotated[int, Ge(1)]
 
 
 def _of_norm(value: Any, info: ValidationInfo) -> Any:
-    return pixel_scale(value) if info.data.get("norm", "linf") == "linf" else number(value)
+    norm = info.data.get("norm", "linf")
+    if norm == "linf":
+        return pixel_scale(value)
+    value = number(value)
+    if norm in PERCENT and isinstance(value, (int, float)) and value > 1:
+        raise ValueError(f"epsilon of norm {norm} is a share, 0 to 1; did you mean {value / 100:g}?")
+    return value
 
 
 Radius = Annotated[float, BeforeValidator(_of_norm), Ge(0)]
-"""An epsilon beside a field `norm` declared before it: at most 1 for linf, any length for l2."""
+"""An epsilon beside a field `norm` declared before it: at most 1 for linf, patch, spatial; any length for l2, l1."""
+
+PERCENT = ("patch", "spatial")
+"""Norms whose epsilon is a share."""
 
 
 def scale(norm: str) -> int:
-    """What an epsilon is shown in: 255 grey levels for linf, as it is for l2, a length over all pixels."""
-    return 255 if norm == "linf" else 1
+    """What an epsilon is shown in: 255 grey levels for linf, percent for a share, a length as it is."""
+    return 255 if norm == "linf" else 100 if norm in PERCENT else 1
 
 
 def in_255(epsilon: float, norm: str = "linf") -> str:
-    """An epsilon as the field writes it: `2/255` for linf, `0.5` for l2."""
+    """An epsilon as the field writes it: `2/255` for linf, `0.5` for l2 and l1, `2 %` for patch and spatial."""
+    if norm in PERCENT:
+        return f"{100 * epsilon:.3g} %"
     if scale(norm) == 1:
         return f"{epsilon:.4g}"
     levels = epsilon * 255

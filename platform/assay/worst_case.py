@@ -86,7 +86,9 @@ def _unmoved(table: pa.Table) -> pa.Table:
     """Rows whose attack did worse than the clean image, replaced by the clean image."""
     clean, direction = table["clean_score"], table["direction"]
     stayed = pc.greater(pc.multiply(clean, direction), pc.multiply(table["adversarial_score"], direction))
-    zero = {name: pa.scalar(0, SCORES.field(name).type) for name in ("linf", "l2", "forwards", "backwards", "seconds")}
+    zero = {
+        name: pa.scalar(0, SCORES.field(name).type) for name in ("linf", "l2", "l1", "forwards", "backwards", "seconds")
+    }
     words = {"attack": pa.scalar(CLEAN), "parameters": pa.scalar("")}
     instead = {"adversarial_score": clean, "rounded_score": clean, **words, **zero}
     return _with(table, **{name: pc.if_else(stayed, value, table[name]) for name, value in instead.items()})

@@ -27,6 +27,8 @@ def size(perturbation: Tensor, norm: Norm) -> Tensor:
     """The norm (B,) float64 of every perturbation (B, C, H, W), in pixel scale."""
     if norm == "linf":
         return perturbation.flatten(1).abs().amax(1).double()
+    if norm == "l1":
+        return perturbation.flatten(1).abs().sum(1, dtype=torch.float64)
     # In float64: a float32 sum over the pixels of a large image is off by more than the ball's tolerance, and the
     # squares of a tiny gradient underflow.
     length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), dim=1, dtype=torch.float64)

@@ -13,6 +13,9 @@ from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count
 
+NORMS = ("linf", "l2")
+KNOWLEDGE = "white-box"
+
 MOMENTUM = 0.75
 """Weight of the new step against the direction of the last one (alpha in the paper)."""
 RISING = 0.75

@@ -11,6 +11,9 @@ from assay.attacks._ball import project, steepest
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 
+NORMS = ("linf", "l2")
+KNOWLEDGE = "white-box"
+
 
 def fgsm(
     score: Callable[[Tensor], Tensor],

@@ -12,6 +12,9 @@ from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count
 
+NORMS = ("linf", "l2")
+KNOWLEDGE = "none"
+
 
 def noise(
     score: Callable[[Tensor], Tensor],

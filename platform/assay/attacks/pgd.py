@@ -12,6 +12,9 @@ from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count, Positive
 
+NORMS = ("linf", "l2")
+KNOWLEDGE = "white-box"
+
 
 def pgd(
     score: Callable[[Tensor], Tensor],

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from assay.units import in_255
 
 NOT_RECORDED = "not recorded"
-NORMS = {"linf": "L∞", "l2": "L2"}
+NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "patch": "patch", "spatial": "rotation and shift"}
 REGIMES = {"evasion": "evasion", "false_alarm": "false alarm", "both": "both"}
 
 

@@ -1,0 +1,25 @@
+"""All checks of the audit itself: a required one that fails makes the audit INVALID, whatever its figures say.
+
+Each is a function on the shelf `checks` that returns a row of `checks.parquet` with its evidence. Source of the list:
+Carlini et al. 2019 ("On Evaluating Adversarial Robustness", the sections named in the checks) and Pintor et al. 2022
+(indicators of failure).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from assay import shelves, tables
+from assay.checks._context import Context
+
+
+def names() -> list[str]:
+    """Every check, in the order of the report: by the ORDER its file states."""
+    return sorted(
+        shelves.names("checks"), key=lambda name: (shelves.stated(shelves.load("checks", name), "ORDER", 0), name)
+    )
+
+
+def table(context: Context) -> pa.Table:
+    """The rows of all checks (tables.CHECKS)."""
+    return pa.Table.from_pylist([shelves.load("checks", name)(context) for name in names()], schema=tables.CHECKS)
