@@ -199,7 +199,8 @@ def test_two_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mon
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))
 
         images, _ = audit.test_split(model.load(store, name))
-        gone = [shard.Shard("a", "gone", "d", e.plain(), e.hash, ("linf", 0.1), images, 0, 0) for e in tiny.attacks]
+        wanted = [("a", "gone", "d", e.plain(), e.hash, ("linf", 0.1), 0.0, images, 0, 0) for e in tiny.attacks]
+        gone = [shard.Shard(*one) for one in wanted]
         with pytest.raises(StoreError, match="no such file"):  # as the worker raised it
             fan_out.run(gone, str(store.root), workers=2, on_done=lambda *_: None)
 
@@ -216,7 +217,7 @@ def test_other_code_samples_seed_or_device_are_another_audit(store, name, tiny, 
     mine = tmp_path / "my_attack.py"
     mine.write_text("from assay.attacks.fgsm import fgsm as go\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    entry = {"name": "mine", "attack": "my_attack:go", "norm": "linf", "epsilons": ["2/255"]}
+    entry = {"name": "mine", "attack": "my_attack:go", "threat": "linf", "epsilons": ["2/255"]}
     own = suite.read(toy_audit.write_suite(tmp_path / "own.yaml", attacks=[entry]))
     first = audit.name_of(loaded, own, "d", images, 0, "cpu")
     mine.write_text("from assay.attacks.fgsm import fgsm as go  # mended\n")
@@ -292,5 +293,5 @@ def test_an_audit_leaves_the_process_as_it_was(store, name, tiny, done):
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numbers)
     assert torch.get_num_threads() == 2
-    detector = shard._loaded(str(store.root), name, "cpu")
+    detector = model.loaded(str(store.root), name, "cpu")
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in detector.parameters())

@@ -12,7 +12,7 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, metrics, model, self_check, shard, shelves, suite, tables
+from assay import audit, metrics, model, self_check, shard, shelves, suite
 from assay.checks._context import Context
 from assay.checks.converged import LEFT
 from assay.contracts import Images
@@ -42,11 +42,11 @@ def context_of(images, tmp_path_factory):
     def context_of(detector: nn.Module = HEALTHY, **entry: Any) -> Context:
         attacks = [*toy_audit.SUITE["attacks"][:2], {**toy_audit.SUITE["attacks"][2], **entry}]
         tiny = suite.read(toy_audit.write_suite(path, attacks=attacks))
-        rows: list[dict[str, Any]] = []
+        parts: list[pa.Table] = []
         for one in tiny.attacks:
-            piece = shard.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), images, 0, 0)
-            rows += shard.attack(piece, detector.requires_grad_(False))[0]
-        scores = pa.Table.from_pylist(rows, schema=tables.SCORES)
+            piece = shard.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), THRESHOLD, images, 0, 0)
+            parts.append(shard.attack(piece, detector.requires_grad_(False))[0])
+        scores = pa.concat_tables(parts)
         figures = metrics.table(scores, threshold=THRESHOLD, replicates=10)
         return Context(detector, images, tiny, audit.columns(scores), audit.columns(figures))
 
@@ -171,7 +171,7 @@ def test_scores_that_are_there_twice(healthy):
 
 @pytest.mark.parametrize("attack", ["toy_audit:cheat", "toy_audit:stubborn"])
 def test_images_outside_the_ball(context_of, attack):
-    context = context_of(attack=attack, norm="linf", epsilons=["1/255", "2/255"])
+    context = context_of(attack=attack, threat="linf", epsilons=["1/255", "2/255"])
     row = check("inside_ball")(context)
     assert not row["passed"]
     assert "48 of 168 attacked images" in row["evidence"]
@@ -189,13 +189,13 @@ def test_float32_rounding_is_not_outside(healthy):
 
 
 def test_an_attack_that_ignores_epsilon(context_of):
-    row = check("epsilon_zero")(context_of(attack="toy_audit:stubborn", norm="linf", epsilons=["4/255"]))
+    row = check("epsilon_zero")(context_of(attack="toy_audit:stubborn", threat="linf", epsilons=["4/255"]))
     assert not row["passed"]
     assert "apgd-l2: 16" in row["evidence"]
 
 
 def test_an_attack_in_the_wrong_direction(context_of):
-    row = check("robust_below_clean")(context_of(attack="toy_audit:backward", norm="linf", epsilons=["2/255"]))
+    row = check("robust_below_clean")(context_of(attack="toy_audit:backward", threat="linf", epsilons=["2/255"]))
     assert not row["passed"]
     assert "24 of" in row["evidence"]
 

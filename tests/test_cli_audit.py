@@ -6,7 +6,7 @@ import pytest
 import toy_audit
 from click.testing import CliRunner
 
-from assay import shard, trials
+from assay import model, shard, trials
 from assay.cli import main
 from assay.errors import SweepError
 
@@ -142,8 +142,8 @@ def test_a_damaged_part(run, store, name, tiny):
 
 def test_a_detector_whose_score_is_no_number(run, store, name, tiny, monkeypatch):
     monkeypatch.setattr(toy_audit.Detector, "forward", lambda self, images: images.flatten(1).sum(1) * float("nan"))
-    shard._loaded.cache_clear()
+    model.loaded.cache_clear()
     try:
         assert "not finite" in run(name, "--suite", tiny, "--limit", "3", code=1).stderr
     finally:
-        shard._loaded.cache_clear()
+        model.loaded.cache_clear()

@@ -18,6 +18,7 @@ from assay import audit, data, model, parquet, shard, shelves, suite, tables
 from assay.attacks._ball import TOLERANCE
 from assay.errors import DataError
 from assay.evaluation import pixels, take
+from assay.worst_samples import worst_first
 
 
 @pytest.fixture(autouse=True)
@@ -42,10 +43,11 @@ def make(images, loaded, tmp_path):
     """A function: (attack, more of the entry) -> a shard of all test images."""
 
     def make(attack="pgd", norm="linf", epsilons=("1/255", "2/255", "4/255"), of=images, **more):
-        entry = {"name": "it", "attack": attack, "norm": norm, "epsilons": list(epsilons)}
-        values = {"headline": {"norm": norm, "epsilon": epsilons[-1]}, "attacks": [entry]}
-        [found] = suite.read(toy_audit.write_suite(tmp_path / "one.yaml", **values)).attacks
-        settings = {"audit": "a", "model": loaded.hash, "dataset": "d", "first": 0, "seed": 0} | more
+        threats = {"it": {"norm": norm, "epsilons": list(epsilons), "why": "to see"}}
+        entries = [{"name": name, "attack": it, "threat": "it"} for name, it in (("it", attack), ("other", "pgd"))]
+        values = {"headline": {"norm": norm, "epsilon": epsilons[-1]}, "threats": threats, "attacks": entries}
+        found, _ = suite.read(toy_audit.write_suite(tmp_path / "one.yaml", **values)).attacks
+        settings = {"audit": "a", "model": loaded.hash, "dataset": "d", "first": 0, "seed": 0, "threshold": 0.3} | more
         headline = (norm, found.epsilons[-1])
         return shard.Shard(entry=found.plain(), parameters=found.hash, headline=headline, images=of, **settings)
 
@@ -54,13 +56,13 @@ def make(images, loaded, tmp_path):
 
 def rows_of(found: shard.Shard, detector):
     scores, worst = shard.attack(found, detector)
-    return pa.Table.from_pylist(scores, schema=tables.SCORES).to_pylist(), worst
+    return scores.to_pylist(), worst.to_pylist()
 
 
 def test_a_row_for_every_sample_and_epsilon_with_all_columns(make, loaded, images):
-    scores, _ = shard.attack(make(), loaded.detector)
-    assert all(list(row) and set(row) == set(tables.SCORES.names) for row in scores)
-    table = pa.Table.from_pylist(scores, schema=tables.SCORES)
+    table, _ = shard.attack(make(), loaded.detector)
+    assert table.schema == tables.SCORES
+    scores = table.to_pylist()
     assert all(column.null_count == 0 for column in table.columns)
     assert len(scores) == 3 * len(images)
     assert {row["sample"] for row in scores} == set(images.ids)
@@ -143,7 +145,7 @@ def test_a_score_that_is_no_number_is_an_error_and_not_a_row(make, loaded):
 
 
 def run(found: shard.Shard, store) -> tuple[dict, pa.Table]:
-    seconds = shard.run(found, str(store.root))
+    seconds = found.run(str(store.root))
     scores = parquet.load(store, found.key, tables.SCORES)
     return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.worst_key, tables.WORST)
 
@@ -161,7 +163,7 @@ def test_the_same_shard_twice_has_the_same_scores_bit_for_bit(make, store):
 def test_a_part_that_is_there_is_not_computed_again(make, store):
     assert run(make(), store)[0]["seconds"] > 0
     before = store.path(make().key).stat().st_mtime_ns
-    assert shard.run(make(), str(store.root)) == 0
+    assert make().run(str(store.root)) == 0
     assert store.path(make().key).stat().st_mtime_ns == before
 
 
@@ -169,7 +171,7 @@ def test_a_part_without_its_pictures_is_computed_again(make, store):
     run(make(), store)
     store.path(make().worst_key).unlink()
     assert not make().done(store)
-    assert shard.run(make(), str(store.root)) > 0
+    assert make().run(str(store.root)) > 0
     assert make().done(store)
 
 
@@ -198,12 +200,13 @@ def test_another_seed_starts_elsewhere(make, loaded):
     assert [row["adversarial_score"] for row in first] != [row["adversarial_score"] for row in second]
 
 
-def test_pictures_are_of_the_headline_and_of_the_samples_that_moved_furthest(make, loaded, images):
+def test_pictures_are_of_the_headline_and_of_the_samples_the_attacker_gained_most_on(make, loaded, images):
     found = make(epsilons=["1/255", "4/255"])
     rows, worst = rows_of(found, loaded.detector)
-    assert pa.Table.from_pylist(worst, schema=tables.WORST).num_rows == shard.SHOWN_PER_SHARD
-    shifts = {row["sample"]: row["direction"] * (row["adversarial_score"] - row["clean_score"]) for row in rows}
-    assert [row["sample"] for row in worst] == sorted(shifts, key=shifts.get, reverse=True)[: shard.SHOWN_PER_SHARD]
+    assert len(worst) == shard.SHOWN_PER_SHARD
+    last = [row for row in rows if row["epsilon"] > 3 / 255]
+    order = worst_first(*([row[key] for row in last] for key in ("label", "clean_score", "adversarial_score")), 0.3)
+    assert [row["sample"] for row in worst] == [last[i]["sample"] for i in order[: shard.SHOWN_PER_SHARD]]
     for row in worst:
         assert row["epsilon"] == pytest.approx(4 / 255)
         clean, adversarial = (
@@ -222,8 +225,8 @@ def test_pictures_in_colour():
 
 def test_no_pictures_of_noise(make, loaded):
     entry = make("noise")
-    noise = dataclasses.replace(entry, entry={**entry.entry, "knowledge": "none"})
-    assert shard.attack(noise, loaded.detector)[1] == []
+    assert entry.entry["knowledge"] == "none"
+    assert shard.attack(entry, loaded.detector)[1].num_rows == 0
 
 
 def test_the_model_is_left_as_it_was(make, loaded):
@@ -237,7 +240,7 @@ def test_the_model_is_left_as_it_was(make, loaded):
 def test_threads_and_the_global_generator_are_left_as_they_were(make, store):
     torch.set_num_threads(2)
     state = torch.get_rng_state()
-    shard.run(make(), str(store.root))
+    make().run(str(store.root))
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), state)
 

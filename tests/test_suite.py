@@ -65,19 +65,19 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_all_faults_are_told_at_once(tmp_path):
     attacks = [
-        {"name": "a", "attack": "pdg", "norm": "linf", "epsilons": ["2/255"]},
-        {"name": "b", "attack": {"pgd": {"stpes": 3}}, "norm": "linf", "epsilons": ["2/255"]},
-        {"name": "c", "attack": "pgd", "norm": "l1", "epsilons": ["2/255"]},
-        {"name": "d", "attack": "pgd", "norm": "linf", "epsilons": ["2/255", "1/255"]},
-        {"name": "e/f", "attack": "pgd", "norm": "linf", "epsilons": []},
-        {"name": "worst", "attack": "pgd", "norm": "linf", "epsilons": ["2/255"]},
+        {"name": "a", "attack": "pdg", "threat": "linf", "epsilons": ["2/255"]},
+        {"name": "b", "attack": {"pgd": {"stpes": 3}}, "threat": "linf", "epsilons": ["2/255"]},
+        {"name": "c", "attack": "pgd", "threat": "l1", "epsilons": ["2/255"]},
+        {"name": "d", "attack": "pgd", "threat": "linf", "epsilons": ["2/255", "1/255"]},
+        {"name": "e/f", "attack": "pgd", "threat": "linf", "epsilons": []},
+        {"name": "worst", "attack": "pgd", "threat": "linf", "epsilons": ["2/255"]},
     ]
     found = faults(tmp_path, attacks=attacks, headline={"epsilon": 2}, version=0, extra=1)
     text = "\n".join(f"{key}: {words}" for key, words in found.items())
     for words in (
         "did you mean 'pgd'?",
         "did you mean 'steps'?",
-        "'linf'",
+        'attacks.2.threat: "l1"; one of the threat models above: linf, l2',
         "rise",
         "attacks.4.epsilons",
         "attacks.4.name",
@@ -171,8 +171,29 @@ def test_plain_values_go_through_yaml_unchanged(tmp_path):
     }
 
 
-def test_an_l2_budget_may_be_longer_than_a_pixel_is_bright():
-    entry = {"name": "long", "attack": "pgd", "norm": "l2", "epsilons": [0.5, 3]}
-    assert suite.Entry.model_validate(entry).epsilons == [0.5, 3]
-    with pytest.raises(ValueError, match="did you mean 3/255"):
-        suite.Entry.model_validate({**entry, "norm": "linf"})
+def test_an_l2_budget_may_be_longer_than_a_pixel_is_bright(tmp_path):
+    threats = {**toy_audit.SUITE["threats"], "l2": {"norm": "l2", "epsilons": [0.5, 3], "why": "far"}}
+    assert read(tmp_path, threats=threats).attacks[2].epsilons == [0.5, 3]
+    threats["l2"]["norm"] = "linf"
+    found = faults(tmp_path, threats=threats)
+    assert "did you mean 3/255" in found["threats.l2.epsilons.1"]
+    assert not any(key.startswith("attacks") for key in found), "told where it is written, and once"
+
+
+def test_a_threat_model_says_why(tmp_path):
+    threats = copy.deepcopy(toy_audit.SUITE["threats"])
+    del threats["linf"]["why"]
+    assert "required" in faults(tmp_path, threats=threats)["threats.linf.why"]
+
+
+def test_an_attack_knows_the_norm_of_its_threat_model(tmp_path):
+    threats = {**toy_audit.SUITE["threats"], "l2": {"norm": "patch", "epsilons": [0.1], "why": "a sticker"}}
+    assert "norm is patch, and apgd knows linf, l2" in faults(tmp_path, threats=threats)["attacks.2.threat"]
+
+
+def test_an_attack_is_made_at_epsilons_of_its_threat_model(tmp_path):
+    assert "1/255" in faults(tmp_path, attacks=with_entry(epsilons=["3/255"]))["attacks.1.epsilons"]
+
+
+def test_a_norm_beside_a_threat_model_is_refused(tmp_path):
+    assert "leave it out" in faults(tmp_path, attacks=with_entry(norm="l2"))["attacks.1.norm"]

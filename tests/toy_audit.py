@@ -27,16 +27,14 @@ SUITE = {
     "version": 1,
     "why": "to be over in a second",
     "headline": {"norm": "linf", "epsilon": "2/255"},
+    "threats": {
+        "linf": {"norm": "linf", "epsilons": ["1/255", "2/255", "4/255", "8/255"], "why": "nobody sees it"},
+        "l2": {"norm": "l2", "epsilons": [0.1, 0.3], "why": "few pixels"},
+    },
     "attacks": [
-        {
-            "name": "noise-linf",
-            "attack": {"noise": {"draws": 4}},
-            "norm": "linf",
-            "epsilons": ["1/255", "2/255"],
-            "knowledge": "none",
-        },
-        {"name": "pgd-linf", "attack": {"pgd": {"steps": 5}}, "norm": "linf", "epsilons": ["1/255", "2/255", "8/255"]},
-        {"name": "apgd-l2", "attack": {"apgd": {"steps": 8}}, "norm": "l2", "epsilons": [0.1, 0.3]},
+        {"name": "noise-linf", "attack": {"noise": {"draws": 4}}, "threat": "linf", "epsilons": ["1/255", "2/255"]},
+        {"name": "pgd-linf", "attack": {"pgd": {"steps": 5}}, "threat": "linf", "epsilons": ["1/255", "2/255", "8/255"]},
+        {"name": "apgd-l2", "attack": {"apgd": {"steps": 8}}, "threat": "l2"},
     ],
     "unbounded": {"steps": 20, "samples": 8},
 }

@@ -91,16 +91,16 @@ def run(
     audit = name_of(model, suite, dataset, images, seed, device)
     headline = (suite.headline.norm, suite.headline.epsilon)
     shards = [
-        Shard(audit, name, dataset, entry.plain(), entry.hash, headline, piece, first, seed, device)
+        Shard(audit, name, dataset, entry.plain(), entry.hash, headline, model.threshold, piece, first, seed, device)
         for entry in suite.attacks
         for first, piece in slices(images)
     ]
     done = 0
 
-    def on_done(shard: Shard, seconds: float) -> None:
+    def on_done(shard: fan_out.Work, seconds: float) -> None:
         nonlocal done
         done += 1
-        on_progress(Progress(done, len(shards), shard.entry["name"], seconds))
+        on_progress(Progress(done, len(shards), shard.label, seconds))
 
     kept: list[Shard] = []
     todo: list[Shard] = []

@@ -1,32 +1,57 @@
-"""Fan-out of an audit's shards over Ray workers. With one worker everything runs in this process, without Ray."""
+"""Fan-out of an audit's work over Ray workers. With one worker everything runs in this process, without Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from assay import shard as shard_module
 from assay.errors import AssayError
-from assay.shard import Shard
+from assay.store import Store
+
+RETRIES = 2
+"""How often a piece of work is begun again after its worker was lost."""
 
 
-def run(shards: Sequence[Shard], root: str, *, workers: int, on_done: Callable[[Shard, float], None]) -> None:
-    """Compute every shard; `on_done` is told of each as it ends. The order of ending changes no figure."""
+class Work(Protocol):
+    """A piece of an audit that writes a file of its own, whole or not at all, named by what it is made of."""
+
+    @property
+    def label(self) -> str:
+        """What progress calls it."""
+        ...
+
+    def done(self, store: Store) -> bool:
+        """Whether what it writes is there."""
+        ...
+
+    def run(self, root: str) -> float:
+        """Compute and write it unless it is done; returns the seconds spent."""
+        ...
+
+
+def run(
+    works: Sequence[Work], root: str, *, workers: int, gpus: float = 0.0, on_done: Callable[[Work, float], None]
+) -> None:
+    """Do every piece of work; `on_done` is told of each as it ends. The order of ending changes no figure.
+
+    gpus: the share of a GPU that each worker takes, such as 0.25 for four on one.
+    """
     if workers <= 1:
-        for shard in shards:
-            on_done(shard, shard_module.run(shard, root))
+        for work in works:
+            on_done(work, work.run(root))
         return
     import ray
 
     from assay.cluster import connected
 
     with connected(cpus=workers):
-        remote = ray.remote(num_cpus=1, max_retries=2)(shard_module.run)
-        pending = {remote.remote(shard, root): shard for shard in shards}
+        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run)
+        pending = {remote.remote(work, root): work for work in works}
         while pending:
             [done], _ = ray.wait(list(pending), num_returns=1)
-            shard = pending.pop(done)
+            work = pending.pop(done)
             try:
-                on_done(shard, ray.get(done))
+                on_done(work, ray.get(done))
             except ray.exceptions.RayTaskError as error:
                 if isinstance(error.cause, AssayError):
                     raise error.cause from None
@@ -36,3 +61,7 @@ def run(shards: Sequence[Shard], root: str, *, workers: int, on_done: Callable[[
                     f"a worker was lost three times ({type(error).__name__}), perhaps for want of memory; run the same "
                     "audit again with fewer --workers, it goes on where it stopped"
                 ) from error
+
+
+def _run(work: Work, root: str) -> float:
+    return work.run(root)

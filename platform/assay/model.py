@@ -6,6 +6,7 @@ either is found on loading. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -93,6 +94,12 @@ def load(store: Store, name: str) -> Model:
         made = manifest["environment"]["assay"] if "environment" in manifest else "unknown"
         raise ModelError(f"models/{name} does not fit this code (it was made by version {made}): {why}") from error
     return Model(name, manifest, freeze(detector))
+
+
+@functools.lru_cache(maxsize=2)
+def loaded(root: str, name: str, device: str) -> nn.Module:
+    """The detector of a model on a device, kept for the next call: what a worker attacks again and again."""
+    return load(Store(root), name).detector.to(device)
 
 
 def freeze(detector: nn.Module) -> nn.Module:

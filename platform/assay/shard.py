@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay import model as model_module
-from assay import parquet, tables
+from assay import model, parquet, tables
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
-from assay.evaluation import pixels
+from assay.evaluation import pixels, take
+from assay.memory import halving
 from assay.shelves import Item
 from assay.store import Store, canonical, digest
+from assay.worst_samples import worst_first
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -36,7 +37,8 @@ class Shard:
     """What a worker is told, in plain values.
 
     entry, parameters: an entry of the suite and its hash. headline: the (norm, epsilon) whose worst samples are kept as
-    pictures. images: the slice of the test split, `first` the index of its first.
+    pictures. threshold: the detector's. images: the slice of the test split, `first` the index of its first.
+    surrogate: the hash of another model in the store, for an attack that needs one.
     """
 
     audit: str
@@ -45,16 +47,24 @@ class Shard:
     entry: Mapping[str, Any]
     parameters: str
     headline: tuple[str, float]
+    threshold: float
     images: Images
     first: int
     seed: int
     device: str = "cpu"
+    surrogate: str | None = None
 
     @property
+    def label(self) -> str:
+        """What progress calls it."""
+        return str(self.entry["name"])
+
+    @functools.cached_property
     def key(self) -> str:
         """The store's key of this shard's scores."""
         samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
-        content = [self.model, self.dataset, dict(self.entry), samples, self.first, self.seed]
+        how = [self.threshold, self.seed, self.surrogate]
+        content = [self.model, self.dataset, dict(self.entry), samples, self.first, how]
         return f"audits/{self.audit}/scores/attack={self.entry['name']}/part-{digest(canonical(content))[:16]}.parquet"
 
     @property
@@ -62,14 +72,35 @@ class Shard:
         """The store's key of this shard's candidates for the pictures of the worst samples."""
         return self.key.replace("/scores/", "/candidates/")
 
+    @property
+    def note_key(self) -> str:
+        """The store's key of what has to be said about how this shard was computed; mostly there is nothing."""
+        return self.key.replace("/scores/", "/notes/").replace(".parquet", ".txt")
+
     def done(self, store: Store) -> bool:
-        """Whether both of its files are there."""
+        """Whether its files are there."""
         return store.exists(self.key) and store.exists(self.worst_key)
 
-
-@functools.lru_cache(maxsize=2)
-def _loaded(root: str, name: str, device: str) -> nn.Module:
-    return model_module.load(Store(root), name).detector.to(device)
+    def run(self, root: str) -> float:
+        """Compute it unless it is done; returns the seconds spent."""
+        store = Store(root)
+        if self.done(store):
+            return 0.0
+        started = time.monotonic()
+        detector = model.loaded(root, self.model, self.device)
+        surrogate = model.loaded(root, self.surrogate, self.device) if self.surrogate else None
+        scores, worst, notes = [], [], []
+        with one_thread():
+            for one, its_worst in halving(
+                lambda first, last: attack(self, detector, surrogate, first, last), len(self.images), notes.append
+            ):
+                scores.append(one)
+                worst.append(its_worst)
+        if notes:
+            store.write(self.note_key, "\n".join(notes).encode())
+        store.write(self.worst_key, parquet.dump(pa.concat_tables(worst)))
+        store.write(self.key, parquet.dump(pa.concat_tables(scores)))
+        return time.monotonic() - started
 
 
 @contextmanager
@@ -85,41 +116,30 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def run(shard: Shard, root: str) -> float:
-    """Compute a shard unless it is done; returns the seconds spent."""
-    store = Store(root)
-    if shard.done(store):
-        return 0.0
-    started = time.monotonic()
-    with one_thread():
-        scores, worst = attack(shard, _loaded(root, shard.model, shard.device))
-    store.write(shard.worst_key, parquet.dump(pa.Table.from_pylist(worst, schema=tables.WORST)))
-    store.write(shard.key, parquet.dump(pa.Table.from_pylist(scores, schema=tables.SCORES)))
-    return time.monotonic() - started
-
-
-def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of SCORES and of WORST of one shard."""
+def attack(
+    shard: Shard, detector: nn.Module, surrogate: nn.Module | None = None, first: int = 0, last: int | None = None
+) -> tuple[pa.Table, pa.Table]:
+    """SCORES and WORST of the samples first to last of a shard, by default all."""
     import torch
 
-    entry, images = shard.entry, shard.images
+    entry, images = shard.entry, take(shard.images, range(first, len(shard.images) if last is None else last))
     item = Item("attacks", entry["attack"], entry["parameters"])
+    arguments = item.arguments() | ({} if surrogate is None else {"surrogate": surrogate})
     clean = pixels(images, 0, len(images), shard.device)
     direction = torch.from_numpy(1 - 2 * images.labels).to(shard.device)
     clean_scores = scored(detector, clean, "clean")
-    seed = np.random.SeedSequence([shard.seed, shard.first, int(digest(entry["name"].encode())[:8], 16)])
+    name = int(digest(entry["name"].encode())[:8], 16)
+    seed = np.random.SeedSequence([shard.seed, shard.first + first, name])
     generator = torch.Generator(shard.device).manual_seed(int(seed.generate_state(1)[0]))
-    scores: list[dict[str, Any]] = []
-    worst: list[dict[str, Any]] = []
-    start = None
+    scores, worst, start = [], [], None
     for epsilon in entry["epsilons"]:
-        threat = ThreatModel(entry["norm"], epsilon)
+        threat = ThreatModel(entry["norm"], epsilon, shard.threshold)
         began = time.monotonic()
-        found = item.function(detector, clean, direction, threat, generator, start=start, **item.arguments())
+        found = item.function(detector, clean, direction, threat, generator, start=start, **arguments)
         seconds = (time.monotonic() - began) / len(images)
         start = found.images
         rounded = to_8_bit(found.images, clean, threat)
-        columns = {
+        measured = {
             "clean_score": clean_scores,
             # Scored here again: an attack's own account of its success is not evidence.
             "adversarial_score": scored(detector, found.images, entry["name"]),
@@ -127,35 +147,36 @@ def attack(shard: Shard, detector: nn.Module) -> tuple[list[dict[str, Any]], lis
             "linf": distance(found.images, clean, "linf"),
             "l2": distance(found.images, clean, "l2"),
             "l1": distance(found.images, clean, "l1"),
+            "patch": covering_square(found.images, clean),
             "forwards": found.forwards,
             "backwards": found.backwards,
             "broken_at": torch.full_like(found.forwards, -1) if found.broken_at is None else found.broken_at,
         }
-        values = {name: column.tolist() for name, column in columns.items()}
-        rows = [
-            {
-                "model": shard.model,
-                "dataset": shard.dataset,
-                "sample": images.ids[i],
-                "sample_hash": images.hashes[i],
-                "label": int(images.labels[i]),
-                "defect": images.defects[i],
-                "attack": entry["name"],
-                "parameters": shard.parameters,
-                "norm": entry["norm"],
-                "epsilon": epsilon,
-                "regime": "evasion" if images.labels[i] else "false_alarm",
-                "direction": int(direction[i]),
-                "seconds": seconds,
-                "seed": shard.seed,
-                **{name: column[i] for name, column in values.items()},
-            }
-            for i in range(len(images))
-        ]
-        scores += rows
+        fixed = {
+            "model": shard.model,
+            "dataset": shard.dataset,
+            "attack": entry["name"],
+            "parameters": shard.parameters,
+            "norm": entry["norm"],
+            "epsilon": epsilon,
+            "seconds": seconds,
+            "seed": shard.seed,
+        }
+        columns = {
+            **{key: np.repeat(value, len(images)) for key, value in fixed.items()},
+            **{key: value.cpu().numpy() for key, value in measured.items()},
+            "sample": np.array(images.ids),
+            "sample_hash": np.array(images.hashes),
+            "label": images.labels,
+            "defect": np.array(images.defects),
+            "regime": np.where(images.labels == 1, "evasion", "false_alarm"),
+            "direction": direction.cpu().numpy(),
+        }
+        table = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in tables.SCORES})
+        scores.append(table)
         if (entry["norm"], epsilon) == tuple(shard.headline) and entry["knowledge"] != "none":
-            worst += worst_rows(rows, clean, rounded)
-    return scores, worst
+            worst.append(worst_samples(table, shard.threshold, clean, rounded))
+    return pa.concat_tables(scores), pa.concat_tables([tables.WORST.empty_table(), *worst])
 
 
 def scored(detector: nn.Module, images: Tensor, what: str) -> Tensor:
@@ -178,19 +199,27 @@ def distance(images: Tensor, clean: Tensor, norm: Norm) -> Tensor:
     return size(images - clean, norm).masked_fill(~inside, float("inf"))
 
 
-def worst_rows(rows: list[dict[str, Any]], clean: Tensor, rounded: Tensor) -> list[dict[str, Any]]:
-    """The samples of the slice whose score moved furthest, with their pictures as an 8-bit file would hold them."""
-    shifts = [row["direction"] * (row["adversarial_score"] - row["clean_score"]) for row in rows]
-    order = np.argsort(shifts)[::-1][:SHOWN_PER_SHARD]
-    return [
-        {
-            **{name: rows[i][name] for name in tables.WORST.names if name in rows[i]},
-            "shift": shifts[i],
-            "clean_png": png(clean[i]),
-            "adversarial_png": png(rounded[i]),
-        }
-        for i in map(int, order)
-    ]
+def covering_square(images: Tensor, clean: Tensor) -> Tensor:
+    """(B,) share of the image's area of the smallest square around everything that differs from the clean image."""
+    changed = (images != clean).any(dim=1)
+    side = _extent(changed.any(dim=2)).maximum(_extent(changed.any(dim=1)))
+    return side.double() ** 2 / changed[0].numel()
+
+
+def _extent(changed: Tensor) -> Tensor:
+    """(B,) how many places lie from the first to the last that is True in (B, N)."""
+    behind, ahead = changed.int().cumsum(1), changed.int().flip(1).cumsum(1).flip(1)
+    return ((behind > 0) & (ahead > 0)).sum(1)
+
+
+def worst_samples(scores: pa.Table, threshold: float, clean: Tensor, rounded: Tensor) -> pa.Table:
+    """WORST of a slice: the samples an attacker gained most on, with pictures as an 8-bit file would hold them."""
+    label, before, after = (scores[name].to_numpy() for name in ("label", "clean_score", "adversarial_score"))
+    order = worst_first(label, before, after, threshold)[:SHOWN_PER_SHARD]
+    table = scores.append_column("shift", pa.array(scores["direction"].to_numpy() * (after - before))).take(order)
+    for name, images in (("clean_png", clean), ("adversarial_png", rounded)):
+        table = table.append_column(name, pa.array([png(images[i]) for i in map(int, order)], pa.binary()))
+    return table.select(tables.WORST.names).cast(tables.WORST)
 
 
 def png(image: Tensor) -> bytes:

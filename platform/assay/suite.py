@@ -1,23 +1,35 @@
-"""A suite: a YAML file that names attacks x threat models, and the headline budget an audit is quoted at."""
+"""A suite: a YAML file of threat models, the attacks made under each, and the headline budget an audit is quoted at."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from annotated_types import MinLen
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError, field_validator
+from annotated_types import Ge, Le, MinLen
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
-from assay import yaml_file
+from assay import shelves, yaml_file
 from assay.contracts import Knowledge, Norm
-from assay.errors import Fault, SpecError, UnknownName
-from assay.faults import from_validation
+from assay.errors import Fault, SpecError, UnknownName, suggest
+from assay.faults import from_validation, shown
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest
-from assay.units import Count, Radius, in_255
-from assay.worst_case import CLEAN, WORST
+from assay.units import Count, Radius, in_255, number
+
+TAKEN = ("clean", "worst", "certified", "corruptions")
+"""Names of lines of every audit that no attack may have."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -28,33 +40,66 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _rising(value: list[float]) -> list[float]:
+    if value != sorted(set(value)) or value[0] <= 0:
+        raise ValueError("epsilons must be above 0 and rise, such as [1/255, 2/255, 4/255]")
+    return value
+
+
+Epsilons = Annotated[list[Radius], MinLen(1), AfterValidator(_rising)]
+
+
+class Threat(Section):
+    """A threat model: what may be changed, how far, and why an attacker could and would."""
+
+    norm: Norm
+    epsilons: Epsilons
+    why: Annotated[str, MinLen(1)]
+
+
 class Entry(Section):
-    """One attack under one norm at several epsilons, each begun from the best image found at the one before."""
+    """One attack under one threat model at its epsilons, each begun from the best image found at the one before.
+
+    norm, epsilons: those of the threat model; an attack may be made at some of its epsilons only.
+    """
 
     name: Name
     attack: Annotated[Item, Shelf("attacks")]
     norm: Norm
-    epsilons: Annotated[list[Radius], MinLen(1)]
-    knowledge: Knowledge = "white-box"
+    threat: str
+    epsilons: Epsilons
 
     @field_validator("name")
     @classmethod
     def _not_taken(cls, value: str) -> str:
-        if value in (CLEAN, WORST):
+        if value in TAKEN:
             raise ValueError(f"'{value}' is the name of a line of every audit; choose another")
         return value
 
-    @field_validator("epsilons")
+    @field_validator("threat")
     @classmethod
-    def _rising(cls, value: list[float]) -> list[float]:
-        if value != sorted(set(value)) or value[0] <= 0:
-            raise ValueError("epsilons must be above 0 and rise, such as [1/255, 2/255, 4/255]")
+    def _known_to_the_attack(cls, value: str, info: ValidationInfo) -> str:
+        if attack := info.data.get("attack"):
+            norms = shelves.stated(attack.function, "NORMS", ("linf", "l2"))
+            if (norm := info.data.get("norm")) and norm not in norms:
+                raise ValueError(f"its norm is {norm}, and {attack.name} knows {', '.join(norms)}")
         return value
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the attack sees of the detector; its module states it."""
+        known: Knowledge = shelves.stated(self.attack.function, "KNOWLEDGE", "white-box")
+        return known
+
+    @property
+    def needs(self) -> str:
+        """What the attack needs of the detector beyond that: `neighbours`, `surrogate`, or nothing."""
+        return str(shelves.stated(self.attack.function, "NEEDS", ""))
 
     @property
     def hash(self) -> str:
         """Of the attack, its parameters (defaults filled in), the norm and the epsilons; not of the entry's name."""
-        made = {key: value for key, value in self.plain().items() if key not in ("name", "knowledge")}
+        made = {key: value for key, value in self.plain().items() if key not in ("name", "knowledge", "threat")}
         return digest(canonical(made))[:12]
 
     def plain(self) -> dict[str, Any]:
@@ -62,10 +107,11 @@ class Entry(Section):
         return {
             "name": self.name,
             "attack": self.attack.name,
+            "threat": self.threat,
             "norm": self.norm,
             "knowledge": self.knowledge,
             "epsilons": list(self.epsilons),
-            "parameters": self.attack.arguments(),
+            "parameters": {k: v.plain() if isinstance(v, Item) else v for k, v in self.attack.arguments().items()},
         }
 
 
@@ -83,6 +129,18 @@ class Unbounded(Section):
     samples: Count = 16
 
 
+class Corruptions(Section):
+    """Which corruptions of the shelf are measured, and at which severities."""
+
+    kinds: Literal["all"] | Annotated[list[Annotated[Item, Shelf("corruptions")]], MinLen(1)] = "all"
+    severities: Annotated[list[Annotated[int, Ge(1), Le(5)]], MinLen(1)] = [1, 2, 3, 4, 5]
+
+    @property
+    def names(self) -> list[str]:
+        """The kinds by name."""
+        return shelves.names("corruptions") if self.kinds == "all" else [kind.name for kind in self.kinds]
+
+
 class Suite(Section):
     """A whole suite file."""
 
@@ -90,7 +148,9 @@ class Suite(Section):
     version: Count
     why: str
     headline: Headline
+    threats: Annotated[dict[Name, Threat], MinLen(1)]
     attacks: Annotated[list[Entry], MinLen(1)]
+    corruptions: Corruptions | None = None
     unbounded: Unbounded = Field(default_factory=Unbounded)
     _source: str = PrivateAttr("")
 
@@ -111,7 +171,12 @@ class Suite(Section):
     def plain(self) -> dict[str, Any]:
         """As plain values, everything filled in."""
         attacks = [entry.plain() for entry in self.attacks]
-        return {**self.model_dump(exclude={"attacks"}), "attacks": attacks}
+        corruptions = self.corruptions and {"kinds": self.corruptions.names, "severities": self.corruptions.severities}
+        return {**self.model_dump(exclude={"attacks"}), "attacks": attacks, "corruptions": corruptions}
+
+    def only(self, entries: Sequence[Entry]) -> Suite:
+        """The suite with some of its attacks: those that can be made on a detector."""
+        return self.model_copy(update={"attacks": list(entries)})
 
     def white_box(self) -> Iterator[Entry]:
         """The entries whose attacker knows the detector."""
@@ -142,11 +207,14 @@ def _shipped(name: str) -> Path:
 
 
 def _read(file: Path, source: str) -> Suite:
-    values = yaml_file.load(file)
+    raw = yaml_file.load(file)
+    values, faults = _under_threats(raw)
     try:
         suite = Suite.model_validate(values)
     except ValidationError as error:
-        raise SpecError(str(file), from_validation(error, Suite, values)) from error
+        faults += [fault for fault in from_validation(error, Suite, values) if _written(fault.key, raw)]
+    if faults:
+        raise SpecError(str(file), faults)
     headline = suite.headline
     if not any(headline.norm == e.norm and headline.epsilon in e.epsilons for e in suite.white_box()):
         found = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
@@ -154,3 +222,41 @@ def _read(file: Path, source: str) -> Suite:
         raise SpecError(str(file), [Fault("headline", found, allowed)])
     suite._source = source
     return suite
+
+
+def _under_threats(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The values with norm and epsilons of its threat model given to each attack, and a fault where there is none."""
+    threats, attacks, faults = values.get("threats"), values.get("attacks"), []
+    if not (isinstance(threats, Mapping) and isinstance(attacks, list)):
+        return dict(values), []
+    given = []
+    for place, entry in enumerate(attacks):
+        if not isinstance(entry, Mapping):
+            given.append(entry)
+            continue
+        name, key = entry.get("threat"), f"attacks.{place}"
+        threat = threats.get(name) if isinstance(name, str) else None
+        if "norm" in entry:
+            faults.append(Fault(f"{key}.norm", shown(entry["norm"]), "leave it out; the norm is the threat model's"))
+        if not isinstance(threat, Mapping):
+            allowed = f"one of the threat models above{suggest(str(name), threats)}: {', '.join(map(str, threats))}"
+            faults.append(Fault(f"{key}.threat", "nothing" if name is None else shown(name), allowed))
+        else:
+            faults += _beyond(key, entry, threat)
+            entry = {"epsilons": threat.get("epsilons"), **entry, "norm": threat.get("norm")}
+        given.append(entry)
+    return {**values, "attacks": given}, faults
+
+
+def _beyond(key: str, entry: Mapping[str, Any], threat: Mapping[str, Any]) -> list[Fault]:
+    """A fault where an attack is made at an epsilon that its threat model does not have."""
+    asked, there = entry.get("epsilons"), threat.get("epsilons")
+    if not (isinstance(asked, list) and isinstance(there, list)) or {*map(number, asked)} <= {*map(number, there)}:
+        return []
+    return [Fault(f"{key}.epsilons", shown(asked), f"some of those of its threat model: {', '.join(map(str, there))}")]
+
+
+def _written(key: str, raw: Mapping[str, Any]) -> bool:
+    """Whether a fault is where the person wrote: what an attack was given by its threat model is told there, once."""
+    first, place, name, *_ = [*key.split("."), "", ""]
+    return not (first == "attacks" and name in ("norm", "epsilons") and name not in raw["attacks"][int(place)])

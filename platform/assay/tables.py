@@ -24,6 +24,7 @@ SCORES = pa.schema(
         ("linf", pa.float64()),
         ("l2", pa.float64()),
         ("l1", pa.float64()),
+        ("patch", pa.float64()),  # share of the image's area of the smallest square around all that was changed
         ("forwards", pa.int64()),
         ("backwards", pa.int64()),
         ("broken_at", pa.int64()),  # forwards after which the score first crossed the threshold; -1 never or unknown
@@ -67,15 +68,56 @@ CERTIFIED = pa.schema(
     ]
 )
 
+WORST_CASE = pa.schema(
+    [
+        ("model", pa.string()),
+        ("sample", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),  # the budget: any attack of this norm up to it
+        ("clean_score", pa.float64()),
+        ("score", pa.float64()),  # the one furthest in the attacker's direction
+        ("rounded_score", pa.float64()),  # the furthest of those after rounding to 8 bits; maybe of another attack
+        ("attack", pa.string()),  # that won, clean where none got beyond the clean image
+        ("attack_epsilon", pa.float64()),  # at which it won
+    ]
+)
+"""One row per sample and budget it was attacked at."""
+
+COST = pa.schema(
+    [
+        ("attack", pa.string()),  # an entry of the suite, or any: all of that knowledge together
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),
+        ("knowledge", pa.string()),
+        ("samples", pa.int64()),
+        ("forwards", pa.int64()),  # of all samples at this epsilon
+        ("backwards", pa.int64()),
+        ("seconds_per_sample", pa.float64()),
+        ("at_risk", pa.int64()),  # samples on the right side of the threshold when clean
+        ("broken", pa.int64()),  # of these, pushed across it at this epsilon or a smaller one
+        ("share_broken", pa.float64()),  # NaN where none is at risk
+        ("timed", pa.int64()),  # of the broken, those whose time of crossing is known; the quartiles are over these
+        ("queries_25", pa.float64()),  # forward passes to the crossing, those at smaller epsilons included
+        ("queries_50", pa.float64()),
+        ("queries_75", pa.float64()),
+        ("seconds_25", pa.float64()),  # seconds to the crossing, pro rata of the passes
+        ("seconds_50", pa.float64()),
+        ("seconds_75", pa.float64()),
+    ]
+)
+
 METRICS = pa.schema(
     [
-        # clean, an entry of the suite, worst (per-sample worst case over all), a corruption, or certified (the proven
-        # floor under worst)
+        # clean, an entry of the suite, worst (per-sample worst case over all), worst_8bit (the same of the scores after
+        # rounding to 8 bits, as a camera delivers them), a corruption, or certified (the proven floor under worst)
         ("attack", pa.string()),
         ("norm", pa.string()),  # of the threat model, "corruption", or "" for clean
         ("epsilon", pa.float64()),  # 0 for clean; of a corruption its severity
         ("regime", pa.string()),  # evasion, false_alarm, both, natural (a corruption), or "" for clean
-        ("defect", pa.string()),  # "all" or one defect kind against all normals
+        # all, one defect kind against all normals, or worst_kind: the worst of the kinds, `anomalies` those of the rarest
+        ("defect", pa.string()),
         ("metric", pa.string()),  # auroc, average_precision, fpr95, miss_rate, false_alarm_rate
         ("value", pa.float64()),
         ("lower", pa.float64()),  # bounds of the bootstrap interval
