@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.attacks._ball import size
-from assay.contracts import Attacked, ThreatModel
+from assay.contracts import Attacked, Norm, ThreatModel
 from assay.errors import DataError, InputError
 
 ATTACKS = shelves.names("attacks")
@@ -161,7 +162,8 @@ def test_batch_size_does_not_matter(name, threat):
         attack(name, model, images[a:b], direction[a:b], threat, carried) for a, b in itertools.pairwise([0, 1, 3, 6])
     ]
     torch.testing.assert_close(torch.cat([part.scores for part in parts]), whole.scores, atol=2e-4, rtol=1e-4)
-    assert torch.equal(torch.cat([part.forwards for part in parts]), whole.forwards)
+    # One forward is saved where the last one scored just the images that were chosen.
+    assert ((torch.cat([part.forwards for part in parts]) - whole.forwards).abs() <= 1).all()
 
 
 @every_attack
@@ -268,8 +270,9 @@ def test_wrong_inputs_are_named(name):
         run(images, torch.arange(6.0), THREATS[0])
     with pytest.raises(InputError, match=r"\+1 .* or -1"):
         run(images, direction[:3], THREATS[0])
-    with pytest.raises(InputError, match="there is: l2, linf"):
-        run(images, direction, ThreatModel("l1", 1.0))
+    for norm in set(get_args(Norm)) - set(shelves.stated(shelves.load("attacks", name), "NORMS", ())):
+        with pytest.raises(InputError, match="there is: "):
+            run(images, direction, ThreatModel(norm, 0.5))
     with pytest.raises(InputError, match=r"epsilon .* found -1"):
         run(images, direction, ThreatModel("l2", -1.0))
     with pytest.raises(InputError, match="one image for every image"):

@@ -147,8 +147,8 @@ def test_pgd_equals_foolbox_iterate_for_iterate(threat):
         step_size=steps * step / threat.epsilon,
         random_start=False,
     )
-    iterates = ours[1:-1]  # the first call scores the clean images, the last re-scores the best
-    assert len(iterates) == len(theirs) == steps + 1
+    iterates = ours[1 : steps + 2]  # the first call scores the clean images, a last one may re-score the best
+    assert len(iterates) == len(theirs)
     for mine, other in zip(iterates, theirs, strict=True):
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=0)
     reached = direction * (detector(theirs[-1]) - detector(images))
@@ -249,8 +249,8 @@ def test_apgd_follows_the_algorithm_of_the_paper(threat, scale):
 
         apgd(score, clean, torch.ones(1), threat, generator(), start=clean, steps=steps)
         expected = auto_pgd_of_one_image(detector, clean, clean, threat, steps)
-        iterates = ours[2:-1]  # the first calls score the clean image and start, the last re-scores the best
-        assert len(iterates) == len(expected) == steps + 1
+        iterates = ours[2 : steps + 3]  # the first calls score the clean image and start, a last one may re-score
+        assert len(iterates) == len(expected)
         for mine, other in zip(iterates, expected, strict=True):
             torch.testing.assert_close(mine, other, atol=1e-5, rtol=0)
 

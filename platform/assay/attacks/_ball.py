@@ -1,6 +1,6 @@
 """The images an attacker may choose, a ball around the clean image cut with the box [0, 1], and how to move there.
 
-Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 the norm of the whole perturbation.
+Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 and l1 the norm of the whole perturbation.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from assay.contracts import Norm, ThreatModel
 
+BALLS = ("linf", "l2", "l1")
+"""The norms that a ball is measured in; `patch` and `spatial` have none."""
 LEVELS = 255
 TOLERANCE = 1e-6
 """How far outside the ball float32 rounding may carry an image, in pixel scale."""
@@ -27,18 +29,22 @@ def size(perturbation: Tensor, norm: Norm) -> Tensor:
     """The norm (B,) float64 of every perturbation (B, C, H, W), in pixel scale."""
     if norm == "linf":
         return perturbation.flatten(1).abs().amax(1).double()
-    if norm == "l1":
-        return perturbation.flatten(1).abs().sum(1, dtype=torch.float64)
     # In float64: a float32 sum over the pixels of a large image is off by more than the ball's tolerance, and the
     # squares of a tiny gradient underflow.
-    length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), dim=1, dtype=torch.float64)
+    order = 1 if norm == "l1" else 2
+    length: Tensor = torch.linalg.vector_norm(perturbation.flatten(1), ord=order, dim=1, dtype=torch.float64)
     return length
 
 
 def project(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """The images moved into the ball around `clean`, then into the box; those already inside stay bit for bit."""
+    """The images moved into the ball around `clean` and the box; those already inside stay bit for bit.
+
+    For linf and l1 the nearest point of ball and box, for l2 that of the ball, then of the box.
+    """
     if threat.norm == "linf":
         images = torch.maximum(torch.minimum(images, clean + threat.epsilon), clean - threat.epsilon)
+    elif threat.norm == "l1":
+        images = _into_l1(images, clean, threat.epsilon)
     else:
         perturbation = images - clean
         length = per_image(size(perturbation, "l2"))
@@ -48,11 +54,96 @@ def project(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
     return images.clamp(0, 1)
 
 
-def steepest(gradient: Tensor, norm: Norm) -> Tensor:
-    """The step of unit norm that raises a linear function of this gradient most; 0 where the gradient is 0."""
+def _into_l1(images: Tensor, clean: Tensor, epsilon: float) -> Tensor:
+    """The nearest point of l1 ball and box together (Croce & Hein 2021, proposition 2.1).
+
+    Every entry is shortened by the same `cut` and stops at the box's edge. Clamping after the ball's own projection
+    would waste the budget that ran into the edge.
+    """
+    perturbation = images - clean
+    length, reach = perturbation.flatten(1).abs().double(), room(perturbation, clean)
+    outside = torch.minimum(length, reach).sum(1) > epsilon
+    # As the cut falls, an entry begins to grow when it passes its length, and stops at the edge.
+    top = length.amax(1, keepdim=True)
+    begin, stop = top - length, top - (length - reach).clamp(min=0)
+    ones = torch.ones_like(begin)
+    cut = top - solve(torch.cat([ones, -ones], 1), torch.cat([stop, begin], 1), torch.full_like(top, epsilon))
+    shorter = (torch.minimum((length - cut).clamp(min=0), reach)).reshape(clean.shape).to(clean)
+    moved = clean + perturbation.sign() * shorter
+    # Thousands of entries rounded up would leave the ball: round each towards the clean image.
+    moved = torch.where((moved - clean).abs() > shorter, moved.nextafter(clean), moved)
+    return torch.where(per_image(outside), moved, images)
+
+
+def room(direction: Tensor, clean: Tensor) -> Tensor:
+    """How far (B, C * H * W), float64, each entry can go in its direction's sign before it meets the box's edge."""
+    return torch.where(direction > 0, 1 - clean, clean).mul(direction != 0).flatten(1).double()
+
+
+def solve(rate: Tensor, until: Tensor, total: Tensor) -> Tensor:
+    """The t (B, 1) at which the sum of rate * min(t, until) over (B, N) comes to total (B, 1); inf where it never does.
+
+    The sum must not fall as t grows. Exact: it is linear between the sorted `until`.
+    """
+    until, order = until.sort(1)
+    rate = rate.gather(1, order)
+    slope = rate.flip(1).cumsum(1).flip(1)  # of the piece that ends at this `until`
+    done = (rate * until).cumsum(1) - rate * until
+    piece = torch.searchsorted((done + slope * until).cummax(1).values, total)
+    never = piece == until.shape[1]
+    piece = piece.clamp(max=until.shape[1] - 1)
+    slope, done = slope.gather(1, piece), done.gather(1, piece)
+    return torch.where(slope > 0, (total - done) / slope, 0).masked_fill(never, torch.inf)
+
+
+def fill(order: Tensor, reach: Tensor, price: Tensor, total: Tensor) -> Tensor:
+    """Steps (B, N), each up to its reach, the entries with the largest `order` first, until total (B, 1) is paid."""
+    index = order.argsort(1, descending=True)
+    reach, price = reach.gather(1, index), price.gather(1, index)
+    cost = reach * price
+    left = (total - (cost.cumsum(1) - cost)).clamp(min=0)
+    step = torch.where(price > 0, torch.minimum(reach, left / price.clamp(min=torch.finfo(price.dtype).tiny)), 0)
+    return torch.zeros_like(step).scatter(1, index, step)
+
+
+def furthest(gradient: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+    """The image of ball and box at which a linear function of this gradient is largest, in closed form."""
+    if threat.norm == "linf":
+        return project(clean + threat.epsilon * gradient.sign(), clean, threat)
+    steep, reach = gradient.flatten(1).abs().double(), room(gradient, clean)
+    total = torch.full_like(steep[:, :1], threat.epsilon)
+    if threat.norm == "l1":
+        step = fill(steep, reach, torch.ones_like(steep), total)
+    else:
+        until = (reach / steep).square().masked_fill(steep == 0, 0)
+        step = torch.minimum(steep * solve(steep.square(), until, total.square()).sqrt(), reach).nan_to_num()
+    return project(clean + gradient.sign() * step.reshape(clean.shape).to(clean), clean, threat)
+
+
+def outward(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+    """The images carried on in their own direction from `clean` to the edge of the ball, then into the box."""
+    perturbation = images - clean
+    length = size(perturbation, threat.norm)
+    longer = (threat.epsilon / length).nan_to_num(posinf=0).to(clean)
+    return project(clean + perturbation * per_image(longer), clean, threat)
+
+
+def steepest(gradient: Tensor, norm: Norm, at: Tensor | None = None, share: float | Tensor = 0.0) -> Tensor:
+    """The step of unit norm that raises a linear function of this gradient most; 0 where the gradient is 0.
+
+    share: for l1, where that step would move a single entry, the share (B,) of the largest entries that are moved
+    alike (Croce & Hein 2021, section 3.1). Entries that the box stops at the image `at` are not used.
+    """
     if norm == "linf":
         return gradient.sign()
-    length = per_image(size(gradient, "l2")).to(gradient)
+    if norm == "l1":
+        flat = gradient if at is None else gradient * ~(((at <= 0) & (gradient < 0)) | ((at >= 1) & (gradient > 0)))
+        steep = flat.flatten(1).abs()
+        count = torch.as_tensor(share, device=steep.device).expand(len(steep)) * steep.shape[1]
+        last = (count.long() - 1).clamp(0, steep.shape[1] - 1).unsqueeze(1)
+        least = steep.sort(1, descending=True).values.gather(1, last)
+        gradient = flat.sign() * (steep >= least).reshape(flat.shape)
+    length = per_image(size(gradient, norm)).to(gradient)
     return gradient / torch.where(length > 0, length, 1)
 
 
@@ -67,22 +158,31 @@ def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]
 
 
 def random_point(clean: Tensor, threat: ThreatModel, random: list[torch.Generator]) -> Tensor:
-    """A random image: uniform in the linf ball, or on the sphere of the l2 ball, where nearly all its volume lies."""
-    draw = torch.rand if threat.norm == "linf" else torch.randn
+    """A random image: uniform in the linf ball, or on the sphere of the l2 or l1 ball, where nearly all volume lies."""
+    draw = torch.randn if threat.norm == "l2" else torch.rand
     shape, device = clean.shape[1:], clean.device
     noise = torch.stack([draw(shape, generator=one, device=device) for one in random]).to(clean)
-    unit = 2 * noise - 1 if threat.norm == "linf" else steepest(noise, "l2")
+    if threat.norm == "l2":
+        unit = steepest(noise, "l2")
+    else:
+        unit = 2 * noise - 1
+    if threat.norm == "l1":  # Laplace noise divided by its length is uniform on the sphere
+        unit = unit.sign() * -torch.log1p(-unit.abs().clamp(max=1 - 1e-7))
+        unit = unit / per_image(size(unit, "l1")).to(unit)
     return project(clean + threat.epsilon * unit, clean, threat)
 
 
 def to_8_bit(adversarial: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
     """The adversarial images as an 8-bit file would hold them: multiples of 1/255 in the box.
 
-    Inside the ball wherever the clean image is on that grid: for linf the nearest grid point in the ball, for l2
-    the furthest rounded point on the way from the clean image that is still inside. Where the clean image is off
-    the grid and no grid point is in reach, the nearest one is taken, although it is outside.
+    Inside the ball wherever the clean image is on that grid: for linf the nearest grid point in the ball, for l2 and
+    l1 the furthest rounded point on the way from the clean image that is still inside. Where the clean image is off
+    the grid and no grid point is in reach, the nearest one is taken, although it is outside. Without a ball (patch,
+    spatial) simply the nearest.
     """
     origin, wanted, radius = clean * LEVELS, adversarial * LEVELS, (threat.epsilon + TOLERANCE / 2) * LEVELS
+    if threat.norm not in BALLS:
+        return wanted.round() / LEVELS
     if threat.norm == "linf":
         lowest, highest = (origin - radius).ceil(), (origin + radius).floor()
         return (wanted.round().clamp(lowest, highest).clamp(0, LEVELS)) / LEVELS
@@ -91,7 +191,7 @@ def to_8_bit(adversarial: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
         return (origin + part * (wanted - origin)).round()
 
     def inside(part: Tensor) -> Tensor:
-        return per_image(size(rounded(part) - origin, "l2")) <= radius
+        return per_image(size(rounded(part) - origin, threat.norm)) <= radius
 
     # Rounding may lengthen the perturbation. Its rounded length only grows with the part taken, so bisect for it.
     above = torch.ones_like(per_image(clean.flatten(1)[:, 0]))

@@ -1,34 +1,38 @@
 """The raw score of a batch as something to maximise: counts its passes and remembers the best image of every sample.
 
 Which score is returned: the images chosen at the end are scored once more, in one plain forward of the whole batch
-without gradients, as anyone would score them later (some layers round differently while gradients are recorded).
-Where that is worse than the plain score of the clean image or of `start`, the better of those is returned instead.
-For a detector that is deterministic and scores every image by itself, the scores are therefore exactly
-`score(images)`, and never worse for the attacker than the clean ones.
+without gradients, as anyone would score them later (some layers round differently while gradients are recorded);
+unless the last forward was just that. Where that is worse than the plain score of the clean image or of `start`, the
+better of those is returned instead. For a detector that is deterministic and scores every image by itself, the scores
+are therefore exactly `score(images)`, and never worse for the attacker than the clean ones.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import TOLERANCE, per_image, size
-from assay.contracts import Attacked
+from assay.attacks._ball import BALLS, TOLERANCE, per_image, size
+from assay.contracts import Attacked, Norm
 from assay.errors import DataError, DivergedError, InputError
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel
 
+Precision = Literal["float32", "bfloat16"]
+"""What the passes with a gradient compute in; what is kept and returned is always confirmed in float32."""
+
 
 class Objective:
     """direction * score of one batch of images; every image it is asked about is a candidate for the result.
 
-    Raises DataError for images outside [0, 1] and for scores or gradients that are not finite, InputError for a
-    direction, threat model, start or score that breaks its contract.
+    It may be asked about R images of every sample at once, (R * B, C, H, W), the first of all samples first.
+    norms: those of the attack. Raises DataError for images outside [0, 1] and for scores or gradients that are not
+    finite, InputError for a direction, threat model, start or score that breaks its contract.
     """
 
     def __init__(
@@ -38,32 +42,39 @@ class Objective:
         direction: Tensor,
         threat: ThreatModel,
         start: Tensor | None,
+        *,
+        norms: Sequence[str] = get_args(Norm),
+        precision: Precision = "float32",
     ) -> None:
-        _check(images, direction, threat, start)
+        _check(images, direction, threat, start, norms)
         self._score = score
         self._direction = direction.detach().to(images.device, torch.float32)
+        self._threshold, self._rough = threat.threshold, precision == "bfloat16"
         self._forwards = self._backwards = 0
         self._broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        self._best = images.detach()
-        self._best_value = torch.full_like(self._direction, -math.inf)
+        self._crossed_at = torch.full_like(self._direction, -1, dtype=torch.int64)
+        self._best, self._best_rough = _Best(images, self._direction), _Best(images, self._direction)
         self.value(images)
         self._raise_if_broken()
         if start is not None:
             self.value(start)
-        self._floor, self._floor_value = self._best, self._best_value
+        self._floor, self._floor_value = self._best.images, self._best.value
 
-    def value(self, images: Tensor) -> Tensor:
-        """direction * score (B,) of the images: one plain forward."""
+    def value(self, images: Tensor, *, keep: bool = True) -> Tensor:
+        """direction * score of the images: one plain forward. keep=False: they lie outside the ball, no candidates."""
         with torch.no_grad():
-            value = self._signed(self._score(images.detach()))
-        self._keep(images, value)
+            value = self._signed(self._score(images.detach()), images)
+        if keep:
+            self._keep(images, value)
+            self._last_is_plain = len(images) == len(self._direction)
         return value
 
-    def ascent(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """direction * score (B,) and its gradient (B, C, H, W): one forward, one backward to the pixels alone."""
+    def ascent(self, images: Tensor, *, keep: bool = True) -> tuple[Tensor, Tensor]:
+        """direction * score and its gradient (like the images): one forward, one backward to the pixels alone."""
         with torch.inference_mode(False), torch.enable_grad():
             pixels = images.detach().clone().requires_grad_()
-            value = self._signed(self._score(pixels))
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self._rough):
+                value = self._signed(self._score(pixels), images)
             gradient = None
             if value.requires_grad:
                 (gradient,) = torch.autograd.grad(value.sum(), pixels, allow_unused=True)
@@ -72,38 +83,62 @@ class Objective:
                 "the detector is not differentiable: its score has no gradient with respect to the image; "
                 "use an attack that needs scores alone, such as noise"
             )
-        self._backwards += 1
-        self._broken |= ~gradient.isfinite().flatten(1).all(1)
         value = value.detach()
-        self._keep(images, value)
+        self._backwards += len(images) // len(self._direction)
+        self._note_broken(gradient.flatten(1).abs().amax(1))
+        if keep and self._rough:
+            self._best_rough.keep(images, value)
+        elif keep:
+            self._keep(images, value)
+            self._last_is_plain = False
         return value, gradient
 
     def attacked(self) -> Attacked:
         """The best images asked about, re-scored, and what everything cost."""
-        images = self._best
-        value = self.value(images)
+        if self._rough:  # values of low precision are compared among themselves alone
+            self.value(self._best_rough.images)
+        images, value = self._best.images, self._best.value
+        if not (self._last_is_plain and bool(self._best.latest.all())):
+            value = self.value(images)
         self._raise_if_broken()
         worse = value < self._floor_value
         images = torch.where(per_image(worse), self._floor, images)
-        scores = self._direction * torch.where(worse, self._floor_value, value)
-        count = torch.full_like(self._direction, 1, dtype=torch.int64)
-        return Attacked(images, scores, count * self._forwards, count * self._backwards)
+        value = torch.where(worse, self._floor_value, value)
+        count = torch.ones_like(self._crossed_at)
+        # A crossing counts if the result shows it: some layers round differently while gradients are recorded.
+        seen = torch.where(self._crossed_at < 0, self._forwards, self._crossed_at)
+        broken_at = torch.where(self._crosses(value), seen, -1)
+        return Attacked(images, self._direction * value, count * self._forwards, count * self._backwards, broken_at)
 
-    def _signed(self, scores: Any) -> Tensor:
-        self._forwards += 1
-        expected = self._direction.shape
-        if not isinstance(scores, Tensor) or scores.shape != expected:
+    def _signed(self, scores: Any, images: Tensor) -> Tensor:
+        if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
             found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
             raise InputError(
-                f"a detector returns one score per image, a tensor of shape {tuple(expected)}; found {found}"
+                f"a detector returns one score per image, a tensor of shape {tuple(images.shape[:1])}; found {found}"
             )
-        return self._direction * scores.float()
+        runs = len(images) // len(self._direction)
+        self._forwards += runs
+        value = self._direction.repeat(runs) * scores.float()
+        self._note_broken(value.detach())
+        return value
 
     def _keep(self, images: Tensor, value: Tensor) -> None:
-        self._broken |= ~value.isfinite()
-        better = value > self._best_value
-        self._best = torch.where(per_image(better), images.detach(), self._best)
-        self._best_value = torch.where(better, value, self._best_value)
+        self._best.keep(images, value)
+        if self._threshold is None:
+            return
+        crosses = self._crosses(value).reshape(-1, len(self._direction))
+        at = self._forwards - len(crosses) + 1 + crosses.int().argmax(0)
+        self._crossed_at = torch.where((self._crossed_at < 0) & crosses.any(0), at, self._crossed_at)
+
+    def _crosses(self, value: Tensor) -> Tensor:
+        """Whether images of these values are decided as the attacker wants; flagged means score > threshold."""
+        if self._threshold is None:
+            return torch.zeros_like(value, dtype=torch.bool)
+        direction = self._direction.repeat(len(value) // len(self._direction))
+        return ((direction * value).double() > self._threshold) == (direction > 0)
+
+    def _note_broken(self, value: Tensor) -> None:
+        self._broken = self._broken | ~value.isfinite().reshape(-1, len(self._direction)).all(0)
 
     def _raise_if_broken(self) -> None:
         # Asked at the start and the end only: looking at a flag at every step would make a GPU wait for each.
@@ -114,7 +149,24 @@ class Objective:
             )
 
 
-def _check(images: Tensor, direction: Tensor, threat: ThreatModel, start: Tensor | None) -> None:
+class _Best:
+    """The image of every sample with the highest value so far; `latest` (B,): those that came with the last call."""
+
+    def __init__(self, images: Tensor, direction: Tensor) -> None:
+        self.images, self.value = images.detach(), torch.full_like(direction, -math.inf)
+        self.latest = torch.zeros_like(direction, dtype=torch.bool)
+
+    def keep(self, images: Tensor, value: Tensor) -> None:
+        images, count = images.detach(), len(self.value)
+        if len(images) > count:  # several of each sample: the best of them
+            value, run = value.reshape(-1, count).max(0)
+            images = images[run * count + torch.arange(count, device=run.device)]
+        self.latest = value > self.value
+        self.images = torch.where(per_image(self.latest), images, self.images)
+        self.value = torch.where(self.latest, value, self.value)
+
+
+def _check(images: Tensor, direction: Tensor, threat: ThreatModel, start: Tensor | None, norms: Sequence[str]) -> None:
     if images.ndim != 4 or not images.is_floating_point():
         raise DataError(f"images are floats of shape (B, C, H, W); found {images.dtype} of shape {tuple(images.shape)}")
     if outside := _outside_box(images):
@@ -124,15 +176,15 @@ def _check(images: Tensor, direction: Tensor, threat: ThreatModel, start: Tensor
             f"direction is +1 (raise the score) or -1 (lower it) for each of the {len(images)} images; "
             f"found shape {tuple(direction.shape)}, values {sorted(set(direction.flatten().tolist()))[:5]}"
         )
-    if threat.norm not in ("linf", "l2"):
-        raise InputError(f"norm '{threat.norm}' is not known; there is: l2, linf")
+    if threat.norm not in norms:
+        raise InputError(f"norm '{threat.norm}' is not one of this attack; there is: {', '.join(sorted(norms))}")
     if not (math.isfinite(threat.epsilon) and threat.epsilon >= 0):
         raise InputError(f"epsilon is a finite number from 0 on, in pixel scale, such as 2/255; found {threat.epsilon}")
     if start is None:
         return
     if start.shape != images.shape:
         raise InputError(f"start has one image for every image, {tuple(images.shape)}; found {tuple(start.shape)}")
-    far = int((size(start - images, threat.norm) > threat.epsilon + TOLERANCE).sum())
+    far = threat.norm in BALLS and int((size(start - images, threat.norm) > threat.epsilon + TOLERANCE).sum())
     if far or _outside_box(start):
         raise InputError(
             f"start must lie in the {threat.norm} ball of radius {threat.epsilon:g} and in [0, 1]; "

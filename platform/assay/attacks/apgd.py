@@ -38,7 +38,7 @@ def apgd(
     restarts: runs in all; the best image of any is kept. The first run begins at `start` if given, every other at a
     random point of the ball.
     """
-    objective = Objective(score, images, direction, threat, start)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
     random = streams(generator, images)
     for run in range(restarts):
         at = start if run == 0 and start is not None else random_point(images, threat, random)

@@ -28,7 +28,7 @@ def fgsm(
 
     The step is always taken from the clean image; `start` is only a candidate. Draws no random numbers.
     """
-    objective = Objective(score, images, direction, threat, start)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
     _, gradient = objective.ascent(images)
     objective.value(project(images + threat.epsilon * steepest(gradient, threat.norm), images, threat))
     return objective.attacked()

@@ -30,7 +30,7 @@ def noise(
 
     Needs scores alone. `start` is only a candidate. A control asked for by Carlini et al. 2019.
     """
-    objective = Objective(score, images, direction, threat, start)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
     random = streams(generator, images)
     for _ in range(draws):
         objective.value(random_point(images, threat, random))

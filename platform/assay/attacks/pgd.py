@@ -37,7 +37,7 @@ def pgd(
     both; further runs begin at random. From a random point of an l2 sphere the default path is a little short: on
     a linear score it turns all but 0.16 radians, 98.7 % of the optimum however many steps it is cut into.
     """
-    objective = Objective(score, images, direction, threat, start)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
     random = streams(generator, images)
     length = step_size * threat.epsilon / steps
     first = start if start is not None else None if random_start else images
