@@ -1,0 +1,20 @@
+"""Gaussian noise, as of a sensor in the dark (Hendrycks & Dietterich 2019, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assay.corruptions._draws import normal
+from assay.corruptions._severity import level
+
+SIGMA = (0.08, 0.12, 0.18, 0.26, 0.38)
+"""Standard deviation in pixel scale; theirs."""
+
+
+def gaussian_noise(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
+    """Images (B, C, H, W) in [0, 1] with a normal number added to every value; raises InputError.
+
+    Severity is its standard deviation: 0.08, 0.12, 0.18, 0.26, 0.38.
+    """
+    return (images + level(severity, SIGMA) * normal(images, random, *images.shape[1:])).clamp(0, 1)
