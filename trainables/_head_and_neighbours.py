@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -68,22 +69,30 @@ class HeadAndNeighbours(nn.Module):
         """(B, 64) unit vectors for the contrastive losses."""
         return F.normalize(self.projection(self.backbone(images)), dim=1)
 
-    def parts(self, images: Tensor) -> Tensor:
-        """(B, 3) the head's logit, and the distances to the nearest normals in features and in pixels."""
+    def parts(self, images: Tensor, pool: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """(B, 3) the head's logit, and the distances to the nearest normals in features and in pixels.
+
+        pool: of the distances (B, N) to all normals, in place of the mean over the k nearest.
+        """
+        pool = pool or self._nearest
         features, pixels = self.backbone(images), self.pixels(images)
-        near = self._distance(F.normalize(features, dim=1) @ self.bank.T)
-        near_in_pixels = self._distance(F.normalize(pixels, dim=1) @ self.pixel_bank.T)
+        near = pool(1 - F.normalize(features, dim=1) @ self.bank.T)
+        near_in_pixels = pool(1 - F.normalize(pixels, dim=1) @ self.pixel_bank.T)
         return torch.stack([self.head(features).squeeze(1), near, near_in_pixels], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        parts = (self.parts(images) - self.location) / self.scale
+        return self.score_with(images, self._nearest)
+
+    def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """The score (B,) with `pool` of the distances (B, N) in place of the mean over the k nearest."""
+        parts = (self.parts(images, pool) - self.location) / self.scale
         weights = self.weights
         return weights.head * parts[:, 0] + weights.neighbours * parts[:, 1] + weights.pixels * parts[:, 2]
 
-    def _distance(self, similarity: Tensor) -> Tensor:
-        """Mean distance (B,) to the k most similar of (B, N) normals."""
-        return 1 - similarity.topk(min(self.weights.k, similarity.shape[1]), dim=1).values.mean(dim=1)
+    def _nearest(self, distances: Tensor) -> Tensor:
+        """Mean (B,) of the k smallest of (B, N) distances."""
+        return distances.topk(min(self.weights.k, distances.shape[1]), dim=1, largest=False).values.mean(dim=1)
 
     @torch.no_grad()
     def fit(self, normals: Tensor, batch: int = 128) -> None:
@@ -94,8 +103,8 @@ class HeadAndNeighbours(nn.Module):
         features = torch.cat([self.backbone(part) for part in torch.split(normals, batch)])
         self.bank = F.normalize(features, dim=1)
         self.pixel_bank = F.normalize(self.pixels(normals), dim=1)
-        parts = [self.head(features).squeeze(1), self._distance(others(self.bank))]
-        scores = torch.stack([*parts, self._distance(others(self.pixel_bank))], dim=1)
+        parts = [self.head(features).squeeze(1), self._nearest(1 - others(self.bank))]
+        scores = torch.stack([*parts, self._nearest(1 - others(self.pixel_bank))], dim=1)
         self.location = scores.mean(dim=0)
         self.scale = scores.std(dim=0, correction=0).clamp(min=1e-6)
 
