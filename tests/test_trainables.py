@@ -25,7 +25,10 @@ def training(tmp_path_factory, own_cache):
 
 def arguments(name: str) -> dict:
     """Defaults, but for a backbone that a test can afford."""
-    return shelves.bind(shelves.load("trainables", name), {"backbone": {"name": "small_resnet", "width": 4}})
+    item, small = shelves.load("trainables", name), {"backbone": {"name": "small_resnet", "width": 4}}
+    if "of" in shelves.fields(item):
+        return shelves.bind(item, {"of": {"name": "neighbours", **small}, "draws": 5})
+    return shelves.bind(item, small)
 
 
 def start(name: str, training, seed: int = 0):

@@ -6,20 +6,25 @@ Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest N
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay.contracts import TrainingData
+from assay.contracts import Norm, TrainingData
 from assay.shelves import Item, Shelf
 from assay.units import Count
+from trainables._angle_bound import distance_bounds, pooling_gain
+from trainables._radius import BALLS, in_l2
+from trainables.backbones.pixels import Pixels
 
 
 class NeighbourBank(nn.Module):
     """Images (B, C, H, W) in [0, 1] -> mean distance (B,) to the k nearest rows of the bank."""
 
+    CERTIFIES: tuple[Norm, ...]
     bank: Tensor
 
     def __init__(self, backbone: Item, channels: int, k: int, distance: str) -> None:
@@ -27,6 +32,7 @@ class NeighbourBank(nn.Module):
         self.k, self.distance = k, distance
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
         self.register_buffer("bank", torch.zeros(1, self.backbone.features))
+        self.CERTIFIES = BALLS if isinstance(self.backbone, Pixels) and distance == "cosine" else ()
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) features, of unit length for the cosine distance."""
@@ -35,14 +41,33 @@ class NeighbourBank(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
+        return self.score_with(images, self._nearest)
+
+    def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """The score (B,) with `pool` of the distances (B, N) in place of the mean over the k nearest."""
         features = self.features(images)
         if self.distance == "cosine":
-            distances = 1 - features @ self.bank.T
-        else:
-            # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
-            distances = torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist")
-        nearest = distances.topk(min(self.k, len(self.bank)), dim=1, largest=False).values
-        return nearest.mean(dim=1)
+            return pool(1 - features @ self.bank.T)
+        # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
+        return pool(torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist"))
+
+    def _nearest(self, distances: Tensor) -> Tensor:
+        return distances.topk(min(self.k, len(self.bank)), dim=1, largest=False).values.mean(dim=1)
+
+    @torch.no_grad()
+    def certify(
+        self, images: Tensor, norm: Norm, radii: Tensor, generator: torch.Generator, confidence: float
+    ) -> tuple[Tensor, Tensor]:
+        """Bounds (B, R), (B, R) of the score in the balls of R radii: a proof by angles, for the norms in CERTIFIES.
+
+        A cosine does not see contrast, so the features might as well be the centred image after shrinking. Centring
+        lengthens no change, and shrinking multiplies its length by at most `pooling_gain`.
+        """
+        side = self.backbone.side
+        centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
+        rows = F.adaptive_avg_pool2d(centred, side).flatten(1)
+        reaches = in_l2(radii, norm, images) * pooling_gain(images.shape[2], images.shape[3], side)
+        return distance_bounds(rows, F.normalize(self.bank.double(), dim=1), reaches, self.k)
 
 
 class Neighbours:

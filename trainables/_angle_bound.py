@@ -1,0 +1,45 @@
+"""How far the cosine distance to stored neighbours can move when a feature vector moves by a bounded length. A proof.
+
+A vector of length n that moves by at most r < n turns by at most arcsin(r / n); one that may move by its whole length
+can point anywhere. An angle t to a neighbour becomes something in [t - turn, t + turn], and the mean of the k smallest
+distances rises with each of them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def distance_bounds(rows: Tensor, bank: Tensor, reaches: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Bounds (B, R), (B, R) of the mean cosine distance of rows (B, F) to their k nearest of unit rows (N, F).
+
+    reaches: (R,) how far a row may move, in l2. Widened by what float32 sums over F features may be off, so that they
+    hold for scores computed in float32.
+    """
+    lengths = rows.norm(dim=1, keepdim=True)
+    angles = torch.arccos((F.normalize(rows, dim=1) @ bank.T).clamp(-1, 1))
+    rounding = rows.shape[1] * torch.finfo(torch.float32).eps
+    lower, upper = [], []
+    for reach in reaches:
+        turn = torch.where(reach < lengths, torch.arcsin((reach / lengths).clamp(max=1)), math.pi)
+        lower.append(_mean_of_nearest((angles - turn).clamp(min=0), k) - rounding)
+        upper.append(_mean_of_nearest((angles + turn).clamp(max=math.pi), k) + rounding)
+    return torch.stack(lower, dim=1), torch.stack(upper, dim=1)
+
+
+def pooling_gain(height: int, width: int, side: int) -> float:
+    """The most by which average pooling of (height, width) to (side, side) multiplies the l2 length of a change."""
+    gains = [
+        torch.linalg.matrix_norm(F.adaptive_avg_pool1d(torch.eye(size, dtype=torch.float64), side), ord=2)
+        for size in (height, width)
+    ]
+    return float(gains[0] * gains[1])
+
+
+def _mean_of_nearest(angles: Tensor, k: int) -> Tensor:
+    nearest = angles.topk(min(k, angles.shape[1]), dim=1, largest=False).values
+    return (1 - torch.cos(nearest)).mean(dim=1)
