@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
+from assay import cost, score_matrix, worst_case
 from assay.tables import CHECKS, METRICS, SCORES, TRIALS, WORST
 
 HOSTILE = "<script>alert(1)</script>.png"
@@ -55,14 +56,21 @@ def build(folder: Path) -> Path:
                         "regime": "evasion" if labels[i] else "false_alarm", "direction": -1 if labels[i] else 1,
                         "clean_score": clean[i], "adversarial_score": moved[i], "rounded_score": moved[i],
                         "linf": epsilon, "l2": epsilon, "forwards": forwards, "backwards": backwards, "seconds": 0.01,
+                        "broken_at": forwards // 2 if (moved[i] > THRESHOLD) != labels[i] else -1,
                     }
                     for i in range(60)
                 ]  # fmt: skip
             worst[norm, epsilon] = clean + best * np.where(labels, -1, 1)
             metrics += _figures(("worst", norm, epsilon), labels, defects, clean, worst[norm, epsilon])
+    parts = {}
     for name in sorted({row["attack"] for row in scores}):
         rows = [row for row in scores if row["attack"] == name]
         _write(folder / "scores" / f"attack={name}" / "part-0.parquet", rows, SCORES)
+        parts[name] = [pa.Table.from_pylist(rows, schema=SCORES)]
+    matrix = score_matrix.read(pa.concat_tables(part for [part] in parts.values()))
+    pq.write_table(worst_case.table(matrix), folder / "worst_case.parquet")
+    knowledge = {entry["name"]: entry["knowledge"] for entry in _info()["suite"]["attacks"]}
+    pq.write_table(cost.table(parts, threshold=THRESHOLD, knowledge=knowledge), folder / "cost.parquet")
     _write(folder / "metrics.parquet", metrics, METRICS)
     _write(folder / "checks.parquet", _checks(), CHECKS)
     pictured = [(i, "linf", 2 / 255) for i in (45, 33, 2)] + [(36, "l2", 0.5)]

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import bootstrap, metrics
+from assay import bootstrap, metrics, parquet, score_matrix, worst_case
 from assay.errors import DataError
 from assay.intervals import clopper_pearson, newcombe, wilson
-from assay.tables import METRICS, SCORES
+from assay.tables import METRICS, SCORES, WORST_CASE
 
 
 @st.composite
@@ -45,11 +47,12 @@ def test_metrics_agree_with_sklearn_ties_included(case: tuple[np.ndarray, np.nda
 def test_weighted_metrics_agree_with_sklearn_weights(case: tuple[np.ndarray, np.ndarray], seed: int):
     labels, scores = case
     normals, anomalies = scores[labels == 0], scores[labels == 1]
-    drawn = next(bootstrap.stratified(len(normals), len(anomalies), 3, seed))
+    block = next(bootstrap.blocks(3, len(labels), seed))
+    drawn = block.drawn(0, len(normals)), block.drawn(1, len(anomalies))
     found = bootstrap.ranking(normals, anomalies, drawn)
     for replicate in range(3):
         weights = np.empty(len(labels))
-        weights[labels == 0], weights[labels == 1] = drawn[0][:, replicate], drawn[1][:, replicate]
+        weights[labels == 0], weights[labels == 1] = drawn[0][replicate], drawn[1][replicate]
         expected = {
             "auroc": roc_auc_score(labels, scores, sample_weight=weights),
             "average_precision": average_precision_score(labels, scores, sample_weight=weights),
@@ -63,17 +66,27 @@ def test_the_bootstrap_is_the_plain_loop_in_distribution():
     normals, anomalies = np.round(rng.normal(size=40), 1), np.round(rng.normal(1, 1, size=30), 1)
     labels = np.r_[np.zeros(40), np.ones(30)]
     looped = [roc_auc_score(labels, np.r_[rng.choice(normals, 40), rng.choice(anomalies, 30)]) for _ in range(2000)]
-    fast = bootstrap.percentile_intervals(normals, anomalies, replicates=2000, confidence=0.95, seed=0)["auroc"]
-    assert fast == pytest.approx(tuple(np.quantile(looped, [0.025, 0.975])), abs=0.012)
+    [fast] = bootstrap.distributions(lambda: [(normals, anomalies)], 70, replicates=2000, seed=0)
+    assert bootstrap.percentiles(fast["auroc"], 0.95) == pytest.approx(
+        tuple(np.quantile(looped, [0.025, 0.975])), abs=0.012
+    )
 
 
 def test_resamples_keep_the_size_of_each_class_and_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch):
-    whole = list(bootstrap.stratified(7, 5, 10, 0))
-    assert len(whole) == 1
-    assert (whole[0][0].sum(axis=0) == 7).all()
-    assert (whole[0][1].sum(axis=0) == 5).all()
-    monkeypatch.setattr(bootstrap, "BLOCK", 36)
-    assert [normals.shape[1] for normals, _ in bootstrap.stratified(7, 5, 10, 0)] == [3, 3, 3, 1]
+    [whole] = bootstrap.blocks(10, 12, 0)
+    monkeypatch.setattr(bootstrap, "HELD", 36)
+    parts = list(bootstrap.blocks(10, 12, 0))
+    assert [part.rows for part in parts] == [3, 3, 3, 1]
+    for label, size in ((0, 7), (1, 5), (1, 7)):
+        assert (whole.drawn(label, size).sum(axis=1) == size).all()
+        assert (np.concatenate([part.drawn(label, size) for part in parts]) == whole.drawn(label, size)).all()
+    assert (whole.drawn(0, 7) != whole.drawn(1, 7)).any()
+    monkeypatch.setattr(bootstrap, "CACHED", 1)
+    normals, anomalies = np.arange(7) % 3 / 1.0, np.arange(5) % 4 / 1.0
+    drawn = whole.drawn(0, 7), whole.drawn(1, 5)
+    by_row = bootstrap.ranking(normals, anomalies, drawn)
+    monkeypatch.undo()
+    assert all((by_row[name] == found).all() for name, found in bootstrap.ranking(normals, anomalies, drawn).items())
 
 
 def test_same_seed_same_interval_other_seed_other_interval():
@@ -186,8 +199,8 @@ SUITE = scores_of(
 
 def test_the_worst_case_takes_each_sample_over_attacks_and_smaller_epsilons():
     found = {
-        (r["norm"], r["epsilon"], r["sample"]): (r["attack"], r["adversarial_score"])
-        for r in metrics.worst_case(SUITE).to_pylist()
+        (r["norm"], r["epsilon"], r["sample"]): (r["attack"], r["score"])
+        for r in worst_case.table(score_matrix.read(SUITE)).to_pylist()
     }
     assert found == {
         ("linf", 0.1, "n0"): ("pgd", 0.2),
@@ -202,18 +215,37 @@ def test_the_worst_case_takes_each_sample_over_attacks_and_smaller_epsilons():
     }
 
 
-def test_an_unmoved_worst_case_has_no_distance_and_no_cost():
-    [unmoved] = [r for r in metrics.worst_case(SUITE).to_pylist() if r["attack"] == "clean"]
-    assert (unmoved["linf"], unmoved["forwards"], unmoved["parameters"], unmoved["rounded_score"]) == (0, 0, "", 0.9)
+def test_a_worst_case_says_where_it_was_found_and_an_unmoved_one_stands_where_it_stood():
+    rows = {(r["norm"], r["epsilon"], r["sample"]): r for r in worst_case.table(score_matrix.read(SUITE)).to_pylist()}
+    assert (rows["linf", 0.2, "n0"]["attack_epsilon"], rows["linf", 0.2, "n1"]["attack_epsilon"]) == (0.1, 0.2)
+    unmoved = rows["l2", 0.2, "a1"]
+    assert [unmoved[k] for k in ("attack_epsilon", "score", "rounded_score", "defect")] == [0, 0.9, 0.9, "kind 1"]
 
 
-def test_the_worst_case_ignores_the_order_of_rows_and_dictionary_columns():
+def test_the_worst_case_after_rounding_is_that_of_the_rounded_scores():
+    rounded = {("pgd", "a1"): 0.4, ("noise", "a1"): 0.2, ("pgd", "n1"): 0.3, ("noise", "n1"): 0.35}
+    rows = [row(s, attack, 0.1, {"a": 0.1, "n": 0.8}[s[0]], rounded_score=v) for (attack, s), v in rounded.items()]
+    found = {r["sample"]: r["rounded_score"] for r in worst_case.table(score_matrix.read(scores_of(*rows))).to_pylist()}
+    assert found == {"a1": 0.2, "n1": 0.4}, "of another attack than the raw one; clean where rounding undid the attack"
+    value = {
+        (r["attack"], r["metric"]): r["value"]
+        for r in metrics.table(scores_of(*rows), threshold=0.35, replicates=20).to_pylist()
+        if r["regime"] == "both" and r["defect"] == "all"
+    }
+    assert (value["worst", "auroc"], value["worst_8bit", "auroc"]) == (0, 0)
+    assert (value["worst", "miss_rate"], value["worst_8bit", "miss_rate"]) == (1, 1)
+
+
+def test_the_worst_case_ignores_the_order_of_rows_parts_and_dictionary_columns(tmp_path):
+    expected = worst_case.table(score_matrix.read(SUITE))
     shuffled = SUITE.take(np.random.default_rng(0).permutation(len(SUITE)))
     encoded = shuffled.set_column(
         SCORES.get_field_index("attack"), "attack", shuffled["attack"].combine_chunks().dictionary_encode()
     )
-    assert metrics.worst_case(encoded).equals(metrics.worst_case(SUITE))
-    assert metrics.worst_case(SUITE).schema.equals(SCORES)
+    parts = [encoded.slice(0, 5), encoded.slice(5, 1), encoded.slice(6)]
+    for scores in (encoded, parts):
+        assert worst_case.table(score_matrix.read(scores)).equals(expected)
+    assert expected.cast(WORST_CASE).equals(pq.read_table(io.BytesIO(parquet.dump(expected))))
 
 
 def test_the_table_has_each_regime_with_the_right_scores():
@@ -292,4 +324,4 @@ def test_an_empty_or_foreign_table_is_refused():
     with pytest.raises(DataError, match="run the audit first"):
         metrics.table(SCORES.empty_table(), threshold=0.5)
     with pytest.raises(DataError, match="lack the columns model, dataset"):
-        metrics.worst_case(pa.table({"sample": ["a"]}))
+        score_matrix.read(pa.table({"sample": ["a"]}))

@@ -18,6 +18,11 @@ from assay.audit_folder import Audit, Budget
 from assay.errors import DataError
 from assay.tables import METRICS
 
+FILES = [
+    "audit.yaml",
+    "manifest.json",
+    *(f"{name}.parquet" for name in ("metrics", "checks", "worst", "worst_case", "cost")),
+]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -272,7 +277,7 @@ def test_figure_that_was_not_measured_is_said_in_words(audit_folder):
     assert "not measured" in said(section(audit_folder, "summary"))
 
 
-@pytest.mark.parametrize("name", ["audit.yaml", "manifest.json", "metrics.parquet", "checks.parquet", "worst.parquet"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("content", [None, b"\x00{not: [this"])
 def test_missing_or_corrupt_file_is_named_with_the_command(audit_folder, name, content):
     path = audit_folder / name
@@ -285,11 +290,13 @@ def test_missing_or_corrupt_file_is_named_with_the_command(audit_folder, name, c
     assert "assay audit" in str(caught.value)
 
 
-def test_missing_scores_are_named(audit_folder):
+def test_missing_scores_are_named_where_they_are_needed(audit_folder, html):
     for part in audit_folder.glob("scores/*/*.parquet"):
         part.unlink()
     with pytest.raises(DataError, match=r"scores: no attack=.*assay audit models/"):
-        section(audit_folder, "cost")
+        _ = Audit(audit_folder).matrix
+    assert section(audit_folder, "cost") in html
+    assert section(audit_folder, "operating_point") in html
 
 
 def test_missing_column_and_missing_key_are_named(audit_folder):

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from assay import parquet, score_matrix
 from assay.errors import DataError
-from assay.tables import CHECKS, METRICS, SCORES, TRIALS, WORST
-from assay.worst_case import worst_case
+from assay.score_matrix import ALL, WORST_KIND, ScoreMatrix
+from assay.tables import CHECKS, COST, METRICS, TRIALS, WORST
 
 Columns = Mapping[str, NDArray[Any]]
 """A table as numpy arrays of the same length, by column name."""
@@ -85,16 +86,12 @@ class Audit:
         return verdict
 
     @functools.cached_property
-    def scores(self) -> Columns:
-        """The scores of every attack: one row per sample, attack, epsilon and regime."""
-        return _columns([self._scores])
-
-    @functools.cached_property
-    def _scores(self) -> pa.Table:
-        parts = sorted((self.folder / "scores").glob("attack=*/part-*.parquet"))
-        if not parts:
+    def matrix(self) -> ScoreMatrix:
+        """The scores of every attack and sample, of all the parts of `scores/`."""
+        files = sorted((self.folder / "scores").glob("attack=*/part-*.parquet"))
+        if not files:
             raise DataError(f"{self.folder / 'scores'}: no attack=*/part-*.parquet; {self._again}")
-        return pa.concat_tables(self._table(part, SCORES.names) for part in parts)
+        return score_matrix.read(parquet.parts(files, score_matrix.columns(), f"delete it and {self._again}"))
 
     @functools.cached_property
     def metrics(self) -> Columns:
@@ -108,6 +105,11 @@ class Audit:
     def checks(self) -> Columns:
         """The checks of the audit itself."""
         return _columns([self._table(self.folder / "checks.parquet", CHECKS.names)])
+
+    @functools.cached_property
+    def cost(self) -> Columns:
+        """What the attacks cost, and what it took to break samples: a row per attack, norm and epsilon."""
+        return _columns([self._table(self.folder / "cost.parquet", COST.names)])
 
     @functools.cached_property
     def worst(self) -> Columns:
@@ -124,9 +126,9 @@ class Audit:
     def _again(self) -> str:
         return f"make it with: {self.info['command']}"
 
-    def _table(self, path: Path, needed: Sequence[str]) -> pa.Table:
+    def _table(self, path: Path, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
         try:
-            table = pq.ParquetFile(path).read()
+            table = pq.ParquetFile(path).read(columns)
         except FileNotFoundError:
             raise DataError(f"{path} is missing; {self._again}") from None
         except (OSError, pa.ArrowException) as error:
@@ -179,7 +181,7 @@ class Audit:
     @property
     def defects(self) -> list[str]:
         """The defect kinds that have figures of their own, sorted."""
-        return sorted(set(self.metrics["defect"]) - {"all", "normal"})
+        return sorted(set(self.metrics["defect"]) - {ALL, WORST_KIND, "normal"})
 
     @property
     def confidence(self) -> float:
@@ -192,14 +194,19 @@ class Audit:
         return [entry for entry in entries if norm in (None, entry["norm"])]
 
     @functools.cached_property
-    def _worst_case(self) -> Columns:
-        return _columns([worst_case(self._scores)])
+    def _worst_case(self) -> pa.Table:
+        columns = ["norm", "epsilon", "label", "clean_score", "score"]
+        table = self._table(self.folder / "worst_case.parquet", columns, columns)
+        return table.set_column(0, "norm", table["norm"].dictionary_encode())  # a byte a row in place of the word
 
     def worst_scores(self, budget: Budget) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Labels, clean scores and worst scores over all attacks up to this budget, one each per sample."""
-        w = self._worst_case
-        rows = (w["norm"] == budget.norm) & np.isclose(w["epsilon"], budget.epsilon)
-        return w["label"][rows], w["clean_score"][rows], w["adversarial_score"][rows]
+        near = pc.less(pc.abs(pc.subtract(self._worst_case["epsilon"], budget.epsilon)), 1e-9)
+        rows = self._worst_case.filter(pc.and_(near, pc.equal(self._worst_case["norm"], budget.norm)))
+        if not len(rows):
+            at = f"{budget.norm} {budget.epsilon:.4g}"
+            raise DataError(f"{self.folder / 'worst_case.parquet'} holds nothing at {at}; delete it and {self._again}")
+        return rows["label"].to_numpy(), rows["clean_score"].to_numpy(), rows["score"].to_numpy()
 
 
 def _mapping(path: Path, parse: Any, remedy: str) -> dict[str, Any]:

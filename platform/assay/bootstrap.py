@@ -1,75 +1,126 @@
-"""Ranking metrics over a whole matrix of sample weights at once, and the stratified bootstrap made of them.
+"""Ranking metrics over many resamples at once, and the stratified bootstrap made of them.
 
-The scores are sorted once; a resample is a column of weights (how often each sample was drawn), and every metric of all
-resamples is read off cumulated weights. Scores that tie are taken together: no threshold can come between them.
+The scores are sorted once; a resample is a row of counts (how often each sample was drawn), and every metric of all
+resamples is read off cumulated counts. Scores that tie are taken together: no threshold can come between them.
+All figures of an audit see the same resamples, so the difference of two figures has a distribution too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.uint8]
+Distribution = dict[str, Floats]
+"""By metric, its value in every resample (R,)."""
 
 METRICS = ("auroc", "average_precision", "fpr95")
-BLOCK = 2_000_000
-"""The most weights held at a time."""
+HELD = 2**25
+"""The most counts held at a time."""
+CACHED = 2**15
+"""As many counts as are worked on at a time, so that they stay in the processor's cache."""
 
 
-def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Floats, Floats] | None = None) -> dict[str, Floats]:
-    """The METRICS of each of R weightings of the scores of normals (N,) and anomalies (A,): (R,) each.
+def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Counts, Counts] | None = None) -> Distribution:
+    """The METRICS in each of R resamples of the scores of normals (N,) and anomalies (A,).
 
-    drawn: how often each was drawn, whole numbers (N, R) and (A, R); without it, each once and R = 1.
+    drawn: how often each was drawn, (R, N) and (R, A); without it, each once and R = 1.
     Positive is anomalous; a tie counts one half in the AUROC; fpr95 is the share of normals at or above the highest
     threshold that reaches 95 % of the anomalies.
     """
-    normal_weights, weights = drawn or (np.ones((len(normals), 1)), np.ones((len(anomalies), 1)))
+    normal_counts, counts = drawn or (np.ones((1, len(normals)), np.uint8), np.ones((1, len(anomalies)), np.uint8))
     normal_order, order = np.argsort(-normals), np.argsort(-anomalies)
     down_normals, down = -normals[normal_order], -anomalies[order]  # ascending, as searchsorted wants them
-    weights = weights[order]
-    found = np.cumsum(weights, axis=0)
-    alarms = np.zeros((len(normals) + 1, weights.shape[1]))
-    np.cumsum(normal_weights[normal_order], axis=0, out=alarms[1:])
-    total, normal_total = found[-1], alarms[-1]
-
-    found_by = found[np.searchsorted(down, down, side="right") - 1]  # anomalies at or above each anomaly
-    alarms_by = alarms[np.searchsorted(down_normals, down, side="right")]  # normals at or above each anomaly
-    alarms_before = alarms[np.searchsorted(down_normals, down, side="left")]  # normals above each anomaly
-    precision = found_by / np.maximum(found_by + alarms_by, 1)  # where nothing was drawn, nothing is found either
-    first = np.argmax(20 * found_by >= 19 * total, axis=0)  # whole numbers: exact at 95 %
-    ahead = normal_total - (weights * (alarms_by + alarms_before)).sum(axis=0) / (2 * total)
-    return {
-        "auroc": ahead / normal_total,
-        "average_precision": (weights * precision).sum(axis=0) / total,
-        "fpr95": alarms_by[first, np.arange(weights.shape[1])] / normal_total,
-    }
-
-
-def stratified(normals: int, anomalies: int, replicates: int, seed: int) -> Iterator[tuple[Floats, Floats]]:
-    """Blocks of weights (normals, r), (anomalies, r), `replicates` columns in all: each class redrawn from itself."""
-    rng = np.random.default_rng(seed)
-    block = max(1, BLOCK // (normals + anomalies))
-    for start in range(0, replicates, block):
-        columns = min(block, replicates - start)
-        yield _redrawn(normals, columns, rng), _redrawn(anomalies, columns, rng)
+    last = np.flatnonzero(np.append(down[1:] != down[:-1], True))  # of the anomalies that tie
+    ends = np.append(0, last + 1)
+    by = np.searchsorted(down_normals, down[last], side="right")  # how many normals are at or above them
+    before = np.searchsorted(down_normals, down[last], side="left")  # and above
+    found: Distribution = {name: np.empty(len(counts)) for name in METRICS}
+    rows = max(1, CACHED // max(len(normals), len(anomalies)))
+    for start in range(0, len(counts), rows):
+        block = slice(start, start + rows)
+        alarms = _cumulated(normal_counts[block], normal_order)
+        hits = _cumulated(counts[block], order)
+        total, normal_total = hits[:, -1], alarms[:, -1]
+        hits, alarms_by, alarms_before = hits.take(ends, 1), alarms.take(by, 1), alarms.take(before, 1)
+        weights = (hits[:, 1:] - hits[:, :-1]).astype(np.float64)
+        hits = hits[:, 1:]
+        precision = hits / np.maximum(hits + alarms_by, 1)  # where nothing was drawn, nothing is found either
+        first = np.argmax(20 * hits >= 19 * total[:, None], axis=1)  # whole numbers: exact at 95 %
+        ahead = normal_total - np.vecdot(weights, (alarms_by + alarms_before).astype(np.float64)) / (2 * total)
+        found["auroc"][block] = ahead / normal_total
+        found["average_precision"][block] = np.vecdot(weights, precision) / total
+        found["fpr95"][block] = alarms_by[np.arange(len(first)), first] / normal_total
+    return found
 
 
-def percentile_intervals(
-    normals: Floats, anomalies: Floats, *, replicates: int, confidence: float, seed: int
-) -> dict[str, tuple[float, float]]:
-    """(lower, upper) of each of METRICS: percentile interval of a stratified bootstrap (Efron & Tibshirani 1993, 13).
+@dataclass
+class Block:
+    """Some resamples of an audit: `drawn(label, size)` are the counts (rows, size) of a class of so many samples.
+
+    The same class and size give the same counts for every figure.
+    """
+
+    rows: int
+    seed: int
+    streams: dict[tuple[int, int], np.random.Generator]  # go on from block to block
+    held: dict[tuple[int, int], Counts] = field(default_factory=dict)
+
+    def drawn(self, label: int, size: int) -> Counts:
+        """How often each sample was drawn: `size` draws with replacement from `size` samples in every row."""
+        key = (label, size)
+        if key not in self.held:
+            stream = self.streams.setdefault(key, np.random.default_rng([self.seed, label, size]))
+            # A sample that is drawn more than 255 times does not occur: with 256 samples, once in 10^600 resamples.
+            counts = self.held[key] = np.empty((self.rows, size), np.uint8)
+            for row in counts:
+                row[:] = np.bincount(stream.integers(size, size=size), minlength=size)
+        return self.held[key]
+
+
+def blocks(replicates: int, samples: int, seed: int) -> Iterator[Block]:
+    """So many resamples of so many samples, in blocks that fit into memory."""
+    rows = max(1, HELD // samples)
+    streams: dict[tuple[int, int], np.random.Generator] = {}
+    for start in range(0, replicates, rows):
+        yield Block(min(rows, replicates - start), seed, streams)
+
+
+def distributions(
+    cases: Callable[[], Iterable[tuple[Floats, Floats]]], samples: int, *, replicates: int, seed: int
+) -> list[Distribution]:
+    """Of each case, scores of normals and of anomalies, the METRICS in every resample of a stratified bootstrap.
+
+    Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8). cases: gives them anew for every block of
+    resamples, so that they need not be held. samples: how many there are at most in a case.
+    """
+    found: list[list[Distribution]] = []
+    for block in blocks(replicates, samples, seed):
+        drawn = (
+            (normals, anomalies, (block.drawn(0, len(normals)), block.drawn(1, len(anomalies))))
+            for normals, anomalies in cases()
+        )
+        found.append([ranking(*case) for case in drawn])
+    return [
+        {name: np.concatenate([part[name] for part in parts]) for name in METRICS} for parts in zip(*found, strict=True)
+    ]
+
+
+def percentiles(values: Floats, confidence: float) -> tuple[float, float]:
+    """The percentile interval of what a bootstrap found (Efron & Tibshirani 1993, chapter 13).
 
     It has no width where the classes are perfectly separated; `intervals` has bounds that stay honest there.
     """
-    draws = stratified(len(normals), len(anomalies), replicates, seed)
-    blocks = [ranking(normals, anomalies, drawn) for drawn in draws]
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-    bounds = {name: np.quantile(np.concatenate([block[name] for block in blocks]), tails) for name in METRICS}
-    return {name: (float(lower), float(upper)) for name, (lower, upper) in bounds.items()}
+    lower, upper = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(lower), float(upper)
 
 
-def _redrawn(count: int, columns: int, rng: np.random.Generator) -> Floats:
-    drawn = rng.integers(count, size=(count, columns)) * columns + np.arange(columns)
-    return np.bincount(drawn.ravel(), minlength=count * columns).reshape(count, columns).astype(np.float64)
+def _cumulated(counts: Counts, order: NDArray[np.int64]) -> NDArray[np.int32]:
+    """(R, n + 1): how many were drawn of the first 0, 1, ... n samples in that order."""
+    sums = np.zeros((len(counts), len(order) + 1), np.int32)
+    np.cumsum(counts.take(order, 1), axis=1, dtype=np.int32, out=sums[:, 1:])
+    return sums

@@ -7,8 +7,8 @@ were attacked; the counts beside it say how many.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,23 +17,27 @@ from numpy.typing import ArrayLike, NDArray
 from assay import bootstrap
 from assay.errors import DataError
 from assay.intervals import Interval, clopper_pearson, newcombe, wilson
+from assay.score_matrix import ALL, CLEAN, SCORE, WORST, WORST_8BIT, WORST_KIND, ScoreMatrix, Setting, read
 from assay.tables import METRICS
-from assay.worst_case import CLEAN, WORST, checked, column, strongest, worst_case
-
-__all__ = [
-    "auroc",
-    "average_precision",
-    "false_alarm_rate",
-    "figures",
-    "flagged",
-    "fpr95",
-    "miss_rate",
-    "table",
-    "worst_case",
-]
+from assay.worst_case import worst_cases
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
+
+HIGHER_IS_BETTER = ("auroc", "average_precision")
+"""The metrics that measure success; the others measure errors."""
+
+
+class Case(NamedTuple):
+    """What a figure is of: the line of the table, and the scores of its normals and anomalies."""
+
+    attack: str
+    norm: str
+    epsilon: float
+    regime: str
+    defect: str
+    normals: Floats
+    anomalies: Floats
 
 
 def flagged(scores: ArrayLike, threshold: float) -> NDArray[np.bool_]:
@@ -90,12 +94,83 @@ def figures(
     Raises DataError where a class is absent or a score is not a number.
     """
     y, s = _checked(labels, scores, threshold)
-    anomalies = int(y.sum())
-    normals = len(y) - anomalies
-    value = _ranking(y, s)
-    resampled = bootstrap.percentile_intervals(
-        s[y == 0], s[y == 1], replicates=replicates, confidence=confidence, seed=seed
-    )
+    case = Case(CLEAN, "", 0.0, "", ALL, s[y == 0], s[y == 1])
+    classes = [(case.normals, case.anomalies)]
+    [drawn] = bootstrap.distributions(lambda: classes, len(y), replicates=replicates, seed=seed)
+    return _intervals(case, drawn, threshold, confidence)
+
+
+def table(
+    scores: ScoreMatrix | pa.Table | Iterable[pa.Table],
+    *,
+    threshold: float,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> pa.Table:
+    """METRICS of one audited model from its SCORES: a matrix, a table, or the parts of one.
+
+    For clean; for every attack x norm x epsilon; for `worst`, the per-sample worst case (see `worst_case`), and
+    `worst_8bit`, the same of the scores after rounding; each in the regimes whose samples were attacked. Clean, and
+    worst in `evasion` and `both`, also for each kind of defect against all normals, if there are several, and for the
+    worst of them. All figures see the same resamples. Raises DataError.
+    """
+    matrix = scores if isinstance(scores, ScoreMatrix) else read(scores)
+    _checked(matrix.labels, matrix.clean, threshold)
+
+    def classes() -> Iterator[tuple[Floats, Floats]]:
+        return ((case.normals, case.anomalies) for case in cases(matrix))
+
+    drawn = bootstrap.distributions(classes, len(matrix.samples), replicates=replicates, seed=seed)
+    rows: list[dict[str, Any]] = []
+    kinds: list[tuple[Case, bootstrap.Distribution]] = []
+    for case, found in zip(cases(matrix), drawn, strict=True):
+        if case.defect == ALL:
+            rows += _worst_kind(kinds, threshold, confidence)
+            kinds = []
+        else:
+            kinds.append((case, found))
+        rows += _rows(case, _intervals(case, found, threshold, confidence), confidence)
+    rows += _worst_kind(kinds, threshold, confidence)
+    return pa.Table.from_pylist(rows, schema=METRICS)
+
+
+def cases(matrix: ScoreMatrix) -> Iterator[Case]:
+    """Every case of the table: of a line first all defects, then each kind of them."""
+    targets = {"evasion": matrix.labels == 1, "false_alarm": matrix.labels == 0, "both": matrix.labels >= 0}
+    yield from _by_kind(matrix, (CLEAN, "", 0.0, ""), matrix.clean, targets["both"], split=True)
+    for setting, attacked, scores, split in _lines(matrix):
+        for regime, target in targets.items():
+            if len(np.unique(matrix.labels[attacked & target])) == len(np.unique(matrix.labels[target])):
+                values = np.where(target, scores, matrix.clean)
+                kept = attacked | ~target
+                yield from _by_kind(matrix, (*setting, regime), values, kept, split and regime != "false_alarm")
+
+
+def _lines(matrix: ScoreMatrix) -> Iterator[tuple[Setting, NDArray[np.bool_], Floats, bool]]:
+    """What was done, to which samples, their scores, and whether kinds of defect have figures of their own."""
+    for setting in matrix.settings:
+        found = matrix.values[SCORE][setting]
+        yield setting, ~np.isnan(found), found, False
+    for worst in worst_cases(matrix):
+        yield Setting(WORST, worst.norm, worst.epsilon), worst.attacked, worst.score, True
+        yield Setting(WORST_8BIT, worst.norm, worst.epsilon), worst.attacked, worst.rounded, False
+
+
+def _by_kind(
+    matrix: ScoreMatrix, line: tuple[str, str, float, str], scores: Floats, kept: NDArray[np.bool_], split: bool
+) -> Iterator[Case]:
+    anomalous = kept & (matrix.labels == 1)
+    normals = scores[kept & (matrix.labels == 0)]
+    kinds = sorted(set(matrix.defects[anomalous])) if split else []
+    yield Case(*line, ALL, normals, scores[anomalous])
+    for kind in kinds if len(kinds) > 1 else []:
+        yield Case(*line, kind, normals, scores[anomalous & (matrix.defects == kind)])
+
+
+def _intervals(case: Case, drawn: bootstrap.Distribution, threshold: float, confidence: float) -> dict[str, Interval]:
+    normals, anomalies = len(case.normals), len(case.anomalies)
+    value = {name: float(found[0]) for name, found in bootstrap.ranking(case.normals, case.anomalies).items()}
     closed = {
         "auroc": newcombe(value["auroc"], normals, anomalies, confidence),
         "average_precision": wilson(value["average_precision"], anomalies, confidence),
@@ -103,61 +178,46 @@ def figures(
     }
     result = {}
     for name in bootstrap.METRICS:
-        (low, high), (low_too, high_too) = resampled[name], closed[name]
+        (low, high), (low_too, high_too) = bootstrap.percentiles(drawn[name], confidence), closed[name]
         result[name] = Interval(value[name], min(low, low_too), max(high, high_too))
-    missed, alarms = int((~flagged(s[y == 1], threshold)).sum()), int(flagged(s[y == 0], threshold).sum())
+    missed = int((~flagged(case.anomalies, threshold)).sum())
+    alarms = int(flagged(case.normals, threshold).sum())
     result["miss_rate"] = Interval(missed / anomalies, *clopper_pearson(missed, anomalies, confidence))
     result["false_alarm_rate"] = Interval(alarms / normals, *clopper_pearson(alarms, normals, confidence))
     return result
 
 
-def table(
-    scores: pa.Table, *, threshold: float, replicates: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> pa.Table:
-    """METRICS of one audited model from its SCORES.
+def _worst_kind(
+    kinds: list[tuple[Case, bootstrap.Distribution]], threshold: float, confidence: float
+) -> list[dict[str, Any]]:
+    """The rows of the worst of some kinds, none where there are none.
 
-    For clean; for every attack x norm x epsilon; for `worst`, the per-sample worst case (see `worst_case`); each in the
-    regimes whose samples were attacked. Clean, and worst in `evasion` and `both`, also for each kind of defect against
-    all normals, if there are several. Raises DataError.
+    Take a figure that is better when higher. The least of the lower bounds is a lower bound of the least figure: it can
+    only be too high if that of the truly worst kind is. The least of the upper bounds can be too low if any of them is,
+    so these have their error divided among the kinds (Bonferroni). For errors, the same upside down.
     """
-    rows: list[dict[str, Any]] = []
-    options: dict[str, Any] = {"replicates": replicates, "confidence": confidence, "seed": seed}
-    for where, labels, values, defects in _cases(checked(scores)):
-        kinds = sorted(set(defects[labels == 1])) if where["attack"] in (CLEAN, WORST) else []
-        split = len(kinds) > 1 and where["regime"] != "false_alarm"
-        for kind in ["all", *kinds] if split else ["all"]:
-            chosen = (labels == 0) | (defects == kind) | (kind == "all")
-            y, s = labels[chosen], values[chosen]
-            counts = {"confidence": confidence, "normals": int((y == 0).sum()), "anomalies": int((y == 1).sum())}
-            for metric, interval in figures(y, s, threshold=threshold, **options).items():
-                rows.append({**where, "defect": str(kind), "metric": metric, **interval._asdict(), **counts})
-    return pa.Table.from_pylist(rows, schema=METRICS)
+    if not kinds:
+        return []
+    divided = 1 - (1 - confidence) / len(kinds)
+    plain, strict = ([_intervals(*kind, threshold, level) for kind in kinds] for level in (confidence, divided))
+    found = {}
+    for name in plain[0]:
+        worst = min if name in HIGHER_IS_BETTER else max
+        bounds = plain, strict
+        lower, upper = bounds if worst is min else bounds[::-1]
+        found[name] = Interval(
+            worst(one[name].value for one in plain),
+            worst(one[name].lower for one in lower),
+            worst(one[name].upper for one in upper),
+        )
+    rarest = min((case for case, _ in kinds), key=lambda case: len(case.anomalies))
+    return _rows(rarest._replace(defect=WORST_KIND), found, confidence)
 
 
-def _cases(scores: pa.Table) -> Iterator[tuple[dict[str, Any], Labels, Floats, NDArray[Any]]]:
-    """(what was done to whom, labels, scores, defects) of every line of the table."""
-    names, first = np.unique(column(scores, "sample"), return_index=True)
-    labels = column(scores, "label")[first].astype(np.int64)
-    defects, clean = column(scores, "defect")[first], column(scores, "clean_score")[first]
-    yield {"attack": CLEAN, "norm": "", "epsilon": 0.0, "regime": ""}, labels, clean, defects
-
-    worst = worst_case(scores)
-    worst = worst.set_column(worst.schema.get_field_index("attack"), "attack", pa.repeat(WORST, len(worst)))
-    for table in (scores, worst):
-        attacks, norms, epsilons = (column(table, name) for name in ("attack", "norm", "epsilon"))
-        for attack, norm, epsilon in sorted(set(zip(attacks, norms, epsilons, strict=True))):
-            rows = strongest(table, np.flatnonzero((attacks == attack) & (norms == norm) & (epsilons == epsilon)))
-            reached = np.searchsorted(names, column(table, "sample")[rows])
-            moved = clean.copy()
-            moved[reached] = column(table, "adversarial_score")[rows]
-            hit = np.zeros(len(names), dtype=bool)
-            hit[reached] = True
-            for regime, targets in (("evasion", labels == 1), ("false_alarm", labels == 0), ("both", labels >= 0)):
-                if len(np.unique(labels[hit & targets])) == len(np.unique(labels[targets])):
-                    kept = hit | ~targets
-                    values = np.where(targets, moved, clean)[kept]
-                    where = {"attack": str(attack), "norm": str(norm), "epsilon": float(epsilon), "regime": regime}
-                    yield where, labels[kept], values, defects[kept]
+def _rows(case: Case, found: dict[str, Interval], confidence: float) -> list[dict[str, Any]]:
+    where = dict(zip(Case._fields[:5], case[:5], strict=True))
+    counts = {"confidence": confidence, "normals": len(case.normals), "anomalies": len(case.anomalies)}
+    return [{**where, "metric": name, **interval._asdict(), **counts} for name, interval in found.items()]
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -> tuple[Labels, Floats]:

@@ -1,20 +1,40 @@
-"""Tables as the bytes of Parquet files in the store."""
+"""Tables made of columns, as the bytes of Parquet files in the store, and read again part by part."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.errors import DataError
 from assay.store import Store
 
+AGAIN = "delete it and run the same audit again, which makes only what is missing"
+
+
+def table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
+    """A table of `schema` from columns of one length, of which at least one is an array; a single value fills its own.
+
+    Text is held as a dictionary, so that a word that occurs in a million rows is there once; `dump` writes plain text.
+    """
+    length = next(len(column) for column in columns.values() if not _single(column))
+    return pa.table({field.name: _array(columns[field.name], field.type, length) for field in schema})
+
 
 def dump(table: pa.Table) -> bytes:
     """A table as the bytes of a Parquet file."""
+    text = [
+        field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)
+    ]
     content = io.BytesIO()
-    pq.write_table(table, content)
+    # Only words repeat; a dictionary of scores costs most of the time and saves nothing. Without the Arrow schema a
+    # reader of any language gets the plain types of tables.py.
+    pq.write_table(table, content, use_dictionary=text, store_schema=False)
     return content.getvalue()
 
 
@@ -25,7 +45,38 @@ def load(store: Store, key: str, schema: pa.Schema) -> pa.Table:
         return pq.read_table(content).cast(schema)
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{store.path(key)} is damaged ({reason}); delete it and run the same audit again, which makes only what "
-            "is missing"
-        ) from error
+        raise DataError(f"{store.path(key)} is damaged ({reason}); {AGAIN}") from error
+
+
+def parts(files: Iterable[Path], columns: Sequence[str], remedy: str = AGAIN) -> Iterator[pa.Table]:
+    """Some columns of the tables in some files, a row group at a time, text as dictionaries.
+
+    Raises DataError, with the remedy, for a file that cannot be read or lacks a column.
+    """
+    for path in files:
+        try:
+            schema = pq.read_schema(path)
+            missing = [name for name in columns if name not in schema.names]
+            if missing:
+                raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")
+            text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+            with pq.ParquetFile(path, memory_map=True, read_dictionary=text) as file:
+                for group in range(file.num_row_groups):
+                    yield file.read_row_group(group, columns=list(columns))
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; {remedy}") from None
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); {remedy}") from error
+
+
+def _single(column: Any) -> bool:
+    return isinstance(column, str | bytes) or np.ndim(column) == 0
+
+
+def _array(column: Any, kind: pa.DataType, length: int) -> pa.Array:
+    if not _single(column):
+        array = pa.array(column, type=kind) if not isinstance(column, pa.Array) else column
+        return array.dictionary_encode() if pa.types.is_string(kind) else array
+    if pa.types.is_string(kind):
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(length, dtype=np.int32)), pa.array([column], type=kind))
+    return pa.repeat(pa.scalar(column, type=kind), length)

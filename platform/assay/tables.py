@@ -108,6 +108,27 @@ COST = pa.schema(
     ]
 )
 
+MINIMAL = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("norm", pa.string()),
+        ("threshold", pa.float64()),
+        ("clean_score", pa.float64()),
+        ("clean_correct", pa.bool_()),
+        ("epsilon", pa.float64()),  # smallest found that turns the decision; 0 if wrong already, inf if none was found
+        ("largest", pa.float64()),  # up to here it was looked for
+        ("forwards", pa.int64()),
+        ("backwards", pa.int64()),
+        ("seconds", pa.float64()),
+        ("seed", pa.int64()),
+    ]
+)
+
 METRICS = pa.schema(
     [
         # clean, an entry of the suite, worst (per-sample worst case over all), worst_8bit (the same of the scores after
@@ -116,9 +137,10 @@ METRICS = pa.schema(
         ("norm", pa.string()),  # of the threat model, "corruption", or "" for clean
         ("epsilon", pa.float64()),  # 0 for clean; of a corruption its severity
         ("regime", pa.string()),  # evasion, false_alarm, both, natural (a corruption), or "" for clean
-        # all, one defect kind against all normals, or worst_kind: the worst of the kinds, `anomalies` those of the rarest
+        # all, one defect kind against all normals, or worst_kind (the worst of them, `anomalies` those of the rarest)
         ("defect", pa.string()),
-        ("metric", pa.string()),  # auroc, average_precision, fpr95, miss_rate, false_alarm_rate
+        # auroc, average_precision, fpr95, miss_rate, false_alarm_rate, or curve_area (under the AUROC over epsilon)
+        ("metric", pa.string()),
         ("value", pa.float64()),
         ("lower", pa.float64()),  # bounds of the bootstrap interval
         ("upper", pa.float64()),

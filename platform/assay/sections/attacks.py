@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit
+from assay.audit_folder import Audit, Budget
 from assay.sections._html import REGIMES, Section, section
 
 ORDER = 60
+WORST = {"worst": "Worst case", "worst_8bit": "Worst case at 8 bits"}
 
 TEMPLATE = """
 <p>AUROC with its {{ (confidence * 100) | round | int }}% interval. The worst case takes each sample's worst score
 over all attacks up to the budget, so it is never above that of the strongest attack.
+{% if rounded %}At 8 bits: the same after every attacked image was rounded to whole grey levels, as a camera or a file
+delivers it.{% endif %}
 Average precision and the false-positive rate at 95% detection are in <code>metrics.parquet</code>.</p>
 {{ table("AUROC of each attack") }}
 <table>
@@ -17,8 +20,8 @@ Average precision and the false-positive rate at 95% detection are in <code>metr
 {% for regime in regimes.values() %}<th>AUROC, {{ regime }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for name, budget, first in rows %}
-<tr class="{{ "group" if first }}{{ " chosen" if name == "worst" }}">
-<th class="name">{{ ("Worst case" if name == "worst" else name) if first }}</th>
+<tr class="{{ "group" if first }}{{ " chosen" if name in worst }}">
+<th class="name">{{ (worst[name] or name) if first }}</th>
 <td class="nowrap">{{ budget | budget }}</td>
 {% for regime in regimes %}<td>{{ audit.attacked("auroc", budget, regime, name) | estimate }}</td>{% endfor %}
 </tr>
@@ -31,12 +34,21 @@ Average precision and the false-positive rate at 95% detection are in <code>metr
 
 def attacks(audit: Audit) -> Section:
     """The table attack x budget x regime, with intervals; the per-sample worst case of each norm stands last."""
-    rows = [
-        (name, budget, place == 0)
-        for norm in audit.norms
-        for name in [*(entry["name"] for entry in audit.attacks(norm)), "worst"]
-        for place, budget in enumerate(audit.budgets_of(norm))
-    ]
+    rows = []
+    for norm in audit.norms:
+        budgets = audit.budgets_of(norm)
+        lines = {
+            entry["name"]: [Budget(norm, epsilon) for epsilon in entry["epsilons"]] for entry in audit.attacks(norm)
+        }
+        lines |= {name: budgets for name in WORST if any(audit.attacked("auroc", at, attack=name) for at in budgets)}
+        rows += [(name, at, place == 0) for name, measured in lines.items() for place, at in enumerate(measured)]
     return section(
-        "Results of each attack", TEMPLATE, audit=audit, rows=rows, regimes=REGIMES, confidence=audit.confidence
+        "Results of each attack",
+        TEMPLATE,
+        audit=audit,
+        rows=rows,
+        worst=WORST,
+        rounded=any(name == "worst_8bit" for name, *_ in rows),
+        regimes=REGIMES,
+        confidence=audit.confidence,
     )

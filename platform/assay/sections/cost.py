@@ -1,8 +1,13 @@
-"""What the audit cost: passes through the detector and seconds, by attack."""
+"""What the audit cost: passes through the detector and seconds; and what it costs an attacker to break a sample."""
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit
+from typing import Any
+
+import numpy as np
+
+from assay.audit_folder import Audit, Budget
+from assay.cost import ANY
 from assay.sections._html import Section, section
 
 ORDER = 100
@@ -29,23 +34,67 @@ TEMPLATE = """
 </div>
 <p class="note">{{ "The whole audit took %.0f s with its checks and figures." | format(seconds) if seconds }}
 More passes are no proof of strength; the convergence checks are.</p>
+<h3>What it takes to break a sample</h3>
+<p>At risk is a sample that the detector decides rightly when clean; it is broken once its score is on the other side of
+the threshold. By what the attacker must know, any of his attacks; queries are passes through the detector until then.
+</p>
+{{ table("Cost to break a sample, by knowledge") }}
+<table>
+<caption>Median, in brackets the quartiles, over the broken samples whose moment of breaking is known</caption>
+<thead><tr><th>Knowledge</th><th>Budget</th><th class="right">Broken of those at risk</th>
+<th class="right">Queries</th><th class="right">Seconds</th></tr></thead>
+<tbody>
+{% for row in broken %}
+<tr class="{{ "group" if loop.changed(row.knowledge) }}"><th class="nowrap">{{ row.knowledge }}</th>
+<td class="nowrap">{{ row.budget | budget }}</td>
+<td class="right">{{ row.broken | number }} of {{ row.at_risk | number }}</td>
+{% if row.timed %}
+<td class="right nowrap">{{ row.queries }}</td><td class="right nowrap">{{ row.seconds }}</td>
+{% else %}
+<td class="right">–</td><td class="right">–</td>
+{% endif %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
 """
 
 
 def cost(audit: Audit) -> Section:
-    """Forward passes, backward passes and seconds of every attack, in all and per attacked image."""
-    s = audit.scores
-    masks = {entry["name"]: s["attack"] == entry["name"] for entry in audit.attacks()}
-    masks["All attacks"] = s["attack"] != ""
+    """Passes and seconds of every attack, in all and per attacked image; cost to break a sample, by knowledge."""
+    c = audit.cost
+    masks = {entry["name"]: c["attack"] == entry["name"] for entry in audit.attacks()}
+    masks["All attacks"] = c["attack"] != ANY
     rows = [
         {
             "name": name,
-            "images": int(mask.sum()),
-            "forwards": int(s["forwards"][mask].sum()),
-            "backwards": int(s["backwards"][mask].sum()),
-            "seconds": float(s["seconds"][mask].sum()),
+            "images": int(c["samples"][mask].sum()),
+            "forwards": int(c["forwards"][mask].sum()),
+            "backwards": int(c["backwards"][mask].sum()),
+            "seconds": float((c["seconds_per_sample"] * c["samples"])[mask].sum()),
         }
         for name, mask in masks.items()
         if mask.any()
     ]
-    return section("Cost", TEMPLATE, rows=rows, seconds=audit.info.get("seconds"))
+    broken = [
+        _broken({name: column[row] for name, column in c.items()}) for row in np.flatnonzero(~masks["All attacks"])
+    ]
+    return section("Cost", TEMPLATE, rows=rows, broken=broken, seconds=audit.info.get("seconds"))
+
+
+def _broken(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "knowledge": row["knowledge"],
+        "budget": Budget(row["norm"], float(row["epsilon"])),
+        "broken": int(row["broken"]),
+        "at_risk": int(row["at_risk"]),
+        "timed": int(row["timed"]),
+        "queries": _quartiles("{:,.0f}", row, "queries"),
+        "seconds": _quartiles("{:.2g}", row, "seconds"),
+    }
+
+
+def _quartiles(form: str, row: dict[str, Any], name: str) -> str:
+    low, middle, high = (form.format(row[f"{name}_{percent}"]) for percent in (25, 50, 75))
+    return f"{middle} [{low}, {high}]"

@@ -82,12 +82,12 @@ def _histograms(audit: Audit) -> list[Markup]:
     """One panel per budget, all on the same scales."""
     threshold = float(audit.info["threshold"]["value"])
     found = {each: audit.worst_scores(each) for each in audit.budgets}
-    every = np.concatenate([[threshold], *(scores for _, *both in found.values() for scores in both)]) - threshold
+    finite = [scores[np.isfinite(scores)] for _, *both in found.values() for scores in both]
+    ends = np.array([threshold, *(scores.min() for scores in finite), *(scores.max() for scores in finite)])
     labels, clean, _ = next(iter(found.values()))
     width = float(np.subtract(*np.quantile(clean[labels == 0], [0.75, 0.25]))) or 1.0
     # Equal steps near the threshold and ever longer ones away from it: a few far scores do not squeeze all others.
-    bent = np.arcsinh(every[np.isfinite(every)] / width)
-    edges = width * np.sinh(np.histogram_bin_edges(bent, bins=28))
+    edges = width * np.sinh(np.histogram_bin_edges(np.arcsinh((ends - threshold) / width), bins=28))
     return [_histogram(at, scores, threshold, edges, width) for at, scores in found.items()]
 
 

@@ -1,4 +1,4 @@
-"""The samples an attacker moved furthest, as pictures: before, after, and what changed."""
+"""The samples an attacker gained most on, as pictures: before, after, and what changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from PIL import Image, UnidentifiedImageError
 from assay.audit_folder import Audit, Budget
 from assay.errors import DataError
 from assay.sections._html import Section, section
+from assay.worst_samples import worst_first
 
 ORDER = 70
 
 TEMPLATE = """
 {% if samples %}
-<p>Difference: grey is no change, lighter is raised and darker is lowered, amplified so that the largest change
+<p>First the samples that the attack pushed across the threshold, the furthest beyond it before the others; then those
+that held, the nearest to it first; last those that were wrong without any attack.
+Difference: grey is no change, lighter is raised and darker is lowered, amplified so that the largest change
 fills the range. Threshold {{ threshold | number }}.</p>
 <div class="samples">
 {% for sample in samples %}
@@ -43,9 +46,10 @@ fills the range. Threshold {{ threshold | number }}.</p>
 def worst_samples(audit: Audit) -> Section:
     """Clean image, adversarial image and amplified difference of the worst samples, with ids and scores."""
     w = audit.worst
-    order = np.lexsort((w["sample"].astype(str), -w["shift"], -w["label"]))
+    threshold = float(audit.info["threshold"]["value"])
+    order = worst_first(w["label"], w["clean_score"], w["adversarial_score"], threshold)
     samples = [_sample({name: column[row] for name, column in w.items()}, audit) for row in order]
-    return section("Worst samples", TEMPLATE, samples=samples, threshold=audit.info["threshold"]["value"])
+    return section("Worst samples", TEMPLATE, samples=samples, threshold=threshold)
 
 
 def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
