@@ -35,7 +35,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 def gaussian(sigma: float) -> Tensor:
     """The discrete analogue of the Gaussian (1, K, K): of variance sigma squared however small (Lindeberg 1990)."""
-    reach = math.ceil(4 * sigma)
+    reach = math.ceil(4 * sigma) + 1  # its tails are longer than the Gaussian's where sigma is small
     weights = torch.from_numpy(ive(range(-reach, reach + 1), sigma**2))
     kernel = torch.outer(weights, weights)
     return (kernel / kernel.sum())[None]

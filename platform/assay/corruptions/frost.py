@@ -57,6 +57,7 @@ def _crystals(images: Tensor, random: list[torch.Generator]) -> Tensor:
         at - middle.gather(1, nearest.flatten(1)).view_as(nearest) * length
         for at, middle, length in ((rows, down, height), (columns, right, width))
     )
+    y, x = y.double(), x.double()  # there are so many twigs that the last bits of a float would be seen in them
     angle = torch.atan2(y, x) + 2 * math.pi * turn.gather(1, nearest.flatten(1)).view_as(nearest)
     distance = torch.hypot(y, x) / side
     # Folded into one arm of 60 degrees: how far out along it, and how far off it.
@@ -66,7 +67,7 @@ def _crystals(images: Tensor, random: list[torch.Generator]) -> Tensor:
     # Twigs leave the arm at 60 degrees, one every 0.045 of the side.
     twig = 0.5 + 0.5 * torch.cos((along - off / math.tan(math.pi / 3)) * 2 * math.pi / 0.045)
     feather = torch.maximum(arm, twig**3 * torch.exp(-off / 0.06))
-    return feather[:, None]
+    return feather[:, None].to(images)
 
 
 def _each(down: Tensor, right: Tensor) -> list[tuple[Tensor, Tensor]]:
