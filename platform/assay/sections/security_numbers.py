@@ -1,0 +1,137 @@
+"""The security curves in numbers: areas, the epsilons that turn decisions, the bracket, and norms without a curve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from assay.audit_folder import Audit, Budget
+from assay.certified_floor import bracket
+from assay.errors import DataError
+from assay.sections._html import REGIMES, Section, norm, section
+from assay.security_curve import quartiles
+from assay.tables import MINIMAL
+from assay.units import PERCENT, in_255
+
+ORDER = 41
+
+TEMPLATE = """
+{% if rows %}
+<h3>Areas and distances</h3>
+<p>Area: under the curve up to its largest budget, 1 at best. Epsilon that turns decisions: by which a quarter, half and
+three quarters of the samples that were decided rightly are decided wrongly; a stronger attack may need less.</p>
+{{ table("Areas and epsilons") }}
+<table>
+<thead><tr><th>Norm</th><th>Area, worst case [interval]</th><th>Area, certified</th>
+<th>Turns normals (¼, ½, ¾)</th><th>Turns anomalies (¼, ½, ¾)</th></tr></thead>
+<tbody>
+{% for row in rows %}
+<tr><td>{{ row.norm }}</td><td>{{ row.worst | estimate }}</td><td>{{ row.certified | estimate }}</td>
+{% for told in row.turned %}<td class="nowrap">{{ told }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
+{% if brackets %}
+<h3>The bracket</h3>
+{{ table("Certified floor and worst case") }}
+<table>
+<thead><tr><th>Budget</th><th>Regime</th><th>Certified AUROC</th><th>Worst-case AUROC</th><th>Width</th></tr></thead>
+<tbody>
+{% for row in brackets %}
+<tr><td class="nowrap">{{ row.budget | budget }}</td><td>{{ row.regime }}</td><td>{{ row.lower | number }}</td>
+<td>{{ row.upper | number }}</td><td>{{ row.width | number }}{% if row.width < 0 %}
+ (a contradiction: a bound or a score is wrong){% endif %}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
+{% if shares %}
+<h3>Patches and placement</h3>
+{{ table("Patches and placement") }}
+<table>
+<thead><tr><th>Budget</th><th>Attack</th>
+{% for regime in regimes %}<th>AUROC, {{ regime }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for row in shares %}
+<tr><td class="nowrap">{{ row.budget | budget }}</td><td>{{ row.attack }}</td>
+{% for point in row.points %}<td>{{ point | estimate }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
+{% if not (rows or brackets or shares) %}
+<p>The audit measured no area, no certificate, no smallest epsilon and no patches.</p>
+{% endif %}
+"""
+
+
+def security_numbers(audit: Audit) -> Section:
+    """The area under each curve, the epsilons that turn decisions, what is proven beside what was seen, and patches."""
+    return section(
+        "Security curves in numbers",
+        TEMPLATE,
+        rows=_numbers(audit, [name for name in audit.norms if name not in PERCENT]),
+        brackets=_brackets(audit),
+        shares=_shares(audit),
+        regimes=REGIMES.values(),
+    )
+
+
+def _numbers(audit: Audit, names: list[str]) -> list[dict[str, Any]]:
+    """For every norm the areas under its curves and the epsilons that turn decisions; empty where none was measured."""
+    turned = {(row["norm"], row["label"]): row for row in quartiles(_minimal(audit))}
+    rows = []
+    for name in names:
+        largest = audit.budgets_of(name)[-1]
+        areas = {attack: audit.attacked("curve_area", largest, "both", attack) for attack in ("worst", "certified")}
+        told = [_told(name, turned.get((name, label))) for label in (0, 1)]
+        if any(areas.values()) or any((name, label) in turned for label in (0, 1)):
+            rows.append({"norm": norm(name), **areas, "turned": told})
+    return rows
+
+
+def _told(name: str, row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not measured"
+    cuts = (row[share] for share in ("quarter", "half", "three_quarters"))
+    beyond = f"> {in_255(row['largest'], name)}"
+    return ", ".join(beyond if cut > row["largest"] else in_255(cut, name) for cut in cuts)
+
+
+def _minimal(audit: Audit) -> pa.Table:
+    parts = sorted((audit.folder / "minimal").glob("norm=*/part-*.parquet"))
+    try:
+        return pa.concat_tables([MINIMAL.empty_table(), *(pq.ParquetFile(part).read().cast(MINIMAL) for part in parts)])
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(
+            f"{audit.folder / 'minimal'} cannot be read ({error}); delete it and run: {audit.info['command']}"
+        ) from error
+
+
+def _brackets(audit: Audit) -> list[dict[str, Any]]:
+    columns = [values.tolist() for values in audit.metrics.values()]
+    rows = [dict(zip(audit.metrics, row, strict=True)) for row in zip(*columns, strict=True)]
+    return [
+        {**row, "budget": Budget(row["norm"], row["epsilon"]), "regime": REGIMES[row["regime"]]}
+        for row in bracket(rows)
+        if row["metric"] == "auroc"
+    ]
+
+
+def _shares(audit: Audit) -> list[dict[str, Any]]:
+    """The worst case and every attack of the norms that have an epsilon or two rather than a curve."""
+    rows = []
+    for budget in (budget for budget in audit.budgets if budget.norm in PERCENT):
+        for attack in ("worst", *(entry["name"] for entry in audit.attacks(budget.norm))):
+            points = [audit.attacked("auroc", budget, regime, attack) for regime in REGIMES]
+            if any(points):
+                rows.append(
+                    {"budget": budget, "attack": "worst case" if attack == "worst" else attack, "points": points}
+                )
+    return rows
