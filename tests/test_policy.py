@@ -135,6 +135,16 @@ def test_the_verdict_is_json_with_everything_a_report_needs():
         "normals": 50,
         "anomalies": 50,
         "limit": 0.6,
+        "figure": {
+            "attack": "worst",
+            "norm": "linf",
+            "epsilon": 2 / 255,
+            "regime": "both",
+            "defect": "all",
+            "metric": "auroc",
+        },
+        "breaks_at": None,
+        "holds_to": 2 / 255,
         "decision": "PASS",
         "why": "the lower bound 0.650 keeps the limit 0.60",
         "purpose": "because",
@@ -147,6 +157,97 @@ def test_the_verdict_is_json_with_everything_a_report_needs():
         "hash": of(GATE, CLEAN | {"name": "clean ranking"}).hash,
         "why": "w",
     }
+
+
+def reached(gate: dict[str, Any], *rows: dict[str, Any]) -> tuple[float | None, float | None]:
+    """(breaks_at, holds_to) of one gate."""
+    [entry] = policy.decide(of(gate), figures(*rows), GOOD)["gates"]
+    return entry["breaks_at"], entry["holds_to"]
+
+
+@pytest.mark.parametrize(
+    ("lowers", "expected"),  # at 1/255, 2/255, 4/255, 8/255; the limit is 0.60
+    [
+        ((0.8, 0.7, 0.6, 0.59), (8, 4)),
+        ((0.8, 0.59, 0.5, 0.4), (2, 1)),
+        ((0.5, 0.4, 0.3, 0.2), (1, None)),
+        ((0.9, 0.8, 0.7, 0.6), (None, 8)),
+        ((0.8, 0.5, 0.7, 0.5), (2, 1)),  # what holds again beyond a break is no reach
+    ],
+)
+def test_a_gate_says_at_which_epsilon_it_breaks_and_up_to_which_it_holds(lowers: Any, expected: Any):
+    rows = [{"epsilon": n / 255, "lower": low} for n, low in zip((1, 2, 4, 8), lowers, strict=True)]
+    others = [{"epsilon": 3 / 255, "lower": 0.0, key: value} for key, value in (
+        ("attack", "pgd"), ("norm", "l2"), ("regime", "evasion"), ("defect", "crack"), ("metric", "fpr95"),
+    )]  # fmt: skip
+    assert reached(GATE, *rows[::-1], *others) == tuple(n and n / 255 for n in expected)
+
+
+def test_the_bound_that_decides_is_the_upper_one_where_little_is_wanted():
+    gate = {"metric": "miss_rate", "epsilon": "2/255", "regime": "evasion", "at_most": 0.3, "why": "because"}
+    rows = [
+        {"metric": "miss_rate", "regime": "evasion", "epsilon": n / 255, "lower": 0.0, "upper": upper}
+        for n, upper in ((1, 0.2), (2, 0.3), (4, 0.31))
+    ]
+    assert reached(gate, *rows) == (4 / 255, 2 / 255)
+    assert reached(gate, *rows, rows[0] | {"epsilon": 0.5 / 255, "upper": float("nan")}) == (0.5 / 255, None)
+
+
+def test_what_is_not_of_one_epsilon_breaks_at_none():
+    assert reached(CLEAN) == (None, None)
+    area = {"metric": "curve_area", "epsilon": "8/255", "at_least": 0.6, "why": "because"}
+    assert reached(area, {"metric": "curve_area", "epsilon": 8 / 255, "lower": 0.5}) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("gate", "row", "text"),
+    [
+        (
+            {"metric": "curve_area", "epsilon": "8/255"},
+            {"metric": "curve_area", "epsilon": 8 / 255},
+            "area under the AUROC curve under attack, worst case, both regimes, linf up to 8/255",
+        ),
+        (
+            {"attack": "certified", "norm": "l2", "epsilon": 0.25},
+            {"attack": "certified", "norm": "l2", "epsilon": 0.25},
+            "robust AUROC, certified floor, both regimes, l2 0.25",
+        ),
+        ({"norm": "l1", "epsilon": 12}, {"norm": "l1", "epsilon": 12.0}, "worst case, both regimes, l1 12"),
+        ({"norm": "patch", "epsilon": 0.02}, {"norm": "patch", "epsilon": 0.02}, "both regimes, patch 2 %"),
+        (
+            {"norm": "spatial", "epsilon": 1, "defect": "worst_kind"},
+            {"norm": "spatial", "epsilon": 1.0, "defect": "worst_kind"},
+            "both regimes, spatial 100 %, worst kind of defect",
+        ),
+        (
+            {"attack": "fog", "norm": "corruption", "regime": "natural", "epsilon": 3},
+            {"attack": "fog", "norm": "corruption", "regime": "natural", "epsilon": 3.0},
+            "AUROC under corruption, fog, severity 3 at least 0.60",
+        ),
+    ],
+)
+def test_gates_may_be_on_any_figure_of_an_audit(gate: dict[str, Any], row: dict[str, Any], text: str):
+    assert decided({**GATE, **gate}, row)[0] == "PASS"
+    assert decided({**GATE, **gate}, row | {"lower": 0.4, "upper": 0.5})[0] == "FAIL"
+    assert decided({**GATE, **gate})[0] == "INCONCLUSIVE"
+    assert text in of({**GATE, **gate}).gates[0].text
+
+
+@pytest.mark.parametrize(
+    ("gate", "fault"),
+    [
+        ({"norm": "corruption", "epsilon": 3}, "norm corruption and regime natural go together"),
+        ({"regime": "natural"}, "norm corruption and regime natural go together"),
+        ({"norm": "corruption", "regime": "natural", "epsilon": 6}, "severity: 1, 2, 3, 4 or 5"),
+        ({"norm": "corruption", "regime": "natural", "epsilon": 2.5}, "severity: 1, 2, 3, 4 or 5"),
+        ({"norm": "patch", "epsilon": 2}, "did you mean 0.02?"),
+        ({"metric": "curve_area", "attack": "pgd"}, "curve_area is of attack worst or certified"),
+    ],
+)
+def test_a_gate_on_a_figure_that_cannot_be_is_a_fault(gate: dict[str, Any], fault: str):
+    with pytest.raises(SpecError) as caught:
+        of({**GATE, **gate})
+    assert fault in str(caught.value)
 
 
 @pytest.mark.parametrize(

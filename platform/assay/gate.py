@@ -15,6 +15,7 @@ from assay.units import Count, Fraction, Radius, in_255
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN"]
 
 METRIC_WORDS = {
+    "curve_area": "area under the AUROC curve",
     "auroc": "AUROC",
     "average_precision": "average precision",
     "fpr95": "FPR95",
@@ -25,7 +26,9 @@ REGIME_WORDS = {
     "both": "both regimes",
     "evasion": "evasion (anomalies attacked)",
     "false_alarm": "false alarm (normals attacked)",
+    "natural": "no attacker",
 }
+ATTACK_WORDS = {"worst": "worst case", "certified": "certified floor"}
 FILTERS = ("attack", "norm", "epsilon", "regime", "defect", "metric")
 """Columns that name a figure, in the order in which what is missing is best explained."""
 
@@ -40,15 +43,20 @@ class MinimumSamples(BaseModel):
 
 
 class Gate(BaseModel):
-    """A limit for one figure; `at_least` acts on its lower bound, `at_most` on its upper one."""
+    """A limit for one figure; `at_least` acts on its lower bound, `at_most` on its upper one.
+
+    attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
+    norm `corruption` and regime `natural`, a corruption. epsilon: of a corruption its severity, of `curve_area` the
+    largest. defect: `all`, one kind, or `worst_kind`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = ""
-    metric: Literal["auroc", "average_precision", "fpr95", "miss_rate", "false_alarm_rate"]
+    metric: Literal["auroc", "average_precision", "fpr95", "miss_rate", "false_alarm_rate", "curve_area"]
     attack: str = Field("worst", min_length=1)
-    regime: Regime = "both"
-    norm: Norm = "linf"
+    regime: Regime | Literal["natural"] = "both"
+    norm: Norm | Literal["corruption"] = "linf"
     epsilon: Radius | None = None
     defect: str = Field("all", min_length=1)
     at_least: Fraction | None = None
@@ -64,6 +72,12 @@ class Gate(BaseModel):
             faults.append(f"attack clean takes no {' or '.join(sorted(given))}")
         if self.attack != "clean" and self.epsilon is None:
             faults.append("epsilon is required, such as 2/255 (only attack clean has none)")
+        if (self.norm == "corruption") != (self.regime == "natural"):
+            faults.append("norm corruption and regime natural go together; give both or neither")
+        if self.norm == "corruption" and self.epsilon not in (None, 1, 2, 3, 4, 5):
+            faults.append("the epsilon of a corruption is its severity: 1, 2, 3, 4 or 5")
+        if self.metric == "curve_area" and self.attack not in ("worst", "certified"):
+            faults.append("curve_area is of attack worst or certified")
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -76,14 +90,16 @@ class Gate(BaseModel):
     @property
     def text(self) -> str:
         """The gate as a person says it: `robust AUROC, worst case, both regimes, linf 2/255 at least 0.60`."""
-        what = METRIC_WORDS[self.metric]
-        defect = "" if self.defect == "all" else f", defect {self.defect}"
+        what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(self.attack, self.attack)}, "
+        defect = {"all": "", "worst_kind": ", worst kind of defect"}.get(self.defect, f", defect {self.defect}")
         limit = f"{'at most' if self.at_least is None else 'at least'} {_short(self.limit)}"
         if self.epsilon is None:
             return f"clean {what}{defect} {limit}"
+        if self.norm == "corruption":
+            return f"{what} under corruption, {where}severity {self.epsilon:g}{defect} {limit}"
         what = f"robust {what}" if self.metric in ("auroc", "average_precision") else f"{what} under attack"
-        attack = "worst case" if self.attack == "worst" else self.attack
-        where = f"{attack}, {REGIME_WORDS[self.regime]}, {self.norm} {in_255(self.epsilon, self.norm)}"
+        up_to = "up to " if self.metric == "curve_area" else ""
+        where += f"{REGIME_WORDS[self.regime]}, {self.norm} {up_to}{in_255(self.epsilon, self.norm)}"
         return f"{what}, {where}{defect} {limit}"
 
     def decide(self, metrics: pa.Table, confidence: float, minimum: MinimumSamples) -> dict[str, Any]:
@@ -92,7 +108,31 @@ class Gate(BaseModel):
         decision, why = ("INCONCLUSIVE", absent) if figure is None else self._judge(figure, confidence, minimum)
         shown = {key: figure[key] if figure else None for key in ("value", "lower", "upper", "normals", "anomalies")}
         described = {"name": self.name or self.text, "text": self.text, **shown, "limit": self.limit}
+        described |= {"figure": self._wanted(), **self.reach(metrics)}
         return {**described, "decision": decision, "why": why, "purpose": self.why}
+
+    def reach(self, metrics: pa.Table) -> dict[str, float | None]:
+        """How far the limit is kept by the same figure at other epsilons of the audit.
+
+        breaks_at: the smallest epsilon at which the deciding bound no longer keeps the limit. holds_to: the largest up
+        to which it does. None where there is none, and for a figure that is not of one epsilon.
+        """
+        if self.epsilon is None or self.metric == "curve_area":
+            return {"breaks_at": None, "holds_to": None}
+        wanted = self._wanted()
+        others = [name for name in FILTERS if name != "epsilon"]
+        rows = [row for row in metrics.to_pylist() if all(row[name] == wanted[name] for name in others)]
+        kept = {row["epsilon"]: self._holds(row) for row in rows}
+        breaks = min((epsilon for epsilon, holds in kept.items() if not holds), default=None)
+        holding = (epsilon for epsilon in kept if breaks is None or epsilon < breaks)
+        return {"breaks_at": breaks, "holds_to": max(holding, default=None)}
+
+    def _holds(self, figure: dict[str, Any]) -> bool:
+        """Whether the bound that decides keeps the limit; one that is not there does not."""
+        bound = figure["upper"] if self.at_least is None else figure["lower"]
+        if bound is None:
+            return False
+        return bool(bound <= self.limit if self.at_least is None else bound >= self.limit)
 
     def _judge(self, figure: dict[str, Any], confidence: float, minimum: MinimumSamples) -> tuple[Decision, str]:
         lower, upper, limit = figure["lower"], figure["upper"], _short(self.limit)
@@ -105,11 +145,11 @@ class Gate(BaseModel):
             if figure[kind] < needed:
                 return "INCONCLUSIVE", f"{figure[kind]} {kind} were tested, the policy needs at least {needed}"
         if self.at_least is not None:
-            holds, broken, worst, best = lower >= self.at_least, upper < self.at_least, lower, upper
+            broken, worst, best = upper < self.at_least, lower, upper
         else:
-            holds, broken, worst, best = upper <= self.limit, lower > self.limit, upper, lower
+            broken, worst, best = lower > self.limit, upper, lower
         name, other = ("lower", "upper") if self.at_least is not None else ("upper", "lower")
-        if holds:
+        if self._holds(figure):
             return "PASS", f"the {name} bound {worst:.3f} keeps the limit {limit}"
         if broken:
             return "FAIL", f"even the {other} bound {best:.3f} does not keep the limit {limit}"
@@ -118,10 +158,7 @@ class Gate(BaseModel):
 
     def _figure(self, metrics: pa.Table) -> tuple[dict[str, Any] | None, str]:
         """The row of the metrics table this gate is about, or None and what there is instead."""
-        clean = self.attack == "clean"
-        wanted: dict[str, Any] = {name: getattr(self, name) for name in FILTERS}
-        wanted |= {"norm": "", "regime": "", "epsilon": 0.0} if clean else {}
-        rows = metrics.to_pylist()
+        wanted, rows = self._wanted(), metrics.to_pylist()
         for name in FILTERS:
             matching = [row for row in rows if _same(row[name], wanted[name])]
             if not matching:
@@ -138,6 +175,11 @@ class Gate(BaseModel):
         if any(rows[0][key] is None or np.isnan(rows[0][key]) for key in ("value", "lower", "upper")):
             return None, "the audit's figure is not a number"
         return rows[0], ""
+
+    def _wanted(self) -> dict[str, Any]:
+        """What names the figure in the metrics table."""
+        wanted: dict[str, Any] = {name: getattr(self, name) for name in FILTERS}
+        return wanted | ({"norm": "", "regime": "", "epsilon": 0.0} if self.attack == "clean" else {})
 
 
 def _same(found: Any, wanted: Any) -> bool:
