@@ -14,9 +14,9 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import data, model, shelves
+from assay import data, metrics, model, shelves
 from assay.contracts import Attacked
-from assay.evaluation import threshold
+from assay.evaluation import clean_scores, threshold
 from assay.provenance import environment
 from assay.shelves import normal_form
 from assay.store import Store
@@ -133,6 +133,8 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
     found = data.training_data(function(**shelves.bind(function, arguments)))
     bound = shelves.bind(shelves.load("trainables", trainable), parameters)
     detector = shelves.load("trainables", trainable).build(channels=1, image_size=SIZE, **bound)
+    clean = clean_scores(detector, found.validation)
+    figures = {"clean_auroc": metrics.auroc(found.validation.labels, clean)}
     manifest = {
         "trainable": trainable,
         "parameters": parameters,
@@ -142,7 +144,7 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
         "dataset": {"item": item, **found.description},
         "sweep": {"name": "no-sweep", "trial": 0, "epoch": 1},
         "threshold": threshold(detector, found.validation, 0.2),
-        "figures": {"split": "validation", "clean_auroc": 0.9, "robust_auroc": 0.8},
+        "figures": {"split": "validation", **figures, "robust_auroc": 0.8},
         "evaluation": {"attack": "pgd", "epsilon": 2 / 255, "steps": 5},
         "environment": environment(),
         "documentation": "A toy.",

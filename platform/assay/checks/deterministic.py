@@ -1,17 +1,19 @@
-"""Two passes over the clean images give the same bits: eval mode, no hidden randomness."""
+"""Two passes over the clean images give the same bits, unless the score is known to be random."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from assay.checks._context import Context, row
+from assay.checks._context import Context, not_applicable, row
 from assay.evaluation import clean_scores
 
-ORDER = 10
+ORDER = 11
 
 
 def deterministic(context: Context) -> dict[str, Any]:
-    """Two passes over the clean images give the same bits: eval mode, no hidden randomness."""
+    """Two passes over the clean images give the same bits, unless the score is known to be random."""
+    if context.facts.stochastic:
+        return not_applicable("deterministic", "the score is known to be random; see averaged over draws")
     first = clean_scores(context.detector, context.images, context.device)
     second = clean_scores(context.detector, context.images, context.device)
     different = int((first != second).sum())

@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.checks._context import Context, row
 
-ORDER = 40
+ORDER = 41
 
 
 def nothing_left_out(context: Context) -> dict[str, Any]:

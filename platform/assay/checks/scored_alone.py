@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.checks._context import SAME, Context, row, spread
+from assay.checks._context import Context, row
 from assay.evaluation import pixels, some_of_each, take
 
-ORDER = 20
+ORDER = 12
 ALONE = 4  # samples of each class that are scored one at a time
 
 
@@ -20,6 +20,6 @@ def scored_alone(context: Context) -> dict[str, Any]:
         together = context.detector(pixels(images, 0, len(images), context.device))
         alone = [context.detector(pixels(images, i, i + 1, context.device)) for i in range(len(images))]
     moved = float((torch.cat(alone) - together).abs().max())
-    limit = SAME * spread(context)
+    limit = context.same
     evidence = f"scored one at a time, {len(images)} images move by at most {moved:.1e}; allowed {limit:.1e}"
     return row("scored_alone", moved <= limit, evidence, moved, limit, len(images))
