@@ -1,0 +1,88 @@
+"""What weather, wear, optics and placement do to the detector, without anybody wishing it harm."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from assay.audit_folder import Audit, Budget, Estimate
+from assay.sections._html import Section, section
+
+ORDER = 75
+
+MEAN = "corruptions"
+"""The line of the metrics that is the mean over all corruptions."""
+
+SEVERITY = 3.0
+"""At which the error rates are shown: the middle one, if it was measured."""
+
+TEMPLATE = """
+{% if not lines %}
+<p>The audit did not corrupt any images: what noise, blur, weather or a shifted thing do to the scores is not known.</p>
+{% else %}
+<p>AUROC of images that were corrupted, not attacked; severity 1 is the mildest. On clean images it is
+{{ clean | estimate }}. The darker a field, the more of it is lost. {{ hardest.name | words | capitalize }} hurts most:
+averaged over the severities it costs {{ hardest.loss | number }} AUROC.</p>
+{{ table("AUROC under corruption") }}
+<table>
+<thead><tr><th>Corruption</th>
+{% for severity in severities %}<th class="right">Severity {{ "%g" | format(severity) }}</th>{% endfor %}
+<th class="right">False alarms at {{ "%g" | format(shown) }}</th>
+<th class="right">Misses at {{ "%g" | format(shown) }}</th></tr></thead>
+<tbody>
+{% for line in lines %}
+<tr{% if line.name == mean %} class="group"{% endif %}>
+<th class="name">{{ "Mean of all" if line.name == mean else line.name | words }}</th>
+{% for auroc, shade in line.fields %}
+<td class="right" style="background: {{ shade }}; color: #000">{{ auroc.value | number }}</td>
+{% endfor %}
+<td class="right">{{ line.alarms | estimate }}</td><td class="right">{{ line.misses | estimate }}</td>
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Rates are at the deployed threshold, with their {{ (audit.confidence * 100) | round | int }}% interval;
+on clean images they are {{ audit.clean("false_alarm_rate") | estimate }} and {{ audit.clean("miss_rate") | estimate }}.
+The mean of all counts every corruption alike; its interval is of the sample, not of the choice of corruptions. The
+intervals of each AUROC are in <code>metrics.parquet</code>.</p>
+{% endif %}
+"""
+
+
+def corruptions(audit: Audit) -> Section:
+    """A heat table of AUROC by corruption and severity, worst first, the mean last, with error rates at severity 3."""
+    found = audit.metrics["norm"] == "corruption"
+    severities = sorted(set(audit.metrics["epsilon"][found].tolist()))
+    clean = audit.clean("auroc")
+    kinds = sorted(set(audit.metrics["attack"][found]) - {MEAN})
+    if not (kinds and clean):
+        return section("Corruptions", TEMPLATE, lines=[])
+    aurocs = {kind: [_figure(audit, "auroc", kind, severity) for severity in severities] for kind in (*kinds, MEAN)}
+    losses = {kind: clean.value - fmean(one.value for one in aurocs[kind] if one) for kind in kinds}
+    order = sorted(kinds, key=lambda kind: (-losses[kind], kind))
+    shown = min(severities, key=lambda severity: abs(severity - SEVERITY))
+    lines = [
+        {
+            "name": kind,
+            "fields": [(auroc, _shade(auroc, clean)) for auroc in aurocs[kind]],
+            "alarms": _figure(audit, "false_alarm_rate", kind, shown),
+            "misses": _figure(audit, "miss_rate", kind, shown),
+        }
+        for kind in (*order, MEAN)
+    ]
+    hardest = {"name": order[0], "loss": losses[order[0]]}
+    return section(
+        "Corruptions", TEMPLATE,
+        audit=audit, lines=lines, clean=clean, hardest=hardest, severities=severities, shown=shown, mean=MEAN,
+    )  # fmt: skip
+
+
+def _figure(audit: Audit, metric: str, kind: str, severity: float) -> Estimate | None:
+    return audit.attacked(metric, Budget("corruption", severity), "natural", kind)
+
+
+def _shade(auroc: Estimate | None, clean: Estimate) -> str:
+    """White where nothing is lost, to a middle grey that black text is still read on where 0.5 or more is."""
+    lost = min(max(clean.value - auroc.value, 0.0) / 0.5, 1.0) if auroc else 0.0
+    level = round(255 - 115 * lost)
+    return f"#{level:02x}{level:02x}{level:02x}"
