@@ -122,6 +122,18 @@ class Audit:
         path = self.folder / "trials.parquet"
         return _columns([self._table(path, [name for name, _ in TRIALS])]) if path.exists() else None
 
+    @functools.cached_property
+    def comparison(self) -> dict[str, Any] | None:
+        """`comparison.json`: this audit less another one, or None where nobody compared them."""
+        path = self.folder / "comparison.json"
+        if not path.exists():
+            return None
+        remedy = "`assay compare` writes it"
+        comparison = _mapping(path, json.loads, remedy)
+        if not _holds(comparison, "b.audit") or comparison["b"]["audit"] != self.info["audit"]:
+            raise DataError(f"{path} is not of this audit, {self.info['audit']}; delete it, {remedy}")
+        return comparison
+
     @property
     def _again(self) -> str:
         return f"make it with: {self.info['command']}"

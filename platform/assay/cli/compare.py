@@ -1,0 +1,109 @@
+"""`assay compare`: is a model worse than the one it would replace?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from assay.cli import _options
+
+AUDIT = "AUDIT|MODEL|SWEEP:best"
+
+
+@click.command()
+@click.argument("approved", metavar=f"A:{AUDIT}")
+@click.argument("candidate", metavar=f"B:{AUDIT}")
+@click.option(
+    "--margin",
+    type=click.FloatRange(min=0, max=1),
+    default=0.0,
+    show_default=True,
+    help="How much worse, in AUROC or rate, is still no regression.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@_options.store
+def command(approved: str, candidate: str, margin: float, as_json: bool, root: str) -> None:
+    """Compare audit B, the candidate, with audit A, the approved or older one, sample by sample.
+
+    Both must be of the same test images. A regression is a figure, clean or in the worst case, whose paired interval
+    lies wholly on the worse side; the error is divided among these figures (Bonferroni). What was found is kept as
+    comparison.json in the folder of B, where its report shows it.
+
+    Exit codes: 0 no regression, 3 regression; 2 usage, 1 error.
+
+    \b
+      assay compare 3f9c1b7a5e2d demo:best
+    """
+    import json
+
+    from rich.console import Console
+
+    from assay import audits, compare
+    from assay.audit_folder import Audit
+    from assay.store import Store
+
+    store = Store(root)
+    a, b = (Audit(audits.folder(store, compare.find(store, text))) for text in (approved, candidate))
+    found = compare.compare(a, b, margin=margin)
+    store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+        console.print(_table(found))
+        for line in _lines(found):
+            console.print(line)
+    click.get_current_context().exit(compare.EXIT_CODES[found["regression"]])
+
+
+def _table(found: dict[str, Any]) -> Any:
+    """The headline figures, and the AUROC of every attack and kind of defect."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title=f"{found['b']['audit']} less {found['a']['audit']}", title_justify="left")
+    table.add_column("figure", no_wrap=True)
+    for name in ("A", "B", "B - A", "interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("")
+    for tested in (True, False):
+        for figure in found["figures"]:
+            if figure["headline"] is tested and (tested or figure["metric"] == "auroc"):
+                table.add_row(
+                    _name(figure),
+                    *(f"{figure[key]:.3f}" for key in ("a", "b")),
+                    f"{figure['difference']:+.3f}",
+                    f"{figure['lower']:+.3f} to {figure['upper']:+.3f}",
+                    "REGRESSION" if figure["regressed"] else "" if tested else "not tested",
+                )
+        table.add_section()
+    return table
+
+
+def _name(figure: dict[str, Any]) -> str:
+    """`worst linf 2/255 AUROC, crack`."""
+    from assay.gate import METRIC_WORDS
+    from assay.units import in_255
+
+    where = f" {figure['norm']} {in_255(figure['epsilon'], figure['norm'])}" if figure["norm"] else ""
+    kind = "" if figure["defect"] == "all" else f", {figure['defect']}"
+    return f"{figure['attack']}{where} {METRIC_WORDS[figure['metric']]}{kind}"
+
+
+def _lines(found: dict[str, Any]) -> list[str]:
+    """What has to be said beside the table, and the answer last."""
+    lines = [f"  left out: {reason}" for reason in found["left_out"]]
+    for side in ("a", "b"):
+        if found[side]["failed_checks"]:
+            failed = ", ".join(found[side]["failed_checks"])
+            lines.append(f"  audit {found[side]['audit']} is INVALID (checks {failed}): do not rely on its figures")
+    samples, level = found["samples"], f"{found['confidence']:.0%}"
+    lines.append(
+        f"{samples['normals']} normals and {samples['anomalies']} anomalies, paired; intervals of all tested figures "
+        f"together at {level} ({found['multiplicity']}), of the others at {level} each"
+    )
+    regressed = [_name(figure) for figure in found["figures"] if figure["regressed"]]
+    beyond = f" by more than {found['margin']:g}" if found["margin"] else ""
+    answer = f"regression{beyond}: {', '.join(regressed)}" if regressed else f"no regression{beyond} found"
+    return [*lines, answer]

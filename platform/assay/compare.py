@@ -1,0 +1,179 @@
+"""Two audits of the same samples: is the candidate worse than the model it would replace?
+
+Both models see the same test images, so a resample draws the same samples for both, and the interval is of the
+difference. It is far narrower than what two separate intervals allow to say.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from assay import audits, bootstrap, metrics
+from assay.audit_folder import Audit
+from assay.bootstrap import Counts, Distribution, Floats
+from assay.errors import InputError
+from assay.metrics import Case
+from assay.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
+from assay.store import Store
+from assay.units import in_255
+
+EXIT_CODES = {False: 0, True: 3}
+"""Exit code of the command line without and with a regression."""
+HEADLINE = ("auroc", "miss_rate", "false_alarm_rate")
+"""The metrics that are tested, clean and in the worst case, of all kinds of defect together."""
+REPLICATES = 5000
+
+
+def find(store: Store, text: str) -> str:
+    """The id of the newest audit of the model that `text` names, or of the audit, as `audits.find` says."""
+    models = [name for name in store.names("models") if name.startswith(text)]
+    if len(models) != 1 or not store.names("audits"):
+        return audits.find(store, text)
+    done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
+    of_model = [name for name in done if Audit(audits.folder(store, name)).info["model"] == models[0]]
+    if not of_model:
+        raise InputError(f"model {models[0][:12]} has no finished audit; run `assay audit {models[0][:12]}` first")
+    return max(of_model, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
+
+
+def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:
+    """Every figure of audit `b`, the candidate, less that of `a`, with its paired bootstrap interval, ready for JSON.
+
+    Only attacks and budgets of both count, also in the worst case; `left_out` names the others. Rates are at each
+    one's own threshold. A headline figure has regressed if its whole interval is worse than by `margin`. These
+    intervals share the error (Bonferroni: of m of them each has confidence 1 - (1 - confidence) / m), so that
+    `confidence` is that of the whole answer. The other figures are shown at `confidence` and decide nothing.
+    Raises InputError where the two cannot be compared, DataError for a damaged audit.
+    """
+    _same_samples(a, b)
+    settings, left_out = _settings(a, b)
+    pair = [dataclasses.replace(audit.matrix, settings=settings) for audit in (a, b)]
+    thresholds = [float(audit.info["threshold"]["value"]) for audit in (a, b)]
+    figures, drawn = _figures(pair, thresholds, seed)
+    tested = sum(figure["headline"] for figure in figures)
+    for figure, differences in zip(figures, drawn, strict=True):
+        level = 1 - (1 - confidence) / tested if figure["headline"] else confidence
+        lower, upper = bootstrap.percentiles(differences, level)
+        gone = upper < -margin if figure["metric"] in metrics.HIGHER_IS_BETTER else lower > margin
+        figure |= {"difference": figure["b"] - figure["a"], "lower": lower, "upper": upper, "confidence": level}
+        figure |= {"regressed": figure["headline"] and gone}
+    labels = pair[0].labels
+    return {
+        "a": _about(a),
+        "b": _about(b),
+        "regression": any(figure["regressed"] for figure in figures),
+        "margin": margin,
+        "confidence": confidence,
+        "multiplicity": f"Bonferroni over {tested} headline figures",
+        "replicates": REPLICATES,
+        "seed": seed,
+        "samples": {"normals": int((labels == 0).sum()), "anomalies": int((labels == 1).sum())},
+        "left_out": left_out,
+        "figures": figures,
+    }
+
+
+def _same_samples(a: Audit, b: Audit) -> None:
+    names = [audit.info["audit"] for audit in (a, b)]
+    if names[0] == names[1]:
+        raise InputError(f"both are audit {names[0]}; name two")
+    datasets = [audit.info["dataset"] for audit in (a, b)]
+    if datasets[0].get("hash") != datasets[1].get("hash"):
+        told = " and ".join(f"{dataset['name']} ({str(dataset.get('hash'))[:12]})" for dataset in datasets)
+        raise InputError(
+            f"the audits are of different datasets, {told}; only audits of the same images can be compared"
+        )
+    samples = [set(audit.matrix.samples) for audit in (a, b)]
+    if samples[0] != samples[1]:
+        only = [
+            f"{len(mine - other)} are only in {name} (limit {audit.info.get('limit') or 'none'})"
+            for mine, other, name, audit in zip(samples, samples[::-1], names, (a, b), strict=True)
+        ]
+        raise InputError(f"the audits are of different samples: {', '.join(only)}; audit both with the same --limit")
+
+
+def _settings(a: Audit, b: Audit) -> tuple[tuple[Setting, ...], list[str]]:
+    """What was done in both in the same way to the same samples, and for the rest a sentence each."""
+    entries = [{entry["name"]: entry for entry in audit.attacks()} for audit in (a, b)]
+    held = [
+        {setting: scores for setting, scores in audit.matrix.values[SCORE].items() if setting.attack in known}
+        for audit, known in zip((a, b), entries, strict=True)
+    ]
+    same, left_out = [], []
+    for setting in sorted({*held[0], *held[1]}):
+        there = [setting in scores for scores in held]
+        if not all(there):
+            why = f"only in {(a if there[0] else b).info['audit']}"
+        elif _how(entries[0][setting.attack]) != _how(entries[1][setting.attack]):
+            why = "the attack or its parameters differ"
+        elif (np.isnan(held[0][setting]) != np.isnan(held[1][setting])).any():
+            why = "it was made on different samples"
+        else:
+            same.append(setting)
+            continue
+        left_out.append(f"{setting.attack} at {setting.norm} {in_255(setting.epsilon, setting.norm)}: {why}")
+    if not same:
+        told = " and ".join(f"{audit.info['audit']} is by suite {audit.info['suite']['name']}" for audit in (a, b))
+        raise InputError(f"the audits have no attack in common: {told}; audit both with the same suite")
+    return tuple(same), left_out
+
+
+def _figures(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tuple[list[dict[str, Any]], list[Floats]]:
+    """The figures of both, and of each its differences in all resamples."""
+    figures, drawn = [], []
+    for cases in zip(*map(_cases, pair), strict=True):
+        before, after = (_values(*case) for case in zip(cases, thresholds, strict=True))
+        for name in before:
+            headline = cases[0].attack in (CLEAN, WORST) and cases[0].defect == ALL and name in HEADLINE
+            value = {"a": float(before[name][0]), "b": float(after[name][0])}
+            figures.append({**_line(cases[0]), "metric": name, **value, "headline": headline})
+    for block in bootstrap.blocks(REPLICATES, len(pair[0].samples), seed):
+        differences: list[Floats] = []
+        for cases in zip(*map(_cases, pair), strict=True):
+            counts = block.drawn(0, len(cases[0].normals)), block.drawn(1, len(cases[0].anomalies))
+            before, after = (_values(*case, counts) for case in zip(cases, thresholds, strict=True))
+            differences += [after[name] - before[name] for name in before]
+        drawn.append(differences)
+    return figures, [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
+
+
+def _how(entry: dict[str, Any]) -> list[Any]:
+    return [entry[key] for key in ("attack", "norm", "parameters")]
+
+
+def _cases(matrix: ScoreMatrix) -> Iterator[Case]:
+    """Clean, and everything under attack: in these lines no figure is without the attack that it suffers from."""
+    return (case for case in metrics.cases(matrix) if case.regime in ("", "both"))
+
+
+def _line(case: Case) -> dict[str, Any]:
+    return {name: getattr(case, name) for name in ("attack", "norm", "epsilon", "regime", "defect")}
+
+
+def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = None) -> Distribution:
+    """All five metrics of a case in every resample; without one, of the samples as they are."""
+    ones = (np.ones((1, len(scores)), np.uint8) for scores in (case.normals, case.anomalies))
+    normals, anomalies = drawn or ones
+    found = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
+    missed = np.flatnonzero(~metrics.flagged(case.anomalies, threshold))
+    alarms = np.flatnonzero(metrics.flagged(case.normals, threshold))
+    found["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
+    found["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
+    return found
+
+
+def _about(audit: Audit) -> dict[str, Any]:
+    """Which audit it is, and the required checks that it did not pass: its figures must not be relied on then."""
+    checks = audit.checks
+    failed = [
+        str(name)
+        for name, required, passed in zip(checks["check"], checks["required"], checks["passed"], strict=True)
+        if required and not passed
+    ]
+    info = audit.info
+    about = {"audit": info["audit"], "model": info["model"], "suite": info["suite"]["name"]}
+    return {**about, "threshold": float(info["threshold"]["value"]), "failed_checks": failed}

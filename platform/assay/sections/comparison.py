@@ -1,0 +1,67 @@
+"""How the model compares, sample by sample, with the one it would replace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audit_folder import Audit, Budget
+from assay.sections._html import Section, section
+
+ORDER = 65
+METRICS = {"auroc": "AUROC", "miss_rate": "Miss rate", "false_alarm_rate": "False-alarm rate"}
+
+TEMPLATE = """
+{% if comparison is none %}
+<p>This model was not compared with another one. To compare it with the model it would replace:</p>
+<pre>assay compare APPROVED {{ info.audit }}</pre>
+{% else %}
+<p><strong>{{ "Regression" if comparison.regression else "No regression found" }}</strong> against audit
+<code>{{ comparison.a.audit }}</code> of model <code>{{ comparison.a.model }}</code>, on the same
+{{ comparison.samples.normals | number }} normal and {{ comparison.samples.anomalies | number }} anomalous images
+{{- ", with a margin of %g" | format(comparison.margin) if comparison.margin }}.</p>
+{% if comparison.a.failed_checks %}
+<p class="mark invalid">The other audit did not pass {{ comparison.a.failed_checks | join(", ") }}: its figures must not
+be relied on.</p>
+{% endif %}
+{{ table("Difference to the other model") }}
+<table>
+<caption>This model less the other one, with the paired interval; a figure whose whole interval is worse regressed
+</caption>
+<thead><tr><th>Images</th>{% for name in metrics.values() %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for line in lines %}
+<tr><th class="nowrap">{{ ("Worst case, " ~ (line.budget | budget)) if line.budget else "Clean" }}</th>
+{% for metric in metrics %}
+<td{% if line.figures[metric].regressed %} class="mark fail"{% endif %}>
+{{ "✕" if line.figures[metric].regressed }} {{ line.figures[metric] | estimate }}</td>
+{% endfor %}
+</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Paired bootstrap, {{ comparison.multiplicity }}, {{ (comparison.confidence * 100) | round | int }}%
+together. Rates are at each model's own threshold.
+{% if comparison.left_out %}Not alike in both audits, and so left out: {{ comparison.left_out | join("; ") }}.
+{% endif %}</p>
+{% endif %}
+"""
+
+
+def comparison(audit: Audit) -> Section:
+    """The tested differences to the model that would be replaced, or how to make the comparison."""
+    found = audit.comparison
+    figures = [figure for figure in found["figures"] if figure["headline"]] if found else []
+    lines: dict[Budget | None, dict[str, Any]] = {}
+    for figure in figures:
+        budget = Budget(figure["norm"], figure["epsilon"]) if figure["norm"] else None
+        line = lines.setdefault(budget, {"budget": budget, "figures": {}})
+        line["figures"][figure["metric"]] = {**figure, "value": figure["difference"]}
+    return section(
+        "Compared with the former model",
+        TEMPLATE,
+        info=audit.info,
+        comparison=found,
+        lines=list(lines.values()),
+        metrics=METRICS,
+    )
