@@ -140,6 +140,7 @@ def test_a_pickle_is_never_loaded(store, tmp_path):
     [
         ({"format": 2}, "has format 2; this version reads format 1"),
         ({"format": None}, "has format None"),
+        ({"kind": "torchscript"}, "is of a kind that this version cannot load: loader 'torchscript' is not known"),
         ({"trainable": "cobar"}, "trainable 'cobar' is not known (did you mean 'cobra'?)"),
         ({"trainable": "nowhere:Runs"}, "'nowhere:Runs' cannot be imported"),
         ({"trainable": "math:sqrt"}, "made by version 0.0.7"),
@@ -171,3 +172,16 @@ def test_find_by_the_beginning_of_a_hash(store):
     for text in ("", "fff", "eeee", "no such"):
         with pytest.raises(AssayError, match="is not known"):
             model.find(store, text)
+
+
+def test_a_model_is_loaded_once_for_many_calls(store):
+    name = model.write(store, net(), MANIFEST)
+    first = model.loaded(str(store.root), name, "cpu")
+    assert model.loaded(str(store.root), name, "cpu") is first
+    assert not first.training
+
+
+def test_who_made_it_and_whether_it_is_random_are_read_off_the_manifest(store):
+    found = model.load(store, model.write(store, net(), {**MANIFEST, "stochastic": True}))
+    assert (found.made_by, found.stochastic) == ("toy_runs:Runs", True)
+    assert not model.load(store, model.write(store, net(), MANIFEST)).stochastic

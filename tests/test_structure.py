@@ -26,7 +26,7 @@ STAGES = {
     "audit", "audits", "cli", "cluster", "evaluation", "fan_out", "forecast", "live", "model", "policy", "report",
     "shard", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
 }  # fmt: skip
-FOR_TRAINABLES = {"attacks", "contracts", "errors", "shelves", "units"}
+FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
 LIGHT = ("assay.__version__", "assay.errors", "assay.cli")
 
@@ -129,7 +129,8 @@ def test_no_test_folder_can_shadow_a_package():
 def test_what_is_imported_is_declared():
     provided = importlib.metadata.packages_distributions()
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in project["dependencies"]}
+    listed = [*project["dependencies"], *project["optional-dependencies"]["onnx"]]
+    declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
     declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors
     imported = set().union(*(top(imports(path)) for path in SOURCES)) - sys.stdlib_module_names - {"trainables"}
     assert {name for name in imported if not {plain(d) for d in provided.get(name, [name])} & declared} == set()

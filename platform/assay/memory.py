@@ -8,8 +8,8 @@ from typing import TypeVar
 from assay.errors import AssayError
 
 Result = TypeVar("Result")
-CPU_MESSAGE = "not enough memory: you tried to allocate"
-"""What torch's CPU allocator says; it raises a plain RuntimeError."""
+CPU_MESSAGE = "you tried to allocate"
+"""What torch's CPU allocator says on every platform; it raises a plain RuntimeError."""
 
 
 def halving(work: Callable[[int, int], Result], count: int, on_halved: Callable[[str], None]) -> list[Result]:
@@ -24,7 +24,7 @@ def halving(work: Callable[[int, int], Result], count: int, on_halved: Callable[
         try:
             results.append(work(first, last))
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if size == 1:
                 raise AssayError(
@@ -37,7 +37,8 @@ def halving(work: Callable[[int, int], Result], count: int, on_halved: Callable[
     return results
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, of the machine or of the accelerator."""
     import torch
 
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_MESSAGE in str(error)

@@ -1,6 +1,6 @@
-"""A model on disk: `model.safetensors` + `manifest.json` in a folder named by its content hash.
+"""A model on disk: `manifest.json` and a file of weights or a program, in a folder named by its content hash.
 
-The folder's name is the hash of the manifest, the manifest holds the hash of the weights: one changed byte in
+The folder's name is the hash of the manifest, the manifest holds the hash of the other file: one changed byte in
 either is found on loading. Nothing is ever unpickled.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay import shelves
 from assay.errors import InputError, ModelError, UnknownName
+from assay.loaders._buffers import fit_buffers as fit_buffers
 from assay.store import Store, canonical, digest
 
 if TYPE_CHECKING:
@@ -36,21 +37,40 @@ class Model:
         """The score above which an image is flagged as anomalous."""
         return float(self.manifest["threshold"]["value"])
 
+    @property
+    def made_by(self) -> str:
+        """The trainable that made it, or of a detector from outside the `module:attribute` or the name of its file."""
+        return str(self.manifest.get("trainable") or self.manifest["detector"])
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether its card says that it scores the same image differently each time."""
+        return bool(self.manifest.get("stochastic", False))
+
 
 def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str:
-    """Write a finished detector and return its hash.
+    """Write a detector that a trainable made and return its hash.
 
     manifest: plain values; needs at least `trainable`, `parameters`, `channels`, `image_size`, `threshold`.
     """
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in detector.state_dict().items()}
-    weights = save(tensors)
-    full = {"format": FORMAT, **manifest, "weights_sha256": digest(weights)}
-    content = canonical(full)
-    name = digest(content)[:HASH_LENGTH]
-    store.write(f"models/{name}/model.safetensors", weights)
-    store.write(f"models/{name}/manifest.json", content)  # last: a folder with a manifest is complete
+    return write_folder(store, manifest, save(tensors))
+
+
+def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> str:
+    """Write the folder of a model of the manifest's `kind` (absent: trainable) and return its hash.
+
+    content: of the file that this kind of model keeps beside the manifest; unused where it keeps none.
+    """
+    file = _file(manifest)
+    full = {"format": FORMAT, **manifest, **({"weights_sha256": digest(content)} if file else {})}
+    text = canonical(full)
+    name = digest(text)[:HASH_LENGTH]
+    if file:
+        store.write(f"models/{name}/{file}", content)
+    store.write(f"models/{name}/manifest.json", text)  # last: a folder with a manifest is complete
     return name
 
 
@@ -60,7 +80,7 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
     if digest(content)[:HASH_LENGTH] != name:
         raise ModelError(
             f"models/{name}/manifest.json was changed after it was written (its hash is no longer the folder's name); "
-            "restore it from a copy or train the model again"
+            "restore it from a copy or make the model again"
         )
     manifest: dict[str, Any] = json.loads(content)
     if manifest.get("format") != FORMAT:
@@ -70,30 +90,19 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
 
 def load(store: Store, name: str) -> Model:
     """Load a model by its full hash; raises ModelError if a file is damaged, changed or does not fit the code."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load as load_tensors
-
     manifest = read_manifest(store, name)
-    weights = store.read(f"models/{name}/model.safetensors")
-    if digest(weights) != manifest["weights_sha256"]:
-        raise ModelError(
-            f"models/{name}/model.safetensors is damaged or was changed ({len(weights)} bytes, another hash than the "
-            "manifest's); restore it from a copy or train the model again"
-        )
     try:
-        tensors = load_tensors(weights)
-        trainable: Any = shelves.load("trainables", manifest["trainable"])
-        arguments = shelves.bind(trainable, manifest["parameters"])
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights; nobody else should notice
-            detector = trainable.build(channels=manifest["channels"], image_size=manifest["image_size"], **arguments)
-        fit_buffers(detector, tensors)
-        detector.load_state_dict(tensors)
-    except (SafetensorError, InputError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        why = " ".join(str(error).split())[:200]
-        made = manifest["environment"]["assay"] if "environment" in manifest else "unknown"
-        raise ModelError(f"models/{name} does not fit this code (it was made by version {made}): {why}") from error
-    return Model(name, manifest, freeze(detector))
+        file = _file(manifest)
+    except UnknownName as error:
+        raise ModelError(f"models/{name} is of a kind that this version cannot load: {error}") from error
+    content = store.read(f"models/{name}/{file}") if file else b""
+    if file and digest(content) != manifest["weights_sha256"]:
+        raise ModelError(
+            f"models/{name}/{file} is damaged or was changed ({len(content)} bytes, another hash than the "
+            "manifest's); restore it from a copy or make the model again"
+        )
+    outside = f" ({manifest['detector']})" if "detector" in manifest else ""
+    return Model(name, manifest, build(f"models/{name}{outside}", manifest, content))
 
 
 @functools.lru_cache(maxsize=2)
@@ -102,17 +111,28 @@ def loaded(root: str, name: str, device: str) -> nn.Module:
     return load(Store(root), name).detector.to(device)
 
 
+def build(what: str, manifest: Mapping[str, Any], content: bytes) -> nn.Module:
+    """The frozen detector that a manifest and its file's content describe; raises ModelError, beginning with `what`."""
+    loader = shelves.load("loaders", _kind(manifest))
+    try:
+        return freeze(loader(manifest, content))
+    except ModelError as error:
+        raise ModelError(f"{what} {error}") from error
+
+
 def freeze(detector: nn.Module) -> nn.Module:
-    """The same detector in eval mode, its weights frozen, so that an attack computes gradients of pixels only."""
-    return detector.eval().requires_grad_(False)
+    """The same detector in eval mode, its weights frozen, so that an attack computes gradients of pixels only.
 
-
-def fit_buffers(detector: nn.Module, tensors: Mapping[str, Any]) -> None:
-    """Give buffers (such as a neighbour bank) the size they have in `tensors`; weights keep theirs."""
-    for name, buffer in list(detector.named_buffers()):
-        if name in tensors and tensors[name].shape != buffer.shape:
-            parent, _, key = name.rpartition(".")
-            setattr(detector.get_submodule(parent), key, buffer.new_zeros(tensors[name].shape))
+    Raises ModelError where a part of it stays in train mode, as with a `train` method of its own.
+    """
+    frozen = detector.eval().requires_grad_(False)
+    stubborn = [name or type(part).__name__ for name, part in frozen.named_modules() if part.training]
+    if stubborn:
+        raise ModelError(
+            f"stays in train mode though it was told `eval()`: {', '.join(stubborn[:5])}; an image's score may then "
+            "depend on the other images of its batch. Let its `train` method reach every part"
+        )
+    return frozen
 
 
 def find(store: Store, text: str) -> str:
@@ -124,3 +144,13 @@ def find(store: Store, text: str) -> str:
     if found:
         raise InputError(f"model '{text}' is ambiguous: {', '.join(found[:5])}; give more digits")
     raise UnknownName("model", text, names[:20])
+
+
+def _kind(manifest: Mapping[str, Any]) -> str:
+    return str(manifest.get("kind", "trainable"))
+
+
+def _file(manifest: Mapping[str, Any]) -> str | None:
+    """The file that a model of this kind keeps beside its manifest; raises UnknownName for an unknown kind."""
+    file: str | None = shelves.stated(shelves.load("loaders", _kind(manifest)), "FILE", None)
+    return file

@@ -28,6 +28,7 @@ PACKAGES = {
     "corruptions": "assay.corruptions",
     "checks": "assay.checks",
     "datasets": "assay.datasets",
+    "loaders": "assay.loaders",
     "sections": "assay.sections",
     "trainables": "trainables",
     "losses": "trainables.losses",

@@ -30,11 +30,19 @@ def _suite(path: str) -> str:
     return f"suite {read.name}: {len(read.attacks)} attack{'s' * (len(read.attacks) != 1)}"
 
 
+def _card(path: str) -> str:
+    from assay.card import Card
+
+    return Card.read(path).summary
+
+
 KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "gates": ("policy", _policy),
     "attacks": ("suite", _suite),
     "space": ("search space", _search_space),
     "trainable": ("search space", _search_space),
+    "detector": ("card", _card),
+    "threshold": ("card", _card),
 }
 """A key that only one kind of file has -> that kind, and what reads such a file and says in a line what it holds."""
 
@@ -43,7 +51,7 @@ KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(files: tuple[str, ...], as_json: bool) -> None:
-    """Check search spaces, policies and suites, every fault of every file at once.
+    """Check search spaces, policies, suites and cards, every fault of every file at once.
 
     \b
       assay validate search_spaces/*.yaml
@@ -73,7 +81,7 @@ def _result(file: str) -> dict[str, Any]:
             near = next((hint for found in raw if (hint := suggest(found, KINDS))), "")
             raise InputError(
                 f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, "
-                "a suite `attacks`"
+                "a suite `attacks`, a card `detector`"
             )
         kind, summary = KINDS[key]
         return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}

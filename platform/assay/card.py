@@ -1,0 +1,225 @@
+"""A card: a small YAML file about a detector that Assay did not train, so that it can be audited like one it did.
+
+The detector is what a function of the user's own makes (`module:attribute`), or a file: an exported program (`.pt2`) or
+an ONNX file (`.onnx`). Bringing it into a store writes an ordinary model folder.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from annotated_types import Gt, Lt
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FiniteFloat,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+
+from assay import data, evaluation, metrics, model, parameters, preflight, shelves, yaml_file
+from assay.contracts import TrainingData
+from assay.errors import Fault, InputError, SpecError
+from assay.faults import from_validation, shown
+from assay.provenance import environment, own_code
+from assay.shelves import Item, Shelf
+from assay.store import Store
+from assay.units import Count, number
+
+YAML = (".yaml", ".yml")
+EXAMPLE = """
+  detector: {detector}
+  dataset: {{name: folder, root: images, normal: good, anomalous: [scratch, dent], image_size: 64, channels: 1}}
+  threshold: {{false_alarm_rate: 0.05}}   # or a number: the score above which an image is flagged
+  higher_is: anomalous                  # or normal: what the highest scores mean"""
+
+
+class Section(BaseModel):
+    """A mapping of a YAML file that has these keys and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FalseAlarms(Section):
+    """A threshold that flags this share of the normal validation images."""
+
+    false_alarm_rate: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
+
+
+class Card(Section):
+    """A whole card.
+
+    detector: `module:attribute`, or a file, its path relative to the card; may be left out where the command names it.
+    threshold: a number on the detector's own scale, or how to find one. image_size, channels: what the detector takes,
+    by default whatever the dataset gives. stochastic: whether it scores the same image differently each time.
+    """
+
+    detector: str | None = None
+    dataset: Annotated[Item, Shelf("datasets")]
+    threshold: Annotated[FiniteFloat, BeforeValidator(number)] | FalseAlarms
+    image_size: Count | None = None
+    channels: Literal[1, 3] | None = None
+    higher_is: Literal["anomalous", "normal"] = "anomalous"
+    stochastic: bool = False
+    name: str | None = None
+    notes: str | None = None
+
+    @field_validator("detector")
+    @classmethod
+    def _is_there(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        try:
+            if kind(value) == "factory":
+                shelves.load("loaders", value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        if kind(value) != "factory" and not (path := Path(str(info.context), value)).is_file():
+            raise ValueError(f"there is no file {path}; its path is relative to the card")
+        return value
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """The card in a YAML file; raises InputError for an unreadable one, SpecError with every fault."""
+        values = yaml_file.load(path)
+        try:
+            return cls.model_validate(values, context=Path(path).parent)
+        except ValidationError as error:
+            raise SpecError(str(path), from_validation(error, cls, values)) from None
+
+    @property
+    def summary(self) -> str:
+        """A line for a person: `card of detector.pt2 (exported) on folder`."""
+        detector = f"{self.detector} ({kind(self.detector)})" if self.detector else "a detector named elsewhere"
+        return f"card of {detector} on {self.dataset.name}"
+
+
+def kind(detector: str) -> str:
+    """The loader of a detector from outside: by how its file ends, or `factory` for `module:attribute`."""
+    if found := _endings().get(Path(detector).suffix):
+        return found
+    if ":" in detector:
+        return "factory"
+    raise InputError(
+        f"'{detector}' is no detector; write module:attribute, or a file that ends in {' or '.join(_endings())}"
+    )
+
+
+def names_detector(text: str) -> bool:
+    """Whether `text` is for `bring`: a card, a file of a detector or `module:attribute`; not a model of the store."""
+    _, colon, attribute = text.partition(":")
+    return text.endswith((*YAML, *_endings())) or (colon == ":" and attribute not in ("best", "pareto"))
+
+
+def _endings() -> dict[str, str]:
+    """How a file ends -> the loader of such files."""
+    loaders = {name: shelves.load("loaders", name) for name in shelves.names("loaders")}
+    return {suffix: name for name, loader in loaders.items() if (suffix := shelves.stated(loader, "SUFFIX", None))}
+
+
+def bring(store: Store, source: str, card_file: str | None = None, device: str = "cpu") -> str:
+    """Write the model folder of a detector from outside and return its hash; the same detector has the same hash.
+
+    source: a card, or a detector that a card is about: `card_file`, by default the YAML file beside it.
+    Its threshold and clean AUROC are measured on the validation split; no test image is looked at.
+    Raises InputError or SpecError for the card, ModelError for a detector that cannot be loaded or audited, DataError.
+    """
+    detector, path = _named(source, card_file)
+    card = Card.read(path)
+    if detector is None:
+        if card.detector is None:
+            raise SpecError(str(path), [Fault("detector", "nothing", "is required, as the command names none")])
+        detector = _beside(path, card.detector)
+    elif card.detector is not None and _beside(path, card.detector) != detector:
+        raise InputError(f"{path} is the card of {card.detector}, not of {source}; name the card that is about it")
+    item, found = _dataset(card, path)
+    content = b"" if kind(detector) == "factory" else _content(detector)
+    manifest = {
+        "kind": kind(detector),
+        "detector": detector if kind(detector) == "factory" else Path(detector).name,
+        "higher_is": card.higher_is,
+        "stochastic": card.stochastic,
+        "channels": found.description["channels"],
+        "image_size": found.description["image_size"],
+        "dataset": {"item": parameters.resolved(item), **found.description},
+        "environment": environment(),
+        **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
+    }
+    built = model.build(detector, manifest, content).to(device)
+    preflight.inspect(built, found.validation, None, device)
+    scores = evaluation.clean_scores(built, found.validation, device)
+    manifest["threshold"] = _threshold(card, built, found, scores, device)
+    manifest["figures"] = {"split": "validation", "clean_auroc": metrics.auroc(found.validation.labels, scores)}
+    if not content:
+        from assay.loaders._outside import weights_hash
+
+        manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
+        model.build(detector, manifest, content)  # once more: it must make the same weights each time
+    return model.write_folder(store, manifest, content)
+
+
+def _named(source: str, card_file: str | None) -> tuple[str | None, Path]:
+    """The detector that the command names, if it does, and the card."""
+    if source.endswith(YAML):
+        if card_file is not None and Path(card_file) != Path(source):
+            raise InputError(f"two cards, {source} and {card_file}; name one, or a detector and one")
+        return None, Path(source)
+    if kind(source) == "factory":
+        detector, beside = source, Path(f"{source.partition(':')[0].rpartition('.')[2]}.yaml")
+        hint = f"write one, such as {beside}, and name it: assay audit {beside}"
+    else:
+        detector, beside = str(Path(source).resolve()), Path(source).with_suffix(".yaml")
+        hint = f"write it beside, as {beside}"
+        if card_file is None and beside.is_file():
+            return detector, beside
+    if card_file is None:
+        example = EXAMPLE.format(detector=source if kind(source) == "factory" else Path(source).name)
+        raise InputError(f"{source} has no card, which says what it is audited on; {hint}:\n{example}")
+    return detector, Path(card_file)
+
+
+def _beside(card: Path, detector: str) -> str:
+    """A detector as a card names it, its path made whole."""
+    return detector if kind(detector) == "factory" else str((card.parent / detector).resolve())
+
+
+def _content(detector: str) -> bytes:
+    try:
+        return Path(detector).read_bytes()
+    except OSError as error:
+        raise InputError(f"{detector} cannot be read: {error.strerror}") from error
+
+
+def _dataset(card: Card, path: Path) -> tuple[Item, TrainingData]:
+    """The dataset at the detector's size, and its train and validation split."""
+    wanted = {key: value for key in ("image_size", "channels") if (value := getattr(card, key)) is not None}
+    known = shelves.fields(card.dataset.function)
+    given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
+    item = Item("datasets", card.dataset.name, given)
+    found = data.training_data(item.function(**item.arguments()))
+    gives = {key: found.description[key] for key in wanted}
+    faults = [
+        Fault(key, shown(value), f"the dataset gives {gives[key]}; let both say the same")
+        for key, value in wanted.items()
+        if gives[key] != value
+    ]
+    if faults:
+        raise SpecError(str(path), faults)
+    return item, found
+
+
+def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> dict[str, Any]:
+    """As a trial's manifest has it, on the scale where higher is more anomalous."""
+    if isinstance(card.threshold, FalseAlarms):
+        return evaluation.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)
+    value = -card.threshold if card.higher_is == "normal" else card.threshold
+    labels = found.validation.labels
+    return {
+        "value": value,
+        "false_alarm_rate": metrics.false_alarm_rate(labels, scores, value),
+        "source": "the card; its false alarms on validation normals",
+        "count": int((labels == 0).sum()),
+    }

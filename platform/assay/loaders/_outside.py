@@ -1,0 +1,42 @@
+"""A detector from outside, as Assay attacks it: an nn.Module with float32 scores, higher is more anomalous."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+KNOWN = ("score_with", "certify", "CERTIFIES")
+"""What an attack or a certificate asks a detector for besides its score (contracts.SoftNeighbours, Certified)."""
+
+
+class Outside(nn.Module):
+    """Any callable images (B, C, H, W) -> scores (B,), its score in float32 and turned where normal scores highest."""
+
+    def __init__(self, inner: Callable[[Tensor], Any], higher_is: str) -> None:
+        super().__init__()
+        self.inner = inner
+        self.sign = -1.0 if higher_is == "normal" else 1.0
+        for name in KNOWN:
+            if self.sign > 0 and hasattr(inner, name):  # what a turned score would certify is another thing
+                setattr(self, name, getattr(inner, name))
+
+    def forward(self, images: Tensor) -> Any:
+        """Scores (B,) float32; what is no tensor of such numbers stays as it is, for preflight to name it."""
+        scores = self.inner(images)
+        if isinstance(scores, Tensor) and scores.is_floating_point():
+            return self.sign * scores.float()
+        return scores
+
+
+def weights_hash(detector: nn.Module) -> str | None:
+    """SHA-256 over all weights and buffers by name, type, shape and bytes; None where there are none."""
+    total, count = hashlib.sha256(), 0
+    for name, tensor in sorted([*detector.named_parameters(), *detector.named_buffers()], key=lambda pair: pair[0]):
+        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())
+        total.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        count += 1
+    return total.hexdigest() if count else None

@@ -1,0 +1,36 @@
+"""A detector that Assay trained: its trainable builds it, its weights are safetensors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import nn
+
+from assay import shelves
+from assay.errors import InputError, ModelError
+from assay.loaders._buffers import fit_buffers
+
+FILE = "model.safetensors"
+
+
+def trainable(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
+    """The detector of a trainable; raises ModelError where the folder does not fit the code."""
+    try:
+        tensors = load(content)
+        recipe: Any = shelves.load("trainables", manifest["trainable"])
+        arguments = shelves.bind(recipe, manifest["parameters"])
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights; nobody else should notice
+            detector: nn.Module = recipe.build(
+                channels=manifest["channels"], image_size=manifest["image_size"], **arguments
+            )
+        fit_buffers(detector, tensors)
+        detector.load_state_dict(tensors)
+    except (SafetensorError, InputError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        why = " ".join(str(error).split())[:200]
+        made = manifest["environment"]["assay"] if "environment" in manifest else "unknown"
+        raise ModelError(f"does not fit this code (it was made by version {made}): {why}") from error
+    return detector

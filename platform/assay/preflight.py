@@ -1,0 +1,244 @@
+"""What is looked at before any attack: whether a detector can be audited at all, and what its owner should be told.
+
+On real images. What cannot be audited ends here, with one error and nothing lost; what can, but surprises, becomes a
+finding of the audit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay import metrics
+from assay.checks._context import SAME
+from assay.contracts import Images, Norm
+from assay.errors import DataError, ModelError
+from assay.evaluation import batches, pixels, some_of_each, take
+from assay.memory import halving, out_of_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+PROBED = 4  # samples of each class that are scored again and again
+OTHER_SIZES = (1, 3)  # of batches
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that stops no audit and that its reader must know."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What an audit can do with a detector.
+
+    differentiable: whether there is a gradient from score to pixel (it may be zero). neighbours: whether it is a
+    contracts.SoftNeighbours. certifies: the norms it has certificates of (contracts.Certified). stochastic: whether
+    two passes over the same images differ.
+    """
+
+    differentiable: bool
+    neighbours: bool
+    certifies: tuple[Norm, ...]
+    stochastic: bool
+    findings: tuple[Finding, ...]
+
+
+def inspect(detector: nn.Module, images: Images, threshold: float | None, device: str = "cpu") -> Facts:
+    """Look at a detector on the images of a split; threshold None: it has none yet.
+
+    Raises DataError where the split lacks a class. Raises ModelError where the detector is not frozen, fails, changes
+    what it is given or itself, returns anything but one finite score for each image, scores all images alike, or
+    scores an image by the other images of its batch.
+    """
+    check_classes(images)
+    check_frozen(detector)
+    before = {name: tensor.clone() for name, tensor in _tensors(detector)}
+    chosen = take(images, some_of_each(images.labels, PROBED))
+    probe = pixels(chosen, 0, len(chosen), device)
+    check_output(detector, probe)
+    scores = scored(detector, images, device)
+    if np.ptp(scores) == 0:
+        raise ModelError(f"the detector scores all {len(scores)} images {scores[0]:.4g}; it tells none apart")
+    limit = SAME * float(scores.std())
+    once = _call(detector, probe)
+    change = float((_call(detector, probe) - once).abs().max())
+    for size in OTHER_SIZES:
+        apart = float((_in_batches(detector, probe, size) - once).abs().max())
+        if apart > limit >= change:
+            raise ModelError(
+                f"an image's score depends on the other images of its batch: in batches of {size} it moves by up to "
+                f"{apart:.2g}; is a part in train mode, such as batch-norm, or are scores normalised over the batch?"
+            )
+    changed = [name for name, tensor in _tensors(detector) if not tensor.equal(before[name])]
+    if changed:
+        raise ModelError(
+            f"the detector changes itself when it scores: {', '.join(changed[:5])}; is a part in train mode, such as "
+            "batch-norm? Export or save it after `eval()`"
+        )
+    gradient, random = differentiable(detector, probe), change > limit
+    findings = [*_about_scores(images.labels, scores, threshold), *_about_detector(gradient, change if random else 0.0)]
+    certifies = tuple(getattr(detector, "CERTIFIES", ()))
+    return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings))
+
+
+def check_classes(images: Images) -> None:
+    """Raise DataError for a split without normals or without anomalies."""
+    anomalies = int((images.labels == 1).sum())
+    if not 0 < anomalies < len(images):
+        raise DataError(
+            f"the split has {len(images) - anomalies} normal and {anomalies} anomalous images; an audit needs both: "
+            "change the dataset's fractions or its split_seed"
+        )
+
+
+def check_frozen(detector: nn.Module) -> None:
+    """Raise ModelError for a detector that `model.freeze` has not made ready."""
+    training = [name or type(part).__name__ for name, part in detector.named_modules() if part.training]
+    if training:
+        raise ModelError(f"the detector is in train mode ({', '.join(training[:5])}); call `eval()` on all of it")
+    loose = [name for name, weight in detector.named_parameters() if weight.requires_grad]
+    if loose:
+        raise ModelError(
+            f"the detector's weights require gradients ({', '.join(loose[:5])}); call `requires_grad_(False)` on it"
+        )
+
+
+def check_output(detector: nn.Module, images: Tensor) -> None:
+    """Raise ModelError where the detector does not return scores (B,) of images (B, C, H, W), or changes the images."""
+    import torch
+
+    given = images.clone()
+    scores = _raw(detector, given)
+    if not given.equal(images):
+        raise ModelError("the detector changes the images it is given; let it work on a copy")
+    if not isinstance(scores, torch.Tensor):
+        raise ModelError(f"the detector returns a {type(scores).__name__}; it must return a tensor of scores (B,)")
+    if scores.shape != (len(images),):
+        raise ModelError(
+            f"the detector returns {tuple(scores.shape)} for {len(images)} images; {_advice(scores.shape)}"
+        )
+    if not scores.is_floating_point():
+        raise ModelError(
+            f"the detector returns {scores.dtype}: decisions or counts? It must return the score before the threshold, "
+            "as floating-point numbers"
+        )
+    if scores.device != images.device:
+        raise ModelError(
+            f"the detector's scores are on {scores.device}, its images on {images.device}; move the scores"
+        )
+
+
+def scored(detector: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float64]:
+    """Scores (N,) of clean images; raises ModelError where one is not finite."""
+    import torch
+
+    parts = [
+        part
+        for start, end in batches(images)
+        for part in halving(
+            lambda first, last: _call(detector, pixels(images, start + first, start + last, device)),  # noqa: B023 - called at once
+            end - start,
+            lambda _: None,
+        )
+    ]
+    scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
+    if broken := int((~np.isfinite(scores)).sum()):
+        raise ModelError(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} images")
+    return scores
+
+
+def differentiable(detector: nn.Module, images: Tensor) -> bool:
+    """Whether there is a gradient from score to pixel, be it zero."""
+    import torch
+
+    asked = images.clone().requires_grad_(True)
+    try:
+        scores = detector(asked)
+        (gradient,) = torch.autograd.grad(scores.sum(), asked, allow_unused=True)
+    except RuntimeError as error:  # what torch raises where a part of the way has no derivative
+        if out_of_memory(error):
+            raise
+        return False
+    return gradient is not None
+
+
+def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], threshold: float | None) -> Iterator[Finding]:
+    auroc = metrics.auroc(labels, scores)
+    if auroc < 0.5:
+        text = f"clean AUROC is {auroc:.3f}, below chance: is a lower score more anomalous? Set `higher_is: normal`"
+        yield Finding("below_chance", text)
+    if threshold is not None and not scores.min() <= threshold < scores.max():
+        flags = "all" if threshold < scores.min() else "none"
+        text = (
+            f"the threshold {threshold:.4g} lies outside the clean scores, {scores.min():.4g} to {scores.max():.4g}: "
+            f"it flags {flags} of the images"
+        )
+        yield Finding("threshold_out_of_range", text)
+
+
+def _about_detector(gradient: bool, change: float) -> Iterator[Finding]:
+    if not gradient:
+        text = "there is no gradient from score to pixel: the detector is attacked as a black box"
+        yield Finding("no_gradient", text)
+    if change:
+        text = f"the score is random: of the same images, two passes differ by up to {change:.2g}"
+        yield Finding("stochastic", text)
+
+
+def _advice(shape: tuple[int, ...]) -> str:
+    """What to do about a shape that is not (B,)."""
+    if len(shape) == 2 and shape[1] == 1:
+        return "it must return (B,): add `.squeeze(1)`"
+    if len(shape) == 2:
+        return (
+            "class logits? A score is one number for each image: take the column of the anomalous class, or for two "
+            "classes `logits[:, 1] - logits[:, 0]`"
+        )
+    if len(shape) > 2:
+        return "an anomaly map? A score is one number for each image, such as `.flatten(1).amax(1)` of the map"
+    return "it must return (B,), one score for each image"
+
+
+def _in_batches(detector: nn.Module, images: Tensor, size: int) -> Tensor:
+    import torch
+
+    return torch.cat([_call(detector, part) for part in torch.split(images, size)])
+
+
+def _call(detector: nn.Module, images: Tensor) -> Tensor:
+    """The scores (B,) of images; raises ModelError where they are of another shape."""
+    scores = _raw(detector, images)
+    if scores.shape != (len(images),):
+        shape = tuple(scores.shape)
+        raise ModelError(
+            f"the detector returns {shape} for {len(images)} images, though (B,) for other numbers of them"
+        )
+    found: Tensor = scores
+    return found
+
+
+def _raw(detector: nn.Module, images: Tensor) -> Any:
+    """Whatever the detector returns."""
+    import torch
+
+    try:
+        with torch.no_grad():
+            return detector(images)
+    except Exception as error:  # the code may be the user's: whatever it raises is told
+        if out_of_memory(error):
+            raise
+        what = f"{tuple(images.shape)} on {images.device}"
+        raise ModelError(f"the detector fails on images {what}: {type(error).__name__}: {error}") from error
+
+
+def _tensors(detector: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from detector.named_parameters()
+    yield from detector.named_buffers()
