@@ -33,7 +33,12 @@ SUITE = {
     },
     "attacks": [
         {"name": "noise-linf", "attack": {"noise": {"draws": 4}}, "threat": "linf", "epsilons": ["1/255", "2/255"]},
-        {"name": "pgd-linf", "attack": {"pgd": {"steps": 5}}, "threat": "linf", "epsilons": ["1/255", "2/255", "8/255"]},
+        {
+            "name": "pgd-linf",
+            "attack": {"pgd": {"steps": 5}},
+            "threat": "linf",
+            "epsilons": ["1/255", "2/255", "8/255"],
+        },
         {"name": "apgd-l2", "attack": {"apgd": {"steps": 8}}, "threat": "l2"},
     ],
     "unbounded": {"steps": 20, "samples": 8},
@@ -92,6 +97,14 @@ def backward(score, images, direction, threat, generator, *, start=None) -> Atta
     """Moves every score the owner's way."""
     moved = (images - threat.epsilon * direction.reshape(-1, 1, 1, 1)).clamp(0, 1)
     return _told(score, moved, direction, 0)
+
+
+def forgetful(score, images, direction, threat, generator, *, start=None) -> Attacked:
+    """Finds a better image and gives the clean one back."""
+    moved = (images + threat.epsilon / 2 * direction.reshape(-1, 1, 1, 1)).clamp(0, 1)
+    with torch.no_grad():
+        score(moved)
+    return _told(score, images.clone(), direction, 0)
 
 
 def boast(score, images, direction, threat, generator, *, start=None) -> Attacked:
