@@ -253,6 +253,17 @@ def test_the_interval_of_the_mean_is_narrower_where_corruptions_err_on_different
     assert widths["corruptions"] > 0
 
 
+def test_the_interval_of_the_mean_lies_around_it_where_corruptions_differ():
+    labels = np.arange(120) % 2
+    half = np.where(np.arange(120) % 4 < 2, 3.0, -3.0) * labels  # half of the anomalies far above, half far below
+    scores = np.stack([labels, half, half])[None] + np.random.default_rng(0).normal(0, 0.01, (1, 3, 120))
+    rows = figures(table(scores, labels=labels), threshold=0.5)
+    [mean] = [row for row in rows if (row["attack"], row["metric"]) == ("corruptions", "auroc")]
+    assert mean["value"] == pytest.approx(2 / 3, abs=0.01)
+    assert 0.53 < mean["lower"] < 0.6
+    assert 0.74 < mean["upper"] < 0.8
+
+
 def test_perfect_figures_have_an_interval_too():
     labels = np.arange(40) % 2
     rows = figures(table(np.tile(labels, (1, 3, 1)), labels=labels), threshold=0.5, replicates=50)

@@ -24,5 +24,5 @@ def saturate(images: Tensor, severity: int, random: list[torch.Generator]) -> Te
     value = images.amax(1, keepdim=True)
     saturation = (value - images.amin(1, keepdim=True)) / value.clamp(min=1e-12)
     stronger = (saturation * factor + added).clamp(max=1)
-    ratio = torch.where(saturation > 0, stronger / saturation.clamp(min=1e-12), 1.0)
-    return (value - (value - images) * ratio).clamp(0, 1)
+    # Where there is no saturation, value - images is 0 and stays it.
+    return (value - (value - images) * stronger / saturation.clamp(min=1e-12)).clamp(0, 1)

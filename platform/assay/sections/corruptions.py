@@ -35,7 +35,8 @@ averaged over the severities it costs {{ hardest.loss | number }} AUROC.</p>
 {% for auroc, shade in line.fields %}
 <td class="right" style="background: {{ shade }}; color: #000">{{ auroc.value | number }}</td>
 {% endfor %}
-<td class="right" style="padding-left: .9rem">{{ line.alarms | estimate }}</td><td class="right">{{ line.misses | estimate }}</td>
+<td class="right" style="padding-left: .9rem">{{ line.alarms | estimate }}</td>
+<td class="right">{{ line.misses | estimate }}</td>
 </tr>
 {% endfor %}
 </tbody>
