@@ -21,6 +21,7 @@ from assay import audit, card, model, preflight, suite
 from assay.contracts import Images
 from assay.errors import InputError, ModelError
 from assay.loaders._archive import vetted
+from assay.loaders._outside import Outside
 from assay.store import Store
 
 SIZE = toy_audit.SIZE
@@ -156,6 +157,17 @@ def test_a_program_exported_in_train_mode_changes_itself(images):
     labels = torch.arange(len(images)).numpy() % 2
     with pytest.raises(ModelError, match="in train mode, such as batch-norm"):
         preflight.inspect(detector, Images(pixels, labels, names, names, names), None)
+
+
+def test_what_a_detector_offers_besides_its_score_is_kept_unless_its_score_is_turned(images):
+    inner = toy_outside.good()
+    inner.score_with, inner.CERTIFIES = (lambda images, pool: pool(images)), ("l2",)
+    straight, turned = Outside(inner, "anomalous"), Outside(inner, "normal")
+    assert straight.score_with is inner.score_with
+    assert straight.CERTIFIES == ("l2",)
+    assert not hasattr(turned, "score_with")
+    assert not hasattr(turned, "CERTIFIES")
+    assert Outside(lambda images: images.double().mean((1, 2, 3)), "anomalous")(images).dtype == torch.float32
 
 
 def refused(content: bytes, words: str, fuse: Path) -> None:

@@ -129,6 +129,13 @@ def test_the_same_detector_has_the_same_hash(store, write):
     assert card.bring(store, write(stochastic=True)) != first
 
 
+def test_a_detector_keeps_its_hash_when_assay_is_updated(store, write, monkeypatch):
+    first = card.bring(store, write())
+    monkeypatch.setattr(card, "environment", lambda: {"assay": "99.0", "code_hash": "other"})
+    assert card.bring(store, write()) == first
+    assert store.names("models") == [first]
+
+
 def test_a_number_is_a_threshold_on_the_detectors_own_scale(store, write):
     plain = model.load(store, card.bring(store, write(threshold="0.6")))
     turned = model.load(store, card.bring(store, write(threshold=0.6, higher_is="normal")))

@@ -26,7 +26,7 @@ from assay.errors import Fault, InputError, SpecError
 from assay.faults import from_validation, shown
 from assay.provenance import environment, own_code
 from assay.shelves import Item, Shelf
-from assay.store import Store
+from assay.store import Store, digest
 from assay.units import Count, number
 
 YAML = (".yaml", ".yml")
@@ -121,7 +121,7 @@ def _endings() -> dict[str, str]:
 
 
 def bring(store: Store, source: str, card_file: str | None = None, device: str = "cpu") -> str:
-    """Write the model folder of a detector from outside and return its hash; the same detector has the same hash.
+    """Write the model folder of a detector from outside and return its hash; brought again, it keeps its hash.
 
     source: a card, or a detector that a card is about: `card_file`, by default the YAML file beside it.
     Its threshold and clean AUROC are measured on the validation split; no test image is looked at.
@@ -153,12 +153,24 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     scores = evaluation.clean_scores(built, found.validation, device)
     manifest["threshold"] = _threshold(card, built, found, scores, device)
     manifest["figures"] = {"split": "validation", "clean_auroc": metrics.auroc(found.validation.labels, scores)}
-    if not content:
+    if content:
+        manifest["weights_sha256"] = digest(content)
+    else:
         from assay.loaders._outside import weights_hash
 
         manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
         model.build(detector, manifest, content)  # once more: it must make the same weights each time
-    return model.write_folder(store, manifest, content)
+    return _same(store, manifest) or model.write_folder(store, manifest, content)
+
+
+def _same(store: Store, manifest: dict[str, Any]) -> str | None:
+    """The model that was brought before and differs in its environment alone, as after an update of Assay."""
+    mine = {**manifest, "format": model.FORMAT, "environment": None}
+    for name in store.names("models"):
+        key = f"models/{name}/manifest.json"
+        if store.exists(key) and {**store.read_json(key), "environment": None} == mine:
+            return name
+    return None
 
 
 def _named(source: str, card_file: str | None) -> tuple[str | None, Path]:
