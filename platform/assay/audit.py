@@ -2,39 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import shlex
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
+import pyarrow.compute as pc
 import yaml
 
+from assay import audit_tables, fan_out, parquet, preflight, shelves, tables
 from assay import data as data_module
-from assay import fan_out, metrics, parquet, self_check, shelves, tables
 from assay import model as model_module
-from assay.checks._context import Context
 from assay.contracts import Images
 from assay.errors import DataError, InputError, ModelError
-from assay.evaluation import BATCH, batches, some_of_each, take
+from assay.evaluation import some_of_each, take
 from assay.model import Model
+from assay.plan import LeftOut, Plan, applicable
 from assay.provenance import code_hash, environment, own_code
 from assay.shard import Shard, one_thread
 from assay.store import Store, canonical, digest
 from assay.suite import Suite
 
-SHOWN = 12  # pictures of worst samples
-
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every shard: how many are done of how many, and what the last one was."""
+    """Told after every piece of work: how many are done of how many, and what the last one was."""
 
     done: int
     total: int
-    attack: str
+    work: str
     seconds: float
 
 
@@ -59,10 +58,14 @@ def test_split(model: Model) -> tuple[Images, str]:
     return data_module.test_images(dataset), found
 
 
-def name_of(model: Model, suite: Suite, dataset: str, images: Images, seed: int, device: str) -> str:
+def name_of(
+    model: Model, suite: Suite, dataset: str, images: Images, seed: int, device: str, surrogate: str | None = None
+) -> str:
     """The audit's id: the same audit by the same code has the same id, and so resumes; other code begins anew."""
-    code = [code_hash(), *map(own_code, [model.manifest["trainable"], *(e.attack.name for e in suite.attacks)])]
-    content = [model.hash, suite.plain(), dataset, images.ids, seed, device, code]
+    corruptions = suite.corruptions.names if suite.corruptions else []
+    own = [model.made_by, *(entry.attack.name for entry in suite.attacks), *corruptions]
+    code = [code_hash(), *map(own_code, own)]
+    content = [model.hash, suite.plain(), dataset, images.ids, seed, device, surrogate, code]
     return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
 
 
@@ -74,12 +77,15 @@ def run(
     seed: int = 0,
     limit: int | None = None,
     workers: int = 1,
+    gpus: float = 0.0,
     device: str = "cpu",
+    surrogate: str | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> str:
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
-    limit: attack only so many samples of each class (a screen: the report says so). workers: Ray workers.
+    limit: attack only so many samples of each class (a screen: the report says so). workers: Ray workers; gpus: the
+    share of a GPU each of them takes. surrogate: the hash of another model, for attacks that are made on it instead.
     """
     started = time.monotonic()
     model = model_module.load(store, name)
@@ -88,101 +94,88 @@ def run(
         if limit < 1:
             raise InputError(f"--limit {limit}: attack at least 1 sample of each class")
         images = take(images, some_of_each(images.labels, limit))
-    audit = name_of(model, suite, dataset, images, seed, device)
-    headline = (suite.headline.norm, suite.headline.epsilon)
-    shards = [
-        Shard(audit, name, dataset, entry.plain(), entry.hash, headline, model.threshold, piece, first, seed, device)
-        for entry in suite.attacks
-        for first, piece in slices(images)
-    ]
-    done = 0
+    if surrogate is not None:
+        model_module.load(store, surrogate)  # an error now, not in a worker
+    with one_thread():
+        seen = preflight.inspect(model.detector.to(device), images, model.threshold, device)
+    facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
+    able, left_out = applicable(suite, facts, surrogate)
+    audit = name_of(model, able, dataset, images, seed, device, surrogate)
+    plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
+    before = _work(store, plan, min(workers, len(plan.works)), gpus, on_progress)
 
-    def on_done(shard: fan_out.Work, seconds: float) -> None:
-        nonlocal done
-        done += 1
-        on_progress(Progress(done, len(shards), shard.label, seconds))
-
-    kept: list[Shard] = []
-    todo: list[Shard] = []
-    for shard in shards:
-        (kept if shard.done(store) else todo).append(shard)
-    for shard in kept:
-        on_done(shard, 0.0)
-    fan_out.run(todo, str(store.root), workers=min(workers, len(todo)), on_done=on_done)
-
-    parts = {shard.key: parquet.load(store, shard.key, tables.SCORES) for shard in shards}
-    scores = pa.concat_tables(parts.values())
-    figures = metrics.table(scores, threshold=model.threshold)
-    context = Context(model.detector.to(device), images, suite, columns(scores), columns(figures), device)
     folder = f"audits/{audit}"
     with one_thread():
-        checked = self_check.table(context)
-    candidates = [parquet.load(store, shard.worst_key, tables.WORST) for shard in shards]
-    store.write(f"{folder}/metrics.parquet", parquet.dump(figures))
-    store.write(f"{folder}/checks.parquet", parquet.dump(checked))
-    store.write(f"{folder}/worst.parquet", parquet.dump(worst(pa.concat_tables(candidates))))
+        written = audit_tables.made(store, plan)
+    for table, content in written.items():
+        store.write(f"{folder}/{table}.parquet", parquet.dump(content))
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     sweep = model.manifest.get("sweep", {}).get("name")
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
-    before = sum(sum(parts[shard.key]["seconds"].to_pylist()) for shard in kept)  # spent by runs that were interrupted
-    about = describe(model, suite, audit, images, seed, limit, device, before + time.monotonic() - started)
+    about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
 
 
+def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Callable[[Progress], None]) -> float:
+    """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
+    works, done = plan.works, 0
+
+    def on_done(work: fan_out.Work, seconds: float) -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(done, len(works), work.label, seconds))
+
+    kept = [work for work in works if work.done(store)]
+    todo = [work for work in works if not work.done(store)]
+    for work in kept:
+        on_done(work, 0.0)
+    fan_out.run(todo, str(store.root), workers=workers, gpus=gpus, on_done=on_done)
+    keys = [work.key for work in kept if isinstance(work, Shard)]
+    return sum(float(pc.sum(parquet.load(store, key, tables.SCORES)["seconds"]).as_py()) for key in keys)
+
+
+def notes(store: Store, plan: Plan) -> list[str]:
+    """What has to be said about how parts were computed, such as that memory ran out."""
+    keys = {work.label: work.note_key for works in (plan.shards, plan.minimal) for work in works}
+    return [f"{label}: {store.read(key).decode()}" for label, key in keys.items() if store.exists(key)]
+
+
 def describe(
-    model: Model,
-    suite: Suite,
-    audit: str,
-    images: Images,
-    seed: int,
-    limit: int | None,
-    device: str,
-    seconds: float,
+    plan: Plan, suite: Suite, left_out: Sequence[LeftOut], limit: int | None, notes: Sequence[str], seconds: float
 ) -> dict[str, Any]:
-    """The content of audit.yaml: what was audited, how, and the command that does it again."""
+    """The content of audit.yaml: what was audited, how, and the command that does it again.
+
+    suite: as it was asked for; what could not be made of it is left out.
+    """
+    model, images = plan.model, plan.images
     sweep = model.manifest.get("sweep", {})
-    command = ["assay", "audit", model.hash, "--suite", suite.source, "--seed", str(seed)]
+    command = ["assay", "audit", model.hash, "--suite", suite.source, "--seed", str(plan.seed)]
     if limit is not None:
         command += ["--limit", str(limit)]
-    if device != "cpu":
-        command += ["--device", device]
+    if plan.device != "cpu":
+        command += ["--device", plan.device]
+    if plan.surrogate is not None:
+        command += ["--surrogate", plan.surrogate]
     return {
-        "audit": audit,
+        "audit": plan.audit,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": model.hash,
         "sweep": sweep.get("name"),
         "trial": sweep.get("trial"),
-        "suite": suite.plain(),
+        "suite": plan.suite.plain(),
+        "left_out": [dataclasses.asdict(one) for one in left_out],
+        "attacked_as": "white box" if plan.facts.differentiable else "black box",
+        "findings": [dataclasses.asdict(finding) for finding in plan.facts.findings],
+        "notes": list(notes),
+        "surrogate": plan.surrogate,
         "dataset": dict(model.manifest["dataset"]),
         "threshold": dict(model.manifest["threshold"]),
-        "seed": seed,
+        "seed": plan.seed,
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
         "command": shlex.join(command),
         "environment": environment(),
         "seconds": round(seconds, 1),
     }
-
-
-def slices(images: Images, size: int = BATCH) -> list[tuple[int, Images]]:
-    """(index of the first, the slice) for every `size` samples."""
-    return [(first, take(images, range(first, last))) for first, last in batches(images, size)]
-
-
-def worst(candidates: pa.Table) -> pa.Table:
-    """The samples that moved furthest, each once, with their pictures (tables.WORST)."""
-    table = candidates.sort_by([("shift", "descending")])
-    seen: set[str] = set()
-    keep: list[int] = []
-    for i, sample in enumerate(table["sample"].to_pylist()):
-        if sample not in seen and len(keep) < SHOWN:
-            seen.add(sample)
-            keep.append(i)
-    return table.take(keep)
-
-
-def columns(table: pa.Table) -> Mapping[str, Any]:
-    """A table as numpy arrays by column name."""
-    return {name: table[name].to_numpy(zero_copy_only=False) for name in table.schema.names}

@@ -13,6 +13,7 @@ import numpy as np
 from assay import metrics, shelves
 from assay.contracts import Images, ThreatModel
 from assay.errors import DivergedError
+from assay.memory import halving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,8 +62,15 @@ def clean_scores(detector: nn.Module, images: Images, device: str = "cpu") -> ND
     """Scores (N,) of clean images, higher is more anomalous; raises DivergedError where one is not finite."""
     import torch
 
+    parts: list[Tensor] = []
+
+    def score(first: int, last: int) -> Tensor:
+        found: Tensor = detector(pixels(images, first, last, device))
+        return found
+
     with torch.no_grad():
-        parts = [detector(pixels(images, *batch, device)) for batch in batches(images)]
+        for start, end in batches(images):
+            parts += halving(lambda a, b: score(start + a, start + b), end - start)  # noqa: B023 - called at once
     scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
     if broken := int((~np.isfinite(scores)).sum()):
         raise DivergedError(f"the score is not finite (NaN or infinite) for {broken} of {len(scores)} images")

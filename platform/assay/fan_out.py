@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from assay.errors import AssayError
+from assay.errors import AssayError, InputError
 from assay.store import Store
 
 RETRIES = 2
@@ -44,7 +44,9 @@ def run(
 
     from assay.cluster import connected
 
-    with connected(cpus=workers):
+    with connected(cpus=workers) as resources:
+        if gpus > (there := resources.get("GPU", 0)):
+            raise InputError(f"each worker was to have {gpus:g} of a GPU, and Ray sees {there:g} of them; ask for less")
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run)
         pending = {remote.remote(work, root): work for work in works}
         while pending:

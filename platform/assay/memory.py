@@ -12,7 +12,9 @@ CPU_MESSAGE = "you tried to allocate"
 """What torch's CPU allocator says on every platform; it raises a plain RuntimeError."""
 
 
-def halving(work: Callable[[int, int], Result], count: int, on_halved: Callable[[str], None]) -> list[Result]:
+def halving(
+    work: Callable[[int, int], Result], count: int, on_halved: Callable[[str], None] = lambda _: None
+) -> list[Result]:
     """The results of `work(first, last)` over 0 to `count`, in order: of the whole, or of smaller and smaller pieces.
 
     on_halved is told once for every halving. Raises AssayError where not even one image fits.

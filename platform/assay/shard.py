@@ -89,17 +89,13 @@ class Shard:
         started = time.monotonic()
         detector = model.loaded(root, self.model, self.device)
         surrogate = model.loaded(root, self.surrogate, self.device) if self.surrogate else None
-        scores, worst, notes = [], [], []
+        notes: list[str] = []
         with one_thread():
-            for one, its_worst in halving(
-                lambda first, last: attack(self, detector, surrogate, first, last), len(self.images), notes.append
-            ):
-                scores.append(one)
-                worst.append(its_worst)
+            parts = halving(lambda a, b: attack(self, detector, surrogate, a, b), len(self.images), notes.append)
         if notes:
             store.write(self.note_key, "\n".join(notes).encode())
-        store.write(self.worst_key, parquet.dump(pa.concat_tables(worst)))
-        store.write(self.key, parquet.dump(pa.concat_tables(scores)))
+        store.write(self.worst_key, parquet.dump(pa.concat_tables(worst for _, worst in parts)))
+        store.write(self.key, parquet.dump(pa.concat_tables(scores for scores, _ in parts)))
         return time.monotonic() - started
 
 

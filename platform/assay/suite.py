@@ -142,7 +142,10 @@ class Corruptions(Section):
 
 
 class Suite(Section):
-    """A whole suite file."""
+    """A whole suite file.
+
+    minimal_epsilon: whether the smallest epsilon that turns a decision is searched for, sample by sample.
+    """
 
     name: Name
     version: Count
@@ -151,6 +154,7 @@ class Suite(Section):
     threats: Annotated[dict[Name, Threat], MinLen(1)]
     attacks: Annotated[list[Entry], MinLen(1)]
     corruptions: Corruptions | None = None
+    minimal_epsilon: bool = False
     unbounded: Unbounded = Field(default_factory=Unbounded)
     _source: str = PrivateAttr("")
 

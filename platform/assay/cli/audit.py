@@ -11,53 +11,80 @@ from assay.cli import _options
 
 
 @click.command()
-@click.argument("model", metavar="MODEL|SWEEP:best|SWEEP:pareto")
-@click.option("--suite", "suite_name", default="standard", show_default=True, help="quick, standard or a YAML file.")
+@click.argument("model", metavar="MODEL|SWEEP:best|SWEEP:pareto|CARD.yaml|FILE.pt2|MODULE:FACTORY")
+@click.option(
+    "--suite", "suite_name", default="standard", show_default=True, help="quick, standard, exhaustive or a YAML file."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the attacks' random starts.")
 @click.option("--limit", type=click.IntRange(min=1), help="Attack only so many test samples of each class (a screen).")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes; default: one for each core.")
+@click.option(
+    "--gpus-per-worker",
+    "gpus",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Share of a GPU that each worker takes, such as 0.25.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--surrogate", metavar="MODEL", help="Another model in the store, for attacks by transfer.")
+@click.option("--card", metavar="FILE", help="What Assay must know of a detector that it did not train.")
 @click.option("--wandb/--no-wandb", default=True, show_default=True, help="Mirror the figures to W&B.")
 @_options.store
 def command(
     model: str,
     suite_name: str,
-    seed: int,
-    limit: int | None,
+    surrogate: str | None,
+    card: str | None,
     workers: int | None,
-    device: str,
     wandb: bool,
     root: str,
+    **options: Any,
 ) -> None:
     """Attack a model on the test split and write scores, metrics and checks to the store.
 
-    An audit that was interrupted goes on where it stopped when the same command is given again.
+    An audit that was interrupted goes on where it stopped when the same command is given again. A detector from
+    elsewhere is brought into the store first: a module:attribute that makes it, an exported program (.pt2) or an ONNX
+    file, with a card that says the dataset and the threshold.
 
     \b
       assay audit demo:best --suite quick
+      assay audit detector.pt2 --suite standard
     """
     from rich.console import Console
 
     from assay import model as model_module
-    from assay import suite, trials
+    from assay import suite
     from assay.store import Store
 
     store, console = Store(root), Console()
     chosen = suite.read(suite_name)
-    names = trials.models(store, model) if ":" in model else [model_module.find(store, model)]
+    names = _models(store, model, card, options["device"])
+    other = model_module.find(store, surrogate) if surrogate else None
     for name in names:
-        audit = _run(store, name, chosen, seed, limit, workers or os.cpu_count() or 1, device, console)
+        audit = _run(store, name, chosen, console, workers=workers or os.cpu_count() or 1, surrogate=other, **options)
         _mirror(store, audit, wandb)
         console.print(_summary(store, audit))
+        for line in _remarks(store, audit):
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
         console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
-        policy = "default" if chosen.name == "standard" else "FILE"
+        policy = "default" if chosen.name in ("standard", "exhaustive") else "FILE"
         again = f"assay approve {audit} --policy {policy}{_options.store_option()}"
         console.print(f"decide with: {again}", soft_wrap=True, highlight=False)
 
 
-def _run(
-    store: Any, name: str, suite: Any, seed: int, limit: int | None, workers: int, device: str, console: Any
-) -> str:
+def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
+    """The hashes of the models that the command names, a detector from elsewhere brought into the store."""
+    from assay import card, trials
+    from assay import model as model_module
+
+    of_a_sweep = text.partition(":")[0] in store.names("sweeps")
+    if card_file is not None or (card.names_detector(text) and not of_a_sweep):
+        return [card.bring(store, text, card_file, device)]
+    return trials.models(store, text) if ":" in text else [model_module.find(store, text)]
+
+
+def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from assay import audit
@@ -70,12 +97,20 @@ def _run(
             bar.update(task, completed=progress.done, total=progress.total)
             if not console.is_terminal:
                 console.print(
-                    f"  {progress.done}/{progress.total} {progress.attack} {progress.seconds:.1f} s", highlight=False
+                    f"  {progress.done}/{progress.total} {progress.work} {progress.seconds:.1f} s", highlight=False
                 )
 
-        return audit.run(
-            store, name, suite, seed=seed, limit=limit, workers=workers, device=device, on_progress=on_progress
-        )
+        return audit.run(store, name, suite, on_progress=on_progress, **options)
+
+
+def _remarks(store: Any, audit: str) -> list[str]:
+    """What the reader of the figures must know: findings, attacks that could not be made, memory that ran out."""
+    from assay.audit_folder import Audit
+
+    info = Audit(store.path(f"audits/{audit}")).info
+    found = [f"note: {finding['text']}" for finding in info["findings"]]
+    found += [f"not made: {one['attack']}, for {one['why']}" for one in info["left_out"]]
+    return found + [f"note: {note}" for note in info["notes"]]
 
 
 def _mirror(store: Any, audit: str, enabled: bool) -> None:
@@ -120,9 +155,9 @@ def _summary(store: Any, audit: str) -> Any:
             budget = (row["norm"], epsilon, row["regime"]) if row["norm"] else ("clean", "", "")
             found.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
     checks = _rows(store, audit, "checks")
-    failed = [f"{check['check']}: {check['evidence']}" for check in checks if not check["passed"]]
-    found.caption = escape(
-        f"checks: {len(checks) - len(failed)} of {len(checks)} passed" + "".join(f"\nFAILED {line}" for line in failed)
-    )
+    failed = [check for check in checks if not check["passed"]]
+    lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]
+    lines += [f"{'FAILED' if c['required'] else 'advice:'} {c['check']}: {c['evidence']}" for c in failed]
+    found.caption = escape("\n".join(lines))
     found.caption_justify = "left"
     return found

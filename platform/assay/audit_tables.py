@@ -1,0 +1,102 @@
+"""Every table that an audit makes of its parts: figures, checks, costs, the worst case of every sample."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assay import (
+    certified_floor,
+    corrupted,
+    cost,
+    metrics,
+    parquet,
+    score_matrix,
+    security_curve,
+    self_check,
+    tables,
+    worst_case,
+)
+from assay.checks._context import Context
+from assay.plan import Plan
+from assay.store import Store
+from assay.worst_samples import worst_first
+
+SHOWN = 12  # pictures of worst samples
+
+
+def made(store: Store, plan: Plan) -> dict[str, pa.Table]:
+    """Name -> table, of a plan whose every work is done."""
+    parts = {
+        kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
+        for kind, works, schema in (
+            ("scores", plan.shards, tables.SCORES),
+            ("corrupted", plan.corrupting, tables.CORRUPTED),
+            ("certified", plan.certifying, tables.CERTIFIED),
+            ("minimal", plan.minimal, tables.MINIMAL),
+        )
+        if works
+    }
+    matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
+    figures = [metrics.table(matrix, threshold=threshold)]
+    if "corrupted" in parts:
+        rows = corrupted.figures(parts["corrupted"], threshold=threshold)
+        figures.append(pa.Table.from_pylist(rows, schema=tables.METRICS))
+    if "certified" in parts:
+        clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
+        figures.append(certified_floor.figures(parts["certified"], clean, threshold=threshold))
+    figures.append(security_curve.areas(pa.concat_tables(figures)))
+    found = pa.concat_tables(figures)
+    context = Context(
+        detector=plan.model.detector,
+        images=plan.images,
+        suite=plan.suite,
+        scores=columns(parts["scores"]),
+        metrics=columns(found),
+        device=plan.device,
+        manifest=plan.model.manifest,
+        threshold=threshold,
+        facts=plan.facts,
+        corrupted=columns(parts["corrupted"]) if "corrupted" in parts else None,
+        certified=columns(parts["certified"]) if "certified" in parts else None,
+    )
+    knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
+    of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
+    candidates = pa.concat_tables(parquet.load(store, shard.worst_key, tables.WORST) for shard in plan.shards)
+    whole = {kind: parts[kind] for kind in ("minimal",) if kind in parts}
+    return {
+        "metrics": found,
+        "worst_case": worst_case.table(matrix),
+        "cost": cost.table(of_attack, threshold=threshold, knowledge=knowledge),
+        "worst": worst(candidates, threshold),
+        "checks": self_check.table(context),
+        **whole,
+    }
+
+
+def worst(candidates: pa.Table, threshold: float) -> pa.Table:
+    """The samples an attacker gained most on, each once, with their pictures (tables.WORST)."""
+    label, clean, score = (candidates[name].to_numpy() for name in ("label", "clean_score", "adversarial_score"))
+    samples, seen = candidates["sample"].to_pylist(), set()
+    keep: list[int] = []
+    for i in map(int, worst_first(label, clean, score, threshold)):
+        if samples[i] not in seen and len(keep) < SHOWN:
+            seen.add(samples[i])
+            keep.append(i)
+    return candidates.take(pa.array(keep, pa.int64()))
+
+
+def columns(table: pa.Table) -> Mapping[str, Any]:
+    """A table as numpy arrays by column name; a text that stands in many rows is held once."""
+    return {name: _array(table[name].combine_chunks()) for name in table.schema.names}
+
+
+def _array(column: pa.Array) -> Any:
+    if not pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    encoded = column.dictionary_encode()
+    return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]

@@ -1,0 +1,50 @@
+"""Work that can be interrupted: what the tests of the fan-out kill."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from assay.contracts import Attacked
+from assay.store import Store
+
+
+@dataclass(frozen=True)
+class Note:
+    """Writes its number; the one that is `deadly` kills the process it runs in, the first time."""
+
+    number: int
+    deadly: bool = False
+
+    @property
+    def label(self) -> str:
+        """What progress calls it."""
+        return f"note-{self.number}"
+
+    def done(self, store: Store) -> bool:
+        """Whether it was written."""
+        return store.exists(f"notes/{self.number}")
+
+    def run(self, root: str) -> float:
+        """Write it."""
+        store = Store(root)
+        if self.deadly and not store.exists("killed"):
+            store.write("killed", b"")
+            os.kill(os.getpid(), signal.SIGKILL)
+        store.write(f"notes/{self.number}", str(self.number).encode())
+        return 0.0
+
+
+def slow(score, images, direction, threat, generator, *, start=None) -> Attacked:
+    """Waits until the test says go on (a file in SLOW_WORK), then gives the clean images back."""
+    flag = Path(os.environ["SLOW_WORK"])
+    while not flag.exists():
+        time.sleep(0.05)
+    count = torch.ones(len(images), dtype=torch.int64)
+    with torch.no_grad():
+        return Attacked(images.clone(), score(images), count, count)

@@ -1,0 +1,88 @@
+"""Gaussian: squared Mahalanobis distance to the training normals on frozen features. No training.
+
+Source: Rippel, Mertens and Merhof 2020, "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for
+Anomaly Detection", section 3; covariance by Ledoit and Wolf 2004, so that few normals give one that can be inverted.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any
+
+import torch
+from sklearn.covariance import LedoitWolf
+from torch import Tensor, nn
+
+from assay.contracts import TrainingData
+from assay.shelves import Item, Shelf
+
+
+class GaussianFeatures(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> squared Mahalanobis distance (B,) of their features, per feature."""
+
+    mean: Tensor
+    whitening: Tensor
+
+    def __init__(self, backbone: Item, channels: int) -> None:
+        super().__init__()
+        self.backbone = backbone.function(channels=channels, **backbone.arguments())
+        features = self.backbone.features
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("whitening", torch.eye(features))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous; about 1 for a normal image."""
+        white = (self.backbone(images) - self.mean) @ self.whitening
+        distance: Tensor = white.square().mean(dim=1)
+        return distance
+
+    @torch.no_grad()
+    def fit(self, normals: Tensor, batch: int = 64) -> None:
+        """Mean and covariance of the features of normals (N, C, H, W)."""
+        features = torch.cat([self.backbone(part.to(self.mean.device)) for part in torch.split(normals, batch)])
+        found = LedoitWolf().fit(features.double().cpu().numpy())
+        # The inverse covariance is L L^T, and the distance the length of (x - mean) L.
+        lower = torch.linalg.cholesky(torch.from_numpy(found.precision_))
+        self.mean, self.whitening = (value.to(features) for value in (torch.from_numpy(found.location_), lower))
+
+
+class Gaussian:
+    """A Gaussian fitted to the features of the train normals on a frozen backbone."""
+
+    epochs = 1
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str = "cpu",
+        backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
+    ) -> None:
+        """Fit it to all train normals."""
+        normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.network = GaussianFeatures(backbone, normals.shape[1]).to(device).eval()
+        self.network.requires_grad_(False)
+        self.network.fit(normals)
+
+    @classmethod
+    def build(cls, *, channels: int, image_size: int, backbone: Item) -> nn.Module:
+        """A detector of the same shape, not fitted."""
+        return GaussianFeatures(backbone, channels)
+
+    def train_epoch(self) -> dict[str, float]:
+        """Nothing to train."""
+        return {}
+
+    def detector(self) -> nn.Module:
+        """A copy of the fitted network; it never changes."""
+        return copy.deepcopy(self.network)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the constructor fits everything to the data again."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
