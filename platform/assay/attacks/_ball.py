@@ -5,6 +5,7 @@ Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 and l1 the 
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 BALLS = ("linf", "l2", "l1")
 """The norms that a ball is measured in; `patch` and `spatial` have none."""
 LEVELS = 255
+SHARE, NARROWED = 0.1, 0.8
+"""The share of the entries that the first l1 step moves, and the part of the path after which it is a single one."""
 TOLERANCE = 1e-6
 """How far outside the ball float32 rounding may carry an image, in pixel scale."""
 
@@ -36,25 +39,28 @@ def size(perturbation: Tensor, norm: Norm) -> Tensor:
     return length
 
 
-def project(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+def project(images: Tensor, clean: Tensor, threat: ThreatModel, radius: Tensor | None = None) -> Tensor:
     """The images moved into the ball around `clean` and the box; those already inside stay bit for bit.
 
     For linf and l1 the nearest point of ball and box, for l2 that of the ball, then of the box.
+    radius: (B,) in place of epsilon.
     """
+    radius = torch.full((len(clean),), threat.epsilon, device=clean.device) if radius is None else radius
+    epsilon = per_image(radius).to(clean)
     if threat.norm == "linf":
-        images = torch.maximum(torch.minimum(images, clean + threat.epsilon), clean - threat.epsilon)
+        images = torch.maximum(torch.minimum(images, clean + epsilon), clean - epsilon)
     elif threat.norm == "l1":
-        images = _into_l1(images, clean, threat.epsilon)
+        images = _into_l1(images, clean, epsilon.flatten(1).double())
     else:
         perturbation = images - clean
         length = per_image(size(perturbation, "l2"))
-        shrunk = clean + perturbation * (threat.epsilon / length).to(clean)
-        images = torch.where(length > threat.epsilon, shrunk, images)
+        shrunk = clean + perturbation * (epsilon / length).to(clean)
+        images = torch.where(length > epsilon, shrunk, images)
     # The clean image is in the box, so clamping only shortens the perturbation: it cannot leave the ball.
     return images.clamp(0, 1)
 
 
-def _into_l1(images: Tensor, clean: Tensor, epsilon: float) -> Tensor:
+def _into_l1(images: Tensor, clean: Tensor, epsilon: Tensor) -> Tensor:
     """The nearest point of l1 ball and box together (Croce & Hein 2021, proposition 2.1).
 
     Every entry is shortened by the same `cut` and stops at the box's edge. Clamping after the ball's own projection
@@ -62,12 +68,12 @@ def _into_l1(images: Tensor, clean: Tensor, epsilon: float) -> Tensor:
     """
     perturbation = images - clean
     length, reach = perturbation.flatten(1).abs().double(), room(perturbation, clean)
-    outside = torch.minimum(length, reach).sum(1) > epsilon
+    outside = torch.minimum(length, reach).sum(1, keepdim=True) > epsilon
     # As the cut falls, an entry begins to grow when it passes its length, and stops at the edge.
     top = length.amax(1, keepdim=True)
     begin, stop = top - length, top - (length - reach).clamp(min=0)
     ones = torch.ones_like(begin)
-    cut = top - solve(torch.cat([ones, -ones], 1), torch.cat([stop, begin], 1), torch.full_like(top, epsilon))
+    cut = top - solve(torch.cat([ones, -ones], 1), torch.cat([stop, begin], 1), epsilon)
     shorter = (torch.minimum((length - cut).clamp(min=0), reach)).reshape(clean.shape).to(clean)
     moved = clean + perturbation.sign() * shorter
     # Thousands of entries rounded up would leave the ball: round each towards the clean image.
@@ -145,6 +151,14 @@ def steepest(gradient: Tensor, norm: Norm, at: Tensor | None = None, share: floa
         gradient = flat.sign() * (steep >= least).reshape(flat.shape)
     length = per_image(size(gradient, norm)).to(gradient)
     return gradient / torch.where(length > 0, length, 1)
+
+
+def sparse_share(done: float, entries: int) -> float:
+    """The share of the entries that an l1 step moves when that part of the whole path is done: from SHARE to one entry.
+
+    Steps of many entries see how they work together; those of a single entry gather the budget where it counts most.
+    """
+    return SHARE / math.pow(max(1.0, SHARE * entries), min(1.0, done / NARROWED))
 
 
 def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]:

@@ -31,8 +31,8 @@ class Objective:
     """direction * score of one batch of images; every image it is asked about is a candidate for the result.
 
     It may be asked about R images of every sample at once, (R * B, C, H, W), the first of all samples first.
-    norms: those of the attack. Raises DataError for images outside [0, 1] and for scores or gradients that are not
-    finite, InputError for a direction, threat model, start or score that breaks its contract.
+    norms: those of the attack. precision: of `ascent`. Raises DataError for images outside [0, 1] and for scores or
+    gradients that are not finite, InputError for a direction, threat model, start or score that breaks its contract.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class Objective:
         self._broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self._crossed_at = torch.full_like(self._direction, -1, dtype=torch.int64)
         self._best, self._best_rough = _Best(images, self._direction), _Best(images, self._direction)
-        self.value(images)
+        clean = self.value(images)
         self._raise_if_broken()
         if start is not None:
             self.value(start)
         self._floor, self._floor_value = self._best.images, self._best.value
+        self._crossed_clean = self._crosses(clean)
 
     def value(self, images: Tensor, *, keep: bool = True) -> Tensor:
         """direction * score of the images: one plain forward. keep=False: they lie outside the ball, no candidates."""
@@ -110,6 +111,22 @@ class Objective:
         broken_at = torch.where(self._crosses(value), seen, -1)
         return Attacked(images, self._direction * value, count * self._forwards, count * self._backwards, broken_at)
 
+    def missing(self, value: Tensor) -> Tensor:
+        """(B,) float64 by which direction * score must rise from `value` to the threshold.
+
+        Infinite without a threshold, and where the clean image is beyond it.
+        """
+        if self._threshold is None:
+            return torch.full_like(value, math.inf, dtype=torch.float64)
+        return (self._direction * self._threshold - value.double()).masked_fill(self._crossed_clean, math.inf)
+
+    def _crosses(self, value: Tensor) -> Tensor:
+        """Whether images of these values are decided as the attacker wants; flagged means score > threshold."""
+        if self._threshold is None:
+            return torch.zeros_like(value, dtype=torch.bool)
+        direction = self._direction.repeat(len(value) // len(self._direction))
+        return ((direction * value).double() > self._threshold) == (direction > 0)
+
     def _signed(self, scores: Any, images: Tensor) -> Tensor:
         if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
             found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
@@ -129,13 +146,6 @@ class Objective:
         crosses = self._crosses(value).reshape(-1, len(self._direction))
         at = self._forwards - len(crosses) + 1 + crosses.int().argmax(0)
         self._crossed_at = torch.where((self._crossed_at < 0) & crosses.any(0), at, self._crossed_at)
-
-    def _crosses(self, value: Tensor) -> Tensor:
-        """Whether images of these values are decided as the attacker wants; flagged means score > threshold."""
-        if self._threshold is None:
-            return torch.zeros_like(value, dtype=torch.bool)
-        direction = self._direction.repeat(len(value) // len(self._direction))
-        return ((direction * value).double() > self._threshold) == (direction > 0)
 
     def _note_broken(self, value: Tensor) -> None:
         self._broken = self._broken | ~value.isfinite().reshape(-1, len(self._direction)).all(0)

@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient steps with momentum whose length is halved, image by image, when progress stalls."""
+"""Auto-PGD: projected gradient steps that are shortened (for l1 also thinned), image by image, when progress stalls."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, project, random_point, steepest, streams
-from assay.attacks._objective import Objective
+from assay.attacks._ball import outward, per_image, project, steepest, streams
+from assay.attacks._objective import Objective, Precision
+from assay.attacks._runs import beginnings
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "white-box"
 
 MOMENTUM = 0.75
 """Weight of the new step against the direction of the last one (alpha in the paper)."""
 RISING = 0.75
 """The part of the steps since the last checkpoint that must have raised the score (rho in the paper)."""
+SHARE, THINNER, SHORTEST, PERIOD = 0.2, 1.5, 0.1, 0.04
+"""l1: share of the entries moved at first; what share and step are divided by; shortest step over epsilon; part of the
+steps between two checks (Croce & Hein 2021, section 4)."""
 
 
 def apgd(
@@ -32,17 +36,24 @@ def apgd(
     start: Tensor | None = None,
     steps: Count = 100,
     restarts: Count = 1,
+    warm_steps: Count | None = None,
+    precision: Precision = "float32",
 ) -> Attacked:
-    """Auto-PGD on the raw score (Croce & Hein 2020, algorithm 1).
+    """Auto-PGD on the raw score (Croce & Hein 2020, algorithm 1; for l1 Croce & Hein 2021, algorithm 1).
 
     restarts: runs in all; the best image of any is kept. The first run begins at `start` if given, every other at a
     random point of the ball.
+    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make one run of so many shorter
+    steps from there, in place of all runs. Saves most of the cost of a larger epsilon.
+    precision: what the steps compute in; the result is confirmed in float32.
     """
-    objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
-    for run in range(restarts):
-        at = start if run == 0 and start is not None else random_point(images, threat, random)
-        _climb(objective, at, images, threat, steps)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
+    random, longest, first = streams(generator, images), 1.0, start
+    if start is not None and warm_steps is not None:
+        first, restarts, longest, steps = outward(start, images, threat), 1, min(1.0, warm_steps / steps), warm_steps
+    climb = _climb_l1 if threat.norm == "l1" else _climb
+    for at, clean in beginnings(images, threat, random, first, restarts):
+        climb(objective, at, clean, threat, steps, longest)
     return objective.attacked()
 
 
@@ -55,13 +66,13 @@ def checkpoints(steps: int) -> set[int]:
     return marks
 
 
-def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int) -> None:
+def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, longest: float) -> None:
     """One run of `steps` forward and backward passes, and a forward for its last image."""
     marks, judged = checkpoints(steps), 0
     before = best = at
     value, gradient = objective.ascent(at)
     best_value, best_gradient, judged_value = value, gradient, value
-    length = torch.full_like(value, 2 * threat.epsilon)
+    length = torch.full_like(value, 2 * longest * threat.epsilon)
     rises, halved = torch.zeros_like(value), torch.zeros_like(value, dtype=torch.bool)
     for step in range(steps):
         if step > 0:
@@ -83,4 +94,35 @@ def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel,
         if step > 0:  # the first step has no direction to keep
             ahead = project(at + MOMENTUM * (ahead - at) + (1 - MOMENTUM) * (at - before), clean, threat)
         before, at = at, ahead
+    objective.value(at)
+
+
+def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, longest: float) -> None:
+    """The same for l1: the best image so far says how many entries are worth moving, and no direction is kept."""
+
+    def entries(images: Tensor) -> Tensor:
+        count = (images != clean).flatten(1).sum(1).float()
+        return torch.where(count > 0, count, clean[0].numel())
+
+    full, period = longest * threat.epsilon, max(1, int(PERIOD * steps))
+    best, moved = at, entries(at)
+    share = (moved / clean[0].numel() / THINNER).clamp(max=SHARE)
+    value, gradient = objective.ascent(at)
+    best_value, best_gradient = value, gradient
+    length = torch.full_like(value, full)
+    for step in range(steps):
+        if step > 0:
+            value, gradient = objective.ascent(at)
+            better = value > best_value
+            best_value = torch.where(better, value, best_value)
+            best = torch.where(per_image(better), at, best)
+            best_gradient = torch.where(per_image(better), gradient, best_gradient)
+            if step % period == 0:
+                before, moved = moved, entries(best)
+                share = moved / clean[0].numel() / THINNER
+                thinner = moved < 0.95 * before  # a thinner image begins anew with full steps, others shorten theirs
+                length = torch.where(thinner, full, length / THINNER).clamp(SHORTEST * full, full)
+                at = torch.where(per_image(thinner), best, at)
+                gradient = torch.where(per_image(thinner), best_gradient, gradient)
+        at = project(at + per_image(length) * steepest(gradient, "l1", at, share), clean, threat)
     objective.value(at)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import project, steepest
+from assay.attacks._ball import furthest
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "white-box"
 
 
@@ -24,11 +24,12 @@ def fgsm(
     *,
     start: Tensor | None = None,
 ) -> Attacked:
-    """Fast gradient sign method (Goodfellow et al. 2015, section 4); for l2 the normalised gradient.
+    """Fast gradient sign method (Goodfellow et al. 2015, section 4): the optimum of the score's linearisation.
 
-    The step is always taken from the clean image; `start` is only a candidate. Draws no random numbers.
+    For linf the gradient's sign; for l2 and l1 the furthest point of ball and box along the gradient. The step is
+    always taken from the clean image; `start` is only a candidate. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     _, gradient = objective.ascent(images)
-    objective.value(project(images + threat.epsilon * steepest(gradient, threat.norm), images, threat))
+    objective.value(furthest(gradient, images, threat))
     return objective.attacked()

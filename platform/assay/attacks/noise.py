@@ -12,7 +12,7 @@ from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "none"
 
 
@@ -26,7 +26,7 @@ def noise(
     start: Tensor | None = None,
     draws: Count = 100,
 ) -> Attacked:
-    """The best of `draws` random points: uniform in the linf ball, uniform directions on the l2 sphere.
+    """The best of `draws` random points: uniform in the linf ball, uniform directions on the l2 and l1 spheres.
 
     Needs scores alone. `start` is only a candidate. A control asked for by Carlini et al. 2019.
     """

@@ -1,0 +1,36 @@
+"""Where an attack of minimal norm aims: at a level of the score, which its linearisation meets in a plane."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import fill, furthest, room, solve
+from assay.contracts import Norm, ThreatModel
+
+
+def promised(gradient: Tensor, at: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+    """(B,) float64, the most that the linearisation at the images `at` lets the score rise anywhere in the ball."""
+    return rise(gradient, furthest(gradient, clean, threat) - at)
+
+
+def rise(gradient: Tensor, step: Tensor) -> Tensor:
+    """(B,) float64 by which a linear function of this gradient rises along a step."""
+    return (gradient.double() * step).flatten(1).sum(1)
+
+
+def onto_plane(gradient: Tensor, at: Tensor, gap: Tensor, norm: Norm) -> Tensor:
+    """The smallest step (B, C, H, W) from `at` inside the box along which a linear function rises by gap (B,).
+
+    Exact for linf, l2 and l1 (Croce & Hein 2020 FAB, section 2.1); where the box does not let it rise so far, the step
+    to the furthest corner.
+    """
+    uphill = gradient * torch.where(gap < 0, -1, 1).reshape(-1, 1, 1, 1)
+    steep, reach, total = uphill.flatten(1).abs().double(), room(uphill, at), gap.abs().unsqueeze(1)
+    if norm == "l1":
+        step = fill(steep, reach, steep, total)
+    else:
+        speed = (steep > 0).double() if norm == "linf" else steep
+        until = (reach / speed).masked_fill(speed == 0, 0)
+        step = torch.minimum(speed * solve(speed * steep, until, total), reach).nan_to_num()
+    return uphill.sign() * step.reshape(at.shape).to(at)

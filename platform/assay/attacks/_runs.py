@@ -1,0 +1,28 @@
+"""Where the runs of an attack begin: at the start given, at random points; several side by side in one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import random_point
+from assay.contracts import ThreatModel
+
+AT_ONCE = 2**21
+"""Pixel values of the images that may be asked about in one batch, however many restarts there are."""
+
+
+def beginnings(
+    clean: Tensor, threat: ThreatModel, random: list[torch.Generator], first: Tensor | None, restarts: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """The first images of the runs and their clean images, (R * B, C, H, W), for as many runs R as fit side by side.
+
+    The first run begins at `first` where that is given, every other at a random point of the ball.
+    """
+    together = max(1, AT_ONCE // max(1, clean.numel()))
+    for done in range(0, restarts, together):
+        runs = range(done, min(done + together, restarts))
+        points = [first if run == 0 and first is not None else random_point(clean, threat, random) for run in runs]
+        yield torch.cat(points), clean.repeat(len(points), 1, 1, 1)

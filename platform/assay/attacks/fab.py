@@ -1,0 +1,52 @@
+"""FAB: steps to the plane where the linearised score meets the decision, kept close to the clean image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import outward, per_image, size
+from assay.attacks._objective import Objective
+from assay.attacks._plane import onto_plane, promised, rise
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count
+
+NORMS = ("linf", "l2", "l1")
+KNOWLEDGE = "white-box"
+
+BIASED, OVERSHOOT, TINY = 0.1, 1.05, 1e-30
+"""The largest weight of the step from the clean image, and how far beyond the plane a step goes (section 2.4)."""
+
+
+def fab(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    steps: Count = 20,
+) -> Attacked:
+    """Fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), from the clean image or from `start`.
+
+    Aims at the threshold or, where there is none or it is already crossed, at a level just out of reach. Every image
+    on its way is carried along its own direction to the edge of the ball, so that epsilon is used in full; that image
+    is scored. Draws no random numbers.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    at = images if start is None else start
+    for _ in range(steps):
+        value, gradient = objective.ascent(at, keep=False)  # it may lie outside the ball
+        missing = objective.missing(value)
+        gap = torch.where(missing.isfinite(), missing, promised(gradient, at, images, threat))
+        near = onto_plane(gradient, at, gap, threat.norm)
+        far = onto_plane(gradient, images, gap + rise(gradient, at - images), threat.norm)
+        short, long = size(near, threat.norm), size(far, threat.norm)
+        weight = per_image((short / (short + long).clamp(min=TINY)).clamp(max=BIASED)).to(at)
+        ahead = (1 - weight) * (at + OVERSHOOT * near) + weight * (images + OVERSHOOT * far)
+        at = ahead.clamp(0, 1)
+        objective.value(outward(at, images, threat))
+    return objective.attacked()

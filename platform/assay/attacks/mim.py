@@ -1,0 +1,53 @@
+"""MIM: steps along a running sum of the gradients, which carries the attack over small humps of the score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import outward, per_image, project, size, sparse_share, steepest
+from assay.attacks._objective import Objective, Precision
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count, NonNegative, Positive
+
+NORMS = ("linf", "l2", "l1")
+KNOWLEDGE = "white-box"
+
+
+def mim(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    steps: Count = 20,
+    step_size: Positive = 5.0,
+    decay: NonNegative = 1.0,
+    warm_steps: Count | None = None,
+    precision: Precision = "float32",
+) -> Attacked:
+    """Momentum iterative method (Dong et al. 2018, algorithm 1) from the clean image, or from `start`.
+
+    step_size: the length of the whole path over epsilon; 1 in the paper, which leaves no step to turn back.
+    decay: of the running sum of gradients, each divided by its l1 norm (mu in the paper); 0 is PGD.
+    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make the last so many steps.
+    precision: what the steps compute in; the result is confirmed in float32. Draws no random numbers.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
+    length, begin = step_size * threat.epsilon / steps, 0
+    at = images if start is None else start
+    if start is not None and warm_steps is not None:
+        at, begin = outward(start, images, threat), max(0, steps - warm_steps)
+    momentum = torch.zeros_like(images)
+    for step in range(begin, steps):
+        _, gradient = objective.ascent(at)
+        total = size(gradient, "l1")
+        momentum = decay * momentum + gradient / per_image(torch.where(total > 0, total, 1)).to(gradient)
+        ahead = steepest(momentum, threat.norm, at, sparse_share(step / steps, images[0].numel()))
+        at = project(at + length * ahead, images, threat)
+    objective.value(at)
+    return objective.attacked()
