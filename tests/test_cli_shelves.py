@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from assay import shelves
 from assay.cli import main
@@ -80,3 +82,76 @@ def test_machines_get_the_same():
 def test_every_item_there_is_can_be_shown(shelf):
     for name in shelves.names(shelf):
         assert name in run("show", shelf, name)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A grey and a colour image with something in it, oblong and larger than a sheet shows."""
+    rows = np.linspace(40, 200, 300)[:, None] + 20 * np.sin(np.arange(400) / 9)
+    Image.fromarray(rows.astype(np.uint8)).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([rows, rows / 2, 255 - rows], axis=-1).astype(np.uint8)).save(tmp_path / "colour.png")
+    return tmp_path
+
+
+def fails(*arguments: object) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code in (1, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.output
+
+
+@pytest.mark.parametrize(("file", "mode"), [("grey.png", "L"), ("colour.png", "RGB")])
+def test_a_contact_sheet_shows_eight_draws_and_their_masks(picture, file, mode):
+    sheet = picture / "sheet.png"
+    shown = run("show", "pseudo_anomalies", "cutout", "--image", str(picture / file), "--output", str(sheet))
+    assert str(sheet) in shown
+    image = Image.open(sheet)
+    height, width = 192, 256
+    assert image.size == (9 * (width + 4) - 4, 2 * (height + 4) - 4)
+    assert image.mode == mode
+    pixels = np.asarray(image.convert("L"))
+    tiles = [pixels[:height, (width + 4) * i :][:, :width] for i in range(9)]
+    masks = [pixels[height + 4 :, (width + 4) * i :][:, :width] for i in range(1, 9)]
+    for tile, mask in zip(tiles[1:], masks, strict=True):
+        assert np.array_equal(tile == 0, mask == 255)
+    assert len({mask.tobytes() for mask in masks}) == 8
+
+
+def test_a_sheet_is_drawn_from_the_seed_with_the_parameters_given(picture):
+    def sheet(*more: str) -> bytes:
+        options = ["--image", str(picture / "grey.png"), "--output", str(picture / "sheet.png"), *more]
+        run("show", "pseudo_anomalies", "cutpaste", *options)
+        return (picture / "sheet.png").read_bytes()
+
+    assert sheet() == sheet("--seed", "0")
+    assert sheet() != sheet("--seed", "1")
+    assert sheet() != sheet("--set", "area=0.4")
+
+
+def test_a_sheet_of_a_mixture_and_of_a_corruption(picture):
+    options = ["--image", str(picture / "colour.png"), "--output", str(picture / "sheet.png")]
+    run("show", "pseudo_anomalies", "mixture", *options, "--set", "of.hole.item=cutout")
+    assert Image.open(picture / "sheet.png").height == 2 * 196 - 4
+    run("show", "corruptions", "contrast", *options)
+    assert Image.open(picture / "sheet.png").size == (6 * 260 - 4, 192)
+
+
+def test_what_cannot_be_drawn_is_said(picture):
+    grey, sheet = picture / "grey.png", picture / "sheet.png"
+    (picture / "text.png").write_text("no image")
+    to = ["--output", sheet]
+    cutpaste = ["show", "pseudo_anomalies", "cutpaste"]
+    assert "no such file" in fails(*cutpaste, "--image", picture / "none.png", *to)
+    assert "text.png: cannot be decoded" in fails(*cutpaste, "--image", picture / "text.png", *to)
+    assert "nowhere" in fails(*cutpaste, "--image", grey, "--output", picture / "nowhere" / "sheet.png")
+    assert "sheet.png" in fails(*cutpaste, "--image", grey, "--output", picture / "sheet.whatever")
+    assert "needs both" in fails(*cutpaste, "--image", grey)
+    assert "--set is for" in fails(*cutpaste, "--set", "area=0.1")
+    assert "at most 0.5" in fails(*cutpaste, "--image", grey, *to, "--set", "area=0.9")
+    assert "did you mean 'area'" in fails(*cutpaste, "--image", grey, *to, "--set", "aera=0.1")
+    assert "dotted.path=value" in fails(*cutpaste, "--image", grey, *to, "--set", "area")
+    assert "no pictures of attacks" in fails("show", "attacks", "pgd", "--image", grey, *to)
+    assert "works on features" in fails("show", "pseudo_anomalies", "feature_noise", "--image", grey, *to)
+    assert "at least 10 normals" in fails("show", "pseudo_anomalies", "acceptance", "--image", grey, *to)
+    assert "turns square images" in fails("show", "pseudo_anomalies", "rotation", "--image", grey, *to)
+    assert not sheet.exists()

@@ -26,6 +26,7 @@ from trainables._views import Views
 from trainables.losses.classification import classification
 from trainables.losses.contrastive import contrastive
 from trainables.losses.opposite import opposite
+from trainables.pseudo_anomalies._items import OnPixels, ready
 
 
 class CobraLoss(BaseModel):
@@ -56,7 +57,7 @@ class Cobra:
         warm_up: Annotated[float, Ge(0), Lt(1)] = 0.3,
         average: Annotated[float, Ge(0), Lt(1)] = 0.95,
         backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "small_resnet", {}),
-        pseudo_anomaly: Annotated[Item, Shelf("pseudo_anomalies")] = Item("pseudo_anomalies", "cutpaste", {}),
+        pseudo_anomaly: OnPixels = Item("pseudo_anomalies", "cutpaste", {}),
         adversary: Adversary = Adversary(),
         loss: CobraLoss = CobraLoss(),
         views: Views = Views(),
@@ -71,7 +72,7 @@ class Cobra:
         self.adversary, self.loss, self.views, self.score = adversary, loss, views, score
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
         self.generator = torch.Generator(device).manual_seed(seed)
-        self.make_anomalous, self.anomaly_arguments = pseudo_anomaly.function, pseudo_anomaly.arguments()
+        self.make_anomalous = ready(pseudo_anomaly, self.normals)
         if not (loss.classification or loss.contrastive or loss.opposite):
             raise InputError("every weight of cobra's loss is 0, so there is nothing to train; raise one of them")
         with torch.random.fork_rng(devices=[]):
@@ -99,7 +100,7 @@ class Cobra:
         return HeadAndNeighbours(backbone, channels, score)
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the normals in random order; returns the mean of each loss term."""
+        """One pass over the normals in random order; returns the means of the loss terms (and of `rejected`)."""
         order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
         sums: dict[str, float] = {}
         for batch in range(self.steps_per_epoch):
@@ -118,11 +119,13 @@ class Cobra:
         self.scheduler.step()
         self.step += 1
         self._average_weights()
-        return {name: float(term.detach()) for name, term in terms.items()}
+        told = {name: float(term.detach()) for name, term in terms.items()}
+        rejected = getattr(self.make_anomalous, "rejected", None)  # where the pseudo-anomaly judges its own draws
+        return told if rejected is None else {**told, "rejected": rejected}
 
     def _terms(self, normals: Tensor) -> dict[str, Tensor]:
         """The loss terms of one batch that have a weight; adversarial views are made against each of them."""
-        anomalies = self.make_anomalous(normals, self.generator, **self.anomaly_arguments).images
+        anomalies = self.make_anomalous(normals, self.generator).images
         images = torch.cat([normals, anomalies])
         adversary = self._adversary_now()
         terms = {}

@@ -179,7 +179,12 @@ class PseudoAnomalies(NamedTuple):
 
 
 class PseudoAnomaly(Protocol):
-    """Makes an anomalous image out of every normal one, batched on the device of the images."""
+    """Makes an anomalous image out of every normal one, batched on the device of the images.
+
+    An item that has to know normals first is a class instead: made with its parameters, fitted once by
+    `fit(normals)` on train normals (N, C, H, W), then called with images and generator alone.
+    A module that states `SPACE = "features"` holds an item that works on features (B, F), and returns such.
+    """
 
     def __call__(self, images: Tensor, generator: torch.Generator, **parameters: Any) -> PseudoAnomalies: ...
 

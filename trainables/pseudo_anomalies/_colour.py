@@ -1,4 +1,4 @@
-"""Colour jitter of a part of every image, with the part's own mean as the pivot of contrast."""
+"""Colour changes of a part of every image. All are linear in the colour: one matrix and one shift per image."""
 
 from __future__ import annotations
 
@@ -7,34 +7,53 @@ import math
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._draws import per_image, uniform
+from trainables.pseudo_anomalies._draws import uniform
 
 
-def jitter(images: Tensor, mask: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Images with brightness and contrast (three channels: hue and saturation too) changed at random, in [0, 1].
+def jitter(
+    images: Tensor,
+    image: Tensor,
+    values: Tensor,
+    strength: float | Tensor,
+    generator: torch.Generator,
+    hue: float | None = None,
+) -> Tensor:
+    """Values (N, C) of a part, brightness and contrast (three channels: hue and saturation too) changed, in [0, 1].
 
-    Factors are U[1 - strength, 1 + strength]; the hue turns by U[-strength / 2, strength / 2] of a circle.
-    mask: (B, 1, H, W) bool, the part that contrast is taken of; what is outside it is changed too.
+    The part's own mean is the pivot of contrast.
+    image: the image that each of the values belongs to (N,); every image gets its own factors.
+    strength: one, or one per image (B,), of factors U[1 - strength, 1 + strength].
+    hue: it turns by U[-hue, hue] of a circle, half the strength if not given.
     """
 
     def factor() -> Tensor:
-        return per_image(uniform(images, generator, 1 - strength, 1 + strength), images)
+        return uniform(images, generator, 1 - strength, 1 + strength).to(values.dtype)
 
-    bright = images * factor()
-    pixels = mask.sum((2, 3), keepdim=True).clamp(min=1) * images.shape[1]
-    pivot = (bright * mask).sum((1, 2, 3), keepdim=True) / pixels
-    changed = pivot + (bright - pivot) * factor()
-    if images.shape[1] == 3:
-        grey = changed.mean(1, keepdim=True)
-        changed = grey + (changed - grey) * factor()
-        changed = turn_hue(changed, uniform(images, generator, -strength / 2, strength / 2))
-    return changed.clamp(0, 1)
+    channels = values.shape[1]
+    sums = torch.zeros(len(images), channels, dtype=values.dtype, device=values.device).index_add(0, image, values)
+    mean = sums.mean(1) / image.bincount(minlength=len(images)).clamp(min=1)
+    brightness, contrast = factor(), factor()
+    matrix = (brightness * contrast)[:, None, None] * torch.eye(channels, dtype=values.dtype, device=values.device)
+    shift = (brightness * mean * (1 - contrast))[:, None].expand(-1, channels)
+    if channels == 3:  # neither saturation nor hue moves a shift that is grey
+        most = strength / 2 if hue is None else hue
+        turns = uniform(images, generator, -most, most).to(values.dtype)
+        matrix = hue_matrix(turns, factor()) @ matrix
+    return recoloured(values, image, matrix, shift).clamp(0, 1)
 
 
-def turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Images (B, 3, H, W) with their colours rotated about the grey axis by `turns` (B,) of a circle; not clamped."""
-    angle = per_image(2 * math.pi * turns, images)
-    grey = images.mean(1, keepdim=True)
+def hue_matrix(turns: Tensor, saturation: Tensor) -> Tensor:
+    """Matrices (B, 3, 3) that turn colours about the grey axis by `turns` (B,) of a circle and scale them off it."""
+    angle = 2 * math.pi * turns[:, None, None]
+    own = torch.eye(3, dtype=turns.dtype, device=turns.device)
     # Rodrigues' formula for the axis (1, 1, 1) / sqrt(3): the cross product with it is a difference of channels.
-    across = (images.roll(1, 1) - images.roll(-1, 1)) / math.sqrt(3)
-    return grey + (images - grey) * angle.cos() + across * angle.sin()
+    across = (own.roll(1, 0) - own.roll(-1, 0)) / math.sqrt(3)
+    return 1 / 3 + saturation[:, None, None] * (angle.cos() * (own - 1 / 3) + angle.sin() * across)
+
+
+def recoloured(values: Tensor, image: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
+    """Values (N, C) times the matrix (B, C, C) of their image, plus its shift (B, C)."""
+    changed = shift.index_select(0, image)
+    for channel in range(values.shape[1]):
+        changed = changed + matrix[:, :, channel].index_select(0, image) * values[:, channel, None]
+    return changed

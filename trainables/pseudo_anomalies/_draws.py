@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 
-def uniform(images: Tensor, generator: torch.Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
-    """One number per image, uniform in [low, high): float32 (B,) on the images' device."""
-    draws = torch.rand(len(images), generator=generator, device=generator.device)
-    return (low + (high - low) * draws).to(images.device)
+def uniform(
+    images: Tensor, generator: torch.Generator, low: float | Tensor = 0.0, high: float | Tensor = 1.0
+) -> Tensor:
+    """One number per image, uniform in [low, high): float32 (B,) on the images' device; limits are one or (B,)."""
+    draws = torch.rand(len(images), generator=generator, device=generator.device).to(images.device)
+    return low + (high - low) * draws
 
 
 def whole(images: Tensor, generator: torch.Generator, count: int | Tensor) -> Tensor:
@@ -17,11 +19,17 @@ def whole(images: Tensor, generator: torch.Generator, count: int | Tensor) -> Te
     return (uniform(images, generator) * count).long()
 
 
+def log_uniform(images: Tensor, generator: torch.Generator, low: float) -> Tensor:
+    """One ratio per image in [low, 1 / low], its logarithm uniform."""
+    return torch.tensor(low, device=images.device) ** uniform(images, generator, -1, 1)
+
+
+def neighbour(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The number of another image of the batch for every image: int64 (B,); of a batch of one, itself."""
+    batch = len(images)
+    return (torch.arange(batch, device=images.device) + 1 + whole(images, generator, max(batch - 1, 1))) % batch
+
+
 def per_pixel(draws: Tensor) -> Tensor:
     """(B,) -> (B, 1, 1), to be combined with something (B, H, W)."""
     return draws[:, None, None]
-
-
-def per_image(draws: Tensor, images: Tensor) -> Tensor:
-    """(B,) -> (B, 1, 1, 1) in the images' dtype, to be combined with images."""
-    return draws.to(images.dtype)[:, None, None, None]

@@ -1,11 +1,14 @@
-"""Boxes in every image, and moving pixels by index: all batched, nothing interpolated."""
+"""Boxes in every image, upright and turned: sides, places and the pixels inside."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._draws import per_pixel, uniform, whole
+from trainables.pseudo_anomalies._draws import uniform, whole
+from trainables.pseudo_anomalies._spots import Spots, boxes
 
 
 def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -14,26 +17,6 @@ def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
     rows = torch.arange(height, device=images.device)
     columns = torch.arange(width, device=images.device)
     return rows[None, :, None], columns[None, None, :]
-
-
-def take(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """images[b, :, rows[b, y, x], columns[b, y, x]] for every pixel; the indices broadcast to (B, H, W)."""
-    batch, channels, height, width = images.shape
-    index = (rows * width + columns).expand(batch, height, width).reshape(batch, 1, -1)
-    return images.flatten(2).gather(2, index.expand(-1, channels, -1)).view_as(images)
-
-
-def everywhere(images: Tensor) -> Tensor:
-    """The mask (B, 1, H, W) of a change that spares no part of the image: all True."""
-    return torch.ones_like(images[:, :1], dtype=torch.bool)
-
-
-def box(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """The mask (B, 1, H, W) of one box per image, its corner and its sides in pixels (B,)."""
-    rows, columns = pixels(images)
-    down, right = rows - per_pixel(top), columns - per_pixel(left)
-    inside = (down >= 0) & (down < per_pixel(height)) & (right >= 0) & (right < per_pixel(width))
-    return inside[:, None]
 
 
 def box_sides(images: Tensor, share: Tensor, aspect: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,6 +51,43 @@ def one_place(images: Tensor, generator: torch.Generator, height: Tensor, width:
     return top, left
 
 
-def log_uniform(images: Tensor, generator: torch.Generator, low: float) -> Tensor:
-    """One ratio per image in [low, 1 / low], its logarithm uniform."""
-    return torch.tensor(low, device=images.device) ** uniform(images, generator, -1, 1)
+def middle(images: Tensor, generator: torch.Generator, reach: Tensor, side: int) -> Tensor:
+    """Where along a side of so many pixels the middle of a thing may lie that reaches this far both ways, uniform."""
+    return reach + (side - 1 - 2 * reach).clamp(min=0) * uniform(images, generator)
+
+
+def reaches(along: Tensor, across: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """How far up and down, left and right, a box turned by `angle` reaches from its middle; half sides (B,)."""
+    cos, sin = angle.cos().abs(), angle.sin().abs()
+    return along * cos + across * sin, along * sin + across * cos
+
+
+class Turned(NamedTuple):
+    """One turned box per image, by its middle, its half sides and its angle: all (B,)."""
+
+    y: Tensor
+    x: Tensor
+    along: Tensor
+    across: Tensor
+    angle: Tensor
+
+    def upright(self, image: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
+        """How far up and right (N,) of its box's middle a pixel lies, in the box's own directions."""
+        down, right = row - self.y[image], column - self.x[image]
+        cos, sin = self.angle.cos()[image], self.angle.sin()[image]
+        return down * cos - right * sin, down * sin + right * cos
+
+    def inside(self, image: Tensor, up: Tensor, right: Tensor) -> Tensor:
+        """Whether what lies so far from the middle is inside the box: bool (N,)."""
+        return (up.abs() <= self.along[image]) & (right.abs() <= self.across[image])
+
+    def spots(self, images: Tensor) -> Spots:
+        """The pixels of the images whose centres are inside."""
+        last_row, last_column = images.shape[-2] - 1, images.shape[-1] - 1
+        reach_y, reach_x = reaches(self.along, self.across, self.angle)
+        top = (self.y - reach_y).floor().long().clamp(0, last_row)
+        left = (self.x - reach_x).floor().long().clamp(0, last_column)
+        bottom = (self.y + reach_y).ceil().long().clamp(0, last_row)
+        right = (self.x + reach_x).ceil().long().clamp(0, last_column)
+        spots = boxes(top, left, bottom - top + 1, right - left + 1)
+        return spots.where(self.inside(spots.image, *self.upright(*spots)))

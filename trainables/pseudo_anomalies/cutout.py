@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Le
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
-from trainables.pseudo_anomalies._geometry import box, one_place
-from trainables.pseudo_anomalies._redraw import redraw
+from trainables.pseudo_anomalies._geometry import one_place
+from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._spots import Spots, boxes
 
 
-def cutout(images: Tensor, generator: torch.Generator, *, fill: Literal["zero", "mean"] = "zero") -> PseudoAnomalies:
-    """Images (B, C, H, W) in [0, 1], each with one flat box that spans U[1/6, 1/4] of the height and of the width.
+def cutout(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    side: Annotated[Fraction, Ge(0.1), Le(0.5)] = 0.25,
+    fill: Literal["zero", "mean"] = "zero",
+) -> PseudoAnomalies:
+    """Images (B, C, H, W) in [0, 1], each with one flat box.
 
+    side: largest height and width of the box as shares of the image's; each is U[2/3 side, side]. COBRA: 1/4.
     fill: `zero` for a black box, `mean` for a box in the image's own mean colour.
+    On images as flat as the box itself nothing changes.
+
+    Looks like: one upright box, about square, black or in the picture's mean colour.
     """
 
-    def draw() -> PseudoAnomalies:
-        share = uniform(images, generator, 1 / 6, 1 / 4)
+    def draw() -> tuple[Spots, Tensor]:
+        share = uniform(images, generator, side * 2 / 3, side)
         height = (share * images.shape[-2]).round().long()
         width = (share * images.shape[-1]).round().long()
-        mask = box(images, *one_place(images, generator, height, width), height, width)
-        value = torch.zeros_like(images) if fill == "zero" else images.mean((2, 3), keepdim=True)
-        return PseudoAnomalies(torch.where(mask, value, images), mask)
+        spots = boxes(*one_place(images, generator, height, width), height, width)
+        colour = images.new_zeros(images.shape[:2]) if fill == "zero" else images.mean((2, 3))
+        return spots, colour[spots.image]
 
-    return redraw(images, draw)
+    return paste(images, draw)

@@ -10,10 +10,7 @@ from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
-from trainables.pseudo_anomalies._colour import jitter as colour_jitter
-from trainables.pseudo_anomalies._draws import per_pixel, uniform
-from trainables.pseudo_anomalies._geometry import box, box_sides, log_uniform, pixels, take, two_places
-from trainables.pseudo_anomalies._redraw import redraw
+from trainables.pseudo_anomalies._cutpaste import rectangle
 
 SMALLEST = 0.02
 MOST_OBLONG = 0.3
@@ -30,19 +27,9 @@ def cutpaste(
 
     area: largest share of the image that a patch covers; each is U[0.02, area], its aspect log-uniform in [0.3, 1/0.3].
     jitter: strength of the patch's change of brightness and contrast (three channels: also hue and saturation).
-    Without jitter a patch from a flat area onto the same flat area changes nothing; such a draw is repeated.
+    The defaults are the paper's. Without jitter a patch from a flat area onto the same flat area changes nothing; such
+    a draw is repeated.
+
+    Looks like: an upright rectangle of the wrong part of the picture, hard edges, about the right colour.
     """
-
-    def draw() -> PseudoAnomalies:
-        aspect = log_uniform(images, generator, MOST_OBLONG)
-        height, width = box_sides(images, uniform(images, generator, SMALLEST, area), aspect)
-        (top, left), (from_top, from_left) = two_places(images, generator, height, width)
-        mask = box(images, top, left, height, width)
-        rows, columns = pixels(images)
-        # Modulo keeps the indices valid outside the box, where what they fetch is not used.
-        source_rows = (rows + per_pixel(from_top - top)) % images.shape[-2]
-        source_columns = (columns + per_pixel(from_left - left)) % images.shape[-1]
-        patch = colour_jitter(take(images, source_rows, source_columns), mask, jitter, generator)
-        return PseudoAnomalies(torch.where(mask, patch, images), mask)
-
-    return redraw(images, draw)
+    return rectangle(images, generator, areas=(SMALLEST, area), oblong=MOST_OBLONG, jitter=jitter)

@@ -6,19 +6,23 @@ import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._draws import per_pixel, whole
-from trainables.pseudo_anomalies._geometry import everywhere, pixels, take
+from trainables.pseudo_anomalies._draws import whole
+from trainables.pseudo_anomalies._one_of import one_of
+from trainables.pseudo_anomalies._paste import replaced
 
 
 def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
     """Images (B, C, H, W) in [0, 1] with upper and lower, left and right, or both pairs of halves swapped.
 
     The mask is all True. Of an odd side the middle line moves with the second half.
+
+    Looks like: the picture cut in halves or quarters and put together the wrong way round.
     """
-    height, width = images.shape[-2:]
-    swap = 1 + whole(images, generator, 3)
-    rows, columns = pixels(images)
-    # Swapping two halves is a circular shift by half a side; bit 0 of `swap` is for rows, bit 1 for columns.
-    source_rows = (rows + per_pixel((swap & 1) * (height // 2))) % height
-    source_columns = (columns + per_pixel((swap >> 1) * (width // 2))) % width
-    return PseudoAnomalies(take(images, source_rows, source_columns), everywhere(images))
+    # Swapping two halves is a circular shift by half a side.
+    down, right = -(images.shape[-2] // 2), -(images.shape[-1] // 2)
+    layouts = [
+        lambda some: replaced(some, some.roll(down, 2)),
+        lambda some: replaced(some, some.roll(right, 3)),
+        lambda some: replaced(some, some.roll((down, right), (2, 3))),
+    ]
+    return one_of(images, whole(images, generator, 3), layouts)

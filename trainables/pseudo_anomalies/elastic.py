@@ -11,9 +11,9 @@ from torch.nn.functional import grid_sample
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
-from trainables.pseudo_anomalies._geometry import everywhere, pixels
+from trainables.pseudo_anomalies._geometry import pixels
 from trainables.pseudo_anomalies._noise import smooth_noise
-from trainables.pseudo_anomalies._redraw import redraw
+from trainables.pseudo_anomalies._paste import replaced
 
 
 def elastic(
@@ -27,18 +27,17 @@ def elastic(
 
     alpha: how far a pixel moves (root mean square per axis), sigma: over what distance the displacement varies, both as
     shares of the shorter side. COBRA's alpha 200 and sigma 7 at 224 pixels are 0.021 and 0.031 here.
+    On an image of one colour nothing changes.
+
+    Looks like: the whole picture seen through bad glass; straight lines wave.
     """
     height, width = images.shape[-2:]
     side = min(height, width)
     rows, columns = pixels(images)
-
-    def draw() -> PseudoAnomalies:
-        down = alpha * side * smooth_noise(images, generator, sigma * side)
-        right = alpha * side * smooth_noise(images, generator, sigma * side)
-        y = (2 * (rows + down) + 1) / height - 1
-        x = (2 * (columns + right) + 1) / width - 1
-        grid = torch.stack([x, y], dim=-1).to(images.dtype)
-        warped = grid_sample(images, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
-        return PseudoAnomalies(warped, everywhere(images))
-
-    return redraw(images, draw)
+    down = alpha * side * smooth_noise(images, generator, sigma * side)
+    right = alpha * side * smooth_noise(images, generator, sigma * side)
+    y = (2 * (rows + down) + 1) / height - 1
+    x = (2 * (columns + right) + 1) / width - 1
+    grid = torch.stack([x, y], dim=-1).to(images.dtype)
+    warped = grid_sample(images, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
+    return replaced(images, warped)

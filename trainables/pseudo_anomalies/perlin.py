@@ -1,4 +1,4 @@
-"""Perlin-shaped blots of foreign texture, after DRAEM (Zavrtanik et al. 2021, section 3.3), texture from the batch."""
+"""Perlin-shaped blots of foreign texture, after DRAEM (Zavrtanik et al. 2021, section 3.3)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Annotated
 import torch
 from annotated_types import Ge
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
-from trainables.pseudo_anomalies._colour import turn_hue
-from trainables.pseudo_anomalies._draws import per_image, per_pixel, uniform, whole
-from trainables.pseudo_anomalies._geometry import log_uniform, pixels
+from trainables.pseudo_anomalies._colour import hue_matrix, recoloured
+from trainables.pseudo_anomalies._draws import log_uniform, neighbour, per_pixel, uniform, whole
 from trainables.pseudo_anomalies._noise import perlin_noise
-from trainables.pseudo_anomalies._redraw import redraw
+from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._spots import Spots, read, sample
+from trainables.pseudo_anomalies._textures import textures
 
 THRESHOLD = 0.5
 SMALLEST = 0.02
@@ -27,47 +27,76 @@ FINEST_CELLS, CELL_PIXELS = 32, 4
 
 
 def perlin(
-    images: Tensor, generator: torch.Generator, *, opacity: Annotated[Fraction, Ge(0.05)] = 1.0
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    opacity: Annotated[Fraction, Ge(0.05)] = 1.0,
+    texture: str = "batch",
 ) -> PseudoAnomalies:
-    """Images (B, C, H, W) in [0, 1], each blended in a Perlin-noise mask with the altered texture of another image.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each blended in a Perlin-noise mask with an altered texture.
 
     opacity: largest share of the texture in the blend, each U[opacity / 5, opacity]; 1 is what DRAEM's code uses.
-    The texture is another image of the batch (the image itself in a batch of one), turned, zoomed, shifted, its
-    contrast bent, inverted or re-coloured. DRAEM's comes from a data set of textures; it found that to matter little.
+    texture: `batch` for another image of the batch (of a batch of one, itself), `itself`, or the path of a folder of
+    images, as DRAEM takes from a data set of textures; it found that to matter little. The texture is turned, zoomed,
+    shifted, its contrast bent, inverted or re-coloured. Raises DataError for a folder without images.
+
+    Looks like: one or more cloudy blots with hard edges, filled with a strange pattern, often half transparent.
     """
 
-    def draw() -> PseudoAnomalies:
-        mask = _blots(images, generator)
-        share = per_image(uniform(images, generator, opacity / 5, opacity), images)
-        blended = (1 - share) * images + share * _texture(images, generator)
-        return PseudoAnomalies(torch.where(mask, blended.clamp(0, 1), images), mask)
+    def draw() -> tuple[Spots, Tensor]:
+        spots = _blots(images, generator)
+        share = uniform(images, generator, opacity / 5, opacity).to(images.dtype)[spots.image, None]
+        return spots, torch.lerp(read(images, spots), _pattern(images, spots, texture, generator), share).clamp(0, 1)
 
-    return redraw(images, draw)
+    return paste(images, draw)
 
 
-def _blots(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Masks (B, 1, H, W) where Perlin noise of a random scale exceeds 0.5, never less than 2 % of the image."""
+def _blots(images: Tensor, generator: torch.Generator) -> Spots:
+    """The pixels where Perlin noise of a random scale exceeds 0.5, never less than 2 % of an image."""
     height, width = images.shape[-2:]
     finest = min(FINEST_CELLS, min(height, width) // CELL_PIXELS)
     noise = perlin_noise(images, generator, finest)
     fewest = math.ceil(SMALLEST * height * width)
-    highest = noise.flatten(1).topk(fewest, dim=1).values[:, -1]
-    return (noise >= per_pixel(highest.clamp(max=THRESHOLD)))[:, None]
+    above = noise >= THRESHOLD
+    [scarce] = (above.flatten(1).sum(1) < fewest).nonzero(as_tuple=True)
+    highest = noise[scarce].flatten(1).topk(fewest, dim=1).values[:, -1]
+    above[scarce] = noise[scarce] >= per_pixel(highest)
+    return Spots(*above.nonzero(as_tuple=True))
 
 
-def _texture(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Another image of the batch for every image, moved and re-coloured until it is no normal image: (B, C, H, W)."""
-    batch, channels, height, width = images.shape
-    neighbour = (torch.arange(batch, device=images.device) + 1 + whole(images, generator, max(batch - 1, 1))) % batch
+def _pattern(images: Tensor, spots: Spots, texture: str, generator: torch.Generator) -> Tensor:
+    """Values (N, C) of the textures, one for each image, moved and re-coloured until it is no normal image."""
+    source, number = _source(images, texture, generator)
+    channels, height, width = images.shape[1:]
     angle, zoom = uniform(images, generator, 0, 2 * math.pi), log_uniform(images, generator, 0.5)
-    shift_y, shift_x = uniform(images, generator, -1, 1), uniform(images, generator, -1, 1)
-    rows, columns = pixels(images)
-    y, x = (2 * rows + 1) / height - 1, (2 * columns + 1) / width - 1
-    cos, sin = per_pixel(zoom * angle.cos()), per_pixel(zoom * angle.sin())
-    grid = torch.stack([y * sin + x * cos + per_pixel(shift_x), y * cos - x * sin + per_pixel(shift_y)], dim=-1)
-    moved = grid_sample(images[neighbour], grid.to(images.dtype), padding_mode="reflection", align_corners=False)
-    inverted = per_image(whole(images, generator, 2), images)
-    gamma = per_image(log_uniform(images, generator, 0.4), images)
+    shift_y, shift_x = uniform(images, generator, -height, height), uniform(images, generator, -width, width)
+    down, right = spots.row - (height - 1) / 2, spots.column - (width - 1) / 2
+    cos, sin = (zoom * angle.cos())[spots.image], (zoom * angle.sin())[spots.image]
+    y = _reflected(right * sin + down * cos + shift_y[spots.image] + height / 2, height)
+    x = _reflected(right * cos - down * sin + shift_x[spots.image] + width / 2, width)
+    moved = sample(source, number[spots.image], y, x)
+    inverted = whole(images, generator, 2).to(moved.dtype)[spots.image, None]
+    gamma = log_uniform(images, generator, 0.4).to(moved.dtype)[spots.image, None]
     # Not from 0: the slope of a power below 1 is infinite there.
     toned = (inverted + (1 - 2 * inverted) * moved).clamp(min=1e-4, max=1) ** gamma
-    return turn_hue(toned, uniform(images, generator)) if channels == 3 else toned
+    if channels == 1:
+        return toned
+    turns = uniform(images, generator).to(toned)
+    return recoloured(toned, spots.image, hue_matrix(turns, torch.ones_like(turns)), turns.new_zeros(len(turns), 3))
+
+
+def _source(images: Tensor, texture: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images to take textures from, and which of them (B,) each image takes."""
+    if texture == "batch":
+        return images, neighbour(images, generator)
+    if texture == "itself":
+        return images, torch.arange(len(images), device=images.device)
+    channels, height, width = images.shape[1:]
+    found = textures(texture, height, width, channels)
+    chosen = found[whole(images, generator, len(found)).to(found.device)]
+    return chosen.to(images) / 255, torch.arange(len(images), device=images.device)
+
+
+def _reflected(place: Tensor, side: int) -> Tensor:
+    """A place along a side, reflected back into it however far outside it lies."""
+    return side - (place.remainder(2 * side) - side).abs()

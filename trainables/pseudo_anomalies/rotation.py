@@ -8,13 +8,16 @@ from torch import Tensor
 from assay.contracts import PseudoAnomalies
 from assay.errors import InputError
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._geometry import everywhere
+from trainables.pseudo_anomalies._one_of import one_of
+from trainables.pseudo_anomalies._paste import replaced
 
 
 def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
     """Square images (B, C, H, H) in [0, 1], each turned by 90, 180 or 270 degrees; the mask is all True.
 
     Sensible only where the orientation of a normal image is fixed. Raises InputError for images that are not square.
+
+    Looks like: the whole picture lying on its side or on its head.
     """
     height, width = images.shape[-2:]
     if height != width:
@@ -22,6 +25,9 @@ def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
             f"rotation turns square images, these are {height} x {width}; "
             "set the dataset's image_size to one number, or choose another pseudo-anomaly"
         )
-    turned = torch.stack([images.rot90(k, (2, 3)) for k in (1, 2, 3)])
-    chosen = turned[whole(images, generator, 3), torch.arange(len(images), device=images.device)]
-    return PseudoAnomalies(chosen, everywhere(images))
+    quarters = [
+        lambda some: replaced(some, some.rot90(1, (2, 3))),
+        lambda some: replaced(some, some.rot90(2, (2, 3))),
+        lambda some: replaced(some, some.rot90(3, (2, 3))),
+    ]
+    return one_of(images, whole(images, generator, 3), quarters)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import torch
@@ -11,18 +10,10 @@ from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
-from trainables.pseudo_anomalies._colour import jitter as colour_jitter
-from trainables.pseudo_anomalies._draws import per_pixel, uniform
-from trainables.pseudo_anomalies._geometry import pixels, take
-from trainables.pseudo_anomalies._redraw import redraw
+from trainables.pseudo_anomalies._cutpaste import strip
 
 NARROWEST, SHORTEST = 2 / 16, 10 / 25
 """The least width and length as shares of the largest, as in the paper (2 to 16 and 10 to 25 pixels)."""
-
-NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
-"""Thinner than sqrt(2) a turned strip can slip between the pixels' centres."""
-
-TILT = math.pi / 4
 
 
 def scar(
@@ -39,35 +30,8 @@ def scar(
     and U[0.4 length, length], at least 1.5 and 4 pixels. The tilt is U[-45, 45] degrees.
     jitter: strength of the strip's change of brightness and contrast (three channels: also hue and saturation).
     The paper's values at 256 pixels are 0.0625, 0.098 and 0.1; on a 64 pixel image that is a speck nobody sees.
+
+    Looks like: one slanted scratch, hard edges, in colours of the picture made lighter or darker.
     """
-    height_pixels, width_pixels = images.shape[-2:]
-    side = min(height_pixels, width_pixels)
-
-    def draw() -> PseudoAnomalies:
-        across = (side * width * uniform(images, generator, NARROWEST, 1)).clamp(min=NARROWEST_PIXELS) / 2
-        along = (side * length * uniform(images, generator, SHORTEST, 1)).clamp(min=SHORTEST_PIXELS) / 2
-        angle = uniform(images, generator, -TILT, TILT)
-        cos, sin = angle.cos(), angle.sin()
-        reach_y, reach_x = along * cos + across * sin.abs(), along * sin.abs() + across * cos
-        centre_y = _centre(images, generator, reach_y, height_pixels)
-        centre_x = _centre(images, generator, reach_x, width_pixels)
-        from_y = _centre(images, generator, along, height_pixels)
-        from_x = _centre(images, generator, across, width_pixels)
-
-        rows, columns = pixels(images)
-        y, x = rows - per_pixel(centre_y), columns - per_pixel(centre_x)
-        # Coordinates in the upright strip that the pixel was turned out of.
-        up = y * per_pixel(cos) - x * per_pixel(sin)
-        right = y * per_pixel(sin) + x * per_pixel(cos)
-        mask = ((up.abs() <= per_pixel(along)) & (right.abs() <= per_pixel(across)))[:, None]
-        source_rows = (up + per_pixel(from_y)).round().long().clamp(0, height_pixels - 1)
-        source_columns = (right + per_pixel(from_x)).round().long().clamp(0, width_pixels - 1)
-        strip = colour_jitter(take(images, source_rows, source_columns), mask, jitter, generator)
-        return PseudoAnomalies(torch.where(mask, strip, images), mask)
-
-    return redraw(images, draw)
-
-
-def _centre(images: Tensor, generator: torch.Generator, reach: Tensor, pixels_along: int) -> Tensor:
-    """Where the middle of a strip that reaches this far to both sides may lie, uniform."""
-    return reach + (pixels_along - 1 - 2 * reach) * uniform(images, generator)
+    widths, lengths = (NARROWEST * width, width), (SHORTEST * length, length)
+    return strip(images, generator, widths=widths, lengths=lengths, jitter=jitter)

@@ -1,0 +1,91 @@
+"""A contact sheet: one image and what an item of a shelf makes of it, side by side in one picture."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from assay import shelves
+from assay.errors import InputError
+from assay.images import RESAMPLING, open_image
+
+DRAWS = 8
+SEVERITIES = (1, 2, 3, 4, 5)
+LARGEST = 256
+"""Pixels of the longer side that an image is shrunk to."""
+
+GAP, PAPER = 4, 128
+
+
+def draw(shelf: str, item: Callable[..., Any], values: Mapping[str, Any], image: Path, seed: int) -> Image.Image:
+    """The sheet of an item of one of SHELVES with the parameters `values`, on the image of a file.
+
+    A pseudo-anomaly: the image and eight draws, below them their masks, white where something changed. A corruption:
+    the image and the five severities. Raises DataError for a file that is no image, pydantic.ValidationError for wrong
+    parameters, InputError for an item that has no picture.
+    """
+    if shelf not in SHELVES:
+        raise InputError(f"there are no pictures of {shelf}; --image goes with {' and '.join(SHELVES)}")
+    arguments = shelves.bind(item, values)
+    return _sheet(SHELVES[shelf](item, arguments, _read(image), seed))
+
+
+def save(sheet: Image.Image, output: Path) -> None:
+    """Write a sheet in the format its suffix names; raises InputError where that cannot be."""
+    try:
+        sheet.save(output)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{output}: cannot be written ({error}); name a file such as sheet.png") from error
+
+
+def _read(path: Path) -> Tensor:
+    """The image (1, C, H, W) in [0, 1], no side longer than LARGEST, grey or colour as it is."""
+    image = open_image(path)
+    shrink = min(1.0, LARGEST / max(image.size))
+    image = image.resize((round(image.width * shrink) or 1, round(image.height * shrink) or 1), RESAMPLING)
+    pixels = torch.from_numpy(np.array(image)).float() / 255
+    return pixels[None, None] if pixels.ndim == 2 else pixels.permute(2, 0, 1)[None]
+
+
+def _pseudo_anomalies(item: Callable[..., Any], arguments: Mapping[str, Any], image: Tensor, seed: int) -> list[Tensor]:
+    """The image, eight draws, nothing, and their masks. Each is a batch of its own, so none borrows from another."""
+    if shelves.stated(item, "SPACE", "pixels") != "pixels":
+        raise InputError(f"{item.__name__} works on features, not on images; there is no picture of it")
+    generator = torch.Generator().manual_seed(seed)
+    if inspect.isclass(item):
+        fitted: Any = item(**arguments)
+        fitted.fit(image)
+        drawn = [fitted(image, generator) for _ in range(DRAWS)]
+    else:
+        drawn = [item(image, generator, **arguments) for _ in range(DRAWS)]
+    masks = [one.mask.to(image).expand_as(image) for one in drawn]
+    return [image, *(one.images for one in drawn), torch.full_like(image, PAPER / 255), *masks]
+
+
+def _corruptions(item: Callable[..., Any], arguments: Mapping[str, Any], image: Tensor, seed: int) -> list[Tensor]:
+    """The image and the five severities, each with the same random numbers."""
+    return [image, *(item(image, s, [torch.Generator().manual_seed(seed)], **arguments) for s in SEVERITIES)]
+
+
+SHELVES = {"pseudo_anomalies": _pseudo_anomalies, "corruptions": _corruptions}
+"""Shelf -> what makes the pictures (1, C, H, W) of one of its items, the image first."""
+
+
+def _sheet(pictures: list[Tensor]) -> Image.Image:
+    """Pictures of one size in rows of at most nine, on grey."""
+    columns = min(len(pictures), 1 + DRAWS)
+    rows = -(-len(pictures) // columns)
+    channels, height, width = pictures[0].shape[1:]
+    paper = np.full((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels), PAPER, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
+        pixels = (picture[0] * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0)
+        paper[top : top + height, left : left + width] = pixels.numpy()
+    return Image.fromarray(paper[..., 0] if channels == 1 else paper)

@@ -1,0 +1,51 @@
+"""Where the thing is in the picture: what differs from the border's colour, in coarse cells."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
+
+from trainables.pseudo_anomalies._draws import uniform
+
+CELLS = 32
+LEVELS = 64
+LEAST = 0.05
+"""Share of the cells below which what was found is taken for noise, and the whole image for the foreground."""
+
+
+@torch.no_grad()
+def foreground(images: Tensor) -> Tensor:
+    """Bool (B, 32, 32): cells whose colour is far from the median colour of the border, by Otsu's threshold.
+
+    All True for an image that has no such part, such as a texture that is the same everywhere.
+    """
+    frame = [images[..., 0, :], images[..., -1, :], images[..., :, 0], images[..., :, -1]]
+    background = torch.cat(frame, dim=2).median(dim=2).values
+    distance = adaptive_avg_pool2d((images - background[:, :, None, None]).abs().mean(1, keepdim=True), CELLS)[:, 0]
+    found = distance > _otsu(distance.flatten(1))[:, None, None]
+    enough = found.float().mean((1, 2)) >= LEAST
+    return found | ~enough[:, None, None]
+
+
+def _otsu(values: Tensor) -> Tensor:
+    """The threshold (B,) that splits values (B, N) >= 0 into the two groups farthest apart (Otsu 1979)."""
+    top = values.amax(1, keepdim=True).clamp(min=1e-6)
+    level = (values / top * (LEVELS - 1)).round()
+    counts = torch.zeros(len(values), LEVELS, dtype=values.dtype, device=values.device)
+    counts.scatter_add_(1, level.long(), torch.ones_like(values))
+    share = (counts / values.shape[1]).cumsum(1)
+    mass = (counts / values.shape[1] * torch.arange(LEVELS, device=values.device)).cumsum(1)
+    between = (mass[:, -1:] * share - mass) ** 2 / (share * (1 - share)).clamp(min=1e-6)
+    return (between.argmax(1) + 0.5) / (LEVELS - 1) * top[:, 0]
+
+
+def somewhere(images: Tensor, cells: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A place (y, x) in pixels (B,) inside a True cell, uniform."""
+    counts = cells.flatten(1).cumsum(1)
+    wanted = 1 + (uniform(images, generator) * counts[:, -1]).long()
+    cell = torch.searchsorted(counts, wanted[:, None])[:, 0]
+    height, width = images.shape[-2:]
+    y = (cell // CELLS + uniform(images, generator)) * height / CELLS - 0.5
+    x = (cell % CELLS + uniform(images, generator)) * width / CELLS - 0.5
+    return y.clamp(0, height - 1), x.clamp(0, width - 1)

@@ -1,0 +1,62 @@
+"""Paste values on some pixels of every image; draw again where that changed nothing anybody could see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from trainables.pseudo_anomalies._spots import Spots, read, write
+
+TRIES = 8
+VISIBLE = 1 / 255
+"""A change of less than one grey level at every pixel does not survive 8 bits."""
+
+
+def paste(images: Tensor, draw: Callable[[], tuple[Spots, Tensor]], tries: int = TRIES) -> PseudoAnomalies:
+    """Images with the pixels that `draw` returns replaced by its values (N, C): of several draws the first seen.
+
+    A black patch pasted on black would be a normal image called anomalous, so an image is drawn for until a pixel
+    changes by a grey level. Where no draw does that, the image stays as it is and its mask is empty.
+    Every try draws for the whole batch, so an image's result does not depend on its neighbours' luck.
+    """
+    spots, values = draw()
+    seen = _seen(images, spots, values)
+    for _ in range(tries - 1):
+        if seen.all():
+            break
+        more, new = draw()
+        keep, add = seen[spots.image], ~seen[more.image]
+        joined = zip(spots.where(keep), more.where(add), strict=True)
+        spots, values = Spots(*(torch.cat(pair) for pair in joined)), torch.cat([values[keep], new[add]])
+        seen = seen | _seen(images, more, new)
+    if not seen.all():
+        keep = seen[spots.image]
+        spots, values = spots.where(keep), values[keep]
+    return PseudoAnomalies(*write(images, spots, values))
+
+
+def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:
+    """The changed images whole, with masks all True; one that looks as before stays as it was, its mask empty."""
+    seen = _differ(changed[..., ::8, ::8], images[..., ::8, ::8])  # nearly always enough, and a 64th of the work
+    if not seen.all():
+        seen = _differ(changed, images)
+        changed = torch.where(seen, changed, images)
+    return PseudoAnomalies(changed, seen.expand(-1, 1, *images.shape[2:]).contiguous())
+
+
+@torch.no_grad()
+def _differ(first: Tensor, second: Tensor) -> Tensor:
+    """Which of the images can be told apart: bool (B, 1, 1, 1)."""
+    return (first - second).abs().amax((1, 2, 3), keepdim=True) >= VISIBLE
+
+
+@torch.no_grad()
+def _seen(images: Tensor, spots: Spots, values: Tensor) -> Tensor:
+    """Which images (B,) would be seen to have changed."""
+    visible = (values - read(images, spots)).abs().amax(1) >= VISIBLE
+    seen = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    seen[spots.image[visible]] = True
+    return seen

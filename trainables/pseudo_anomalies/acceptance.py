@@ -1,0 +1,86 @@
+"""Acceptance: another pseudo-anomaly, redrawn where it looks like a normal image (COBRA's threshold filter)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Gt, Le
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from assay.errors import InputError
+from assay.shelves import Item, Shelf
+from assay.units import Count, Fraction
+from trainables.pseudo_anomalies._density import Density
+from trainables.pseudo_anomalies._items import Maker, OnPixels, ready
+
+FEWEST = 10
+CHUNK = 256
+
+
+class Acceptance:
+    """Images (B, C, H, W) in [0, 1], changed by another pseudo-anomaly until they no longer look normal.
+
+    of: the pseudo-anomaly. percentile: share of normals that are less usual than a draw may be; a draw is accepted if
+    its features are less dense than those of all but this share of normals. 0.05 asks it to be rarer than 95 % of
+    normals. 0.99 is the threshold of COBRA's released code, which accepts 99 % of the normals themselves.
+    tries: draws for an image before the least usual of them is taken; 5 are the released code's first and 4 retries.
+    backbone: of the features; its weights stay as they come, random ones those of seed 0.
+    The density is a Gaussian with full, shrunk covariance, fitted on every other train normal; the percentile is of the
+    rest, which it has not seen. After each call `rejected` is the share of its draws that were not accepted.
+
+    Looks like: what it wraps, without the draws that nobody would notice.
+    """
+
+    def __init__(
+        self,
+        *,
+        of: OnPixels = Item("pseudo_anomalies", "cutpaste", {}),
+        percentile: Annotated[Fraction, Gt(0)] = 0.05,
+        tries: Annotated[Count, Le(50)] = 5,
+        backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
+    ) -> None:
+        self.of, self.percentile, self.tries, self.backbone = of, percentile, tries, backbone
+        self.rejected = 0.0
+
+    def fit(self, normals: Tensor) -> None:
+        """Learn what is usual from train normals (N, C, H, W), on their device; raises InputError for fewer than 10."""
+        if len(normals) < FEWEST:
+            raise InputError(f"acceptance learns from at least {FEWEST} normals, there are {len(normals)}")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            network = self.backbone.function(channels=normals.shape[1], **self.backbone.arguments())
+        self.network = network.to(normals.device).eval().requires_grad_(False)
+        self.make: Maker = ready(self.of, normals)
+        with torch.no_grad():
+            features = torch.cat([self.network(chunk) for chunk in torch.split(normals, CHUNK)])
+        self.density = Density(features[::2])
+        self.limit = self.density(features[1::2]).quantile(self.percentile)
+
+    @torch.no_grad()
+    def densities(self, images: Tensor) -> Tensor:
+        """How usual images (B, C, H, W) are among the normals: log-densities (B,), rejected at `limit` and above."""
+        found: Tensor = self.density(self.network(images))
+        return found
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
+        """For every image its first accepted draw, else its least usual one."""
+        made = self.make(images, generator)
+        usual = self.densities(made.images)
+        pending = usual >= self.limit
+        drawn, refused = len(images), int(pending.sum())
+        for _ in range(self.tries - 1):
+            if not pending.any():
+                break
+            again = self.make(images, generator)
+            density = self.densities(again.images)
+            drawn, refused = drawn + int(pending.sum()), refused + int((pending & (density >= self.limit)).sum())
+            better = pending & (density < usual)
+            usual = torch.where(better, density, usual)
+            pending = usual >= self.limit
+            chosen = better[:, None, None, None]
+            pairs = zip(again, made, strict=True)
+            made = PseudoAnomalies(*(torch.where(chosen, new, old) for new, old in pairs))
+        self.rejected = refused / drawn
+        return made

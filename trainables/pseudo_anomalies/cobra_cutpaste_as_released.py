@@ -1,0 +1,88 @@
+"""COBRA's CutPaste as its released code does it, with its defects, to compare with."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from trainables.pseudo_anomalies._colour import jitter
+from trainables.pseudo_anomalies._draws import uniform, whole
+from trainables.pseudo_anomalies._geometry import Turned, middle, one_place, reaches
+from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._spots import Spots, read, windows
+
+WIDTHS, HEIGHTS = (7, 40), (10, 40)
+"""In pixels, whatever the size of the image."""
+
+JITTER, HUE = 0.8, 0.2
+BLACK = 0.15
+BLUR = (0.1, 5.0)
+REACH_Y, REACH_X = 4, 2
+"""Deviation of the Gaussian blur, and how far it reaches: its kernel is 5 wide and 9 high."""
+
+
+def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a small turned patch that is black more often than not.
+
+    Only the scar branch can be reached: a patch of 7 to 40 by 10 to 40 pixels (at most half of the image's shorter
+    side), recoloured, blurred, turned by U[0, 360] degrees, black with probability 0.15. The canvas that holds it is
+    mirrored with probability 1/2 and its mask is not, so the mask then cuts out of the empty, black canvas. On grey
+    images of 224 pixels 55 % of the pastes are black by more than half, and 1.1 % of the pixels are changed.
+    Here to reproduce the published figures; `scar` and `cutpaste` do what the paper says. No draw is repeated.
+
+    Looks like: cutout with a small, slanted, black box; at times a smear of the picture instead.
+    """
+    height, width = images.shape[-2:]
+    most = min(height, width) // 2
+
+    def draw() -> tuple[Spots, Tensor]:
+        tall, wide = _side(images, generator, HEIGHTS, most), _side(images, generator, WIDTHS, most)
+        from_top, from_left = one_place(images, generator, tall, wide)
+        angle = uniform(images, generator, 0, 2 * math.pi)
+        along, across = tall / 2, wide / 2
+        reach_y, reach_x = reaches(along, across, angle)
+        y, x = middle(images, generator, reach_y, height), middle(images, generator, reach_x, width)
+        patch = Turned(y, x, along, across, angle)
+        spots = patch.spots(images)
+        mirrored = whole(images, generator, 2)[spots.image] == 1
+        column = torch.where(mirrored, width - 1 - spots.column, spots.column)
+        up, right = patch.upright(spots.image, spots.row, column)
+        black = (uniform(images, generator) < BLACK)[spots.image] | ~patch.inside(spots.image, up, right)
+        row = _within(tall, up + along[spots.image], spots.image)
+        column = _within(wide, right + across[spots.image], spots.image)
+        blurred = _blurred(images, from_top, from_left, uniform(images, generator, *BLUR))
+        values = read(blurred, Spots(spots.image, row, column))
+        coloured = jitter(images, spots.image, values, JITTER, generator, hue=HUE)
+        return spots, torch.where(black[:, None], 0, coloured)
+
+    return paste(images, draw, tries=1)
+
+
+def _side(images: Tensor, generator: torch.Generator, limits: tuple[int, int], most: int) -> Tensor:
+    """A whole number of pixels between the limits, and at most `most`."""
+    low, high = limits
+    return (low + whole(images, generator, high - low + 1)).clamp(max=most)
+
+
+def _within(length: Tensor, place: Tensor, image: Tensor) -> Tensor:
+    """The row or column of the patch for a place in it."""
+    return torch.minimum(place.round().long().clamp(min=0), length[image] - 1)
+
+
+def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor:
+    """The largest patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with a deviation per image."""
+    own, size = torch.arange(len(images), device=images.device), max(*WIDTHS, *HEIGHTS)
+    patches = windows(images, own, top - REACH_Y, left - REACH_X, size + 2 * REACH_Y, size + 2 * REACH_X)
+    down, right = (_weights(size, reach, sigma).to(images.dtype) for reach in (REACH_Y, REACH_X))
+    return down @ patches @ right.mT
+
+
+def _weights(size: int, reach: int, sigma: Tensor) -> Tensor:
+    """How much each of `size` + 2 `reach` places gives to each of `size`: (B, 1, size, size + 2 reach)."""
+    to, start = torch.arange(size, device=sigma.device), torch.arange(size + 2 * reach, device=sigma.device)
+    away = start - reach - to[:, None]
+    weights = torch.exp(-(away**2) / (2 * sigma[:, None, None] ** 2)) * (away.abs() <= reach)
+    return (weights / weights.sum(2, keepdim=True))[:, None]

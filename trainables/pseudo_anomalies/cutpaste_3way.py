@@ -1,0 +1,33 @@
+"""CutPaste 3-way: the paper's patch or its scar, equally likely (Li et al. 2021, section 2.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
+from trainables.pseudo_anomalies._cutpaste import rectangle, strip
+from trainables.pseudo_anomalies._draws import whole
+from trainables.pseudo_anomalies._one_of import one_of
+
+AREAS, MOST_OBLONG = (0.02, 0.15), 0.3
+WIDTHS, LENGTHS = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
+"""The paper's 2 to 16 and 10 to 25 pixels, of images of 256."""
+
+
+def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> PseudoAnomalies:
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a patch (one half) or a scar (the other) of itself.
+
+    jitter: strength of the paste's change of brightness and contrast (three channels: also hue and saturation).
+    The paper trains three classes (normal, patch, scar). A trainable of two classes, such as cobra, calls both kinds
+    anomalous: then this is the union of the two, and which of them it was is not learned. Sizes are the paper's, shares
+    of the image: on 64 pixels a scar is a speck; `cutpaste_union` has larger ones.
+
+    Looks like: cutpaste on half of the images, on the others a short thin scratch.
+    """
+    ways = [
+        lambda some: rectangle(some, generator, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
+        lambda some: strip(some, generator, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
+    ]
+    return one_of(images, whole(images, generator, len(ways)), ways)

@@ -1,0 +1,42 @@
+"""FPI: foreign patch interpolation, a square mixed with the same square of another image (Tan et al. 2020)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
+from trainables.pseudo_anomalies._draws import uniform
+from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
+from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._spots import Spots, boxes, read
+
+
+def fpi(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    side: Annotated[Fraction, Ge(SMALLEST), Le(0.8)] = 0.4,
+    factor: Annotated[Fraction, Ge(WEAKEST), Le(STRONGEST)] = STRONGEST,
+) -> PseudoAnomalies:
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square mixed with that of another image of the batch.
+
+    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], its middle in the
+    core 80 %. factor: largest share of the other image in the mix, each U[0.05, factor]. The defaults are the paper's.
+    A batch of one takes from itself, shifted by half its sides. Equal images have nothing to give each other.
+
+    Looks like: a square ghost of another picture, from hardly visible to solid, hard edges.
+    """
+
+    def draw() -> tuple[Spots, Tensor]:
+        source, number = others(images, generator)
+        spots = boxes(*square(images, generator, side))
+        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[spots.image, None]
+        foreign = read(source, Spots(number[spots.image], spots.row, spots.column))
+        return spots, torch.lerp(read(images, spots), foreign, share)
+
+    return paste(images, draw)

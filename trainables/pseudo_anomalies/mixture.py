@@ -1,0 +1,64 @@
+"""Mixture: several pseudo-anomalies, one drawn for each image, so that the mix itself can be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from annotated_types import MinLen
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from assay.errors import InputError
+from assay.shelves import Item
+from assay.units import NonNegative
+from trainables.pseudo_anomalies._draws import uniform
+from trainables.pseudo_anomalies._items import Maker, OnPixels, ready
+from trainables.pseudo_anomalies._one_of import one_of
+
+
+class Part(BaseModel):
+    """One pseudo-anomaly of a mixture and how often it is drawn, relative to the others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    item: OnPixels
+    weight: NonNegative = 1.0
+
+
+DEFAULT = {name: Part(item=Item("pseudo_anomalies", name, {})) for name in ("cutpaste", "scar")}
+
+
+class Mixture:
+    """Images (B, C, H, W) in [0, 1], each changed by one of several pseudo-anomalies drawn for it.
+
+    of: the parts, each under a name of one's own: `{patch: {item: {cutpaste: {area: 0.1}}, weight: 2}, line: {item:
+    scar}}`. An item is drawn in proportion to its weight (1 if not given), so 0 leaves it out. A search space can vary
+    weights and the items' parameters alike: `{patch: {item: cutpaste, weight: {uniform: [0, 1]}}, ...}`.
+    Raises InputError if every weight is 0.
+
+    Looks like: any of its parts, one an image.
+    """
+
+    def __init__(self, *, of: Annotated[dict[str, Part], MinLen(1)] = DEFAULT) -> None:
+        self.parts = [part for part in of.values() if part.weight]
+        if not self.parts:
+            raise InputError("every weight of the mixture is 0, so there is nothing to draw; raise one of them")
+        self.ways: list[Maker] = []
+
+    def fit(self, normals: Tensor) -> None:
+        """Make the parts ready on train normals (N, C, H, W)."""
+        self.ways = [ready(part.item, normals) for part in self.parts]
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
+        """One of the parts for every image; a part that mixes images of a batch sees those it was drawn for."""
+        weights = torch.tensor([part.weight for part in self.parts], device=images.device)
+        limits = weights.cumsum(0) / weights.sum()
+        chosen = torch.searchsorted(limits, uniform(images, generator), right=True).clamp(max=len(weights) - 1)
+
+        def drawing(way: Maker) -> Callable[[Tensor], PseudoAnomalies]:
+            return lambda some: way(some, generator)
+
+        return one_of(images, chosen, [drawing(way) for way in self.ways])

@@ -1,0 +1,48 @@
+"""PII: Poisson image interpolation, foreign patch interpolation without a seam (Tan et al. 2021)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Le
+from torch import Tensor
+
+from assay.contracts import PseudoAnomalies
+from assay.units import Fraction
+from trainables.pseudo_anomalies._draws import uniform
+from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
+from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
+from trainables.pseudo_anomalies._spots import Spots, windows
+
+
+def pii(
+    images: Tensor,
+    generator: torch.Generator,
+    *,
+    side: Annotated[Fraction, Ge(SMALLEST), Le(0.8)] = 0.4,
+    factor: Annotated[Fraction, Ge(WEAKEST), Le(STRONGEST)] = STRONGEST,
+) -> PseudoAnomalies:
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square blended with that of another image of the batch.
+
+    In the square every gradient is the stronger of its own, times 1 - f, and the other's, times f; its rim fits.
+    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], its middle in the
+    core 80 %. factor: largest f, each U[0.05, factor]. The defaults are the paper's.
+    A batch of one takes from itself, shifted by half its sides. Between flat images there is nothing to blend.
+
+    Looks like: structure of another picture that fades into this one, no edges; the faintest of all.
+    """
+
+    def draw() -> tuple[Spots, Tensor]:
+        source, number = others(images, generator)
+        box = square(images, generator, side)
+        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[:, None, None, None]
+
+        def wanted(some: Tensor, here: Tensor, height: int, width: int) -> Gradients:
+            there = windows(source, number[some], box.top[some] - 1, box.left[some] - 1, height, width)
+            return stronger(gradients((1 - share[some]) * here), gradients(share[some] * there))
+
+        return blend(images, box, wanted)
+
+    return paste(images, draw)
