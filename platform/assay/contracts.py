@@ -64,7 +64,7 @@ class Attack(Protocol):
     never returns an image that is worse (for the attacker) than the clean one.
     Its module states `NORMS`, the norms it can be asked for, `KNOWLEDGE`, what it needs to see of the detector, and,
     where it needs more than that, `NEEDS`: "neighbours" (a SoftNeighbours), "surrogate" (another detector, given as
-    the keyword `surrogate`).
+    the keyword `surrogate`), "randomness" (a score that is not the same twice).
     """
 
     def __call__(
