@@ -1,0 +1,48 @@
+"""NES: projected steps along a gradient estimated from the scores of normal noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import project, steepest, streams
+from assay.attacks._objective import Objective
+from assay.attacks._slope import gaussian, slope
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count, Fraction, Positive
+
+NORMS = ("linf", "l2")
+KNOWLEDGE = "score"
+
+
+def nes(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    steps: Count = 50,
+    pairs: Count = 20,
+    width: Positive = 0.2,
+    step_size: Positive = 4.0,
+    momentum: Fraction = 0.9,
+) -> Attacked:
+    """Natural evolution strategies (Ilyas et al. 2018, section 2.1, with momentum): 2 * pairs forwards a step.
+
+    width: how far beside the image noise is tried, in epsilon. step_size: the length of the whole path over epsilon.
+    momentum: the part of the last estimate that is kept at every step. Begins at the clean image, or at `start`.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    random = streams(generator, images)
+    at = images if start is None else start
+    kept = torch.zeros_like(at)
+    for _ in range(steps):
+        found = slope(objective, at, images, threat, width, (gaussian(random, at) for _ in range(pairs)))
+        kept = momentum * kept + (1 - momentum) * found
+        at = project(at + step_size * threat.epsilon / steps * steepest(kept, threat.norm), images, threat)
+    objective.value(at)
+    return objective.attacked()

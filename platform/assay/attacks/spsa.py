@@ -1,0 +1,55 @@
+"""SPSA: Adam steps along a gradient estimated from the scores of random signs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import project, streams
+from assay.attacks._objective import Objective
+from assay.attacks._slope import gaussian, slope
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count, Positive
+
+NORMS = ("linf", "l2")
+KNOWLEDGE = "score"
+
+KEPT, KEPT_SQUARES = 0.9, 0.999
+"""Adam's decay of the mean gradient and of its mean square (Kingma & Ba 2015)."""
+
+
+def spsa(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    steps: Count = 50,
+    pairs: Count = 20,
+    width: Positive = 0.2,
+    step_size: Positive = 10.0,
+) -> Attacked:
+    """Simultaneous perturbation (Uesato et al. 2018, section 4): 2 * pairs forwards a step.
+
+    width: how far beside the image signs are tried, in epsilon. step_size: the length of the whole path over epsilon,
+    were every pixel always to go the same way. Begins at the clean image, or at `start`.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    random = streams(generator, images)
+    pixels = images[0].numel()
+    length = step_size * threat.epsilon / steps / (pixels**0.5 if threat.norm == "l2" else 1)
+    at = images if start is None else start
+    mean = squares = torch.zeros_like(at)
+    for step in range(1, steps + 1):
+        signs = (gaussian(random, at).sign() for _ in range(pairs))
+        found = slope(objective, at, images, threat, width, signs)
+        mean = KEPT * mean + (1 - KEPT) * found
+        squares = KEPT_SQUARES * squares + (1 - KEPT_SQUARES) * found.square()
+        scale = (squares / (1 - KEPT_SQUARES**step)).sqrt().clamp(min=torch.finfo(at.dtype).tiny)
+        at = project(at + length * mean / (1 - KEPT**step) / scale, images, threat)
+    objective.value(at)
+    return objective.attacked()
