@@ -1,0 +1,49 @@
+"""Transfer: attacks another detector and tries what came of it on this one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import project
+from assay.attacks._objective import Objective
+from assay.contracts import Attacked, ThreatModel
+from assay.errors import InputError
+from assay.shelves import Item, Shelf
+
+NORMS = ("linf", "l2", "l1")
+KNOWLEDGE = "transfer"
+NEEDS = "surrogate"
+
+PARTS = (0.25, 0.5, 0.75, 1.0, 2.0, 8.0)
+"""Of the surrogate's perturbation; what leaves the ball is moved back into it, for linf towards its corners."""
+
+
+def transfer(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    surrogate: Callable[[Tensor], Tensor] | None = None,
+    start: Tensor | None = None,
+    attack: Annotated[Item, Shelf("attacks")] = Item("attacks", "apgd", {}),
+) -> Attacked:
+    """The attack of a surrogate, tried at several lengths (Papernot et al. 2016).
+
+    attack: what is done to the surrogate; it must know the norm. The passes counted are those of the detector itself,
+    whose score chooses among six images; those of the surrogate cost the attacker no question.
+    Raises InputError without a surrogate.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    if surrogate is None:
+        raise InputError("transfer attacks another detector first; name one with `surrogate`")
+    unaware = ThreatModel(threat.norm, threat.epsilon)  # the threshold is the detector's, not the surrogate's
+    found = attack.function(surrogate, images, direction, unaware, generator, **attack.arguments())
+    for part in PARTS:
+        objective.value(project(images + part * (found.images - images), images, threat))
+    return objective.attacked()
