@@ -1,0 +1,67 @@
+"""Spatial: the image turned and shifted a little, as if the camera had been."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from assay.attacks._ball import per_image, streams
+from assay.attacks._objective import Objective
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count, Fraction, Positive
+
+NORMS = ("spatial",)
+KNOWLEDGE = "score"
+
+
+def spatial(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    queries: Count = 200,
+    degrees: Positive = 15.0,
+    shift: Fraction = 0.1,
+) -> Attacked:
+    """Rotation and translation (Engstrom et al. 2019) by scores alone: extremes, random search, then ever nearer ones.
+
+    epsilon: share of the largest turn, `degrees` to either side, and of the largest shift, `shift` of the side.
+    Pixels are interpolated linearly; what comes in from outside is the image mirrored. `start` is only a candidate.
+    """
+    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    random = streams(generator, images)
+    best = torch.zeros(len(images), 3, device=images.device)
+    value = objective.value(images)
+    limits = threat.epsilon * torch.tensor([math.radians(degrees), 2 * shift, 2 * shift], device=images.device)
+    extremes = list(itertools.product((-1.0, 0.0, 1.0), repeat=3))
+    for query in range(queries):
+        draw = torch.stack([torch.rand(3, generator=one, device=one.device) for one in random]) * 2 - 1
+        if query < len(extremes):
+            candidate = best.new_tensor(extremes[query]).expand_as(best)
+        elif query < queries / 2:
+            candidate = draw
+        else:
+            # Twice as near for every eighth of the queries.
+            candidate = (best + draw * 0.5 * 2 ** (-8 * (query / queries - 0.5))).clamp(-1, 1)
+        found = objective.value(moved(images, candidate * limits))
+        better = found > value
+        best, value = torch.where(better[:, None], candidate, best), torch.where(better, found, value)
+    return objective.attacked()
+
+
+def moved(images: Tensor, by: Tensor) -> Tensor:
+    """The images turned by an angle in radians and shifted by two parts of half a side, (B, 3); as they are for 0."""
+    angle, right, down = by.to(images).unbind(1)
+    sine, cosine, tall = angle.sin(), angle.cos(), images.shape[2] / images.shape[3]
+    rows = [torch.stack([cosine, -sine * tall, right], 1), torch.stack([sine / tall, cosine, down], 1)]
+    grid = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    turned = F.grid_sample(images, grid, padding_mode="reflection", align_corners=False).clamp(0, 1)
+    return torch.where(per_image((by == 0).all(1)), images, turned)
