@@ -1,0 +1,79 @@
+"""A nearest-neighbour score that keeps its value and is given the gradient of a smoother one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.contracts import Attacked
+from assay.errors import InputError
+
+Pool = Callable[[Tensor], Tensor]
+"""Distances (B, N) to the stored normals -> (B,), what stands for them in the score."""
+
+TARGETS = 3  # rows
+
+
+class Smoother:
+    """The true score (B,) of images, with the gradient of the score by `pool`; its own gradient where that is None.
+
+    Raises InputError for a detector that is no contracts.SoftNeighbours.
+    """
+
+    def __init__(self, detector: Callable[[Tensor], Tensor]) -> None:
+        if not hasattr(detector, "score_with"):
+            raise InputError(
+                "the attack 'neighbours' is for detectors that score by the distances to stored normals and have a "
+                "method score_with(images, pool); this one has none, use apgd"
+            )
+        self.detector, self.score_with = detector, detector.score_with
+        self.pool: Pool | None = None
+        self.extra = [0]  # forwards that the objective does not see, up to each one that it sees
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous."""
+        smooth = self.pool is not None and images.requires_grad
+        self.extra.append(self.extra[-1] + smooth)
+        if not smooth:
+            return self.detector(images)
+        loss: Tensor = self.score_with(images, self.pool)
+        with torch.no_grad():
+            value = self.detector(images.detach())
+        return value + (loss - loss.detach())
+
+    def counted(self, found: Attacked) -> Attacked:
+        """What an objective of this score found, with every forward counted."""
+        extra = torch.tensor(self.extra, device=found.forwards.device)
+        at = found.broken_at
+        return found._replace(
+            forwards=found.forwards + extra[-1],
+            broken_at=None if at is None else torch.where(at > 0, at + extra[at.clamp(min=0)], at),
+        )
+
+
+def soft_minimum(temperature: float) -> Pool:
+    """A mean that favours small distances the more, the lower the temperature, in deviations of the distances."""
+
+    def pool(distances: Tensor) -> Tensor:
+        scale = (temperature * distances.detach().std(1, correction=0, keepdim=True)).clamp(min=1e-12)
+        return -scale.squeeze(1) * (-distances / scale).logsumexp(1)
+
+    return pool
+
+
+def targets(smoother: Smoother, clean: Tensor) -> Pool:
+    """The mean distance to those few rows of each bank that are nearest to the clean images; costs a forward."""
+    rows: list[Tensor] = []
+
+    def note(distances: Tensor) -> Tensor:
+        rows.append(distances.topk(min(TARGETS, distances.shape[1]), largest=False).indices)
+        return distances[:, 0]
+
+    with torch.no_grad():
+        smoother.score_with(clean, note)
+    smoother.extra[-1] += 1
+    banks = itertools.cycle(rows)  # a detector asks about its banks in the same order every time
+    return lambda distances: distances.gather(1, next(banks)).mean(1)

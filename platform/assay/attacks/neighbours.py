@@ -1,0 +1,83 @@
+"""Neighbours: a nearest-neighbour score attacked by way of smoother ones, whose gradients see further."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks._ball import per_image, project, random_point, size, steepest, streams
+from assay.attacks._objective import Objective
+from assay.attacks._smoother import Pool, Smoother, soft_minimum, targets
+from assay.contracts import Attacked, ThreatModel
+from assay.units import Count
+
+NORMS = ("linf", "l2")
+KNOWLEDGE = "white-box"
+NEEDS = "neighbours"
+
+TEMPERATURES = (0.02, 0.1, 0.5)
+"""Of the soft minima, over the deviation of an image's distances: from nearly the nearest alone to nearly all."""
+POLISH = 0.4
+"""The part of the steps that goes on from the best image found, by the true score."""
+MOMENTUM = 0.75
+
+
+def neighbours(
+    score: Callable[[Tensor], Tensor],
+    images: Tensor,
+    direction: Tensor,
+    threat: ThreatModel,
+    generator: torch.Generator,
+    *,
+    start: Tensor | None = None,
+    steps: Count = 100,
+) -> Attacked:
+    """An ensemble of losses for nearest-neighbour scores, after Sitawarin & Wagner 2020 and ASK (Wang et al. 2021).
+
+    The true score, soft minima of the distances at three temperatures and the mean distance to the rows nearest to
+    the clean image get equal parts of the `steps`, from random points of the ball (the first from `start`, if given);
+    the rest goes on from the best image. The true score alone decides between images. Steps have momentum and shrink
+    to nothing; one by another loss than the score costs two forwards and a backward.
+    Raises InputError for a detector without `score_with` (contracts.SoftNeighbours).
+    """
+    smoother = Smoother(score)
+    objective = Objective(smoother, images, direction, threat, start, norms=NORMS)
+    random = streams(generator, images)
+    pools: list[Pool | None] = [None, *(soft_minimum(t) for t in TEMPERATURES), targets(smoother, images)]
+    each = max(1, int((1 - POLISH) * steps / len(pools)))
+    best, value = images, objective.value(images)
+    for run, smoother.pool in enumerate(pools[:steps]):
+        at = start if run == 0 and start is not None else random_point(images, threat, random)
+        best, value = _climb(objective, at, images, threat, 2 * threat.epsilon, each, (best, value))
+    smoother.pool = None
+    _climb(objective, best, images, threat, threat.epsilon, steps - each * len(pools[:steps]), (best, value))
+    return smoother.counted(objective.attacked())
+
+
+def _climb(
+    objective: Objective,
+    at: Tensor,
+    clean: Tensor,
+    threat: ThreatModel,
+    length: float,
+    steps: int,
+    best: tuple[Tensor, Tensor],
+) -> tuple[Tensor, Tensor]:
+    """The better of `best` and what a run of `steps` finds: images and their values. length: of the first step."""
+    kept = torch.zeros_like(at)
+    for step in range(steps):
+        value, gradient = objective.ascent(at)
+        best = _better(at, value, *best)
+        total = per_image(size(gradient, "l1")).to(gradient)
+        kept = MOMENTUM * kept + gradient / torch.where(total > 0, total, 1)
+        now = length * (1 + math.cos(math.pi * step / steps)) / 2
+        at = project(at + now * steepest(kept, threat.norm), clean, threat)
+    return _better(at, objective.value(at), *best)
+
+
+def _better(images: Tensor, value: Tensor, others: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
+    better = value > highest
+    return torch.where(per_image(better), images, others), torch.where(better, value, highest)
