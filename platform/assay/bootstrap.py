@@ -19,7 +19,7 @@ Distribution = dict[str, Floats]
 """By metric, its value in every resample (R,)."""
 
 METRICS = ("auroc", "average_precision", "fpr95")
-HELD = 2**25
+HELD = 2**26
 """The most counts held at a time."""
 CACHED = 2**15
 """As many counts as are worked on at a time, so that they stay in the processor's cache."""

@@ -60,7 +60,7 @@ def parts(files: Iterable[Path], columns: Sequence[str], remedy: str = AGAIN) ->
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")
             text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
-            with pq.ParquetFile(path, memory_map=True, read_dictionary=text) as file:
+            with pq.ParquetFile(path, read_dictionary=text) as file:
                 for group in range(file.num_row_groups):
                     yield file.read_row_group(group, columns=list(columns))
         except FileNotFoundError:
