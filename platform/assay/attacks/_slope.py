@@ -25,10 +25,8 @@ def slope(
         if threat.norm != "linf":
             one = one / per_image(size(one, threat.norm)).to(one)
         up, down = (project(at + sign * width * threat.epsilon * one, clean, threat) for sign in (1, -1))
-        above, below = objective.value(torch.cat([up, down])).chunk(2)
-        step = up - down
-        length = size(step, "l2").square().clamp(min=1e-30)
-        total += per_image((above - below) / length).to(step) * step
+        rise, step = objective.value(up) - objective.value(down), up - down
+        total += per_image(rise / size(step, "l2").square().clamp(min=1e-30)).to(step) * step
     return total
 
 
