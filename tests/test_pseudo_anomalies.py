@@ -3,43 +3,23 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-from pathlib import Path
 
-import numpy as np
-import pydantic
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 
-from assay import binding, shelves, space, space_file
+from assay import shelves
 from assay.contracts import PseudoAnomalies
-from assay.errors import DataError, InputError
-from trainables.pseudo_anomalies._colour import hue_matrix, jitter, recoloured
-from trainables.pseudo_anomalies._foreground import CELLS, foreground, somewhere
-from trainables.pseudo_anomalies._geometry import two_places
-from trainables.pseudo_anomalies._items import OnPixels, ready
-from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._poisson import Box, blend, gradients
-from trainables.pseudo_anomalies._spots import boxes, read, sample
-from trainables.pseudo_anomalies.cobra_cutpaste_as_released import cobra_cutpaste_as_released
+from assay.errors import InputError
+from trainables.pseudo_anomalies._items import ready
+from trainables.pseudo_anomalies._noise import smooth_noise
 from trainables.pseudo_anomalies.cutout import cutout
 from trainables.pseudo_anomalies.cutpaste import cutpaste
-from trainables.pseudo_anomalies.cutpaste_3way import cutpaste_3way
-from trainables.pseudo_anomalies.cutpaste_union import cutpaste_union
 from trainables.pseudo_anomalies.cutperm import cutperm
 from trainables.pseudo_anomalies.elastic import elastic
-from trainables.pseudo_anomalies.feature_noise import feature_noise
-from trainables.pseudo_anomalies.foreground_patch import foreground_patch
-from trainables.pseudo_anomalies.fpi import fpi
-from trainables.pseudo_anomalies.mixture import Mixture
-from trainables.pseudo_anomalies.nsa import nsa
 from trainables.pseudo_anomalies.perlin import perlin
-from trainables.pseudo_anomalies.pii import pii
 from trainables.pseudo_anomalies.rotation import rotation
 from trainables.pseudo_anomalies.scar import scar
 
@@ -187,15 +167,6 @@ def test_cutpaste_without_jitter_copies_pixels_from_another_place() -> None:
         assert shift[mask][0] != 0
 
 
-def test_two_places_differ_and_reach_every_fit() -> None:
-    sides = torch.tensor([15, 3] * 500)
-    first, second = two_places(torch.empty(1000, 1, 16, 16), rng(), sides, sides)
-    assert not ((first[0] == second[0]) & (first[1] == second[1])).any()
-    for top, left in (first, second):
-        assert {*zip(top[::2].tolist(), left[::2].tolist(), strict=True)} == {(0, 0), (0, 1), (1, 0), (1, 1)}
-        assert (top[1::2].max(), left[1::2].max()) == (13, 13)
-
-
 def test_cutpaste_areas_spread_between_the_limits() -> None:
     areas = cutpaste(noise(400, 1, 64, 64), rng(), area=0.3).mask.float().mean((1, 2, 3))
     assert 0.01 < areas.min() < 0.04
@@ -292,281 +263,3 @@ def test_perlin_takes_the_texture_of_another_image() -> None:
     again = perlin(images, rng(3))
     assert not torch.equal(made.images[0], again.images[0])
     assert torch.equal(made.mask, again.mask)
-
-
-def test_smooth_noise_has_unit_variance_and_its_own_scale() -> None:
-    images = torch.empty(64, 1, 48, 48)
-    fine, coarse = smooth_noise(images, rng(), 1.5), smooth_noise(images, rng(), 6.0)
-    for field in (fine, coarse):
-        assert field.std().item() == pytest.approx(1, abs=0.1)
-        assert field[:, 0].std().item() == pytest.approx(1, abs=0.15)
-    # For Gaussian-filtered noise the mean square of the slope is 1 / (2 sigma^2).
-    assert coarse.diff(dim=1).square().mean().item() == pytest.approx(1 / 72, rel=0.2)
-
-
-def test_perlin_noise_is_bounded_and_continuous() -> None:
-    field = perlin_noise(torch.empty(64, 1, 64, 64), rng(), 4)
-    assert 0.5 < field.abs().max() <= 1.42
-    assert field.diff(dim=1).abs().max() < 0.5
-
-
-def test_jitter_is_brightness_then_contrast_around_the_part_s_mean() -> None:
-    images, image = torch.empty(2, 1, 1, 1), torch.tensor([0, 0, 1, 1])
-    values = torch.tensor([[0.3], [0.5], [0.2], [0.6]])
-    changed = jitter(images, image, values, torch.tensor([0.0, 0.2]), rng())
-    torch.testing.assert_close(changed[:2], values[:2])
-    draw = rng()
-    brightness, contrast = (0.8 + 0.4 * torch.rand(2, generator=draw)[1] for _ in range(2))
-    bright = brightness * values[2:]
-    torch.testing.assert_close(changed[2:], bright.mean() + contrast * (bright - bright.mean()))
-
-
-def test_a_full_turn_of_the_hue_is_no_change_and_grey_has_no_hue() -> None:
-    values, one = noise(9, 3), torch.ones(1)
-
-    def turned(values: Tensor, turns: float) -> Tensor:
-        image = torch.zeros(len(values), dtype=torch.long)
-        return recoloured(values, image, hue_matrix(turns * one, one), torch.zeros(1, 3))
-
-    torch.testing.assert_close(turned(values, 1.0), values)
-    thirds = turned(values, 1 / 3)
-    assert torch.allclose(thirds, values.roll(1, 1), atol=1e-5) or torch.allclose(thirds, values.roll(-1, 1), atol=1e-5)
-    grey = values[:, :1].expand(-1, 3)
-    torch.testing.assert_close(turned(grey, 0.4), grey)
-
-
-def test_paste_repeats_only_what_changed_nothing_and_gives_up_with_an_empty_mask() -> None:
-    images = torch.zeros(2, 1, 4, 4)
-    values = iter([[0.5, 0.0], [0.6, 0.7]])
-    at = torch.tensor([1, 1])
-    spots = boxes(at, at, at, at)
-    made = paste(images, lambda: (spots, torch.tensor(next(values))[:, None]))
-    assert made.images[:, 0, 1, 1].tolist() == pytest.approx([0.5, 0.7])
-    assert made.mask.sum() == 2
-    given_up = paste(images, lambda: (spots, torch.full((2, 1), 0.5 / 255)))
-    assert given_up.images.eq(0).all()
-    assert not given_up.mask.any()
-
-
-def test_boxes_list_every_pixel_of_every_box_and_of_none() -> None:
-    top, left = torch.tensor([0, 2, 1]), torch.tensor([1, 0, 1])
-    height, width = torch.tensor([2, 0, 3]), torch.tensor([3, 4, 1])
-    spots = boxes(top, left, height, width)
-    listed = [*zip(*(part.tolist() for part in spots), strict=True)]
-    expected = [(0, y, x) for y, x in itertools.product((0, 1), (1, 2, 3))] + [(2, y, 1) for y in (1, 2, 3)]
-    assert listed == expected
-    images = noise(3, 2, 5, 5)
-    torch.testing.assert_close(
-        sample(images, *(part.float() if i else part for i, part in enumerate(spots))), read(images, spots)
-    )
-
-
-def test_sample_is_linear_between_pixels_and_repeats_the_border() -> None:
-    images = torch.arange(12.0).view(1, 1, 3, 4)
-    image = torch.zeros(3, dtype=torch.long)
-    values = sample(images, image, torch.tensor([0.5, -3.0, 9.0]), torch.tensor([1.25, 2.0, 9.0]))
-    assert values[:, 0].tolist() == pytest.approx([3.25, 2.0, 11.0])
-
-
-def test_blending_solves_the_poisson_equation_exactly() -> None:
-    images, foreign = noise(9, 2, 20, 24).double(), noise(9, 2, 20, 24, seed=1).double()
-    box = Box(
-        *(
-            torch.tensor(part)
-            for part in (
-                [1, 2, 5, 1, 3, 4, 1, 9, 2],
-                [1] * 9,
-                [1, 2, 9, 18, 5, 6, 7, 3, 4],
-                [22, 1, 7, 22, 3, 2, 9, 5, 11],
-            )
-        )
-    )
-
-    def wanted(some: Tensor, here: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        rows = box.top[some, None] - 1 + torch.arange(height)
-        columns = box.left[some, None] - 1 + torch.arange(width)
-        there = foreign[some[:, None, None], :, rows.clamp(max=19)[:, :, None], columns.clamp(max=23)[:, None]]
-        return gradients(there.permute(0, 3, 1, 2))
-
-    spots, values = blend(images, box, wanted)
-    for number in range(9):
-        own = spots.image == number
-        inside = {
-            (y, x): i for i, (y, x) in enumerate(zip(spots.row[own].tolist(), spots.column[own].tolist(), strict=True))
-        }
-        assert len(inside) == box.height[number] * box.width[number]
-        matrix, right = np.zeros((len(inside), len(inside))), np.zeros((len(inside), 2))
-        for (y, x), i in inside.items():
-            matrix[i, i] = 4
-            for beside in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                right[i] += (foreign[number, :, y, x] - foreign[number, :, beside[0], beside[1]]).numpy()
-                if beside in inside:
-                    matrix[i, inside[beside]] -= 1
-                else:
-                    right[i] += images[number, :, beside[0], beside[1]].numpy()
-        exact = np.linalg.solve(matrix, right).clip(0, 1)
-        np.testing.assert_allclose(values[own].numpy(), exact, atol=1e-10)
-
-
-def test_blending_is_accurate_in_single_precision_and_of_the_image_itself_changes_nothing() -> None:
-    images = noise(2, 1, 224, 224)
-    box = Box(*(torch.full((2,), side) for side in (1, 1, 222, 222)))
-    spots, values = blend(images, box, lambda some, here, height, width: gradients(here))
-    torch.testing.assert_close(values, read(images, spots), atol=2e-4, rtol=0)
-
-
-def test_pii_and_nsa_meet_their_surroundings() -> None:
-    dark, bright = torch.full((1, 1, 48, 48), 0.2), torch.full((1, 1, 48, 48), 0.7)
-    bright = bright + 0.1 * smooth_noise(bright, rng(), 3.0)[:, None]
-    images = torch.cat([dark, bright.clamp(0, 1)])
-    for item in (pii, nsa):
-        made = item(images, rng(1))
-        assert made.mask[0].any()
-        assert (made.images[0] - 0.2).abs().max() < 0.4, "the other image's brightness came with its structure"
-
-
-def test_fpi_is_a_mix_of_two_images() -> None:
-    images = torch.stack([torch.full((1, 32, 32), 0.2), torch.full((1, 32, 32), 0.8)])
-    for seed in range(20):
-        made = fpi(images, rng(seed), factor=0.5)
-        first, second = (made.images[i][made.mask[i]] for i in (0, 1))
-        assert 0.2 < first.min() == first.max() <= 0.5 + 1e-6
-        assert 0.5 - 1e-6 <= second.min() == second.max() < 0.8
-
-
-def test_nsa_gives_an_image_at_most_the_stated_number_of_patches() -> None:
-    images = noise(40, 1, 64, 64)
-    one, many = (nsa(images, rng(), patches=n, half=0.1) for n in (1, 8))
-    for mask in one.mask[:, 0]:
-        assert mask.sum() == mask.any(0).sum() * mask.any(1).sum() <= 14 * 14
-    boxed = [mask.sum() == mask.any(0).sum() * mask.any(1).sum() for mask in many.mask[:, 0]]
-    assert not all(boxed)
-
-
-def test_a_batch_of_one_takes_from_itself() -> None:
-    for item in (fpi, pii, nsa, perlin):
-        image = noise(1, 3, 32, 32)
-        assert not torch.equal(item(image, rng()).images, image)
-
-
-@pytest.mark.parametrize("item", [cutpaste_3way, cutpaste_union])
-def test_unions_are_half_patch_half_scar(item: object) -> None:
-    masks = item(noise(400, 1, 128, 128), rng()).mask[:, 0].float()
-    shares = masks.mean((1, 2))
-    assert 150 < (shares < 0.012).sum() < 250, "scars"
-    patches = shares[shares >= 0.012]
-    least, most = (0.02, 0.15) if item is cutpaste_3way else (0.1, 0.2)
-    assert patches.min() > 0.9 * least
-    assert patches.max() <= most
-
-
-def test_cobra_s_cutpaste_is_as_black_and_as_small_as_was_measured() -> None:
-    images = torch.full((1000, 3, 224, 224), 0.5).expand(1000, -1, -1, -1)
-    black, areas = [], []
-    for part in images.split(100):
-        made = cobra_cutpaste_as_released(part, rng(len(areas)))
-        dark = (made.images.amax(1, keepdim=True) < 0.05) & made.mask
-        pasted = made.mask.sum((1, 2, 3))
-        black += (dark.sum((1, 2, 3)) > pasted / 2).tolist()
-        areas += (pasted / 224**2).tolist()
-    assert 0.5 < np.mean(black) < 0.6
-    assert 0.009 < np.mean(areas) < 0.013
-    assert 0.024 < max(areas) < 0.034
-
-
-def test_foreground_is_what_differs_from_the_border() -> None:
-    images = 0.1 + 0.02 * noise(2, 3, 64, 64)
-    images[0, :, 20:44, 12:32] += 0.6
-    cells = foreground(images)
-    thing = torch.zeros(CELLS, CELLS, dtype=torch.bool)
-    thing[10:22, 6:16] = True
-    assert torch.equal(cells[0], thing)
-    y, x = somewhere(images[:1].expand(500, -1, -1, -1), cells[:1].expand(500, -1, -1), rng())
-    assert (y.min(), y.max()) >= (19, 42)
-    assert y.max() < 44
-    assert x.min() > 11
-    assert x.max() < 32
-    assert foreground(torch.full((1, 1, 40, 40), 0.3)).all()
-
-
-def test_foreground_patches_lie_on_the_thing_and_grow_with_the_level() -> None:
-    images = torch.zeros(60, 1, 64, 64)
-    images[:, :, 24:56, 24:56] = 0.3 + 0.3 * noise(60, 1, 32, 32)
-    made = foreground_patch(images, rng(), side=0.2)
-    touched = [mask[0, 24:56, 24:56].any() for mask in made.mask]
-    assert all(touched)
-    light, heavy = (foreground_patch(images, rng(), level=level) for level in ("light", "heavy"))
-    assert torch.equal(light.mask, heavy.mask)
-    changes = [(made.images - images)[made.mask].abs().mean() for made in (light, heavy)]
-    assert changes[1] > 1.3 * changes[0]
-
-
-def test_perlin_textures_come_from_where_they_are_asked(tmp_path: Path) -> None:
-    images = torch.stack([torch.full((1, 32, 32), 0.2), noise(1, 32, 32)])
-    Image.fromarray(np.full((40, 50), 255, dtype=np.uint8)).save(tmp_path / "white.png")
-    white = perlin(images, rng(), opacity=1.0, texture=str(tmp_path))
-    for image, mask, before in zip(white.images, white.mask, images, strict=True):
-        # White, or inverted to black, mixed with what was there.
-        share = (image - before)[mask] / torch.where(image[mask] > before[mask], 1 - before[mask], -before[mask])
-        assert share.std() < 1e-3
-    own = perlin(images, rng(), texture="itself")
-    values = own.images[0][own.mask[0]]
-    assert values.max() - values.min() < 1e-5, "a flat image's own texture is flat"
-    with pytest.raises(DataError, match="no such folder"):
-        perlin(images, rng(), texture=str(tmp_path / "nowhere"))
-
-
-def test_feature_noise_has_its_deviation_and_is_refused_where_images_are_needed() -> None:
-    features = noise(64, 200)
-    made = feature_noise(features, rng(), deviation=0.05)
-    assert (made - features).std().item() == pytest.approx(0.05, rel=0.05)
-    with pytest.raises(pydantic.ValidationError, match="'feature_noise' works on features"):
-        pydantic.TypeAdapter(OnPixels).validate_python("feature_noise")
-    cobra = shelves.load("trainables", "cobra")
-    with pytest.raises(pydantic.ValidationError, match="works on features"):
-        shelves.bind(cobra, {"pseudo_anomaly": "feature_noise"})
-
-
-def test_mixture_draws_in_proportion_to_weights() -> None:
-    parts = {
-        "hole": {"item": "cutout", "weight": 3},
-        "line": {"item": {"scar": {"width": 0.02}}, "weight": 1},
-        "never": {"item": "cutperm", "weight": 0},
-    }
-    images = noise(400, 1, 48, 48) / 2 + 0.25
-    made = make("mixture", images, of=parts)
-    holes = made.images.eq(0).flatten(1).any(1)
-    assert 260 < holes.sum() < 340
-    assert made.mask.flatten(1).float().mean(1).max() < 0.1
-
-
-def test_mixture_says_what_is_wrong_with_it() -> None:
-    with pytest.raises(InputError, match="every weight"):
-        make("mixture", noise(2, 1, 16, 16), of={"a": {"item": "scar", "weight": 0}})
-    with pytest.raises(pydantic.ValidationError, match="works on features"):
-        shelves.bind(Mixture, {"of": {"a": {"item": "feature_noise"}}})
-    with pytest.raises(pydantic.ValidationError, match="at least 1"):
-        shelves.bind(Mixture, {"of": {}})
-
-
-def test_the_mix_itself_can_be_searched() -> None:
-    raw = {
-        "pseudo_anomaly": {
-            "choice": [
-                {
-                    "mixture": {
-                        "of": {
-                            "a": {
-                                "item": {"cutpaste": {"area": {"uniform": [0.1, 0.2]}}},
-                                "weight": {"uniform": [0, 1]},
-                            }
-                        }
-                    }
-                }
-            ]
-        }
-    }
-    read_space, faults = space_file.read(raw)
-    assert faults == []
-    assert {"pseudo_anomaly.mixture.of.a.weight"} < set(space.varied(read_space))
-    assert binding.bind(shelves.load("trainables", "cobra"), {}, read_space).faults == []

@@ -53,7 +53,12 @@ def hue_matrix(turns: Tensor, saturation: Tensor) -> Tensor:
 
 def recoloured(values: Tensor, image: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     """Values (N, C) times the matrix (B, C, C) of their image, plus its shift (B, C)."""
-    changed = shift.index_select(0, image)
-    for channel in range(values.shape[1]):
-        changed = changed + matrix[:, :, channel].index_select(0, image) * values[:, channel, None]
-    return changed
+    planes = values.unbind(1)
+
+    def plane(row: int) -> Tensor:
+        changed = shift[:, row].index_select(0, image)
+        for column, before in enumerate(planes):  # lists of single numbers are looked up far faster than rows of three
+            changed = changed + matrix[:, row, column].index_select(0, image) * before
+        return changed
+
+    return torch.stack([plane(row) for row in range(len(planes))], dim=1)

@@ -11,6 +11,8 @@ from torch.nn.functional import normalize
 from trainables.pseudo_anomalies._draws import per_pixel, uniform, whole
 from trainables.pseudo_anomalies._geometry import pixels
 
+PIECE = 8
+
 
 def smooth_noise(images: Tensor, generator: torch.Generator, sigma: float) -> Tensor:
     """A Gaussian random field (B, H, W) of mean 0 and variance 1, smooth over `sigma` pixels, borders included.
@@ -38,17 +40,23 @@ def perlin_noise(images: Tensor, generator: torch.Generator, finest: int) -> Ten
     k is drawn for each image and each side. Perlin 1985, scaled by sqrt(2) as Zavrtanik et al. 2021 do. The lattice
     repeats where the turn leads out of it.
     """
-    height, width = images.shape[-2:]
     scales = int(math.log2(finest)) + 1
     cells_y, cells_x = 2 ** whole(images, generator, scales), 2 ** whole(images, generator, scales)
     lattice = finest + 1
     directions = torch.rand((len(images), lattice * lattice), generator=generator, device=generator.device)
-    directions = directions.to(images.device) * 2 * math.pi
-    slopes_y, slopes_x = directions.sin(), directions.cos()
     angle = uniform(images, generator, -math.pi / 2, math.pi / 2)
+    drawn = (2 * math.pi * directions.to(images.device), angle, cells_y, cells_x)
+    # A few images at a time stay in a processor's cache, which makes this three times as fast.
+    pieces = zip(*(draws.split(PIECE) for draws in drawn), strict=True)  # type: ignore[no-untyped-call]
+    return torch.cat([_perlin(*pixels(images), lattice, *piece) for piece in pieces])
+
+
+def _perlin(
+    rows: Tensor, columns: Tensor, lattice: int, directions: Tensor, angle: Tensor, cells_y: Tensor, cells_x: Tensor
+) -> Tensor:
+    slopes_y, slopes_x = directions.sin(), directions.cos()
     cos, sin = per_pixel(angle.cos()), per_pixel(angle.sin())
-    rows, columns = pixels(images)
-    y, x = (rows + 0.5) / height - 0.5, (columns + 0.5) / width - 0.5
+    y, x = (rows + 0.5) / rows.numel() - 0.5, (columns + 0.5) / columns.numel() - 0.5
     v = (y * cos - x * sin + 0.5) * per_pixel(cells_y)
     u = (y * sin + x * cos + 0.5) * per_pixel(cells_x)
     top, left = v.floor(), u.floor()

@@ -56,7 +56,5 @@ def _differ(first: Tensor, second: Tensor) -> Tensor:
 @torch.no_grad()
 def _seen(images: Tensor, spots: Spots, values: Tensor) -> Tensor:
     """Which images (B,) would be seen to have changed."""
-    visible = (values - read(images, spots)).abs().amax(1) >= VISIBLE
-    seen = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-    seen[spots.image[visible]] = True
-    return seen
+    change = (values - read(images, spots)).abs().amax(1)
+    return torch.zeros_like(images[:, 0, 0, 0]).scatter_reduce(0, spots.image, change, "amax") >= VISIBLE
