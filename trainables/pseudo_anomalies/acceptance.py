@@ -23,8 +23,9 @@ class Acceptance:
     """Images (B, C, H, W) in [0, 1], changed by another pseudo-anomaly until they no longer look normal.
 
     of: the pseudo-anomaly. percentile: of the normals' densities, below which a draw must lie to be accepted: 0.05 asks
-    it to be rarer than 95 % of normals, the default than half. On ELPV at 64 pixels 0.05, 0.5 and 0.75 reject 95, 30 and 3 % of `cutpaste`. 0.99 is the
-    threshold of COBRA's released code: it accepts 99 % of the normals themselves, and rejected nothing there.
+    it to be rarer than 95 % of normals, the default than half. On ELPV at 64 pixels 0.05, 0.5 and 0.75 reject 95, 30
+    and 3 % of `cutpaste`. 0.99 is the threshold of COBRA's released code: it accepts 99 % of the normals themselves,
+    and rejected nothing there.
     tries: draws for an image before the least usual of them is taken; 5 are the released code's first and 4 retries.
     backbone: of the features; its weights stay as they come, random ones those of seed 0.
     The density is a Gaussian with full, shrunk covariance, fitted on every other train normal; the percentile is of the
