@@ -23,8 +23,8 @@ SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
 RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
 STAGES = {
-    "audit", "audits", "cli", "cluster", "evaluation", "fan_out", "forecast", "live", "model", "policy", "report",
-    "shard", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
+    "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "evaluation", "fan_out",
+    "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "preflight", "report", "shard", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
@@ -85,7 +85,7 @@ def test_assay_names_no_trainable():
     assert [path for path in within(ASSAY) if "trainables" in top(imports(path))] == []
 
 
-@pytest.mark.parametrize("shelf", ["attacks", "datasets", "sections"])
+@pytest.mark.parametrize("shelf", ["attacks", "corruptions", "datasets", "loaders", "sections"])
 def test_items_of_a_shelf_know_no_stage(shelf):
     assert {path: found for path in within(ASSAY / shelf) if (found := of_assay(path) & STAGES)} == {}
 
