@@ -21,6 +21,7 @@ from assay.evaluation import BATCH
 
 ORDER = 90
 SEEN = 0.05  # share of samples where the single step may go further
+AHEAD = 0.05  # of its shift: on a nearly linear score one step is all it takes, and random starts cost a little
 
 
 def iterative_beats_single_step(context: Context) -> dict[str, Any]:
@@ -33,12 +34,14 @@ def iterative_beats_single_step(context: Context) -> dict[str, Any]:
             rows &= context.scores["attack"] != entry.name
     images, direction, generator = attackable(context)
     single = fgsm(context.detector, images, direction, threat, generator)
+    places = chosen(context)
+    clean = (1 - 2 * context.images.labels[places]) * context.clean[places]
     once = (direction * single.scores).double().cpu().numpy()
-    further = once > reached(context, threat, rows, BATCH // 2) + context.same
-    names = [context.images.ids[at] for at in chosen(context)[further]]
+    further = once - AHEAD * (once - clean) > reached(context, threat, rows, BATCH // 2) + context.same
+    names = [context.images.ids[at] for at in places[further]]
     share = float(further.mean())
     evidence = (
-        f"at {called(threat)} one step goes further than the suite's iterative attacks on {len(names)} of "
+        f"at {called(threat)} one step goes clearly further than the suite's iterative attacks on {len(names)} of "
         f"{len(images)} samples{listed(names)}; allowed {SEEN:.0%}"
     )
     return row("iterative_beats_single_step", share <= SEEN, evidence, share, SEEN, len(images))

@@ -9,7 +9,9 @@ ORDER = 90
 
 TEMPLATE = """
 {% if checks %}
-<p>{{ passed }} of {{ checks | length }} checks passed. A required check that does not pass makes the audit INVALID.</p>
+<p>{{ passed }} of {{ applicable }} checks passed
+{{- "; %d had nothing to look at in this audit" % (checks | length - applicable) if applicable < checks | length }}.
+A required check that does not pass makes the audit INVALID.</p>
 {{ table("Checks of the audit") }}
 <table>
 <thead><tr><th>Outcome</th><th>Check</th><th>Required</th><th>Evidence</th>
@@ -17,7 +19,8 @@ TEMPLATE = """
 <tbody>
 {% for check in checks %}
 <tr>
-<td>{% if check.passed %}<span class="mark pass"><span aria-hidden="true">✓</span> passed</span>
+<td>{% if check.idle %}<span class="none">not applicable</span>
+{% elif check.passed %}<span class="mark pass"><span aria-hidden="true">✓</span> passed</span>
 {% elif check.passed is none %}<span class="mark undecided"><span aria-hidden="true">–</span> not run</span>
 {% else %}<span class="mark fail"><span aria-hidden="true">✕</span> failed</span>{% endif %}</td>
 <th class="name">{{ check.check.replace("_", " ") }}</th>
@@ -37,12 +40,18 @@ TEMPLATE = """
 
 
 def checks(audit: Audit) -> Section:
-    """Each check, whether it passed, whether it is required, and its evidence; those not passed come first."""
+    """Each check, whether it passed, whether it is required, and its evidence.
+
+    Those that did not pass come first, those that had nothing to look at last.
+    """
     columns = audit.checks
     rows = [
         dict(zip(columns, row, strict=True))
         for row in zip(*(column.tolist() for column in columns.values()), strict=True)
     ]
-    rows.sort(key=lambda row: (bool(row["passed"]), not row["required"]))
-    passed = sum(bool(row["passed"]) for row in rows)
-    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed)
+    for one in rows:
+        one["idle"] = str(one["evidence"]).startswith("not applicable")
+    rows.sort(key=lambda row: (row["idle"], bool(row["passed"]), not row["required"]))
+    looked = [row for row in rows if not row["idle"]]
+    passed = sum(bool(row["passed"]) for row in looked)
+    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed, applicable=len(looked))
