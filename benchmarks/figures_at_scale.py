@@ -8,7 +8,7 @@
 2. 10 million rows of SCORES (250,000 samples x 40 settings) written in 40 parts, from arrays to files on disk. Target:
    at least 1 million rows a second. Rival: `pyarrow.Table.from_pylist` of dictionaries, on a few rows.
 3. Figures, worst case, costs and report of these rows, in a process of its own. Target: a peak of at most 1 GB. With
-   200 draws, for time; resamples are made in blocks, so more of them need more time and hardly more memory.
+   50 draws, for time; resamples are made in blocks, so more of them need more time and hardly more memory.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def report_of(folder: Path) -> None:
     every = [file for of_attack in files.values() for file in of_attack]
     matrix = score_matrix.read(parquet.parts(every, score_matrix.columns()))
     read = time.perf_counter() - started
-    found = metrics.table(matrix, threshold=THRESHOLD, replicates=200)
+    found = metrics.table(matrix, threshold=THRESHOLD, replicates=50)
     (folder / "metrics.parquet").write_bytes(parquet.dump(found))
     (folder / "worst_case.parquet").write_bytes(parquet.dump(worst_case.table(matrix)))
     del matrix
