@@ -1,6 +1,6 @@
 """Figures of many scores: the time of the bootstrap, of writing ten million rows, and the memory of a report of them.
 
-    python benchmarks/figures_at_scale.py        4 minutes, 1.5 GB of disk in a temporary folder
+    python benchmarks/figures_at_scale.py        3 minutes, 0.6 GB of disk in a temporary folder
 
 1. All figures of 10,000 samples x 40 attack settings with 2,000 draws: every setting in three regimes, the worst case,
    the worst case at 8 bits. Target: at most 20 s. Rival: one call of each scikit-learn metric per draw, timed on a few
