@@ -20,7 +20,7 @@ NEEDS = "neighbours"
 
 TEMPERATURES = (0.02, 0.1, 0.5)
 """Of the soft minima, over the deviation of an image's distances: from nearly the nearest alone to nearly all."""
-POLISH = 0.4
+POLISH = 0.6
 """The part of the steps that goes on from the best image found, by the true score."""
 MOMENTUM = 0.75
 
@@ -47,7 +47,7 @@ def neighbours(
     objective = Objective(smoother, images, direction, threat, start, norms=NORMS)
     random = streams(generator, images)
     pools: list[Pool | None] = [None, *(soft_minimum(t) for t in TEMPERATURES), targets(smoother, images)]
-    each = max(1, int((1 - POLISH) * steps / len(pools)))
+    each = max(1, round((1 - POLISH) * steps / len(pools)))
     best, value = images, objective.value(images)
     for run, smoother.pool in enumerate(pools[:steps]):
         at = start if run == 0 and start is not None else random_point(images, threat, random)
