@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from assay.contracts import TrainingData
 from assay.shelves import Item, Shelf
 
+LEAST = 1e-6
+"""Least variance in any direction, over the mean variance."""
+
 
 class GaussianFeatures(nn.Module):
     """Images (B, C, H, W) in [0, 1] -> squared Mahalanobis distance (B,) of their features, per feature."""
@@ -40,10 +43,16 @@ class GaussianFeatures(nn.Module):
     def fit(self, normals: Tensor, batch: int = 64) -> None:
         """Mean and covariance of the features of normals (N, C, H, W)."""
         features = torch.cat([self.backbone(part.to(self.mean.device)) for part in torch.split(normals, batch)])
-        found = LedoitWolf().fit(features.double().cpu().numpy())
-        # The inverse covariance is L L^T, and the distance the length of (x - mean) L.
-        lower = torch.linalg.cholesky(torch.from_numpy(found.precision_))
-        self.mean, self.whitening = (value.to(features) for value in (torch.from_numpy(found.location_), lower))
+        rows = features.double().cpu()
+        covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=rows.dtype)
+        if len(rows) > 1:
+            covariance = torch.from_numpy(LedoitWolf().fit(rows.numpy()).covariance_)
+        # One image, or images all alike, have no covariance: theirs is the plain distance.
+        floor = LEAST * covariance.diagonal().mean().item() or 1.0
+        lower = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)))
+        # The covariance is L L^T, and the distance the length of (x - mean) L^-T.
+        inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower), dtype=lower.dtype), upper=False)
+        self.mean, self.whitening = rows.mean(dim=0).to(features), inverse.T.to(features)
 
 
 class Gaussian:
