@@ -68,11 +68,18 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The feature maps of the four stages, the finest first; each has half the side of the one before."""
+        x = self.pool(relu(self.bn1(self.conv1(self.shrink(self.normalise(images))))))
+        found = []
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x)
+            found.append(x)
+        return found
+
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map: (B, features, h, w), h = H / shrink / 8 (`cifar`) or / 32 (`imagenet`)."""
-        x = self.pool(relu(self.bn1(self.conv1(self.shrink(self.normalise(images))))))
-        maps: Tensor = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return maps
+        return self.levels(images)[-1]
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, channels, H, W) in [0, 1] -> the mean of the last feature map, (B, features)."""

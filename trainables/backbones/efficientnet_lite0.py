@@ -14,6 +14,9 @@ from trainables.backbones._normalise import Normalise
 MEAN, STD = [127 / 255] * 3, [128 / 255] * 3
 """EfficientNet-Lite was trained on (pixel - 127) / 128, unlike EfficientNet."""
 
+LAST_BLOCKS = (2, 4, 10, 15)
+"""The last blocks at 1/4, 1/8, 1/16 and 1/32 of the image's side."""
+
 
 def efficientnet_lite0(*, channels: int, frozen: bool = True) -> nn.Module:
     """(B, channels, H, W) in [0, 1], 1 or 3 channels -> (B, 1280), pretrained on ImageNet.
@@ -45,6 +48,16 @@ class _EfficientNetLite0(nn.Module):
         if self.frozen:
             self.network.eval()
         return self
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Four feature maps, the finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
+        network, found = self.network, []
+        x = network._swish(network._bn0(network._conv_stem(self.normalise(images))))
+        for number, block in enumerate(network._blocks):
+            x = block(x)
+            if number in LAST_BLOCKS:
+                found.append(x)
+        return found
 
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map: (B, 1280, H / 32, W / 32), rounded up."""

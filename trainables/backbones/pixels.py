@@ -23,6 +23,14 @@ class Pixels(nn.Module):
         self.side, self.features = side, channels * side * side
         self.standardise = Standardise()
 
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """Four maps, the finest first, whose places are squares of 2, 4, 8 and 16 pixels of the shrunk image."""
+        x, found = self.standardise(images), []
+        for square in (2, 4, 8, 16):
+            side = max(1, self.side // square) * square
+            found.append(F.pixel_unshuffle(F.adaptive_avg_pool2d(x, side), square))
+        return found
+
     def maps(self, images: Tensor) -> Tensor:
         """(B, features, 1, 1): one place, the whole image."""
         return self.forward(images)[:, :, None, None]

@@ -1,0 +1,148 @@
+"""Deep SVDD: a network trained to map all normals near one fixed centre; the score is the distance to it.
+
+Source: Ruff et al. 2018, "Deep One-Class Classification", section 3; the network of its experiments on CIFAR-10. The
+weights begin at random: there is no auto-encoder trained before.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le, Lt
+from torch import Tensor, nn
+
+from assay.contracts import TrainingData
+from assay.units import Count, NonNegative, Positive, Real
+from trainables.backbones._normalise import Standardise
+
+OFF_ZERO = 0.1
+"""Least size of a coordinate of the centre: what is near 0 could be reached by weights of 0."""
+
+
+class Sphere(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> squared distance (B,) of their features to the centre, less that of the sphere.
+
+    No bias anywhere, in the convolutions, the normalisation or the last layer: with one, a network could map
+    everything to the centre (section 3.3, proposition 2).
+    """
+
+    centre: Tensor
+    radius: Tensor
+
+    def __init__(self, channels: int, image_size: int, width: int, features: int) -> None:
+        super().__init__()
+        wide = [channels, width, 2 * width, 4 * width]
+        blocks = [_block(inputs, outputs) for inputs, outputs in itertools.pairwise(wide)]
+        places = (image_size // 8) ** 2
+        last = nn.Linear(4 * width * places, features, bias=False)
+        self.network = nn.Sequential(Standardise(), *blocks, nn.Flatten(), last)
+        self.register_buffer("centre", torch.zeros(features))
+        self.register_buffer("radius", torch.zeros(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous; above 0 outside the sphere."""
+        return self.distances(images) - self.radius.square()
+
+    def distances(self, images: Tensor) -> Tensor:
+        """Squared distances (B,) to the centre."""
+        squares: Tensor = (self.network(images) - self.centre).square()
+        return squares.sum(dim=1)
+
+    @torch.no_grad()
+    def fit_centre(self, normals: Tensor, batch: int = 128) -> None:
+        """Put the centre at the mean of the features of normals (N, C, H, W) in a first pass, in training mode.
+
+        In eval mode a network that was never trained has running statistics that fit nothing.
+        """
+        mean = torch.cat([self.network(part) for part in torch.split(normals, batch)]).mean(dim=0)
+        away = torch.where(mean < 0, -OFF_ZERO, OFF_ZERO)
+        self.centre = torch.where(mean.abs() < OFF_ZERO, away, mean)
+
+
+def _block(inputs: int, outputs: int) -> nn.Module:
+    """A convolution of 5 x 5 without bias, normalised, leaky, its side halved."""
+    convolution = nn.Conv2d(inputs, outputs, 5, padding=2, bias=False)
+    nn.init.xavier_uniform_(convolution.weight, nn.init.calculate_gain("leaky_relu", 0.1))
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs, affine=False), nn.LeakyReLU(0.1), nn.MaxPool2d(2))
+
+
+class DeepSvdd:
+    """A network that maps the train normals near a fixed centre; scores by the squared distance to it."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str = "cpu",
+        epochs: Count = 50,
+        batch_size: Count = 64,
+        learning_rate: Positive = 1e-4,
+        weight_decay: NonNegative = 1e-6,
+        objective: Literal["one_class", "soft_boundary"] = "one_class",
+        nu: Annotated[Real, Gt(0), Lt(1)] = 0.1,
+        warm_up: Annotated[int, Ge(0)] = 10,
+        width: Annotated[int, Ge(4), Le(128)] = 32,
+        features: Annotated[int, Ge(2), Le(1024)] = 128,
+    ) -> None:
+        """Prepare a run on train normals; the paper trains for 250 epochs, with a batch of 200.
+
+        objective: one_class pulls all normals to the centre, soft_boundary those outside a sphere alone. nu: share of
+        normals left outside (soft_boundary). warm_up: epochs before the sphere gets a radius (soft_boundary). width:
+        of the first of three convolutions, each twice as wide as the one before. features: how many come out.
+        """
+        self.epochs, self.batch_size, self.nu, self.warm_up = epochs, batch_size, nu, warm_up
+        self.soft, self.epoch = objective == "soft_boundary", 0
+        self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        channels, image_size = self.normals.shape[1:3]
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.network = Sphere(channels, image_size, width, features).to(device)
+        self.network.fit_centre(self.normals)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate, weight_decay=weight_decay)
+
+    @classmethod
+    def build(cls, *, channels: int, image_size: int, width: int, features: int, **unused: Any) -> nn.Module:
+        """An untrained detector of the same shape."""
+        return Sphere(channels, image_size, width, features)
+
+    def train_epoch(self) -> dict[str, float]:
+        """One pass over the normals in random order; returns the mean loss, and the radius where there is one."""
+        self.network.train()
+        order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
+        parts = [self._train_step(self.normals[part]) for part in torch.split(order, self.batch_size)]
+        self.epoch += 1
+        told = {"loss": sum(loss for loss, _ in parts) / len(parts)}
+        if self.soft and self.epoch >= self.warm_up:
+            self.network.radius = torch.cat([found for _, found in parts]).sqrt().quantile(1 - self.nu)
+            told["radius"] = float(self.network.radius)
+        return told
+
+    def _train_step(self, normals: Tensor) -> tuple[float, Tensor]:
+        """The loss of a batch, and the squared distances (B,) in it."""
+        distances, inside = self.network.distances(normals), self.network.radius.square()
+        loss = inside + (distances - inside).relu().mean() / self.nu if self.soft else distances.mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach()), distances.detach()
+
+    def detector(self) -> nn.Module:
+        """A frozen copy of the network, centre and radius as they are now."""
+        return copy.deepcopy(self.network).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights with centre and radius, optimiser, generator and epoch."""
+        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {**parts, "generator": self.generator.get_state(), "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        self.epoch = state["epoch"]

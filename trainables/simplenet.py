@@ -1,0 +1,121 @@
+"""SimpleNet: a small network that tells patch features of normals from the same features with noise added.
+
+Source: Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detection and Localization", section 3.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Annotated, Any
+
+import torch
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+from torch import Tensor, nn
+
+from assay.contracts import TrainingData
+from assay.shelves import Item, Shelf, stated
+from assay.units import Count, NonNegative, Positive
+from trainables._patch_features import Levels, PatchFeatures
+
+
+def _on_features(item: Item) -> Item:
+    if stated(item.function, "SPACE", "pixels") != "features":
+        reason = "'{name}' works on images, here one that works on features is needed, such as feature_noise"
+        raise PydanticCustomError("space", reason, {"name": item.name})
+    return item
+
+
+class PatchDiscriminator(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> logit (B,) of the patch that looks least like a normal's."""
+
+    def __init__(self, backbone: Item, channels: int, levels: Levels) -> None:
+        super().__init__()
+        self.patches = PatchFeatures(backbone, channels, levels)
+        width = self.patches.features
+        self.adapter = nn.Linear(width, width)
+        self.discriminator = nn.Sequential(
+            nn.Linear(width, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2), nn.Linear(width, 1, bias=False)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous."""
+        adapted = self.adapter(self.patches(images))
+        logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(adapted.shape[:2])
+        return logits.amax(dim=1)
+
+
+class Simplenet:
+    """A discriminator between adapted patch features of train normals and the same with Gaussian noise."""
+
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        seed: int,
+        device: str = "cpu",
+        epochs: Count = 40,
+        batch_size: Count = 8,
+        learning_rate: Positive = 2e-4,
+        weight_decay: NonNegative = 1e-5,
+        margin: Positive = 0.5,
+        backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
+        levels: Levels = (2, 3),
+        pseudo_anomaly: Annotated[Item, Shelf("pseudo_anomalies"), AfterValidator(_on_features)] = Item(
+            "pseudo_anomalies", "feature_noise", {}
+        ),
+    ) -> None:
+        """Prepare a run on train normals; the paper trains for 160 epochs.
+
+        batch_size: images a step, each of which brings all its patches. learning_rate: of the discriminator; the
+        adapter's is half of it, as in the paper. margin: logits beyond it, on the right side, cost nothing. levels: of
+        the backbone's feature maps, 1 the finest. pseudo_anomaly: one on features, such as feature_noise; its
+        deviation is in the units of the adapted features, so another backbone may need another one.
+        """
+        self.epochs, self.batch_size, self.margin, self.pseudo_anomaly = epochs, batch_size, margin, pseudo_anomaly
+        self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
+        self.generator = torch.Generator(device).manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            self.network = PatchDiscriminator(backbone, self.normals.shape[1], levels).to(device)
+        adapter: dict[str, Any] = {"params": list(self.network.adapter.parameters()), "lr": learning_rate / 2}
+        others: dict[str, Any] = {"params": list(self.network.discriminator.parameters())}
+        self.optimizer = torch.optim.AdamW([adapter, others], learning_rate, weight_decay=weight_decay)
+
+    @classmethod
+    def build(cls, *, channels: int, image_size: int, backbone: Item, levels: Levels, **unused: Any) -> nn.Module:
+        """An untrained detector of the same shape."""
+        return PatchDiscriminator(backbone, channels, levels)
+
+    def train_epoch(self) -> dict[str, float]:
+        """One pass over the normals in random order; returns the mean loss."""
+        self.network.train()
+        order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
+        losses = [self._train_step(self.normals[part]) for part in torch.split(order, self.batch_size)]
+        return {"loss": sum(losses) / len(losses)}
+
+    def _train_step(self, images: Tensor) -> float:
+        normal = self.network.adapter(self.network.patches(images).flatten(0, 1))
+        anomalous = self.pseudo_anomaly.function(normal, self.generator, **self.pseudo_anomaly.arguments())
+        logits = self.network.discriminator(torch.cat([normal, anomalous]))[:, 0]
+        low, high = logits.tensor_split(2)
+        loss = (self.margin + low).relu().mean() + (self.margin - high).relu().mean()
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def detector(self) -> nn.Module:
+        """A frozen copy of the network as it is now."""
+        return copy.deepcopy(self.network).eval().requires_grad_(False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights, optimiser and generator."""
+        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {**parts, "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
