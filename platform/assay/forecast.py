@@ -49,7 +49,7 @@ def text(spec: Spec, found: Probe, cpus: int) -> str:
     full = found.seconds_per_epoch * found.epochs
     lines = [
         spec.summary(),
-        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.space).items()),
+        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.domains).items()),
         f"  {found.epochs} epochs a trial, {together} trials at a time on {cpus} cores",
     ]
     shares = [1.0]

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SkipValidation, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainValidator,
+    SkipValidation,
+    ValidationError,
+)
 from pydantic import create_model as model_of
 
-from assay import binding, overrides, parameters, shelves, space, space_file, spec_rules, yaml_file
+from assay import binding, overrides, parameters, shelves, space, space_file, spec_rules, trainable_choice, yaml_file
 from assay.contracts import Norm
+from assay.domains import Choice
 from assay.errors import Fault, SpecError, suggest
 from assay.faults import from_validation
 from assay.shelves import Item, Shelf
@@ -43,6 +52,12 @@ def _metric(value: Any) -> Any:
     names = [value] if isinstance(value, str) else value
     if value != "all" and not (isinstance(names, list) and names and all(name in OBJECTIVES for name in names)):
         raise ValueError(f"must be all, one of {', '.join(OBJECTIVES)}, or a list of them")
+    return value
+
+
+def _trainable(value: Any) -> str | Choice:
+    if not isinstance(value, (str, Choice)):
+        raise ValueError("must be the name of a trainable, or `choice: [...]` of several")
     return value
 
 
@@ -119,10 +134,13 @@ class Tracking(Section):
 
 
 class Spec(Section):
-    """A whole search-space file; `fixed` is the trainable's configuration less what is searched."""
+    """A whole search-space file; `fixed` is the trainable's configuration less what is searched.
+
+    trainable: a name, or a Choice of several; each of those brings its own parameters, and there is no other space.
+    """
 
     name: Name
-    trainable: str
+    trainable: Annotated[str | Choice, PlainValidator(_trainable)]
     dataset: Annotated[Item, Shelf("datasets")]
     fixed: Mapping[str, Any] = {}
     space: Annotated[Space, SkipValidation]
@@ -137,9 +155,19 @@ class Spec(Section):
     tracking: Tracking = Tracking()
 
     @property
-    def recipe(self) -> Callable[..., Any]:
-        """The trainable itself."""
-        return shelves.load("trainables", self.trainable)
+    def domains(self) -> Space:
+        """Everything that is drawn for a trial: the space, or the trainable where there are several."""
+        return self.space if isinstance(self.trainable, str) else {"trainable": self.trainable}
+
+    def trainable_of(self, assignment: Assignment) -> str:
+        """The name of the trainable that an assignment is for."""
+        return self._drawn(assignment)[0]
+
+    def _drawn(self, assignment: Assignment) -> tuple[str, Assignment]:
+        """The trainable's name, and what of its parameters was drawn."""
+        if isinstance(self.trainable, str):
+            return self.trainable, assignment
+        return shelves.normal_form(assignment["trainable"])
 
     @property
     def stop_metrics(self) -> tuple[str, ...]:
@@ -149,19 +177,22 @@ class Spec(Section):
     @property
     def trials(self) -> int:
         """How many trials there are: as many as asked for, and of a grid no more than it has points."""
-        points = space.size(self.space) if self.search.sampler == "grid" else None
+        points = space.size(self.domains) if self.search.sampler == "grid" else None
         return min(self.search.trials, points or self.search.trials)
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
-        return binding.configuration(self.recipe, self.fixed, assignment)
+        name, drawn = self._drawn(assignment)
+        return binding.configuration(shelves.load("trainables", name), self.fixed, drawn)
 
     def plain(self) -> dict[str, Any]:
         """Everything the file means, defaults filled in, as JSON values that `check` reads as an equal Spec."""
-        whole = {key: parameters.resolved(getattr(self, key)) for key in type(self).model_fields if key != "space"}
+        sections = [key for key in type(self).model_fields if key not in ("trainable", "space")]
+        whole = {key: parameters.resolved(getattr(self, key)) for key in sections}
+        trainable = self.trainable if isinstance(self.trainable, str) else self.trainable.plain()
         attack = whole["evaluation"].pop("attack")
         whole["evaluation"] = {"attack": attack.pop("name"), **attack, **whole["evaluation"]}
-        return {**whole, "space": space.plain(self.space)}
+        return {**whole, "trainable": trainable, "space": space.plain(self.space)}
 
     @property
     def hash(self) -> str:
@@ -175,7 +206,7 @@ class Spec(Section):
 
     def summary(self) -> str:
         """One line for a person: `search space elpv-mono-64: 24 trials over 6 parameters`."""
-        trials, count = self.trials, len(space.varied(self.space))
+        trials, count = self.trials, len(space.varied(self.domains))
         plural = ["" if number == 1 else "s" for number in (trials, count)]
         return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"
 
@@ -195,7 +226,8 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
     file: what errors call the values. Nothing is loaded but code: no image is decoded, no process started.
     """
     found = list(faults)
-    values = dict(raw)
+    values, wrong = trainable_choice.read(raw)
+    found += wrong
     if "space" in values:
         values["space"], wrong = space_file.read(values["space"])
         found += wrong
@@ -207,7 +239,10 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
     except ValidationError as error:
         found += map(spec_rules.beside_attack, from_validation(error, Spec, values))
         sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
-    if "trainable" in sections:
+    if isinstance(sections.get("trainable"), Choice):
+        sections["epochs"], wrong = trainable_choice.bind(sections["trainable"])
+        found += wrong
+    elif "trainable" in sections:
         trainable, wrong = binding.recipe(sections["trainable"])
         found += wrong
         if trainable is not None and "fixed" in sections and "space" in sections:

@@ -12,7 +12,7 @@ from assay import shelves
 from assay.domains import Choice
 from assay.errors import Fault, InputError, suggest
 from assay.faults import shown
-from assay.space import varied
+from assay.space import Space, varied
 
 if TYPE_CHECKING:
     from assay.spec import StopEarly
@@ -103,10 +103,19 @@ def _robust_means_attacked(evaluation: Any, objectives: Mapping[str, str]) -> It
 
 def _grid_is_finite(search: Any, space: Any) -> Iterator[Fault]:
     if search.sampler == "grid":
-        for name, domain in varied(space).items():
-            if not isinstance(domain, Choice) and domain.size() is None:
-                allowed = "has no end of values; for a grid write uniform with a step, integer or choice"
-                yield Fault(f"space.{name}", shown(domain.plain()), allowed)
+        yield from (Fault(f"space.{fault.key}", fault.found, fault.allowed) for fault in _endless(space))
+
+
+def _grid_of_trainables_is_finite(search: Any, trainable: Any) -> Iterator[Fault]:
+    if search.sampler == "grid" and isinstance(trainable, Choice):
+        yield from _endless({"trainable": trainable})
+
+
+def _endless(space: Space) -> Iterator[Fault]:
+    for name, domain in varied(space).items():
+        if not isinstance(domain, Choice) and domain.size() is None:
+            allowed = "has no end of values; for a grid write uniform with a step, integer or choice"
+            yield Fault(name, shown(domain.plain()), allowed)
 
 
 RULES = (
@@ -115,4 +124,5 @@ RULES = (
     _grace_is_within_the_run,
     _robust_means_attacked,
     _grid_is_finite,
+    _grid_of_trainables_is_finite,
 )

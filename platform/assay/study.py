@@ -103,7 +103,7 @@ class Study:
             warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; no news to who runs a sweep
             self.study.sampler = sampler(self.spec, number)
         trial = self.study.ask()
-        assignment = space.suggest(self.spec.space, trial)
+        assignment = space.suggest(self.spec.domains, trial)
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
         attributes = self.study.get_trials(deepcopy=False)[number].system_attrs
         record = Record(number, assignment, dict(trial.params), distributions, dict(attributes))
@@ -127,7 +127,7 @@ class Study:
             sweep=self.spec.name,
             number=record.number,
             seed=trial_seed(self.spec.search.seed, record.number),
-            trainable=self.spec.trainable,
+            trainable=self.spec.trainable_of(record.assignment),
             dataset=plain["dataset"],
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
