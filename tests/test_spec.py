@@ -217,7 +217,7 @@ def test_eight_faults_are_eight_lines(write):
         ("evaluation/steps", 0, "evaluation.steps", "at least 1"),
         ("evaluation/stesp", 3, "evaluation.stesp", "did you mean 'steps'?"),
         ("evaluation/evry", 3, "evaluation.evry", "did you mean 'every'?"),
-        ("evaluation/norm", "l1", "evaluation.norm", "'linf' or 'l2'"),
+        ("evaluation/norm", "l3", "evaluation.norm", "must be one of 'linf', 'l2'"),
         ("evaluation/false_alarm_rate", 1, "evaluation.false_alarm_rate", "less than 1"),
         ("objectives", {}, "objectives", "at least 1"),
         ("objectives/robust_auc", "max", "objectives.robust_auc", "did you mean 'robust_auroc'?"),
@@ -351,6 +351,103 @@ def test_a_wrong_change_is_a_fault_among_the_others(write, change, key, words):
     assert words in faults[key]
 
 
+def several(*options, **sections):
+    """GOOD with a choice of trainables in place of one, and other sections."""
+    values = {key: value for key, value in GOOD.items() if key not in ("fixed", "space", "stop_early")}
+    return values | {"trainable": {"choice": list(options)}} | sections
+
+
+TOY = {"toy_trainable:Toy": {"epochs": 9, "loss": {"opposite": {"uniform": [0, 1]}}, "optimizer": {"choice": ["adam"]}}}
+
+
+def test_a_choice_of_trainables_brings_the_parameters_of_each():
+    found = spec.check(several(TOY, "draem", {"patchcore": {"coreset": {"uniform": [0.1, 0.5]}}}), "toy.yaml")
+    assert set(space.varied(found.domains)) == {
+        "trainable",
+        "trainable.toy_trainable:Toy.loss.opposite",
+        "trainable.toy_trainable:Toy.optimizer",
+        "trainable.patchcore.coreset",
+    }
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = {}
+    for _ in range(20):
+        assignment = space.suggest(found.domains, study.ask())
+        seen[found.trainable_of(assignment)] = found.config(assignment)
+    assert set(seen) == {"toy_trainable:Toy", "draem", "patchcore"}
+    assert seen["toy_trainable:Toy"]["epochs"] == 9
+    assert 0 < seen["toy_trainable:Toy"]["loss"]["opposite"] < 1
+    assert seen["toy_trainable:Toy"]["loss"]["classification"] == 1
+    assert 0.1 < seen["patchcore"]["coreset"] < 0.5
+    assert seen["patchcore"]["levels"] == [2, 3]
+
+
+def test_a_choice_of_trainables_reads_back_equal():
+    found = spec.check(several(TOY, "draem"), "toy.yaml")
+    again = spec.check(json.loads(json.dumps(found.plain())), "again")
+    assert (again.plain(), again.hash) == (found.plain(), found.hash)
+    assert spec.check(several("draem", TOY), "turned").hash == found.hash
+    assert spec.check(several("patchcore", TOY), "other").hash != found.hash
+
+
+def test_an_option_may_use_dotted_paths_as_the_space_does():
+    dotted = {"toy_trainable:Toy": {"loss.opposite": {"uniform": [0, 1]}, "loss.classification": 3}}
+    found = spec.check(several(dotted), "toy.yaml")
+    config = found.config({"trainable": {"name": "toy_trainable:Toy", "loss.opposite": 0.5, "loss.classification": 3}})
+    assert config["loss"] == {"classification": 3.0, "opposite": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("options", "sections", "key", "words"),
+    [
+        (["dream"], {}, "trainable", "did you mean 'draem'?"),
+        ([3], {}, "trainable", "name of a trainable"),
+        (["draem", "draem"], {}, "trainable", "an option twice"),
+        ([{"patchcore": {"corset": 0.1}}], {}, "trainable.patchcore.corset", "did you mean 'coreset'?"),
+        ([{"patchcore": {"coreset": {"uniform": [0.1, 2]}}}], {}, "trainable.patchcore.coreset", "at most 1"),
+        ([{"patchcore": {"coreset": 0}}], {}, "trainable.patchcore.coreset", "more than 0"),
+        ([{"patchcore": {"coreset": {"uniform": [1, 0]}}}], {}, "trainable.patchcore.coreset", "lowest comes first"),
+        (["toy_trainable:Needy"], {}, "trainable.toy_trainable:Needy.rank", "is required"),
+        ([TOY], {"fixed": {"epochs": 3}}, "fixed", "beside the name of each"),
+        ([TOY], {"space": {"epochs": {"integer": [1, 3]}}}, "space", "beside the name of each"),
+        ([TOY], {"stop_early": {"grace": 10}}, "stop_early.grace", "epochs of a trial, 9"),
+        (
+            [TOY],
+            {"search": {"sampler": "grid", "trials": 3}},
+            "trainable.toy_trainable:Toy.loss.opposite",
+            "has no end of values",
+        ),
+    ],
+)
+def test_each_fault_in_a_choice_of_trainables_is_found_alone(options, sections, key, words):
+    faults = faults_of(several(*options, **sections))
+    assert set(faults) == {key}
+    assert words in faults[key]
+
+
+@pytest.mark.parametrize("written", [{"choise": ["draem"]}, {"draem": {}}, {}, {"choice": "draem"}, 3, ["draem"]])
+def test_what_is_neither_a_name_nor_a_choice_is_no_trainable(written):
+    assert set(faults_of(several() | {"trainable": written, "space": {}})) == {"trainable"}
+
+
+def test_all_trainables_of_a_choice_are_checked_at_once():
+    options = [{"patchcore": {"corset": 0.1}}, {"draem": {"width": 1, "epochs": 0}}, "dream"]
+    keys = set(faults_of(several(*options, search={"trials": 0})))
+    assert keys == {
+        "trainable",
+        "trainable.patchcore.corset",
+        "trainable.draem.width",
+        "trainable.draem.epochs",
+        "search.trials",
+    }
+
+
+def test_a_grid_over_trainables_has_as_many_trials_as_points():
+    finite = {"patchcore": {"reweight": {"choice": [0, 3, 9]}}}
+    found = spec.check(several(finite, "draem", search={"sampler": "grid", "trials": 99}), "toy.yaml")
+    assert found.trials == 4
+    assert found.summary() == "search space toy-64: 4 trials over 2 parameters"
+
+
 def test_an_unreadable_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         spec.read(tmp_path / "none.yaml")
@@ -406,15 +503,19 @@ SCALARS = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["name", "pgd"])
 )
 KEYS = st.sampled_from(["name", "uniform", "choice", "step", "a.b", "cutpaste", "attack", "", "area"])
+SEVERAL = several(TOY, "draem", {"patchcore": {"coreset": {"uniform": [0.1, 0.5]}}})
 JUNK = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3), max_leaves=6
 )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(list(places(GOOD))), JUNK)
-def test_junk_anywhere_is_a_fault_and_never_a_crash(place, junk):
-    values = copy.deepcopy(GOOD)
+@given(
+    st.sampled_from([(GOOD, place) for place in places(GOOD)] + [(SEVERAL, place) for place in places(SEVERAL)]), JUNK
+)
+def test_junk_anywhere_is_a_fault_and_never_a_crash(spot, junk):
+    whole, place = spot
+    values = copy.deepcopy(whole)
     inner = values
     for key in place[:-1]:
         inner = inner[key]
