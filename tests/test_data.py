@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -115,6 +116,99 @@ def test_the_description_is_plain_and_says_what_was_used(dataset: Dataset, cache
         "licence": "CC0-1.0",
         "notes": {"dropped": 3, "duplicates_in_train": 0, "duplicates_in_validation": 0, "duplicates_in_test": 0},
     }
+
+
+# Labelled anomalies and contamination
+
+
+@pytest.fixture
+def few_shot(dataset: Dataset, tmp_path: Path) -> Dataset:
+    """Two labelled anomalies and three hidden among the train normals besides."""
+    more = [
+        Sample(
+            f"{split}-{n}", picture(tmp_path / "images" / f"{split}-{n}.png", 900 + 10 * count + n), 1, split, "dent"
+        )
+        for split, count in (("labelled", 2), ("contamination", 3))
+        for n in range(count)
+    ]
+    return replace(dataset, samples=(*dataset.samples, *more))
+
+
+def test_labelled_anomalies_are_handed_out_as_such_and_there_are_none_by_default(
+    dataset: Dataset, few_shot: Dataset, cache: Path
+) -> None:
+    assert len(data.training_data(dataset, cache=cache).labelled) == 0
+    found = data.training_data(few_shot, cache=cache)
+    assert found.labelled.ids == ("labelled-0", "labelled-1")
+    assert found.labelled.labels.tolist() == [1, 1]
+    assert found.labelled.defects == ("dent", "dent")
+    assert found.labelled.pixels.shape == (2, 1, SIZE, SIZE)
+
+
+def test_hidden_anomalies_are_among_the_normals_under_their_label(few_shot: Dataset, cache: Path) -> None:
+    train = data.training_data(few_shot, cache=cache).train
+    assert set(train.ids) == {f"train-0-{n}" for n in range(6)} | {f"contamination-{n}" for n in range(3)}
+    assert train.labels.tolist() == [0] * 9
+    assert train.defects == ("normal",) * 9
+    paths = {sample.id: sample.path for sample in few_shot.samples}
+    for row, id_, hash_ in zip(train.pixels, train.ids, train.hashes, strict=True):
+        assert np.array_equal(row, decode(paths[id_], size=SIZE, channels=1))
+        assert pixel_hash(row) == hash_
+    assert list(train.hashes) == sorted(train.hashes)
+
+
+def test_the_description_counts_what_is_labelled_and_what_is_hidden(few_shot: Dataset, cache: Path) -> None:
+    counts = data.training_data(few_shot, cache=cache).description["counts"]
+    assert counts["train"] == {"normal": 6, "anomalous": 0}
+    assert counts["labelled"] == {"normal": 0, "anomalous": 2}
+    assert counts["contamination"] == {"normal": 0, "anomalous": 3}
+
+
+def test_no_test_image_is_among_what_is_trained_on(few_shot: Dataset, cache: Path) -> None:
+    training, audit = data.training_data(few_shot, cache=cache), data.test_images(few_shot, cache=cache)
+    assert set(audit.ids) == {sample.id for sample in few_shot.samples if sample.split == "test"}
+    seen = {*training.train.hashes, *training.labelled.hashes, *training.validation.hashes}
+    assert not seen & set(audit.hashes)
+
+
+@pytest.mark.parametrize("split", ["labelled", "contamination"])
+def test_a_test_image_that_is_trained_on_as_an_anomaly_is_an_error(few_shot: Dataset, cache: Path, split: str) -> None:
+    copied(few_shot, f"{split}-0", "test-1-0")
+    with pytest.raises(DataError, match=rf"1 image is the same .*{split}-0 \({split}\) = test-1-0 \(test\)"):
+        data.training_data(few_shot, cache=cache)
+
+
+def test_the_hash_depends_on_what_is_labelled_and_what_is_hidden(few_shot: Dataset, cache: Path) -> None:
+    variants = [
+        few_shot,
+        changed(few_shot, "labelled-0", split="contamination"),
+        changed(few_shot, "labelled-0", split="test"),
+        changed(few_shot, "contamination-0", split="train", label=0, defect="normal"),
+    ]
+    assert len({data.dataset_hash(variant, cache=cache) for variant in variants}) == 4
+
+
+def test_the_hash_of_a_dataset_without_them_is_what_it_always_was(dataset: Dataset, cache: Path) -> None:
+    rows = []
+    for sample in dataset.samples:
+        pixels = pixel_hash(decode(sample.path, size=SIZE, channels=1))
+        rows.append((sample.split, sample.label, sample.defect, pixels))
+    expected = hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
+    assert data.dataset_hash(dataset, cache=cache) == expected
+
+
+def test_a_normal_among_labelled_anomalies_is_refused(few_shot: Dataset, cache: Path) -> None:
+    with pytest.raises(DataError, match="labelled-1 is a normal; the splits labelled, contamination hold anomalies"):
+        data.training_data(changed(few_shot, "labelled-1", label=0), cache=cache)
+
+
+def test_a_group_may_hold_labelled_anomalies_and_train_normals_but_no_test_image(
+    few_shot: Dataset, cache: Path
+) -> None:
+    grouped = changed(changed(few_shot, "labelled-1", group="p"), "train-0-0", group="p")
+    assert len(data.training_data(grouped, cache=cache).labelled) == 2
+    with pytest.raises(DataError, match="1 groups are in two splits, such as p"):
+        data.training_data(changed(grouped, "test-0-0", group="p"), cache=cache)
 
 
 # What is refused

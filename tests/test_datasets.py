@@ -363,3 +363,125 @@ def test_folder_reads_real_scans() -> None:
     assert Counter(s.defect for s in dataset.samples) == {"normal": 98, "yes": 155}
     where = places(dataset)
     assert where["no/1 no.jpeg"] == where["no/no 94.jpg"]
+
+
+# Labelled anomalies and contamination
+
+
+WITH_LABELS = ["elpv", "folder", "mvtec"]
+
+
+@pytest.fixture(params=WITH_LABELS)
+def labelling(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, object]]:
+    if request.param == "mvtec":
+        return "mvtec", {"root": str(mvtec_layout(tmp_path, kinds={"crack": 12, "hole": 6}))}
+    return request.param, arguments(request.param, tmp_path)
+
+
+def of(dataset: Dataset, split: str) -> set[str]:
+    return {sample.id for sample in dataset.samples if sample.split == split}
+
+
+def test_labelled_anomalies_leave_the_test_split_and_nothing_else_changes(
+    labelling: tuple[str, dict[str, object]],
+) -> None:
+    name, values = labelling
+    plain, some = build(name, **values), build(name, **values, labelled_anomalies=3)
+    assert len(of(some, "labelled")) == 3
+    assert of(some, "labelled") | of(some, "test") == of(plain, "test")
+    assert all(of(some, split) == of(plain, split) for split in ("train", "validation"))
+    assert {s.label for s in some.samples if s.split == "labelled"} == {1}
+    assert some.notes == {
+        **plain.notes,
+        "labelled_seed": 0,
+        "anomalies_labelled": 3,
+        "anomalies_contamination": 0,
+    }
+
+
+def test_labelled_anomalies_follow_their_own_seed_and_fewer_are_among_more(
+    labelling: tuple[str, dict[str, object]],
+) -> None:
+    name, values = labelling
+    drawn = [of(build(name, **values, labelled_anomalies=2, labelled_seed=s), "labelled") for s in (0, 0, 1, 2, 3)]
+    assert drawn[0] == drawn[1]
+    assert any(other != drawn[0] for other in drawn[2:])
+    assert of(build(name, **values, labelled_anomalies=1), "labelled") < drawn[0]
+
+
+def test_contamination_is_a_share_of_all_train_images(labelling: tuple[str, dict[str, object]]) -> None:
+    name, values = labelling
+    plain = build(name, **values)
+    hidden = build(name, **values, contamination="1/10", labelled_anomalies=1)
+    count, normals = len(of(hidden, "contamination")), len(of(plain, "train"))
+    assert count == round(normals / 9)
+    assert hidden.notes["anomalies_contamination"] == count
+    assert of(hidden, "contamination") | of(hidden, "labelled") | of(hidden, "test") == of(plain, "test")
+    assert {s.label for s in hidden.samples if s.split == "contamination"} == {1}
+
+
+def test_at_most_half_of_the_test_anomalies_may_be_drawn(labelling: tuple[str, dict[str, object]]) -> None:
+    name, values = labelling
+    most = sum(s.label for s in build(name, **values).samples if s.split == "test") // 2
+    assert len(of(build(name, **values, labelled_anomalies=most), "labelled")) == most
+    with pytest.raises(InputError, match=rf"labelled_anomalies {most + 1} .* at most half, {most}, may be"):
+        build(name, **values, labelled_anomalies=most + 1)
+    with pytest.raises(InputError, match=rf"contamination 0\.5 .* at most half, {most}"):
+        build(name, **values, contamination=0.5, labelled_anomalies=most)
+
+
+@pytest.mark.parametrize(("key", "value"), [("labelled_anomalies", -1), ("contamination", 0.6), ("contamination", -1)])
+def test_shares_and_counts_out_of_range_are_refused(
+    labelling: tuple[str, dict[str, object]], key: str, value: float
+) -> None:
+    with pytest.raises(ValidationError):
+        build(labelling[0], **labelling[1], **{key: value})
+
+
+def test_unseen_kinds_are_in_the_test_split_alone(tmp_path: Path) -> None:
+    root = str(mvtec_layout(tmp_path, kinds={"crack": 12, "hole": 6, "stain": 6}))
+    found = mvtec(root=root, labelled_anomalies=3, labelled_kinds=["crack"], contamination=0.05)
+    assert {s.split for s in found.samples if s.defect in ("hole", "stain")} == {"test"}
+    assert {s.defect for s in found.samples if s.split in ("labelled", "contamination", "validation") and s.label} == {
+        "crack"
+    }
+    assert found.notes["labelled_kinds"] == "crack"
+    with pytest.raises(InputError, match="at most half, 4, may be"):
+        mvtec(root=root, labelled_anomalies=5, labelled_kinds=["crack"])
+
+
+def test_unseen_kinds_of_plain_folders_are_in_the_test_split_alone(tmp_path: Path) -> None:
+    plain_folders(tmp_path)
+    for index in range(9):
+        picture(tmp_path / f"worse/{index}.png", 5000 + index)
+    (tmp_path / "worse/twin.png").write_bytes((tmp_path / "bad/000.png").read_bytes())
+    for seed in range(4):
+        values = {"normal": "good", "anomalous": ["bad", "worse"], "split_seed": seed, "labelled_seed": seed}
+        found = build("folder", root=str(tmp_path), **values, labelled_anomalies=3, labelled_kinds=["bad"])
+        where = places(found)
+        assert {where[s.id] for s in found.samples if s.defect == "worse"} == {"test"}
+        assert where["bad/000.png"] == "test"
+        assert counts(found)["labelled", "bad"] == 3
+
+
+@pytest.mark.parametrize("kinds", [["dent"], ["good"], []])
+def test_an_unknown_kind_is_refused_with_those_there_are(tmp_path: Path, kinds: list[str]) -> None:
+    with pytest.raises(InputError, match=r"labelled_kinds: .*there are: crack, hole"):
+        mvtec(root=str(mvtec_layout(tmp_path)), labelled_anomalies=1, labelled_kinds=kinds)
+
+
+def test_groups_are_drawn_whole_and_their_normals_train(tmp_path: Path) -> None:
+    for patient in range(20):
+        for slice_ in range(3):
+            kind = "bad" if patient < 10 and slice_ < 2 else "good"
+            picture(tmp_path / kind / f"patient{patient:02}_{slice_}.png", 10 * patient + slice_)
+    for seed in range(4):
+        values = {"group_pattern": r"^(patient\d+)_", "labelled_seed": seed}
+        before, after = plain(tmp_path, **values), plain(tmp_path, **values, labelled_anomalies=4)
+        groups = {s.group for s in after.samples if s.split == "labelled"}
+        assert len(of(after, "labelled")) == 4
+        assert len(groups) == 2
+        assert {s.split for s in after.samples if s.group in groups} == {"labelled", "train"}
+        assert len(of(after, "train")) == len(of(before, "train")) + 2
+        with pytest.raises(InputError, match="cannot be drawn in whole groups: 1 images are missing"):
+            plain(tmp_path, **values, labelled_anomalies=3)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Norm = Literal["linf", "l2", "l1", "patch", "spatial"]
-Split = Literal["train", "validation", "test"]
+Split = Literal["train", "labelled", "contamination", "validation", "test"]
+"""`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 
@@ -159,16 +160,26 @@ class Images:
         return len(self.ids)
 
 
+def no_images() -> Images:
+    """Images, none of them."""
+    import numpy as np
+
+    return Images(np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), (), (), ())
+
+
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a trial may see of a dataset: train normals and the validation split. Never a test image.
+    """All that a trial may see of a dataset: what to train on and the validation split. Never a test image.
 
+    train: the images taken for normal; where the dataset is contaminated, some are not, though labelled so.
     description: name, hash, parameters, counts, notes; goes into the manifest as it is.
+    labelled: anomalies to train on, none by default.
     """
 
     train: Images
     validation: Images
     description: Mapping[str, Any]
+    labelled: Images = field(default_factory=no_images)
 
 
 class PseudoAnomalies(NamedTuple):
@@ -190,7 +201,10 @@ class PseudoAnomaly(Protocol):
 
 
 class Backbone(Protocol):
-    """A module images (B, channels, H, W) in [0, 1] -> features (B, F); its attribute `features` is F."""
+    """A module images (B, channels, H, W) in [0, 1] -> features (B, F); its attribute `features` is F.
+
+    Where there is a last feature map, the method `maps(images)` gives it: (B, F, h, w).
+    """
 
     def __call__(self, *, channels: int, **parameters: Any) -> nn.Module: ...
 

@@ -14,13 +14,16 @@ from typing import Any, get_args
 
 import numpy as np
 
-from assay.contracts import Dataset, Images, Sample, Split, TrainingData
+from assay.contracts import Dataset, Images, Sample, Split, TrainingData, no_images
 from assay.datasets._split import components
 from assay.errors import DataError
 from assay.pixel_cache import Decoded, decoded
 from assay.pseudo_validation import with_pseudo_anomalies
 
 SPLITS: tuple[Split, ...] = get_args(Split)
+ANOMALIES: tuple[Split, ...] = ("labelled", "contamination")
+"""Splits of anomalies to train on."""
+
 SHOWN = 5
 
 
@@ -29,11 +32,13 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
 
     cache: folder of decoded images; default ASSAY_CACHE or ~/.cache/assay. Pixels are memory-mapped and read-only,
     but for a validation split with pseudo-anomalies, which is made in memory.
+    Contamination is among the train images, in an order of their hashes, labelled as normal; the description counts it.
     Raises DataError for images that cannot be decoded, an empty train split or one with anomalies, a validation or
     test split of only one class, and for samples, groups or pictures shared by two splits.
     """
     by_split = _decode_checked(dataset, cache)
-    train, validation = (_images(*by_split[name]) for name in ("train", "validation"))
+    train, validation = _train(by_split), _images(*by_split["validation"])
+    labelled = _images(*by_split["labelled"]) if "labelled" in by_split else no_images()
     notes: dict[str, int | str] = {**dataset.notes, **_repeated(by_split)}
     if dataset.validation_anomalies == "pseudo":
         samples, found = by_split["validation"]
@@ -41,7 +46,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
-    labels = {"train": train.labels, "validation": validation.labels, "test": _labels(by_split["test"][0])}
+    labels = {name: _labels(samples) for name, (samples, _) in by_split.items()} | {"validation": validation.labels}
     description: dict[str, Any] = {
         "name": dataset.name,
         "hash": _hash(by_split),
@@ -52,7 +57,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         "licence": dataset.licence,
         "notes": notes,
     }
-    return TrainingData(train, validation, description)
+    return TrainingData(train, validation, description, labelled)
 
 
 def test_images(dataset: Dataset, *, cache: Path | None = None) -> Images:  # noqa: PT028 - not a test
@@ -74,6 +79,7 @@ def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
     by_split = {
         name: (of, decoded([s.path for s in of], size=dataset.image_size, channels=dataset.channels, folder=cache))
         for name, of in samples.items()
+        if of
     }
     if not dataset.allow_duplicates:
         _check_contents(by_split)
@@ -99,10 +105,15 @@ def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) 
             f"{dataset.name}: {len(anomalous)} anomalies in the train split, such as {', '.join(anomalous[:SHOWN])}; "
             "train on normals only"
         )
+    normals = [sample.id for name in ANOMALIES for sample in samples[name] if sample.label != 1]
+    if normals:
+        raise DataError(
+            f"{dataset.name}: {normals[0]} is a normal; the splits {', '.join(ANOMALIES)} hold anomalies only"
+        )
     splits_of: dict[str, set[str]] = defaultdict(set)
     for sample in dataset.samples:
-        if sample.group is not None:
-            splits_of[sample.group].add(sample.split)
+        if sample.group is not None:  # what is trained on is one side, whether it is labelled or not
+            splits_of[sample.group].add("train" if sample.split in ANOMALIES else sample.split)
     torn = sorted(group for group, names in splits_of.items() if len(names) > 1)
     if torn:
         raise DataError(f"{dataset.name}: {len(torn)} groups are in two splits, such as {', '.join(torn[:SHOWN])}")
@@ -148,6 +159,23 @@ def _repeated(by_split: BySplit) -> dict[str, int]:
     return {
         f"duplicates_in_{name}": len(found.contents) - len(set(found.contents)) for name, (_, found) in by_split.items()
     }
+
+
+def _train(by_split: BySplit) -> Images:
+    """The train split; where it is contaminated, mixed with anomalies under the labels of normals."""
+    train = _images(*by_split["train"])
+    if "contamination" not in by_split:
+        return train
+    hidden = _images(*by_split["contamination"])
+    ids, hashes = train.ids + hidden.ids, train.hashes + hidden.hashes
+    order = sorted(range(len(ids)), key=lambda index: (hashes[index], ids[index]))
+    return Images(
+        pixels=np.concatenate([train.pixels, hidden.pixels])[order],
+        labels=np.zeros(len(ids), dtype=np.int64),
+        ids=tuple(ids[index] for index in order),
+        defects=("normal",) * len(ids),
+        hashes=tuple(hashes[index] for index in order),
+    )
 
 
 def _images(samples: Sequence[Sample], found: Decoded) -> Images:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Sample
+from assay.datasets._labelled import Contamination, Labelled, draw
 from assay.datasets._split import anomaly_shares, normal_shares, split
 from assay.errors import DataError
 from assay.units import Fraction
@@ -37,6 +38,9 @@ def elpv(
     validation_fraction: Fraction = 0.2,
     validation_anomaly_fraction: Fraction = 1 / 3,
     validation_anomalies: Literal["labelled", "pseudo"] = "labelled",
+    labelled_anomalies: Labelled = 0,
+    labelled_seed: Annotated[int, Ge(0)] = 0,
+    contamination: Contamination = 0,
     allow_duplicates: bool = False,
 ) -> Dataset:
     """Cells of defect probability 0 as normals, of probability 1 as anomalies; uncertain ones are dropped and counted.
@@ -45,7 +49,9 @@ def elpv(
     validation_anomaly_fraction: share of the anomalies set aside for validation when these are "labelled"; the rest
     are test. With "pseudo" every anomaly is test. The split is by seed and stratified by cell type, so the mono cells
     are split in the same way when `cells` is "all". The package names no modules, so cells of one may be in two splits.
-    Raises DataError if the package `elpv-dataset` is not installed.
+    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
+    anomalies taken for normals. labelled_seed draws both from the test split, at most half of its anomalies.
+    Raises DataError if the package `elpv-dataset` is not installed, InputError for more anomalies than may be drawn.
     """
     folder = _folder()
     shares = {
@@ -66,6 +72,7 @@ def elpv(
         for (kind, label), files in strata.items()
         for name, part in zip(files, split(files, shares[label], split_seed, f"{kind} {label}"), strict=True)
     ]
+    samples, notes = draw(samples, labelled=labelled_anomalies, contamination=contamination, seed=labelled_seed)
     return Dataset(
         name=f"elpv-{cells}",
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
@@ -74,7 +81,7 @@ def elpv(
         validation_anomalies=validation_anomalies,
         allow_duplicates=allow_duplicates,
         licence=LICENCE,
-        notes={"split_seed": split_seed, "uncertain_dropped": uncertain},
+        notes={"split_seed": split_seed, "uncertain_dropped": uncertain, **notes},
     )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Sample, Split
+from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._split import anomaly_shares, components, normal_shares, refuse_equal_ids, split
 from assay.errors import DataError, InputError
 from assay.images import content_hash, image_files, open_image
@@ -30,6 +31,10 @@ def folder(
     validation_fraction: Fraction = 0.2,
     validation_anomaly_fraction: Fraction = 1 / 3,
     validation_anomalies: Literal["labelled", "pseudo"] = "labelled",
+    labelled_anomalies: Labelled = 0,
+    labelled_kinds: list[str] | None = None,
+    labelled_seed: Annotated[int, Ge(0)] = 0,
+    contamination: Contamination = 0,
     allow_duplicates: bool = False,
     licence: str = "unknown",
 ) -> Dataset:
@@ -42,8 +47,12 @@ def folder(
     train_fraction, validation_fraction: shares of the normals; the rest are test.
     validation_anomaly_fraction: share of the anomalies set aside for validation when these are "labelled"; the rest
     are test. With "pseudo" every anomaly is test.
-    Raises InputError for a faulty pattern or fraction, DataError for missing folders, unreadable images and file names
-    that the pattern does not match.
+    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
+    anomalies taken for normals. labelled_seed draws both from the test split, at most half of the labelled_kinds.
+    Groups are drawn whole, their normals then train. labelled_kinds: kinds that may be drawn, default all; any other is
+    unseen, and only in the test split.
+    Raises InputError for a faulty pattern or fraction, an unknown kind and more anomalies than may be drawn, DataError
+    for missing folders, unreadable images and file names that the pattern does not match.
     """
     shares = {
         0: normal_shares(train_fraction, validation_fraction),
@@ -63,20 +72,30 @@ def folder(
     kinds = [file.parent.name if label else "normal" for _, file, label in found]
     groups = _groups(ids, group_pattern)
     keys = components(ids, groups, [content_hash(open_image(file)) for _, file, _ in found])
-    parts = _parts(keys, [(label, kind) for (_, _, label), kind in zip(found, kinds, strict=True)], shares, split_seed)
-    samples = tuple(
+    check_kinds(labelled_kinds, set(kinds) - {"normal"})
+    strata = [(label, kind) for (_, _, label), kind in zip(found, kinds, strict=True)]
+    parts = _parts(keys, strata, shares, split_seed, labelled_kinds)
+    placed = [
         Sample(id_, file, label, part, kind, group)
         for (id_, file, label), part, kind, group in zip(found, parts, kinds, groups, strict=True)
+    ]
+    samples, notes = draw(
+        placed,
+        labelled=labelled_anomalies,
+        contamination=contamination,
+        seed=labelled_seed,
+        kinds=labelled_kinds,
+        keys=dict(zip(ids, keys, strict=True)),
     )
     return Dataset(
         name=base.resolve().name,
-        samples=samples,
+        samples=tuple(samples),
         image_size=image_size,
         channels=channels,
         validation_anomalies=validation_anomalies,
         allow_duplicates=allow_duplicates,
         licence=licence,
-        notes={"split_seed": split_seed, "files_skipped": skipped},
+        notes={"split_seed": split_seed, "files_skipped": skipped, **notes},
     )
 
 
@@ -108,10 +127,20 @@ def _groups(ids: list[str], pattern: str | None) -> list[str | None]:
 
 
 def _parts(
-    keys: list[str], strata: list[tuple[int, str]], shares: Mapping[int, Mapping[Split, float]], seed: int
+    keys: list[str],
+    strata: list[tuple[int, str]],
+    shares: Mapping[int, Mapping[Split, float]],
+    seed: int,
+    seen: list[str] | None,
 ) -> list[Split]:
-    """A split for every key: anomalies first, so that what is bound to one never trains; then the other normals."""
-    part_of: dict[str, Split] = {}
+    """A split for every key: anomalies first, so that what is bound to one never trains; then the other normals.
+
+    Kinds that are not `seen` come before all others and are test, so that what is bound to one is test too.
+    """
+    unseen = {kind for label, kind in strata if label and seen is not None and kind not in seen}
+    part_of: dict[str, Split] = {
+        key: "test" for key, (label, kind) in zip(keys, strata, strict=True) if label and kind in unseen
+    }
     for label, kind in sorted(set(strata), reverse=True):
         mine = [key for key, stratum in zip(keys, strata, strict=True) if stratum == (label, kind)]
         placed = Counter(part_of[key] for key in mine if key in part_of)

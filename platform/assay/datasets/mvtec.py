@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Sample, Split
+from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._split import anomaly_shares, components, refuse_equal_ids, split
 from assay.errors import DataError, InputError
 from assay.images import decode_mask, file_hash, image_files
@@ -27,6 +28,10 @@ def mvtec(
     validation_fraction: Fraction = 0.2,
     validation_anomaly_fraction: Fraction = 1 / 3,
     validation_anomalies: Literal["labelled", "pseudo"] = "labelled",
+    labelled_anomalies: Labelled = 0,
+    labelled_kinds: list[str] | None = None,
+    labelled_seed: Annotated[int, Ge(0)] = 0,
+    contamination: Contamination = 0,
     allow_duplicates: bool = False,
     licence: str = "unknown",
 ) -> Dataset:
@@ -36,26 +41,43 @@ def mvtec(
     validation_anomaly_fraction: share of every test kind taken out of the test split for validation when these are
     "labelled", at least one image of a kind that has three. With "pseudo" the test split stays whole.
     Files with equal bytes stay in one split. Other files than images are skipped; they, missing masks and masks that
-    mark nothing are counted in the notes. Raises DataError if the layout is not there.
+    mark nothing are counted in the notes.
+    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
+    anomalies taken for normals. labelled_seed draws both from the test split, at most half of the labelled_kinds.
+    labelled_kinds: kinds that may be drawn, default all; any other is unseen, and only in the test split.
+    Raises DataError if the layout is not there, InputError for an unknown kind or more anomalies than may be drawn.
     """
     if validation_fraction >= 1:
         raise InputError(f"validation_fraction {validation_fraction:g} leaves nothing to train on; it must be below 1")
     base = Path(root).expanduser() / (category or "")
     kinds = _kinds(base)
+    check_kinds(labelled_kinds, set(kinds) - {"good"})
     skipped = 0
     samples: list[Sample] = []
+    key_of: dict[str, str] = {}
     for folder in [base / "train" / "good", *(base / "test" / kind for kind in kinds)]:
         files, others = image_files(folder)
         skipped += others
         ids = [file.relative_to(base).as_posix() for file in files]
-        shares = _shares(folder, len(files), validation_fraction, validation_anomaly_fraction, validation_anomalies)
+        unseen = labelled_kinds is not None and folder.name not in labelled_kinds
+        anomalies = 0.0 if unseen else validation_anomaly_fraction
+        shares = _shares(folder, len(files), validation_fraction, anomalies, validation_anomalies)
         keys = components(ids, [file_hash(file) for file in files])
+        key_of |= zip(ids, keys, strict=True)
         parts = split(keys, shares, split_seed, folder.relative_to(base).as_posix())
         label, kind = (0, "normal") if folder.name == "good" else (1, folder.name)
         for id_, file, part in zip(ids, files, parts, strict=True):
             mask = base / "ground_truth" / folder.name / f"{file.stem}_mask.png"
             samples.append(Sample(id_, file, label, part, kind, mask=mask if mask.is_file() else None))
     refuse_equal_ids([sample.id for sample in samples])
+    samples, notes = draw(
+        samples,
+        labelled=labelled_anomalies,
+        contamination=contamination,
+        seed=labelled_seed,
+        kinds=labelled_kinds,
+        keys=key_of,
+    )
     masks = [sample.mask for sample in samples if sample.mask is not None]
     return Dataset(
         name=category or base.resolve().name,
@@ -70,6 +92,7 @@ def mvtec(
             "files_skipped": skipped,
             "anomalies_without_mask": sum(sample.label for sample in samples) - len(masks),
             "empty_masks": sum(not decode_mask(mask, size=1).any() for mask in masks),
+            **notes,
         },
     )
 
