@@ -1,20 +1,31 @@
-"""The attacks against answers known from elsewhere: closed forms, foolbox, and the order of their strengths."""
+"""The attacks against answers known from elsewhere: closed forms, foolbox, ART, and the order of their strengths."""
 
 from __future__ import annotations
 
 import foolbox
+import numpy as np
 import pytest
 import torch
+from art.attacks.evasion.projected_gradient_descent.projected_gradient_descent_pytorch import (
+    ProjectedGradientDescentPyTorch,
+)
+from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from assay import shelves
+from assay.attacks import _runs
+from assay.attacks._ball import size
 from assay.attacks.apgd import apgd, checkpoints
+from assay.attacks.fab import fab
 from assay.attacks.fgsm import fgsm
+from assay.attacks.fmn import fmn
+from assay.attacks.mim import mim
 from assay.attacks.noise import noise
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
 
-LINF, L2 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5)
+LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5), ThreatModel("l1", 0.4)
+every_norm = pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
 both_norms = pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
 
 
@@ -24,58 +35,65 @@ def generator(seed: int = 0) -> torch.Generator:
 
 # A linear detector: the furthest shift of its score is epsilon times the dual norm of its weights.
 
-LINEAR = [
-    pytest.param("fgsm", {}, id="fgsm"),
-    pytest.param("pgd", {"random_start": False}, id="pgd"),
-    pytest.param("pgd", {"step_size": 6}, id="pgd-random-start"),
-    pytest.param("apgd", {"steps": 30}, id="apgd"),
+WHITE_BOX = [
+    name
+    for name in shelves.names("attacks")
+    if shelves.stated(shelves.load("attacks", name), "KNOWLEDGE", "") == "white-box"
 ]
+DUAL = {"linf": 1, "l2": 2, "l1": torch.inf}
+BALLS = {"linf": LINF, "l2": L2, "l1": L1}
 
 
-@pytest.mark.parametrize(("name", "parameters"), LINEAR)
-@both_norms
-@pytest.mark.parametrize("count", [1, 3, 8])
+def balls(name: str) -> list[ThreatModel]:
+    """The threat models of an attack that have a ball; fails for an attack on the list that has none of its own."""
+    return [BALLS[norm] for norm in shelves.stated(shelves.load("attacks", name), "NORMS", ()) if norm in BALLS]
+
+
+def needs_nothing(name: str) -> None:
+    """Skips the test for an attack that asks for more than a differentiable score."""
+    if needs := shelves.stated(shelves.load("attacks", name), "NEEDS", None):
+        pytest.skip(f"{name} needs {needs}, which a linear score has not")
+
+
+LINEAR = [(name, threat) for name in WHITE_BOX for threat in balls(name)]
+WITHOUT_A_BALL = [name for name in WHITE_BOX if not balls(name)]
+
+
+def test_only_attacks_without_a_ball_are_left_out_below():
+    assert {"apgd", "fab", "fgsm", "fmn", "mim", "pgd"} <= {name for name, _ in LINEAR}
+    for name in WITHOUT_A_BALL:
+        assert set(shelves.stated(shelves.load("attacks", name), "NORMS", ())) <= {"patch", "spatial"}
+
+
+@pytest.mark.parametrize(("name", "threat"), LINEAR, ids=lambda value: getattr(value, "norm", value))
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 5, 7)], ids=str)
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_optimum_of_a_linear_detector(name, parameters, threat, count, shape, sign):
+def test_optimum_of_a_linear_detector(name, threat, shape):
+    needs_nothing(name)
     weights = torch.randn(shape, generator=generator(3))
-    images = torch.full((count, *shape), 0.5)
-    direction = torch.full((count,), sign)
-    optimum = threat.epsilon * torch.linalg.vector_norm(weights, ord=1 if threat.norm == "linf" else 2)
+    optimum = threat.epsilon * torch.linalg.vector_norm(weights, ord=DUAL[threat.norm])
 
     def score(batch: Tensor) -> Tensor:
         return (batch * weights).sum((1, 2, 3))
 
-    item = shelves.load("attacks", name)
-    result = item(score, images, direction, threat, generator(), **parameters)
-    shift = direction * (result.scores - score(images))
-    assert (shift >= 0.999 * optimum).all()
-    assert (shift <= 1.0001 * optimum).all()
+    for count in (1, 3, 8):
+        images, direction = torch.full((count, *shape), 0.5), torch.tensor([1.0, -1.0]).repeat(4)[:count]
+        result = shelves.load("attacks", name)(score, images, direction, threat, generator())
+        shift = direction * (result.scores - score(images))
+        assert (shift >= 0.999 * optimum).all()
+        assert (shift <= 1.0001 * optimum).all()
 
 
-def test_default_pgd_from_a_random_point_of_an_l2_sphere_stops_a_little_short():
-    """Why the case above takes a longer path: 2.5 radii from a point at right angles leave tan(angle / 2) = e^-2.5."""
-    weights = torch.randn(3, 32, 32, generator=generator(3))
-    images = torch.full((4, 3, 32, 32), 0.5)
-
-    def score(batch: Tensor) -> Tensor:
-        return (batch * weights).sum((1, 2, 3))
-
-    result = pgd(score, images, torch.ones(4), L2, generator(), steps=200)
-    reached = (result.scores - score(images)) / (L2.epsilon * weights.norm())
-    torch.testing.assert_close(reached, torch.full((4,), 0.9866), atol=5e-3, rtol=0)
-
-
-def test_optimum_where_the_box_binds():
+@pytest.mark.parametrize("name", [name for name, threat in LINEAR if threat.norm == "linf"])
+def test_optimum_where_the_box_binds(name):
+    needs_nothing(name)
     images = torch.tensor([0.0, 1.0, 0.01, 0.5]).reshape(1, 1, 2, 2)
     weights = torch.tensor([-1.0, 1.0, -1.0, 1.0]).reshape(1, 2, 2)
 
     def score(batch: Tensor) -> Tensor:
         return (batch * weights).sum((1, 2, 3))
 
-    for attack in (fgsm, pgd, apgd):
-        result = attack(score, images, torch.ones(1), LINF, generator())
-        torch.testing.assert_close(result.images.flatten(), torch.tensor([0.0, 1.0, 0.0, 0.5 + 8 / 255]))
+    result = shelves.load("attacks", name)(score, images, torch.ones(1), LINF, generator())
+    torch.testing.assert_close(result.images.flatten(), torch.tensor([0.0, 1.0, 0.0, 0.5 + 8 / 255]))
 
 
 # Foolbox, iterate for iterate.
@@ -153,6 +171,40 @@ def test_pgd_equals_foolbox_iterate_for_iterate(threat):
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=0)
     reached = direction * (detector(theirs[-1]) - detector(images))
     assert (direction * (result.scores - detector(images)) >= reached - 1e-6).all()
+
+
+@both_norms
+def test_pgd_equals_art(threat):
+    steps, step = 10, 0.2 * threat.epsilon
+    detector = Smooth()
+    images = torch.rand(6, 3, 8, 8, generator=generator(1)).round(decimals=1)
+    if threat.norm == "l2":  # ART goes into the box before the ball
+        images = 0.3 + 0.4 * images
+    direction = torch.tensor([1.0, -1.0] * 3)
+    classifier = PyTorchClassifier(
+        TwoLogits(detector).eval(), torch.nn.CrossEntropyLoss(), (3, 8, 8), 2, clip_values=(0.0, 1.0), device_type="cpu"
+    )
+    rival = ProjectedGradientDescentPyTorch(
+        classifier,
+        norm="inf" if threat.norm == "linf" else 2,
+        eps=threat.epsilon,
+        eps_step=step,
+        max_iter=steps,
+        num_random_init=0,
+        verbose=False,
+    )
+    labels = (direction < 0).long().numpy()  # away from 0: raise; away from 1: lower
+    theirs = torch.from_numpy(rival.generate(images.numpy(), y=np.eye(2)[labels]))
+
+    ours: list[Tensor] = []
+
+    def score(batch: Tensor) -> Tensor:
+        ours.append(batch.detach().clone())
+        return detector(batch)
+
+    parameters = {"steps": steps, "step_size": steps * step / threat.epsilon, "random_start": False}
+    pgd(score, images, direction, threat, generator(), **parameters)
+    torch.testing.assert_close(ours[steps + 1], theirs, atol=1e-6, rtol=0)
 
 
 # The order of strengths.
@@ -281,3 +333,107 @@ def test_a_saturated_margin_still_moves():
         plain = attack(small, images, direction, L2, generator())
         scaled = attack(large, images, direction, L2, generator())
         torch.testing.assert_close(scaled.scores, 256 * plain.scores + 128, rtol=1e-3, atol=1e-2)
+
+
+# Momentum, minimal norms, restarts side by side, warm starts, low precision.
+
+
+def test_mim_adds_up_gradients_divided_by_their_l1_norm():
+    detector, clean, steps = Smooth().double(), torch.full((2, 3, 8, 8), 0.5).double(), 6
+    at, total = clean, torch.zeros_like(clean)
+    for _ in range(steps):
+        pixels = at.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(detector(pixels).sum(), pixels)
+        total = 0.7 * total + gradient / gradient.abs().sum((1, 2, 3), keepdim=True)
+        at = (at + LINF.epsilon / steps * total.sign()).clamp(clean - LINF.epsilon, clean + LINF.epsilon)
+    found = mim(detector, clean, torch.ones(2), LINF, generator(), steps=steps, step_size=1.0, decay=0.7)
+    torch.testing.assert_close(found.images, at, atol=1e-9, rtol=0)
+
+
+@every_norm
+def test_mim_that_forgets_is_pgd(threat):
+    detector, images, direction = Smooth(), torch.rand(6, 3, 8, 8, generator=generator(1)), torch.ones(6)
+    ours = mim(detector, images, direction, threat, generator(), decay=0.0)
+    theirs = pgd(detector, images, direction, threat, generator(), random_start=False)
+    torch.testing.assert_close(ours.scores, theirs.scores)
+
+
+@every_norm
+@pytest.mark.parametrize("attack", [fab, fmn])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_minimal_norms_find_the_nearest_crossing_of_a_linear_detector(attack, threat, sign):
+    weights = torch.randn(3, 8, 8, generator=generator(3)).double()
+    images = torch.full((2, 3, 8, 8), 0.5).double()
+    dual = torch.linalg.vector_norm(weights, ord=DUAL[threat.norm])
+    at = float((images[0] * weights).sum() + sign * 0.4 * threat.epsilon * dual)
+    crossing = [threat.epsilon]
+
+    def score(batch: Tensor) -> Tensor:
+        scores = (batch * weights).sum((1, 2, 3))
+        if ((scores > at) == (sign > 0)).all():
+            crossing.append(float(size(batch.detach() - images, threat.norm).max()))
+        return scores
+
+    aimed = ThreatModel(threat.norm, threat.epsilon, threshold=at)
+    found = attack(score, images, torch.full((2,), sign), aimed, generator(), steps=40)
+    assert 0.4 * threat.epsilon <= min(crossing) < 0.45 * threat.epsilon
+    assert (found.broken_at > 1).all()
+    shift = sign * (found.scores - (images * weights).sum((1, 2, 3)))
+    assert (shift >= 0.99 * threat.epsilon * dual).all()  # and carried on, all of epsilon is used
+
+
+@every_norm
+@pytest.mark.parametrize("attack", [pgd, apgd])
+def test_restarts_side_by_side_are_those_one_after_the_other(attack, threat, monkeypatch):
+    detector = Smooth(scale=2.0).double()
+    images, direction = torch.rand(4, 3, 8, 8, generator=generator(1)).double(), torch.tensor([1.0, -1.0] * 2)
+    results = []
+    for at_once in (2**21, 2 * images.numel(), 1):
+        monkeypatch.setattr(_runs, "AT_ONCE", at_once)
+        results.append(attack(detector, images, direction, threat, generator(), start=images, steps=8, restarts=5))
+    for other in results[1:]:
+        torch.testing.assert_close(other.images, results[0].images)
+        torch.testing.assert_close(other.scores, results[0].scores)
+        assert torch.equal(other.backwards, results[0].backwards)
+    assert results[0].backwards.tolist() == [40] * 4
+
+
+def test_no_more_images_at_once_than_fit(monkeypatch):
+    images, sizes = torch.rand(2, 3, 8, 8, generator=generator(1)), []
+    monkeypatch.setattr(_runs, "AT_ONCE", 5 * images[0].numel())
+
+    def score(batch: Tensor) -> Tensor:
+        sizes.append(len(batch))
+        return batch.mean((1, 2, 3))
+
+    pgd(score, images, torch.ones(2), LINF, generator(), steps=1, restarts=3)
+    assert sizes == [2, 4, 4, 2, 2, 2]
+
+
+@every_norm
+@pytest.mark.parametrize("attack", [pgd, apgd, mim])
+def test_a_warm_start_needs_few_steps(attack, threat):
+    detector = Smooth(scale=1.0)
+    images, direction = torch.rand(16, 3, 12, 12, generator=generator(1)), torch.tensor([1.0, -1.0] * 8)
+    smaller = ThreatModel(threat.norm, 7 / 8 * threat.epsilon)
+    before = attack(detector, images, direction, smaller, generator(), steps=20)
+    warm = attack(detector, images, direction, threat, generator(), steps=20, start=before.images, warm_steps=4)
+    cold = attack(detector, images, direction, threat, generator(), steps=20)
+    assert warm.backwards.tolist() == [4] * 16
+    assert mean_shift(warm, detector, images, direction) > 0.98 * mean_shift(cold, detector, images, direction)
+    assert mean_shift(warm, detector, images, direction) > 1.05 * mean_shift(before, detector, images, direction)
+    without = attack(detector, images, direction, threat, generator(), steps=20, warm_steps=4)
+    assert torch.equal(without.images, cold.images)
+
+
+@every_norm
+@pytest.mark.parametrize("attack", [pgd, apgd, mim])
+def test_bfloat16_reaches_what_float32_reaches_and_says_it_in_float32(attack, threat):
+    detector = Smooth(scale=1.0)
+    images, direction = torch.rand(16, 3, 12, 12, generator=generator(1)), torch.tensor([1.0, -1.0] * 8)
+    rough = attack(detector, images, direction, threat, generator(), precision="bfloat16")
+    full = attack(detector, images, direction, threat, generator())
+    assert rough.scores.dtype == torch.float32
+    assert torch.equal(rough.scores, detector(rough.images))
+    assert (direction * (rough.scores - detector(images)) >= 0).all()
+    assert mean_shift(rough, detector, images, direction) > 0.97 * mean_shift(full, detector, images, direction)

@@ -127,10 +127,13 @@ def furthest(gradient: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def outward(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """The images carried on in their own direction from `clean` to the edge of the ball, then into the box."""
+    """The images carried on in their own direction from `clean` to the edge of the ball, then into the box.
+
+    Those beyond the edge are projected.
+    """
     perturbation = images - clean
     length = size(perturbation, threat.norm)
-    longer = (threat.epsilon / length).nan_to_num(posinf=0).to(clean)
+    longer = (threat.epsilon / length).nan_to_num(posinf=1).clamp(min=1).to(clean)
     return project(clean + perturbation * per_image(longer), clean, threat)
 
 

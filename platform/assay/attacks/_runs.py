@@ -1,4 +1,4 @@
-"""Where the runs of an attack begin: at the start given, at random points; several side by side in one batch."""
+"""Where the runs of an attack begin, several side by side in one batch, and the steps of one that begins warm."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def beginnings(
         runs = range(done, min(done + together, restarts))
         points = [first if run == 0 and first is not None else random_point(clean, threat, random) for run in runs]
         yield torch.cat(points), clean.repeat(len(points), 1, 1, 1)
+
+
+def falling(epsilon: float, steps: int) -> list[float]:
+    """Lengths of the steps of a warm start: from nearly epsilon, as the ball has just grown, evenly to nearly 0."""
+    return [epsilon * left / (steps + 1) for left in range(steps, 0, -1)]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from assay.attacks._ball import outward, per_image, project, size, sparse_share, steepest
 from assay.attacks._objective import Objective, Precision
+from assay.attacks._runs import falling
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count, NonNegative, Positive
 
@@ -34,20 +35,20 @@ def mim(
 
     step_size: the length of the whole path over epsilon; 1 in the paper, which leaves no step to turn back.
     decay: of the running sum of gradients, each divided by its l1 norm (mu in the paper); 0 is PGD.
-    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make the last so many steps.
+    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make so many steps.
     precision: what the steps compute in; the result is confirmed in float32. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
-    length, begin = step_size * threat.epsilon / steps, 0
+    lengths = [step_size * threat.epsilon / steps] * steps
     at = images if start is None else start
     if start is not None and warm_steps is not None:
-        at, begin = outward(start, images, threat), max(0, steps - warm_steps)
+        at, lengths = outward(start, images, threat), falling(threat.epsilon, warm_steps)
     momentum = torch.zeros_like(images)
-    for step in range(begin, steps):
+    for step, length in enumerate(lengths):
         _, gradient = objective.ascent(at)
         total = size(gradient, "l1")
         momentum = decay * momentum + gradient / per_image(torch.where(total > 0, total, 1)).to(gradient)
-        ahead = steepest(momentum, threat.norm, at, sparse_share(step / steps, images[0].numel()))
+        ahead = steepest(momentum, threat.norm, at, sparse_share(step / len(lengths), images[0].numel()))
         at = project(at + length * ahead, images, threat)
     objective.value(at)
     return objective.attacked()
