@@ -1,0 +1,50 @@
+"""The detector DevNet deploys: a score at every place of a feature map, and the mean of the largest of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from assay.errors import InputError
+from assay.shelves import Item
+
+
+class LocationScores(nn.Module):
+    """Images (B, C, H, W) in [0, 1] -> scores (B,) >= 0, higher is more anomalous.
+
+    At full and at half size, a 1x1 convolution gives every place of the backbone's feature map a number; its absolute
+    value is that place's score. The score is the mean of the `top` share of them, averaged over the two sizes.
+    Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks", section 3.
+    """
+
+    def __init__(self, backbone: Item, channels: int, top: float) -> None:
+        super().__init__()
+        self.top = top
+        self.backbone = backbone.function(channels=channels, **backbone.arguments())
+        if not callable(getattr(self.backbone, "maps", None)):
+            raise InputError(
+                f"backbone '{backbone.name}' gives no feature map; here one is needed with a method "
+                "maps(images) -> (B, features, h, w), which every backbone of `assay ls backbones` has"
+            )
+        self.head = nn.Conv2d(self.backbone.features, 1, 1)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The feature maps (B, F, h, w) at full and at half size."""
+        return [self.backbone.maps(images), self.backbone.maps(F.avg_pool2d(images, 2, ceil_mode=True))]
+
+    def locations(self, maps: list[Tensor]) -> list[Tensor]:
+        """The scores (B, h * w) >= 0 of all places of each map."""
+        return [self.head(one).flatten(1).abs() for one in maps]
+
+    def pooled(self, locations: list[Tensor]) -> Tensor:
+        """The score (B,): the mean of the largest of each, at least one, averaged."""
+        return torch.stack([_mean_of_top(one, self.top) for one in locations]).mean(dim=0)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,), higher is more anomalous."""
+        return self.pooled(self.locations(self.maps(images)))
+
+
+def _mean_of_top(scores: Tensor, share: float) -> Tensor:
+    return scores.topk(max(1, int(share * scores.shape[1])), dim=1).values.mean(dim=1)
