@@ -8,9 +8,9 @@ says; linf 2/255, both regimes.
 Rival in the same run, on the same images: PGD-1000 with 5 restarts on the raw score, 5,000 gradients an image.
 
 worst_gap: the largest of (worst-case AUROC of standard) - (AUROC of the rival); target at most 0.005.
-gradient_fraction: gradients an image that standard spends at linf up to 2/255, over the rival's, the largest of the four;
-target at most 0.10. neighbour_gain: on the neighbours, AUROC of plain PGD with as many gradients as standard spends (the
-stronger of one long run and of 5 restarts), less the worst-case AUROC of standard; target at least 0.02.
+gradient_fraction: gradients an image that standard spends at linf up to 2/255, over the rival's, the largest of the
+four; target at most 0.10. neighbour_gain: on the neighbours, AUROC of plain PGD with as many gradients as standard
+spends (the stronger of one long run and of 5 restarts), less the worst-case AUROC of standard; target at least 0.02.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import argparse
 import os
 import tempfile
 import time
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -98,7 +99,7 @@ def measured(store: Store, name: str, limit: int) -> Found:
     rival = by_pgd(detector, images, STEPS, RESTARTS)
     times.append(time.monotonic())
     equal = min(by_pgd(detector, images, round(gradients), 1), by_pgd(detector, images, round(gradients / 5), 5))
-    training, auditing, attacking = (f"{end - start:.0f} s" for start, end in zip(times, times[1:], strict=False))
+    training, auditing, attacking = (f"{end - start:.0f} s" for start, end in pairwise(times))
     print(f"  {name}: {training} to train, {auditing} to audit on all cores, {attacking} for the rival", flush=True)
     return Found(auroc(figures, "clean", 0.0), auroc(figures, "worst", EPSILON), rival, equal, gradients)
 

@@ -24,7 +24,8 @@ SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
 STAGES = {
     "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "evaluation", "fan_out",
-    "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "preflight", "report", "shard", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
+    "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "preflight", "report", "shard", "spec",
+    "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}

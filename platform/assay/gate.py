@@ -28,7 +28,7 @@ REGIME_WORDS = {
     "false_alarm": "false alarm (normals attacked)",
     "natural": "no attacker",
 }
-ATTACK_WORDS = {"worst": "worst case", "certified": "certified floor"}
+ATTACK_WORDS = {"worst": "worst case", "worst_8bit": "worst case at 8 bits", "certified": "certified floor"}
 FILTERS = ("attack", "norm", "epsilon", "regime", "defect", "metric")
 """Columns that name a figure, in the order in which what is missing is best explained."""
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 
@@ -21,7 +23,7 @@ def render(folder: Path) -> str:
     templates = resources.files("assay") / "templates"
     page = ENVIRONMENT.from_string((templates / "report.html").read_text(encoding="utf-8"))
     return page.render(
-        title=f"Robustness audit of {audit.manifest.get('trainable', 'a detector')} on {audit.info['dataset']['name']}",
+        title=f"Robustness audit of {_called(audit.manifest)} on {audit.info['dataset']['name']}",
         word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
         css=Markup((templates / "report.css").read_text(encoding="utf-8")),
         info=audit.info,
@@ -43,6 +45,12 @@ def write(folder: Path) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return folder / "report.html"
+
+
+def _called(manifest: Mapping[str, Any]) -> str:
+    """What the report calls a detector: its trainable, or its own name where it comes from elsewhere."""
+    names = (manifest.get(key) for key in ("trainable", "name", "detector"))
+    return next((str(name) for name in names if name), "a detector")
 
 
 def _sections(audit: Audit) -> list[tuple[str, Section]]:

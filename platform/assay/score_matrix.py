@@ -18,7 +18,7 @@ from assay.errors import DataError
 Floats = NDArray[np.float64]
 
 CLEAN, WORST, WORST_8BIT = "clean", "worst", "worst_8bit"
-RESERVED = (CLEAN, WORST, WORST_8BIT, "certified", "any")
+RESERVED = (CLEAN, WORST, WORST_8BIT, "certified", "corruptions", "any")
 """Attack names of the tables that no entry of a suite may have."""
 ALL, WORST_KIND = "all", "worst_kind"
 """Defect names of the tables that no defect kind may have."""

@@ -24,12 +24,10 @@ from assay import shelves, yaml_file
 from assay.contracts import Knowledge, Norm
 from assay.errors import Fault, SpecError, UnknownName, suggest
 from assay.faults import from_validation, shown
+from assay.score_matrix import RESERVED
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest
 from assay.units import Count, Radius, in_255, number
-
-TAKEN = ("clean", "worst", "certified", "corruptions")
-"""Names of lines of every audit that no attack may have."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -72,7 +70,7 @@ class Entry(Section):
     @field_validator("name")
     @classmethod
     def _not_taken(cls, value: str) -> str:
-        if value in TAKEN:
+        if value in RESERVED:
             raise ValueError(f"'{value}' is the name of a line of every audit; choose another")
         return value
 
@@ -80,9 +78,11 @@ class Entry(Section):
     @classmethod
     def _known_to_the_attack(cls, value: str, info: ValidationInfo) -> str:
         if attack := info.data.get("attack"):
-            norms = shelves.stated(attack.function, "NORMS", ("linf", "l2"))
-            if (norm := info.data.get("norm")) and norm not in norms:
-                raise ValueError(f"its norm is {norm}, and {attack.name} knows {', '.join(norms)}")
+            inner = [value for value in attack.arguments().values() if isinstance(value, Item)]
+            for one in (attack, *inner):
+                norms = shelves.stated(one.function, "NORMS", ("linf", "l2"))
+                if (norm := info.data.get("norm")) and norm not in norms:
+                    raise ValueError(f"its norm is {norm}, and {one.name} knows {', '.join(norms)}")
         return value
 
     @property

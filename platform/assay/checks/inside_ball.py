@@ -10,20 +10,20 @@ from assay.checks._context import Context, row
 
 ORDER = 40
 TOLERANCE = 1e-6  # of a ball, in pixel scale
+MEASURED = ("linf", "l2", "l1", "patch")  # norms that SCORES has a column of
 
 
 def inside_ball(context: Context) -> dict[str, Any]:
     """Every scored image lies in its ball and in [0, 1] (an image that left [0, 1] has an infinite distance).
 
-    What a patch or a rotation changes is no ball; of those only [0, 1] is checked.
+    Of a rotation and a shift, which are no ball, only [0, 1] is checked.
     """
     scores = context.scores
-    box = np.where(np.isfinite(scores["linf"]), 0.0, np.inf)
+    box = np.where(np.isfinite(scores["linf"]), -np.inf, np.inf)  # an image that left [0, 1] is infinitely far
     excess = np.select(
-        [scores["norm"] == norm for norm in ("linf", "l2", "l1")],
-        [scores[norm] - scores["epsilon"] for norm in ("linf", "l2", "l1")],
-        box,
+        [scores["norm"] == norm for norm in MEASURED], [scores[norm] - scores["epsilon"] for norm in MEASURED], 0.0
     )
+    excess = np.maximum(excess, box)
     excess = np.nan_to_num(excess, nan=np.inf)
     furthest, outside = float(excess.max()), int((excess > TOLERANCE).sum())
     evidence = f"{outside} of {len(excess)} attacked images lie outside their ball or [0, 1]; furthest {furthest:.1e}"

@@ -27,4 +27,6 @@ def manifest_reproduced(context: Context) -> dict[str, Any]:
         f"they may differ by {APART:g}"
     )
     apart = abs(found - told)
-    return row("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation))
+    # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
+    required = not context.facts.stochastic
+    return row("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)

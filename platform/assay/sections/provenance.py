@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from assay.audit_folder import Audit
-from assay.sections._html import Section, norm, section
+from assay.sections._html import NORMS, Section, norm, section
 from assay.units import in_255
 
 ORDER = 110
@@ -29,11 +29,28 @@ TEMPLATE = """
 <li>{{ limit }}</li>
 {% endfor %}
 </ul>
+{% if remarks %}
+<h3>What was noticed</h3>
+<ul>
+{% for remark in remarks %}
+<li>{{ remark }}</li>
+{% endfor %}
+</ul>
+{% endif %}
 <h3>Model</h3>
 <dl>
 <dt>Content hash</dt><dd><code>{{ info.model }}</code></dd>
 <dt>Weights (SHA-256)</dt><dd><code>{{ manifest.weights_sha256 }}</code></dd>
+{% if manifest.kind %}
+<dt>Detector from elsewhere</dt><dd>{{ manifest.detector }} ({{ manifest.kind }}); highest scores are
+{{ manifest.higher_is }}{% if manifest.code_sha256 %}; code <code>{{ manifest.code_sha256 }}</code>{% endif %}</dd>
+{% else %}
 <dt>Trainable, seed</dt><dd>{{ manifest.trainable }}, seed {{ manifest.seed }}</dd>
+{% endif %}
+<dt>Attacked as</dt><dd>{{ info.attacked_as }}</dd>
+{% if info.surrogate %}
+<dt>Transfer from model</dt><dd><code>{{ info.surrogate }}</code></dd>
+{% endif %}
 <dt>Sweep</dt>
 {% if manifest.sweep %}
 <dd>{{ manifest.sweep.name }}, trial {{ manifest.sweep.trial }}, epoch {{ manifest.sweep.epoch }}</dd>
@@ -94,6 +111,7 @@ def provenance(audit: Audit) -> Section:
         info=audit.info,
         manifest=audit.manifest,
         limits=_limits(audit),
+        remarks=[*(finding["text"] for finding in audit.info.get("findings", [])), *audit.info.get("notes", [])],
         records=_records(audit),
         parameters=_plain(audit.manifest.get("parameters")),
         counts=_plain(audit.info["dataset"].get("counts"), flow=True),
@@ -109,14 +127,20 @@ def _limits(audit: Audit) -> list[str]:
         + " and ".join(f"{norm(name)} {in_255(most, name)}" for name, most in largest.items())
         + ".",
     ]
-    if missing := [norm(name) for name in ("linf", "l2") if name not in largest]:
-        limits.append(f"Changes bounded in {', '.join(missing)}.")
+    if missing := [norm(name) for name in NORMS if name not in largest]:
+        limits.append(f"Changes measured in another way: {', '.join(missing)}.")
+    limits += [f"Attack {one['attack']}: {one['why']}." for one in audit.info.get("left_out", [])]
     limits += [f"Attackers who have {what}." for knowledge, what in ATTACKERS.items() if knowledge not in known]
     if count := audit.info.get("limit"):
         limits.append(f"Most of the test split: only the first {count} images of each class were attacked.")
     return [
         *limits,
-        "Patches, shifts and rotations, changes of light or camera, and tampering with the training data.",
+        *(
+            []
+            if audit.info["suite"].get("corruptions")
+            else ["Dust, changes of light or camera, and other corruptions."]
+        ),
+        "Tampering with the training data.",
         f"Images other than the test split of {audit.info['dataset']['name']}.",
     ]
 
@@ -128,12 +152,17 @@ def _records(audit: Audit) -> list[tuple[str, str]]:
         "metrics.parquet",
         "checks.parquet",
         "worst.parquet",
+        "worst_case.parquet",
+        "cost.parquet",
+        "minimal.parquet",
+        "comparison.json",
         "trials.parquet",
         "verdict.json",
     ]
     groups = {name: [audit.folder / name] for name in names if (audit.folder / name).exists()}
-    for attack in sorted((audit.folder / "scores").glob("attack=*")):
-        groups[f"scores/{attack.name}"] = sorted(attack.glob("part-*.parquet"))
+    for kind in ("scores", "corrupted", "certified", "minimal"):
+        for folder in sorted((audit.folder / kind).glob("*=*")):
+            groups[f"{kind}/{folder.name}"] = sorted(folder.glob("part-*.parquet"))
     digests = []
     for name, files in groups.items():
         digest = hashlib.sha256()
