@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from annotated_types import Le
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.shelves import Item
-from assay.units import Count, NonNegative
+from assay.units import Count, NonNegative, Positive
+from trainables._coreset import kept
+from trainables._nearest import nearest, nearest_others
+from trainables._views import Views
 from trainables.backbones.pixels import Pixels
 
 SIDE = 32  # of the pixels' bank
+BATCH = 128  # images encoded together while fitting
 
 
 class ScoreWeights(BaseModel):
@@ -22,6 +27,10 @@ class ScoreWeights(BaseModel):
 
     pixels is no part of COBRA. It is offered because the pixels themselves are hard to attack (see the backbone
     `pixels`): what the network adds to them is what it has earned.
+    bank: how many normals are kept to be neighbours, chosen far from each other: a share up to 1, or a number above.
+    views: over how many views of an image features and logit are averaged: itself, then fixed draws of `views`.
+    form: `standardised` puts each part on the scale of the normals; `as_released` is COBRA's: the product with the
+    normalised embeddings of normals over their mean norm, the image's own norm counting (k 1 and views 10 there).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -30,6 +39,9 @@ class ScoreWeights(BaseModel):
     neighbours: NonNegative = 1.0
     pixels: NonNegative = 0.0
     k: Count = 3
+    bank: Positive = 1.0
+    views: Annotated[Count, Le(64)] = 1
+    form: Literal["standardised", "as_released"] = "standardised"
 
 
 class HeadAndNeighbours(nn.Module):
@@ -38,7 +50,9 @@ class HeadAndNeighbours(nn.Module):
     score = head * z(logit) + neighbours * z(distance in features) + pixels * z(distance in pixels), a distance being
     the mean cosine distance to the k nearest training normals; z puts each on the scale of the training normals
     (mean 0, deviation 1), so that the weights compare like with like.
-    Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour.
+    The score is the same whenever it is asked for and differentiable: also its views are fixed, and inside it.
+    Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour. Both also add up the
+    scores of images turned into pseudo-anomalies, which are random; here the image's own is the score.
     """
 
     FITTED: ClassVar[frozenset[str]] = frozenset({"bank", "pixel_bank", "location", "scale"})
@@ -47,72 +61,113 @@ class HeadAndNeighbours(nn.Module):
     location: Tensor
     scale: Tensor
 
-    def __init__(self, backbone: Item, channels: int, weights: ScoreWeights) -> None:
+    def __init__(
+        self,
+        backbone: Item,
+        channels: int,
+        weights: ScoreWeights,
+        views: Views = Views(),
+        embedding: int = 64,
+        precision: Literal["float32", "bfloat16"] = "float32",
+    ) -> None:
         super().__init__()
-        self.weights = weights
+        self.weights, self.views, self.precision = weights, views, precision
+        self.released = weights.form == "as_released"
+        self.offset = 0.0 if self.released else 1.0  # a distance is the offset less the product
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
         self.pixels = Pixels(channels, SIDE)
         features: int = self.backbone.features
         self.head = nn.Linear(features, 1)
-        self.projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, 64))
-        self.register_buffer("bank", torch.zeros(1, features))
+        self.projection = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, embedding))
+        self.register_buffer("bank", torch.zeros(1, embedding if self.released else features))
         self.register_buffer("pixel_bank", torch.zeros(1, self.pixels.features))
         self.register_buffer("location", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
 
-    def logits(self, images: Tensor) -> Tensor:
-        """(B,) logit of being anomalous."""
-        logits: Tensor = self.head(self.backbone(images)).squeeze(1)
+    def features(self, images: Tensor) -> Tensor:
+        """(B, F) of the backbone; computed in the network's precision, in that of the images from there on."""
+        low = self.precision == "bfloat16"
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+            found: Tensor = self.backbone(images)
+        return found.to(images.dtype)
+
+    def logits_of(self, features: Tensor) -> Tensor:
+        """(B,) logit of being anomalous, of features (B, F)."""
+        logits: Tensor = self.head(features).squeeze(1)
         return logits
 
+    def embeddings_of(self, features: Tensor) -> Tensor:
+        """(B, embedding) unit vectors for the contrastive losses, of features (B, F)."""
+        return F.normalize(self.projection(features), dim=1)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """(B,) logit of being anomalous."""
+        return self.logits_of(self.features(images))
+
     def embeddings(self, images: Tensor) -> Tensor:
-        """(B, 64) unit vectors for the contrastive losses."""
-        return F.normalize(self.projection(self.backbone(images)), dim=1)
-
-    def parts(self, images: Tensor, pool: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-        """(B, 3) the head's logit, and the distances to the nearest normals in features and in pixels.
-
-        pool: of the distances (B, N) to all normals, in place of the mean over the k nearest.
-        """
-        pool = pool or self._nearest
-        features, pixels = self.backbone(images), self.pixels(images)
-        near = pool(1 - F.normalize(features, dim=1) @ self.bank.T)
-        near_in_pixels = pool(1 - F.normalize(pixels, dim=1) @ self.pixel_bank.T)
-        return torch.stack([self.head(features).squeeze(1), near, near_in_pixels], dim=1)
+        """(B, embedding) unit vectors for the contrastive losses."""
+        return self.embeddings_of(self.features(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        return self.score_with(images, self._nearest)
+        weights = self.weights
+
+        def in_pixels(rows: Tensor) -> Tensor:  # a bank of pixels is the dearer one, and often has no weight
+            return nearest(rows, self.pixel_bank, weights.k) if weights.pixels else rows.new_zeros(len(rows))
+
+        return self._score(images, lambda rows: nearest(rows, self.bank, weights.k, offset=self.offset), in_pixels)
 
     def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
         """The score (B,) with `pool` of the distances (B, N) in place of the mean over the k nearest."""
-        parts = (self.parts(images, pool) - self.location) / self.scale
+        return self._score(
+            images,
+            lambda rows: pool(self.offset - rows @ self.bank.T),
+            lambda rows: pool(1 - rows @ self.pixel_bank.T),
+        )
+
+    def _score(
+        self, images: Tensor, near: Callable[[Tensor], Tensor], near_in_pixels: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        logits, rows = self._seen(images)
+        parts = torch.stack([logits, near(rows), near_in_pixels(self._pixel_rows(images))], dim=1)
+        parts = (parts - self.location) / self.scale
         weights = self.weights
         return weights.head * parts[:, 0] + weights.neighbours * parts[:, 1] + weights.pixels * parts[:, 2]
 
-    def _nearest(self, distances: Tensor) -> Tensor:
-        """Mean (B,) of the k smallest of (B, N) distances."""
-        return distances.topk(min(self.weights.k, distances.shape[1]), dim=1, largest=False).values.mean(dim=1)
+    def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B,) and the rows (B, D) to be compared with the bank, averaged over the views."""
+        generators = [torch.Generator().manual_seed(view) for view in range(1, self.weights.views)]
+        views = [images, *(self.views.draw(images, generator, shared=True) for generator in generators)]
+        features = [self.features(view) for view in views]
+        logits = _mean([self.logits_of(each) for each in features])
+        if self.released:
+            return logits, _mean([self.projection(each) for each in features])
+        return logits, F.normalize(_mean(features), dim=1)
+
+    def _pixel_rows(self, images: Tensor) -> Tensor:
+        return F.normalize(self.pixels(images), dim=1)
 
     @torch.no_grad()
-    def fit(self, normals: Tensor, batch: int = 128) -> None:
-        """Fill the banks with the train normals (N, C, H, W), and fit the scales to them.
+    def fit(self, normals: Tensor, batch: int = BATCH) -> None:
+        """Fill the banks from the train normals (N, C, H, W), and fit the scales to all of them.
 
         A normal's nearest neighbour in a bank that holds it is itself: its own row is left out when fitting.
         """
-        features = torch.cat([self.backbone(part) for part in torch.split(normals, batch)])
-        self.bank = F.normalize(features, dim=1)
-        self.pixel_bank = F.normalize(self.pixels(normals), dim=1)
-        parts = [self.head(features).squeeze(1), self._nearest(1 - others(self.bank))]
-        scores = torch.stack([*parts, self._nearest(1 - others(self.pixel_bank))], dim=1)
+        logits, rows = (torch.cat(part) for part in zip(*map(self._seen, torch.split(normals, batch)), strict=True))
+        pixels, k = self._pixel_rows(normals), self.weights.k
+        norm = rows.norm(dim=1).mean()
+        if self.released:
+            rows = F.normalize(rows, dim=1)
+        mine, mine_in_pixels = kept(rows, self.weights.bank), kept(pixels, self.weights.bank)
+        self.bank, self.pixel_bank = rows[mine], pixels[mine_in_pixels]
+        parts = [logits, nearest_others(rows, mine, k), nearest_others(pixels, mine_in_pixels, k)]
+        scores = torch.stack(parts, dim=1)
         self.location = scores.mean(dim=0)
         self.scale = scores.std(dim=0, correction=0).clamp(min=1e-6)
+        if self.released:  # no location, and a scale that keeps its sign where the mean logit is on the wrong side
+            self.location[:2] = 0
+            self.scale[:2] = torch.stack([logits.mean().abs(), norm]).clamp(min=1e-6)
 
 
-def others(bank: Tensor) -> Tensor:
-    """Similarity (N, N - 1) of every unit row (N, D) to the others; to itself where there is no other."""
-    count = len(bank)
-    if count == 1:
-        return bank @ bank.T
-    apart = ~torch.eye(count, dtype=torch.bool, device=bank.device)
-    return (bank @ bank.T)[apart].view(count, count - 1)
+def _mean(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).mean(dim=0)

@@ -2,43 +2,38 @@
 
 Source: COBRA (ICLR 2025, "Adversarially Robust Anomaly Detection through Spurious Negative Pair Mitigation"):
 views of every normal and of its own pseudo-anomaly, adversarial views made against both losses, a score from the
-classification head and the nearest training normals. Where paper and released code differ this is the paper's
-method: the opposite term is used (the released training never passes it) and is bounded by a margin.
+classification head and the nearest training normals. Paper and released code differ, and both have faults that the
+default, `variant: fixed`, does not; `_cobra_steps` says where. The rest of what is published are parameters: the
+opposite term (its weight; the released training never switches it on), the acceptance filter (`pseudo_anomaly:
+acceptance`; off in the released code), the score (`score.form: as_released`, k 1, views 10), the projection
+(`embedding: 128`), views of `views`. Not offered: classes of several pseudo-anomalies (K = 4), the LARS optimiser, and
+scores that add those of the image turned into pseudo-anomalies.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Lt
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from assay.contracts import TrainingData
-from assay.errors import InputError
+from assay.errors import DivergedError, InputError
 from assay.shelves import Item, Shelf
 from assay.units import Count, NonNegative, Positive
 from trainables._adversary import Adversary
+from trainables._cobra_loss import CobraLoss
+from trainables._cobra_steps import Step, Variant, deployed, terms
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
+from trainables._overfitting import IMAGES, Guard
 from trainables._views import Views
-from trainables.losses.classification import classification
-from trainables.losses.contrastive import contrastive
-from trainables.losses.opposite import opposite
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
-
-class CobraLoss(BaseModel):
-    """Weights of the three terms, the temperature of the contrastive ones and the margin of the opposite one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    classification: NonNegative = 1.0
-    contrastive: NonNegative = 0.0
-    opposite: NonNegative = 0.0
-    temperature: Positive = 0.5
-    margin: Positive = 8.0
+FALL_BACK_STEPS = 3
+"""PGD steps, at least, once catastrophic overfitting was seen."""
 
 
 class Cobra:
@@ -56,35 +51,55 @@ class Cobra:
         weight_decay: NonNegative = 1e-4,
         warm_up: Annotated[float, Ge(0), Lt(1)] = 0.3,
         average: Annotated[float, Ge(0), Lt(1)] = 0.95,
+        variant: Variant = "fixed",
+        embedding: Count = 64,
         backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "small_resnet", {}),
         pseudo_anomaly: OnPixels = Item("pseudo_anomalies", "cutpaste", {}),
         adversary: Adversary = Adversary(),
         loss: CobraLoss = CobraLoss(),
         views: Views = Views(),
         score: ScoreWeights = ScoreWeights(),
+        precision: Literal["float32", "bfloat16"] = "float32",
+        channels_last: bool = False,
+        compile: bool = False,
     ) -> None:
-        """Prepare a run on train normals.
+        """Prepare a run on train normals; raises InputError where nothing would be trained or the guard has no head.
 
         batch_size: normals a step (each brings its pseudo-anomaly). warm_up: share of the run over which epsilon and
         learning rate rise. average: decay of the moving average of weights that is the detector; 0 is none.
+        variant: the step of a training as here, in the paper or in its released code. embedding: size of the
+        projection that the pair terms see. precision, channels_last, compile: how the backbone computes in training;
+        the detector computes in float32. All three change results by rounding.
         """
         self.epochs, self.batch_size, self.warm_up, self.average = epochs, batch_size, warm_up, average
-        self.adversary, self.loss, self.views, self.score = adversary, loss, views, score
+        self.variant, self.adversary, self.loss, self.views = variant, adversary, loss, views
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.make_anomalous = ready(pseudo_anomaly, self.normals)
-        if not (loss.classification or loss.contrastive or loss.opposite):
+        if not (loss.on_head or loss.on_pairs):
             raise InputError("every weight of cobra's loss is 0, so there is nothing to train; raise one of them")
+        if adversary.guard != "off" and not loss.on_head:
+            raise InputError(
+                "adversary.guard compares accuracies of the head: raise loss.classification or turn it off"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            self.network = HeadAndNeighbours(backbone, self.normals.shape[1], score).to(device)
-        self.averaged = copy.deepcopy(self.network)
+            self.averaged = HeadAndNeighbours(backbone, self.normals.shape[1], score, views, embedding).to(device)
+        self.network = copy.deepcopy(self.averaged)
+        self.network.precision = precision
+        if channels_last:
+            self.normals = self.normals.contiguous(memory_format=torch.channels_last)
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if compile:
+            self.network.backbone.compile()
         self.optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=weight_decay)
         self.steps_per_epoch = max(1, len(self.normals) // batch_size)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, learning_rate, total_steps=self.steps_per_epoch * epochs + 1, pct_start=max(warm_up, 0.05)
         )
         self.step = 0
+        self.overfitted = False
+        self.guard = self._guard(seed) if adversary.guard != "off" else None
 
     @classmethod
     def build(
@@ -94,82 +109,75 @@ class Cobra:
         image_size: int,
         backbone: Item,
         score: ScoreWeights,
+        views: Views,
+        embedding: int,
         **unused: Any,
     ) -> nn.Module:
         """An untrained detector of the same shape."""
-        return HeadAndNeighbours(backbone, channels, score)
+        return HeadAndNeighbours(backbone, channels, score, views, embedding)
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the normals in random order; returns the means of the loss terms (and of `rejected`)."""
+        """One pass over the normals in random order; returns the means of the loss terms (and of `rejected`).
+
+        With a guard also its figures; `overfitted` stays 1.0 once it was. Raises DivergedError where a loss or a
+        gradient is not finite.
+        """
         order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
         sums: dict[str, float] = {}
         for batch in range(self.steps_per_epoch):
             normals = self.normals[order[batch * self.batch_size : (batch + 1) * self.batch_size]]
             for name, value in self._train_step(normals).items():
                 sums[name] = sums.get(name, 0.0) + value / self.steps_per_epoch
-        return sums
+        return sums | self._look()
 
     def _train_step(self, normals: Tensor) -> dict[str, float]:
-        terms = self._terms(normals)
-        total = sum((getattr(self.loss, name) * term for name, term in terms.items()), torch.zeros(()))
+        anomalies = self.make_anomalous(normals, self.generator).images
+        adversary = self.adversary.now(self._warmed(), self.generator)
+        images = torch.cat([normals, anomalies])
+        step = Step(self.network, images, adversary, self.loss, self.views, self.generator, together=images.is_cuda)
+        found = terms(step, self.variant)
+        total = self.loss.total(found)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        torch.autograd.backward(total)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        told = {name: float(term.detach()) for name, term in found.items()}
+        if not all(map(math.isfinite, [*told.values(), float(norm)])):
+            raise DivergedError(
+                f"a loss or its gradient is not finite at step {self.step}: {told}, gradient norm {float(norm)}; "
+                "lower the learning rate, or use precision float32"
+            )
         self.optimizer.step()
         self.scheduler.step()
         self.step += 1
         self._average_weights()
-        told = {name: float(term.detach()) for name, term in terms.items()}
         rejected = getattr(self.make_anomalous, "rejected", None)  # where the pseudo-anomaly judges its own draws
         return told if rejected is None else {**told, "rejected": rejected}
 
-    def _terms(self, normals: Tensor) -> dict[str, Tensor]:
-        """The loss terms of one batch that have a weight; adversarial views are made against each of them."""
-        anomalies = self.make_anomalous(normals, self.generator).images
-        images = torch.cat([normals, anomalies])
-        adversary = self._adversary_now()
-        terms = {}
-        if self.loss.classification:
-            labels = torch.arange(len(images), device=images.device) >= len(normals)
-            view = self.views.draw(images, self.generator)
-            self.network.eval()  # the attack sees the detector as it would be deployed
-            view = adversary.worst(lambda x: classification(self.network.logits(x), labels), view, self.generator)
-            self.network.train()
-            terms["classification"] = classification(self.network.logits(view), labels)
-        if self.loss.contrastive or self.loss.opposite:
-            terms |= self._contrastive_terms(images, adversary)
-        return terms
-
-    def _contrastive_terms(self, images: Tensor, adversary: Adversary) -> dict[str, Tensor]:
-        first, second = self.views.draw(images, self.generator), self.views.draw(images, self.generator)
-        blocks = [first, second]
-        if adversary.epsilon:
-            self.network.eval()
-            with torch.no_grad():  # the clean views do not move while the third is attacked
-                fixed = self.network.embeddings(torch.cat(blocks))
-
-            def loss(x: Tensor) -> Tensor:
-                rows = torch.cat([fixed, self.network.embeddings(x)])
-                return self._pair_losses(rows, views=3)[0]
-
-            blocks.append(adversary.worst(loss, first, self.generator))
-            self.network.train()
-        _, terms = self._pair_losses(self.network.embeddings(torch.cat(blocks)), views=len(blocks))
-        return terms
-
-    def _pair_losses(self, rows: Tensor, views: int) -> tuple[Tensor, dict[str, Tensor]]:
-        weights, terms = self.loss, {}
-        if weights.contrastive:
-            terms["contrastive"] = contrastive(rows, views=views, temperature=weights.temperature)
-        if weights.opposite:
-            terms["opposite"] = opposite(rows, views=views, temperature=weights.temperature, margin=weights.margin)
-        return sum((getattr(weights, n) * t for n, t in terms.items()), torch.zeros(())), terms
-
-    def _adversary_now(self) -> Adversary:
-        """Epsilon rises from 0 over the warm-up: from the start at full strength, training stalls at chance."""
+    def _warmed(self) -> float:
+        """How much of the warm-up is done, 0 to 1: from the start at full strength, training stalls at chance."""
         rising = self.warm_up * self.epochs * self.steps_per_epoch
-        share = min(1.0, self.step / rising) if rising else 1.0
-        return self.adversary.model_copy(update={"epsilon": self.adversary.epsilon * share})
+        return min(1.0, self.step / rising) if rising else 1.0
+
+    def _guard(self, seed: int) -> Guard:
+        normals = self.normals[: IMAGES // 2]
+        anomalies = self.make_anomalous(normals, torch.Generator(normals.device).manual_seed(seed)).images
+        images = torch.cat([normals, anomalies])
+        return Guard(images, torch.arange(len(images), device=images.device) >= len(normals), seed)
+
+    def _look(self) -> dict[str, float]:
+        """The guard's figures of the network as it is now; what it finds is remembered and may change the attack."""
+        if self.guard is None:
+            return {}
+        with deployed(self.network):
+            seen = self.guard.look(self.network.logits, self.adversary)
+        self.overfitted = self.overfitted or bool(seen["overfitted"])
+        self._fall_back()
+        return {**seen, "overfitted": float(self.overfitted)}
+
+    def _fall_back(self) -> None:
+        if self.overfitted and self.adversary.guard == "fall_back":
+            steps = max(FALL_BACK_STEPS, self.adversary.steps)
+            self.adversary = self.adversary.model_copy(update={"method": "pgd", "steps": steps, "start": "random"})
 
     def _average_weights(self) -> None:
         decay = min(self.average, self.step / (self.step + 10))  # short memory while there is little to remember
@@ -186,7 +194,7 @@ class Cobra:
         return detector
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, their average, optimiser, schedule, generator and step."""
+        """Weights, their average, optimiser, schedule, generator, step and what the guard has seen."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -194,6 +202,7 @@ class Cobra:
             "scheduler": self.scheduler.state_dict(),
             "generator": self.generator.get_state(),
             "step": self.step,
+            "overfitted": self.overfitted,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -204,3 +213,5 @@ class Cobra:
         self.scheduler.load_state_dict(state["scheduler"])
         self.generator.set_state(state["generator"])
         self.step = state["step"]
+        self.overfitted = state["overfitted"]
+        self._fall_back()

@@ -6,8 +6,49 @@ within a view first the normals, then the pseudo-anomalies of the same normals i
 
 from __future__ import annotations
 
+from enum import IntEnum
+from typing import Literal
+
 import torch
 from torch import Tensor
+
+Same = Literal["image", "class"]
+"""What makes two rows positive: another view of the same image (NT-Xent), or any row of the same class (SupCon)."""
+
+
+class Pair(IntEnum):
+    """What two rows are to each other; every pair but a row with itself is also in the denominator."""
+
+    ITSELF = 0
+    NEGATIVE = 1
+    POSITIVE = 2
+    OPPOSITE = 3
+
+
+def pair_matrix(
+    views: int,
+    normals: int,
+    *,
+    same: Same = "image",
+    opposite_views: int | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """(R, R) uint8 of `Pair`, R = views * 2 * normals.
+
+    Opposite are a normal and its own pseudo-anomaly inside one view; of the first `opposite_views` views only, where
+    that is given (COBRA's figure has none in the adversarial view).
+    """
+    rows = torch.arange(views * 2 * normals, device=device)
+    view, image = rows // (2 * normals), rows % (2 * normals)
+    kind = image if same == "image" else image >= normals  # an image, or whether it is a pseudo-anomaly
+    paired = view < (views if opposite_views is None else opposite_views)
+
+    matrix = torch.full((len(rows), len(rows)), Pair.NEGATIVE, dtype=torch.uint8, device=device)
+    matrix[kind[:, None] == kind] = Pair.POSITIVE
+    one_view = (view[:, None] == view) & paired
+    matrix[one_view & ((image[:, None] - image).abs() == normals)] = Pair.OPPOSITE
+    matrix.fill_diagonal_(Pair.ITSELF)
+    return matrix
 
 
 def log_probabilities(embeddings: Tensor, temperature: float) -> Tensor:
@@ -20,16 +61,11 @@ def log_probabilities(embeddings: Tensor, temperature: float) -> Tensor:
     return similarity.masked_fill(itself, -torch.inf).log_softmax(dim=1)
 
 
-def positive_pairs(views: int, normals: int, device: torch.device | None = None) -> Tensor:
-    """(R, R) bool, R = views * 2 * normals: the same image in another view."""
-    rows = torch.arange(views * 2 * normals, device=device)
-    same_image = rows[:, None] % (2 * normals) == rows[None, :] % (2 * normals)
-    return same_image & (rows[:, None] != rows[None, :])
-
-
-def opposite_pairs(views: int, normals: int, device: torch.device | None = None) -> Tensor:
-    """(R, R) bool: a normal and its own pseudo-anomaly inside the same view, in both directions."""
-    rows = torch.arange(views * 2 * normals, device=device)
-    view, image = rows // (2 * normals), rows % (2 * normals)
-    same_view = view[:, None] == view[None, :]
-    return same_view & ((image[:, None] - image[None, :]).abs() == normals)
+def attraction(embeddings: Tensor, views: int, temperature: float, same: Same, over_positives: str) -> Tensor:
+    """Mean over rows of the mean (or the sum) of -log p_ij over the positives of a row; a scalar >= 0."""
+    pairs = pair_matrix(views, len(embeddings) // (2 * views), same=same, device=embeddings.device)
+    log_p = log_probabilities(embeddings, temperature)
+    positive = -log_p[pairs == Pair.POSITIVE].view(len(embeddings), -1)  # every row has as many
+    if not positive.numel():  # one view of one normal: there is nothing to draw together
+        return embeddings.sum() * 0
+    return (positive.mean(dim=1) if over_positives == "mean" else positive.sum(dim=1)).mean()

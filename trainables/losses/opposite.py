@@ -5,15 +5,31 @@ from __future__ import annotations
 from torch import Tensor
 
 from assay.units import Positive
-from trainables.losses._pairs import log_probabilities, opposite_pairs
+from trainables.losses._pairs import Pair, log_probabilities, pair_matrix
+
+TINY = 1e-8
+"""Added to p inside the logarithm by the released code, and all that holds its term: at most 18.4 a pair."""
 
 
-def opposite(embeddings: Tensor, *, views: int, temperature: Positive = 0.5, margin: Positive = 8.0) -> Tensor:
-    """Mean over opposite pairs of max(0, log p_ij + margin): 0 once p_ij has fallen to exp(-margin).
+def opposite(
+    embeddings: Tensor,
+    *,
+    views: int,
+    temperature: Positive = 0.5,
+    margin: Positive = 8.0,
+    as_released: bool = False,
+    opposite_views: int | None = None,
+) -> Tensor:
+    """Mean over rows of max(0, log p_ij + margin), j the row's opposite: 0 once p_ij has fallen to exp(-margin).
 
-    embeddings: (views * 2N, D) unit rows, ordered as `_pairs` says. Returns a scalar >= 0.
-    Source: COBRA (ICLR 2025, L_COBRA). The released form has no margin and is held only by 1e-8 inside its log; an
-    explicit one keeps a single pair from outweighing the rest of the loss.
+    embeddings: (views * 2N, D) unit rows, ordered as `_pairs` says. Returns a scalar, >= 0 with a margin.
+    as_released: log(p_ij + 1e-8) without a margin, which is below 0. opposite_views: rows of later views have no
+    opposite and count 0 in the mean.
+    Source: COBRA (ICLR 2025, L_COBRA). An explicit margin keeps a single pair from outweighing the rest of the loss;
+    the released form goes on pushing until rounding stops it.
     """
-    pairs = opposite_pairs(views, len(embeddings) // (2 * views), embeddings.device)
-    return (log_probabilities(embeddings, temperature)[pairs] + margin).clamp(min=0).mean()
+    normals = len(embeddings) // (2 * views)
+    pairs = pair_matrix(views, normals, opposite_views=opposite_views, device=embeddings.device)
+    log_p = log_probabilities(embeddings, temperature)[pairs == Pair.OPPOSITE]
+    pushed = (log_p.exp() + TINY).log() if as_released else (log_p + margin).clamp(min=0)
+    return pushed.sum() / len(embeddings)

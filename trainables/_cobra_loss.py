@@ -1,0 +1,97 @@
+"""What COBRA trains by: the weights of its terms and what each of them is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor
+
+from assay.shelves import Item
+from assay.units import NonNegative, Positive
+from trainables.losses._items import OnLogits
+from trainables.losses.cobra import ATTRACTION
+from trainables.losses.opposite import opposite
+
+Pairs = Literal["none", "nt_xent", "supcon", "opposite", "cobra_as_released", "cobra"]
+
+
+class CobraLoss(BaseModel):
+    """Weights of the terms, and what they are.
+
+    classification: of `classifier`, a loss of the head's logits. trades: of the TRADES divergence; above 0 the
+    classifier sees clean views and the attack raises the divergence. contrastive, opposite: of the pair terms, as far
+    as `pairs` has them: `cobra` both, the opposite one up to `margin`; `cobra_as_released` both, the opposite one held
+    by 1e-8 inside its logarithm alone; `nt_xent`, `supcon` and `opposite` that one alone; `none` neither.
+    COBRA's own weights are 1 for classification, contrastive and opposite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    classification: NonNegative = 1.0
+    classifier: OnLogits = Item("losses", "classification", {})
+    trades: NonNegative = 0.0
+    contrastive: NonNegative = 0.0
+    opposite: NonNegative = 0.0
+    pairs: Pairs = "cobra"
+    temperature: Positive = 0.5
+    margin: Positive = 8.0
+
+    @property
+    def on_head(self) -> bool:
+        """Whether a term trains the head."""
+        return bool(self.classification or self.trades)
+
+    @property
+    def on_pairs(self) -> bool:
+        """Whether a term trains the embeddings."""
+        return self.drawing is not None or self.pushing
+
+    @property
+    def drawing(self) -> str | None:
+        """The loss that draws views together, None for none."""
+        if not self.contrastive or self.pairs in ("none", "opposite"):
+            return None
+        return "supcon" if self.pairs == "supcon" else "nt_xent"
+
+    @property
+    def pushing(self) -> bool:
+        """Whether opposite pairs are pushed apart."""
+        return self.opposite > 0 and self.pairs in ("opposite", "cobra_as_released", "cobra")
+
+    def classify(self, logits: Tensor, anomalous: Tensor) -> Tensor:
+        """The classification term, without its weight."""
+        term: Tensor = self.classifier.function(logits, anomalous, **self.classifier.arguments())
+        return term
+
+    def pair_terms(
+        self,
+        rows: Tensor,
+        views: int,
+        *,
+        over_positives: Literal["mean", "sum"] = "mean",
+        opposite_views: int | None = None,
+    ) -> dict[str, Tensor]:
+        """The pair terms of embeddings (views * 2N, D), without their weights."""
+        terms = {}
+        if self.drawing:
+            drawn = ATTRACTION[self.drawing](
+                rows, views=views, temperature=self.temperature, over_positives=over_positives
+            )
+            terms["contrastive"] = drawn
+        if self.pushing:
+            terms["opposite"] = opposite(
+                rows,
+                views=views,
+                temperature=self.temperature,
+                margin=self.margin,
+                as_released=self.pairs == "cobra_as_released",
+                opposite_views=opposite_views,
+            )
+        return terms
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """The weighted sum of terms, each named as its weight."""
+        first, *others = (getattr(self, name) * term for name, term in terms.items())
+        return torch.stack([first, *others]).sum()

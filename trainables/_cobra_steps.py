@@ -1,0 +1,202 @@
+"""The terms of one training step of COBRA: which views there are, which are attacked by what, and what they give.
+
+| variant | `fixed` | `paper` | `as_released` |
+| --- | --- | --- | --- |
+| classified | one attacked view, drawn for it | both clean views and the attacked one | as in the paper |
+| contrastive blocks | two clean views, one attacked | the same | and one drawn to the other class, also a positive |
+| the contrastive view is attacked by | the loss itself | the loss itself | NT-Xent of two views |
+| over the positives of a row | mean | sum | sum |
+| opposite pairs | in every view | in the clean views | in the clean views |
+
+What does not change during an attack is encoded once. In the published procedures all attacks of a step may run as one
+on one batch, as nothing in them meets: in eval mode an image's features do not depend on the others'. That fills a GPU;
+on a CPU smaller batches, which stay in its cache, are faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainables._adversary import Adversary
+from trainables._cobra_loss import CobraLoss
+from trainables._head_and_neighbours import HeadAndNeighbours
+from trainables._views import Views
+from trainables.losses.nt_xent import nt_xent
+from trainables.losses.trades import divergence
+
+Variant = Literal["fixed", "paper", "as_released"]
+Terms = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step works with: images (2N, C, H, W), normals and then their pseudo-anomalies, and how to use them.
+
+    together: all attacks of a published procedure in one batch.
+    """
+
+    network: HeadAndNeighbours
+    images: Tensor
+    adversary: Adversary
+    loss: CobraLoss
+    views: Views
+    generator: torch.Generator
+    together: bool = False
+
+    @property
+    def anomalous(self) -> Tensor:
+        """Labels (2N,) bool of a view's rows."""
+        return torch.arange(len(self.images), device=self.images.device) >= len(self.images) // 2
+
+    def view(self) -> Tensor:
+        """A fresh view of all images."""
+        return self.views.draw(self.images, self.generator)
+
+    def worst(self, raised: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """Images moved by the adversary, which sees the detector as it would be deployed."""
+        with deployed(self.network):
+            return self.adversary.worst(raised, images, self.generator)
+
+    def clean(self, encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+        """What an attack is measured against, which does not move while it runs: encoded once."""
+        with deployed(self.network), torch.no_grad():
+            return encode(images)
+
+
+@contextmanager
+def deployed(network: HeadAndNeighbours) -> Iterator[None]:
+    """The network in eval mode and its weights frozen, which makes the gradients of pixels cheaper."""
+    trained = [weight for weight in network.parameters() if weight.requires_grad]
+    network.eval().requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.train()
+        for weight in trained:
+            weight.requires_grad_(True)
+
+
+def terms(step: Step, variant: Variant) -> Terms:
+    """The terms of the loss that have a weight, each under the weight's name."""
+    if variant != "fixed":
+        return _published(step, negative_view=variant == "as_released")
+    head = _head_terms(step) if step.loss.on_head else {}
+    return head | (_pair_terms(step) if step.loss.on_pairs else {})
+
+
+def _head_terms(step: Step) -> Terms:
+    view, network = step.view(), step.network
+    attacked = view
+    if step.adversary.attacks("classification"):
+        attacked = step.worst(_against_head(step, view, network.logits), view)
+    if not step.loss.trades:
+        return {"classification": step.loss.classify(network.logits(attacked), step.anomalous)}
+    clean, moved = network.logits(torch.cat([view, attacked])).chunk(2)
+    return _trades_terms(step, clean, step.anomalous, moved, clean)
+
+
+def _pair_terms(step: Step) -> Terms:
+    first, second = step.view(), step.view()
+    blocks, network, loss = [first, second], step.network, step.loss
+    if step.adversary.attacks("contrastive"):
+        raised = _against_pairs(step, blocks, network.embeddings)
+        if step.adversary.views == "negative":
+            raised = _towards_others(step, second, network.embeddings)
+        blocks.append(step.worst(raised, first))
+    return loss.pair_terms(network.embeddings(torch.cat(blocks)), len(blocks))
+
+
+def _published(step: Step, *, negative_view: bool) -> Terms:
+    """The published procedures: the same two clean views for everything, every attack begins at the first."""
+    first, second = step.view(), step.view()
+    network, adversary, loss = step.network, step.adversary, step.loss
+    attacks: dict[str, Callable[[Tensor], Tensor]] = {}  # each to raise, of the features of its view
+    if loss.on_pairs and adversary.attacks("contrastive"):
+        if adversary.views != "negative":
+            blocks = [second] if negative_view else [first, second]
+            attacks["positive"] = _against_pairs(step, blocks, network.embeddings_of, plain=negative_view)
+        if negative_view or adversary.views == "negative":
+            attacks["negative"] = _towards_others(step, second, network.embeddings_of)
+    if loss.on_head and adversary.attacks("classification"):
+        attacks["head"] = _against_head(step, first, network.logits_of)
+
+    found: dict[str, Tensor] = {}
+    for group in [[*attacks]] if step.together and attacks else [[name] for name in attacks]:
+        moved = step.worst(_sum_of(network, [attacks[name] for name in group]), torch.cat([first] * len(group)))
+        found |= dict(zip(group, moved.chunk(len(group)), strict=True))
+
+    names = ["first", "second", *found]
+    features = network.features(torch.cat([first, second, *found.values()])).chunk(len(names))
+    of = dict(zip(names, features, strict=True))
+    result: Terms = {}
+    if loss.on_head:
+        clean, moved = torch.cat([of["first"], of["second"]]), of.get("head", of["first"])
+        result |= _published_head(step, network.logits_of(clean), network.logits_of(moved), attacked="head" in of)
+    if loss.on_pairs:
+        rows = network.embeddings_of(torch.cat([part for name, part in of.items() if name != "head"]))
+        views = len(rows) // len(step.images)
+        result |= loss.pair_terms(rows, views, over_positives="sum", opposite_views=2)
+    return result
+
+
+def _sum_of(network: HeadAndNeighbours, attacks: list[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
+    """The sum of what several attacks raise, each of its own part of a batch."""
+
+    def raised(images: Tensor) -> Tensor:
+        parts = network.features(images).chunk(len(attacks))
+        return torch.stack([attack(part) for attack, part in zip(attacks, parts, strict=True)]).sum()
+
+    return raised
+
+
+def _published_head(step: Step, clean: Tensor, moved: Tensor, *, attacked: bool) -> Terms:
+    """Cross-entropy of both clean views and the attacked one; or, for TRADES, of the clean ones and the divergence."""
+    labels = step.anomalous.repeat(2)
+    if step.loss.trades:
+        return _trades_terms(step, clean, labels, moved, clean[: len(moved)])
+    if attacked:
+        clean, labels = torch.cat([clean, moved]), step.anomalous.repeat(3)
+    return {"classification": step.loss.classify(clean, labels)}
+
+
+def _trades_terms(step: Step, clean: Tensor, labels: Tensor, moved: Tensor, moved_from: Tensor) -> Terms:
+    """The classification of clean logits, and how far the attack moved those it began at."""
+    classified = {"classification": step.loss.classify(clean, labels)} if step.loss.classification else {}
+    return {**classified, "trades": divergence(moved_from, moved)}
+
+
+def _against_head(step: Step, clean: Tensor, logits: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    if not step.loss.trades:
+        return lambda moved: step.loss.classify(logits(moved), step.anomalous)
+    answer = step.clean(step.network.logits, clean)
+    return lambda moved: divergence(answer, logits(moved))
+
+
+def _against_pairs(
+    step: Step, blocks: list[Tensor], embeddings: Callable[[Tensor], Tensor], *, plain: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """What the attack raises: the loss of the clean blocks and the moved one; NT-Xent alone if `plain`."""
+    fixed = step.clean(step.network.embeddings, torch.cat(blocks))
+
+    def raised(moved: Tensor) -> Tensor:
+        rows, views = torch.cat([fixed, embeddings(moved)]), len(blocks) + 1
+        if plain:
+            return nt_xent(rows, views=views, temperature=step.loss.temperature)
+        return step.loss.total(step.loss.pair_terms(rows, views))
+
+    return raised
+
+
+def _towards_others(step: Step, second: Tensor, embeddings: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Raised as a normal nears the second view of a random pseudo-anomaly, and a pseudo-anomaly that of a normal."""
+    fixed = step.clean(step.network.embeddings, second)
+    normals = len(fixed) // 2
+    order = torch.randperm(normals, generator=step.generator, device=step.generator.device).to(fixed.device)
+    targets = torch.cat([fixed[normals:][order], fixed[:normals][order]])
+    return lambda moved: -nt_xent(torch.cat([targets, embeddings(moved)]), views=2, temperature=step.loss.temperature)

@@ -1,0 +1,30 @@
+"""A coreset: the few rows of a bank that leave no other row far from all of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+ALL = 1.0
+
+
+def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
+    """Indices (M,) of the rows (N, D) to keep, ascending: all for `bank` 1, else a share (below 1) or a number.
+
+    Greedy k-centre: a seeded first row, then always the one furthest from those chosen, at most twice as far from the
+    rest as the best choice of as many would be (Gonzalez 1985; for anomaly banks PatchCore, Roth et al. 2022, 3.2).
+    """
+    total = len(rows)
+    count = min(total, max(1, round(bank * total) if bank <= ALL else round(bank)))
+    if count == total:
+        return torch.arange(total, device=rows.device)
+    at = int(torch.randint(total, (), generator=torch.Generator().manual_seed(seed)))
+    chosen = torch.empty(count, dtype=torch.long, device=rows.device)
+    squares = rows.square().sum(1)
+    distance = torch.full((total,), torch.inf, device=rows.device)
+    for place in range(count):
+        chosen[place] = at
+        distance = torch.minimum(distance, squares - 2 * rows @ rows[at] + squares[at])
+        distance[at] = -1  # of equal rows none is chosen twice
+        at = int(distance.argmax())
+    return chosen.sort().values
