@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import random_point
+from assay.attacks._ball import per_image, random_point, size
 from assay.contracts import ThreatModel
 
 AT_ONCE = 2**21
@@ -28,6 +28,13 @@ def beginnings(
         yield torch.cat(points), clean.repeat(len(points), 1, 1, 1)
 
 
-def falling(epsilon: float, steps: int) -> list[float]:
-    """Lengths of the steps of a warm start: from nearly epsilon, as the ball has just grown, evenly to nearly 0."""
-    return [epsilon * left / (steps + 1) for left in range(steps, 0, -1)]
+def warm_step(start: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+    """The length (B,) of the first step from a start at a smaller epsilon: twice what the ball has grown by."""
+    grown = threat.epsilon - size(start - clean, threat.norm)
+    return (2 * grown).clamp(min=threat.epsilon / 4).to(clean)
+
+
+def falling(start: Tensor, clean: Tensor, threat: ThreatModel, steps: int) -> list[Tensor]:
+    """The lengths (B, 1, 1, 1) of so many steps from there, down to nearly 0."""
+    first = per_image(warm_step(start, clean, threat))
+    return [first * left / steps for left in range(steps, 0, -1)]

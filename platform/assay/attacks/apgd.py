@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.attacks._ball import outward, per_image, project, steepest, streams
 from assay.attacks._objective import Objective, Precision
-from assay.attacks._runs import beginnings
+from assay.attacks._runs import beginnings, warm_step
 from assay.contracts import Attacked, ThreatModel
 from assay.units import Count
 
@@ -48,12 +48,14 @@ def apgd(
     precision: what the steps compute in; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
-    random, longest, first = streams(generator, images), 1.0, start
+    random, first = streams(generator, images), start
+    length = torch.full((len(images),), (1 if threat.norm == "l1" else 2) * threat.epsilon).to(images)
     if start is not None and warm_steps is not None:
-        first, restarts, longest, steps = outward(start, images, threat), 1, min(1.0, warm_steps / steps), warm_steps
+        first, restarts, steps = outward(start, images, threat), 1, warm_steps
+        length = warm_step(start, images, threat)
     climb = _climb_l1 if threat.norm == "l1" else _climb
     for at, clean in beginnings(images, threat, random, first, restarts):
-        climb(objective, at, clean, threat, steps, longest)
+        climb(objective, at, clean, threat, steps, length.repeat(len(at) // len(images)))
     return objective.attacked()
 
 
@@ -66,13 +68,12 @@ def checkpoints(steps: int) -> set[int]:
     return marks
 
 
-def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, longest: float) -> None:
+def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, length: Tensor) -> None:
     """One run of `steps` forward and backward passes, and a forward for its last image."""
     marks, judged = checkpoints(steps), 0
     before = best = at
     value, gradient = objective.ascent(at)
     best_value, best_gradient, judged_value = value, gradient, value
-    length = torch.full_like(value, 2 * longest * threat.epsilon)
     rises, halved = torch.zeros_like(value), torch.zeros_like(value, dtype=torch.bool)
     for step in range(steps):
         if step > 0:
@@ -97,19 +98,18 @@ def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel,
     objective.value(at)
 
 
-def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, longest: float) -> None:
+def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, length: Tensor) -> None:
     """The same for l1: the best image so far says how many entries are worth moving, and no direction is kept."""
 
     def entries(images: Tensor) -> Tensor:
         count = (images != clean).flatten(1).sum(1).float()
         return torch.where(count > 0, count, clean[0].numel())
 
-    full, period = longest * threat.epsilon, max(1, int(PERIOD * steps))
+    full, period = length, max(1, int(PERIOD * steps))
     best, moved = at, entries(at)
     share = (moved / clean[0].numel() / THINNER).clamp(max=SHARE)
     value, gradient = objective.ascent(at)
     best_value, best_gradient = value, gradient
-    length = torch.full_like(value, full)
     for step in range(steps):
         if step > 0:
             value, gradient = objective.ascent(at)
@@ -121,7 +121,7 @@ def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatMod
                 before, moved = moved, entries(best)
                 share = moved / clean[0].numel() / THINNER
                 thinner = moved < 0.95 * before  # a thinner image begins anew with full steps, others shorten theirs
-                length = torch.where(thinner, full, length / THINNER).clamp(SHORTEST * full, full)
+                length = torch.where(thinner, full, torch.maximum(length / THINNER, SHORTEST * full))
                 at = torch.where(per_image(thinner), best, at)
                 gradient = torch.where(per_image(thinner), best_gradient, gradient)
         at = project(at + per_image(length) * steepest(gradient, "l1", at, share), clean, threat)

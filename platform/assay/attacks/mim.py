@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -39,10 +39,10 @@ def mim(
     precision: what the steps compute in; the result is confirmed in float32. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
-    lengths = [step_size * threat.epsilon / steps] * steps
+    lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps
     at = images if start is None else start
     if start is not None and warm_steps is not None:
-        at, lengths = outward(start, images, threat), falling(threat.epsilon, warm_steps)
+        at, lengths = outward(start, images, threat), falling(start, images, threat, warm_steps)
     momentum = torch.zeros_like(images)
     for step, length in enumerate(lengths):
         _, gradient = objective.ascent(at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -40,15 +40,15 @@ def pgd(
     both; further runs begin at random.
     warm_steps: where a `start` is given, carry it outward to the edge of the ball and make one run of so many steps
     from there, shorter and shorter, in place of all runs. Saves most of the cost of an epsilon a little larger than
-    the last; where it doubles, a few percent of the shift are lost.
+    the last; where it doubles, four steps lose a few percent of the shift.
     precision: what the steps compute in; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     random = streams(generator, images)
-    lengths = [step_size * threat.epsilon / steps] * steps
+    lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps
     first = start if start is not None else None if random_start else images
     if start is not None and warm_steps is not None:
-        first, restarts, lengths = outward(start, images, threat), 1, falling(threat.epsilon, warm_steps)
+        first, restarts, lengths = outward(start, images, threat), 1, falling(start, images, threat, warm_steps)
     for at, clean in beginnings(images, threat, random, first, restarts):
         for step, length in enumerate(lengths):
             _, gradient = objective.ascent(at)
