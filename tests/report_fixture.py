@@ -232,7 +232,11 @@ def _info() -> dict[str, object]:
         "suite": {
             "name": "standard", "version": 1, "why": "White-box & query attacks.", "attacks": attacks,
             "headline": {"norm": "linf", "epsilon": 2 / 255},
+            "threats": {"grey-levels": {"norm": "linf", "epsilons": [2 / 255], "why": "nobody sees it <b>"}},
         },
+        "left_out": [{"attack": "transfer-linf", "why": "no other model was given"}],
+        "findings": [{"name": "stochastic", "text": "the score is random <i>"}],
+        "notes": ["apgd-linf: memory ran out"],
         "dataset": {
             "name": "elpv", "hash": "d" * 64, "image_size": 64, "channels": 1,
             "counts": {"train": {"normal": 900, "anomalous": 0}, "test": {"normal": 30, "anomalous": 30}},

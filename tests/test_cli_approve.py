@@ -81,7 +81,8 @@ def test_pass(run, name, policy, verdict, store):
     assert found["model"] == store.names("models")[0]
     assert found["policy"]["version"] == 3
     assert [gate["decision"] for gate in found["gates"]] == ["PASS", "PASS"]
-    assert len(found["checks"]["passed"]) == 12
+    assert len(found["checks"]["passed"]) > 20
+    assert found["checks"]["failed"] == found["checks"]["missing"] == []
     assert found["checks"]["failed"] == found["checks"]["missing"] == []
     assert found["created"].endswith("+00:00")
 

@@ -10,13 +10,14 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from assay import __version__, policy, shelves, spec, suite
+from assay import __version__, card, policy, shelves, spec, suite
 from assay.cli import main
 from assay.datasets import elpv
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")
 CONTRIBUTING = (REPO / "CONTRIBUTING.md").read_text(encoding="utf-8")
+DETECTORS = (REPO / "docs" / "any-detector.md").read_text(encoding="utf-8")
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 VERBS = main.list_commands(None)
 
@@ -73,6 +74,13 @@ def test_every_file_in_the_pages_exists():
 def test_the_search_space_in_the_readme_is_valid():
     [example] = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     assert spec.check(yaml.safe_load(example), "README.md").name == "my-sweep"
+
+
+def test_the_card_in_the_docs_is_valid(tmp_path):
+    [example] = re.findall(r"^```yaml\n(.*?)^```", DETECTORS, re.DOTALL | re.MULTILINE)
+    (tmp_path / "detector.pt2").touch()
+    (tmp_path / "detector.yaml").write_text(example)
+    assert card.Card.read(tmp_path / "detector.yaml").summary.startswith("card of detector.pt2 (exported) on mvtec")
 
 
 def test_every_exit_code_of_a_verdict_is_told():

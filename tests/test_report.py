@@ -328,3 +328,14 @@ def test_worst_scores_move_the_attackers_way(audit_folder):
     assert (len(labels), labels.sum()) == (60, 30)
     assert (attacked[labels == 1] < clean[labels == 1]).all()
     assert (attacked[labels == 0] > clean[labels == 0]).all()
+
+
+def test_reasons_what_was_left_out_and_what_was_noticed_are_told(audit_folder):
+    page = report.render(audit_folder)
+    for words in (
+        "grey levels</strong> (L∞): nobody sees it &lt;b&gt;.",
+        "transfer-linf: no other model was given.",
+        "the score is random &lt;i&gt;",
+        "apgd-linf: memory ran out",
+    ):
+        assert words in page

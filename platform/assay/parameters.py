@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from assay.shelves import Item, Shelf, signature
-from assay.units import pixel_scale
+from assay.units import of_norm, pixel_scale
 
 KINDS: Mapping[Any, str] = {
     bool: "true or false",
@@ -82,7 +82,8 @@ def words(field: FieldInfo) -> str:
 
 def is_epsilon(field: FieldInfo) -> bool:
     """Whether a parameter is in pixel scale, and so is best written as `2/255`."""
-    return any(isinstance(part, BeforeValidator) and part.func is pixel_scale for part in _parts(_annotation(field)))
+    parts = _parts(_annotation(field))
+    return any(isinstance(part, BeforeValidator) and part.func in (pixel_scale, of_norm) for part in parts)
 
 
 def _annotation(field: FieldInfo) -> Any:

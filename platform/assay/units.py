@@ -39,8 +39,9 @@ Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
 
 
-def _of_norm(value: Any, info: ValidationInfo) -> Any:
-    norm = info.data.get("norm", "linf")
+def of_norm(value: Any, info: ValidationInfo) -> Any:
+    """An epsilon in the unit of the field `norm` that was declared before it."""
+    norm = (info.data or {}).get("norm", "linf")
     if norm == "linf":
         return pixel_scale(value)
     value = number(value)
@@ -49,7 +50,7 @@ def _of_norm(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
-Radius = Annotated[float, BeforeValidator(_of_norm), Ge(0)]
+Radius = Annotated[float, BeforeValidator(of_norm), Ge(0)]
 """An epsilon beside a field `norm` declared before it: at most 1 for linf, patch, spatial; any length for l2, l1."""
 
 PERCENT = ("patch", "spatial")

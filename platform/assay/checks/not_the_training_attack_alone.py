@@ -18,7 +18,7 @@ def not_the_training_attack_alone(context: Context) -> dict[str, Any]:
     adversary = context.manifest.get("parameters", {}).get("adversary")
     known = {str(context.manifest.get("evaluation", {}).get("attack", TRAINER))}
     if isinstance(adversary, Mapping) and adversary.get("epsilon"):
-        known.add(str(adversary.get("name", TRAINER)))
+        known.add(str(adversary.get("method", TRAINER)))
     others = sorted({entry.attack.name for entry in context.suite.white_box()} - known)
     evidence = (
         f"the model was trained or chosen with {' and '.join(sorted(known))}; the audit's other white-box attacks: "

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from assay.sections._html import NORMS
 from assay.units import scale
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
@@ -94,7 +95,8 @@ def epsilon_axis(axes: Axes, norm: str, epsilons: Sequence[float]) -> None:
         if not shown or level == 0 or (shown[-1] - level > gap and level > gap):
             shown.append(level)
     axes.set_xticks(shown, [f"{level:.3g}" for level in shown])
-    axes.set_xlabel("L∞ budget ε (in 1/255)" if norm == "linf" else f"{norm.upper()} budget ε")
+    unit = {255: " (in 1/255)", 100: " (in %)"}.get(scale(norm), "")
+    axes.set_xlabel(f"{NORMS[norm]} budget ε{unit}")
 
 
 def _legend(canvas: Figure, axes: Axes) -> None:

@@ -10,6 +10,9 @@ ORDER = 30
 MEANS = {
     "linf": ": every pixel value by at most that much; 1/255 is one grey level of an 8-bit image",
     "l2": ": the root of the summed squares over the whole image, in pixel values from 0 to 1",
+    "l1": ": the sum over the whole image, in pixel values from 0 to 1",
+    "patch": ": share of the image's area that one square may cover",
+    "spatial": ": share of the largest rotation and shift that the attack names",
 }
 
 TEMPLATE = """
@@ -22,6 +25,14 @@ TEMPLATE = """
 {{- meaning.get(norm, "") }}.</li>
 {% endfor %}
 </ul>
+{% if suite.threats %}
+<h3>Why an attacker could, and would</h3>
+<ul>
+{% for name, threat in suite.threats.items() %}
+<li><strong>{{ name | replace("-", " ") }}</strong> ({{ threat.norm | norm }}): {{ threat.why }}.</li>
+{% endfor %}
+</ul>
+{% endif %}
 <h3>What the attacker wants</h3>
 <ul>
 <li><strong>Evasion</strong>: hide anomalies by lowering their scores. Normals stay clean.</li>
@@ -44,6 +55,14 @@ TEMPLATE = """
 </tbody>
 </table>
 </div>
+{% if audit.info.left_out %}
+<p>Not made on this detector:</p>
+<ul>
+{% for one in audit.info.left_out %}
+<li>{{ one.attack }}: {{ one.why }}.</li>
+{% endfor %}
+</ul>
+{% endif %}
 <p class="note">White-box: the attacker has the weights and gradients of the deployed detector. Score: only its answers.
 Label: only its decision. Transfer: only another detector. None: noise that takes no aim.</p>
 """
