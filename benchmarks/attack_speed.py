@@ -81,7 +81,7 @@ def loop(detector: nn.Module, images: Tensor, direction: Tensor) -> Tensor:
 def main() -> None:
     """Time all of them, round by round, and print the ratios."""
     parser = argparse.ArgumentParser(description="What attacks cost.")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is taken")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median is taken")
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     detector, generator = Detector(), torch.Generator().manual_seed(1)

@@ -45,10 +45,14 @@ def project(images: Tensor, clean: Tensor, threat: ThreatModel, radius: Tensor |
     For linf and l1 the nearest point of ball and box, for l2 that of the ball, then of the box.
     radius: (B,) in place of epsilon.
     """
-    radius = torch.full((len(clean),), threat.epsilon, device=clean.device) if radius is None else radius
+    radius = (
+        torch.full((len(clean),), threat.epsilon, dtype=torch.float64, device=clean.device)
+        if radius is None
+        else radius
+    )
     epsilon = per_image(radius).to(clean)
     if threat.norm == "linf":
-        images = torch.maximum(torch.minimum(images, clean + epsilon), clean - epsilon)
+        images = images.clamp(clean - epsilon, clean + epsilon)
     elif threat.norm == "l1":
         images = _into_l1(images, clean, epsilon.flatten(1).double())
     else:
