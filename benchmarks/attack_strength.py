@@ -9,8 +9,10 @@ Rival in the same run, on the same images: PGD-1000 with 5 restarts on the raw s
 
 worst_gap: the largest of (worst-case AUROC of standard) - (AUROC of the rival); target at most 0.005.
 gradient_fraction: gradients an image that standard spends at linf up to 2/255, over the rival's, the largest of the
-four; target at most 0.10. neighbour_gain: on the neighbours, AUROC of plain PGD with as many gradients as standard
-spends (the stronger of one long run and of 5 restarts), less the worst-case AUROC of standard; target at least 0.02.
+four; target at most 0.10. neighbour_gain: on the nearest neighbour on EfficientNet-Lite0 features, at 0.25/255 (from
+1/255 on every attack leaves nothing), AUROC of plain PGD with as many gradients as the suite's attack `neighbours` (the
+stronger of one long run and of 5 restarts), less the AUROC of that attack; target at least 0.02. The last column of the
+table is PGD of the suite's whole cost.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ from assay import audit, metrics, parquet, shelves, tables
 from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
+from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
-from assay.contracts import Images, ThreatModel
-from assay.evaluation import batches, pixels
+from assay.contracts import Attack, Images, ThreatModel
+from assay.evaluation import batches, pixels, some_of_each, take
 from assay.store import Store
 
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -50,6 +53,7 @@ DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 EPSILON = 2 / 255
 STEPS, RESTARTS = 1000, 5
+SMALL, GRADIENTS, OF_EACH = 0.25 / 255, 60, 50
 ROW = "{:<13}{:>8}{:>10}{:>8}{:>9}{:>11}{:>10}{:>12}".format
 
 
@@ -81,7 +85,7 @@ def main() -> None:
         print(ROW(name, *(f"{figure:.3f}" for figure in figures), *cost), flush=True)
     gap = max(one.standard - one.rival for one in found.values())
     fraction = max(one.gradients for one in found.values()) / (STEPS * RESTARTS)
-    gain = found["neighbours"].equal_cost - found["neighbours"].standard if "neighbours" in found else float("nan")
+    gain = neighbour_gain()
     met = gap <= 0.005 and fraction <= 0.10 and gain >= 0.02
     print(f"targets: gap at most 0.005, fraction at most 0.10, gain at least 0.02: {'met' if met else 'MISSED'}")
     print(f"RESULT worst_gap={gap:.4f} gradient_fraction={fraction:.4f} neighbour_gain={gain:.4f}")
@@ -107,6 +111,27 @@ def measured(store: Store, name: str, limit: int) -> Found:
     return Found(auroc(figures, "clean", 0.0), auroc(figures, "worst", EPSILON), rival, equal, gradients)
 
 
+def neighbour_gain() -> float:
+    """How much lower the attack made for neighbours gets than plain PGD of as many gradients."""
+    dataset = shelves.Item("datasets", "elpv", {key: value for key, value in DATASET.items() if key != "name"})
+    source = dataset.function(**dataset.arguments())
+    images = data_module.test_images(source)
+    images = take(images, some_of_each(images.labels, OF_EACH))
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        data = data_module.training_data(source)
+        detector = model_module.load(store, trained(store, data, "nearest", "neighbours", {"k": 1})).detector
+    made = attacked(detector, images, neighbours, SMALL, steps=GRADIENTS)
+    plain = min(
+        attacked(detector, images, pgd, SMALL, steps=GRADIENTS),
+        attacked(detector, images, pgd, SMALL, steps=GRADIENTS // RESTARTS, restarts=RESTARTS),
+    )
+    print(
+        f"nearest neighbour, {GRADIENTS} gradients: plain PGD {plain:.3f}, attack `neighbours` {made:.3f}", flush=True
+    )
+    return plain - made
+
+
 def spent(store: Store, identity: str, images: int) -> float:
     """Gradients an image that the audit's attacks spent at linf up to EPSILON."""
     folder, total = f"audits/{identity}/scores", 0
@@ -126,13 +151,16 @@ def spent(store: Store, identity: str, images: int) -> float:
 
 def by_pgd(detector: nn.Module, images: Images, steps: int, restarts: int) -> float:
     """AUROC under plain PGD on the raw score."""
+    return attacked(detector, images, pgd, EPSILON, steps=steps, restarts=restarts)
+
+
+def attacked(detector: nn.Module, images: Images, attack: Attack, epsilon: float, **parameters: int) -> float:
+    """AUROC under an attack at linf epsilon, both regimes."""
     generator, parts = torch.Generator().manual_seed(1), []
     for first, last in batches(images):
         direction = torch.from_numpy(1 - 2 * images.labels[first:last])
-        threat = ThreatModel("linf", EPSILON)
-        parts.append(
-            pgd(detector, pixels(images, first, last), direction, threat, generator, steps=steps, restarts=restarts)
-        )
+        threat = ThreatModel("linf", epsilon)
+        parts.append(attack(detector, pixels(images, first, last), direction, threat, generator, **parameters))
     return metrics.auroc(images.labels, torch.cat([part.scores for part in parts]).numpy())
 
 
