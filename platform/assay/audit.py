@@ -127,8 +127,10 @@ def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Call
         done += 1
         on_progress(Progress(done, len(works), work.label, seconds))
 
-    kept = [work for work in works if work.done(store)]
-    todo = [work for work in works if not work.done(store)]
+    kept: list[fan_out.Work] = []
+    todo: list[fan_out.Work] = []
+    for work in works:
+        (kept if work.done(store) else todo).append(work)
     for work in kept:
         on_done(work, 0.0)
     fan_out.run(todo, str(store.root), workers=workers, gpus=gpus, on_done=on_done)
@@ -138,8 +140,8 @@ def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Call
 
 def notes(store: Store, plan: Plan) -> list[str]:
     """What has to be said about how parts were computed, such as that memory ran out."""
-    keys = {work.label: work.note_key for works in (plan.shards, plan.minimal) for work in works}
-    return [f"{label}: {store.read(key).decode()}" for label, key in keys.items() if store.exists(key)]
+    keys = [(work.label, work.note_key) for works in (plan.shards, plan.minimal) for work in works]
+    return [f"{label}: {store.read(key).decode()}" for label, key in keys if store.exists(key)]
 
 
 def describe(

@@ -67,14 +67,13 @@ def made(store: Store, plan: Plan) -> dict[str, pa.Table]:
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
     candidates = pa.concat_tables(parquet.load(store, shard.worst_key, tables.WORST) for shard in plan.shards)
-    whole = {kind: parts[kind] for kind in ("minimal",) if kind in parts}
     return {
         "metrics": found,
         "worst_case": worst_case.table(matrix),
         "cost": cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
         "checks": self_check.table(context),
-        **whole,
+        **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
     }
 
 
