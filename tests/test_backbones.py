@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.errors import InputError
+from trainables.backbones._folded import folded
 from trainables.backbones._resnet import Block
 from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
 from trainables.backbones.resnet18 import resnet18
@@ -169,3 +170,25 @@ def test_a_colour_network_repeats_grey_and_refuses_other_channels() -> None:
     )
     with pytest.raises(InputError, match="1 or 3 channels, these have 4"):
         efficientnet_lite0(channels=4)
+
+
+@pytest.mark.parametrize("name", ["small_resnet", "resnet18"])
+def test_folding_batch_norms_leaves_the_function_and_the_weights_as_they_are(name: str) -> None:
+    backbone = build(name, 3).double()
+    torch.nn.init.uniform_(backbone.bn1.bias)
+    images = torch.rand(4, 3, 32, 32, dtype=torch.float64)
+    backbone(images)  # training mode: gives the batch norms statistics of their own
+    backbone.eval()
+    before, expected = backbone.state_dict(), backbone(images)
+    with folded(backbone):
+        assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in backbone.modules())
+        torch.testing.assert_close(backbone(images), expected)
+    assert all(torch.equal(before[name], value) for name, value in backbone.state_dict().items())
+
+
+def test_folding_comes_undone_after_an_error() -> None:
+    backbone = build("small_resnet", 1).eval()
+    names = list(backbone.state_dict())
+    with pytest.raises(ValueError, match="in the middle"), folded(backbone):
+        raise ValueError("in the middle")
+    assert list(backbone.state_dict()) == names

@@ -16,7 +16,7 @@ on a CPU smaller batches, which stay in its cache, are faster.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,7 @@ from trainables._adversary import Adversary
 from trainables._cobra_loss import CobraLoss
 from trainables._head_and_neighbours import HeadAndNeighbours
 from trainables._views import Views
+from trainables.backbones._folded import folded
 from trainables.losses.nt_xent import nt_xent
 from trainables.losses.trades import divergence
 
@@ -71,11 +72,14 @@ class Step:
 
 @contextmanager
 def deployed(network: HeadAndNeighbours) -> Iterator[None]:
-    """The network in eval mode and its weights frozen, which makes the gradients of pixels cheaper."""
+    """The network in eval mode, its weights frozen and batch norms folded: cheaper gradients of pixels."""
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     network.eval().requires_grad_(False)
     try:
-        yield
+        # A compiled backbone folds by itself, and would be compiled anew for every set of weights.
+        compiled = network.backbone._compiled_call_impl is not None
+        with nullcontext() if compiled else folded(network.backbone):
+            yield
     finally:
         network.train()
         for weight in trained:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
@@ -146,6 +147,28 @@ class HeadAndNeighbours(nn.Module):
 
     def _pixel_rows(self, images: Tensor) -> Tensor:
         return F.normalize(self.pixels(images), dim=1)
+
+    def bank_rows(self) -> int:
+        """How many rows the bank holds."""
+        return len(self.bank)
+
+    @torch.no_grad()
+    def with_bank(self, share: float) -> nn.Module:
+        """A copy with a coreset of each bank, `share` of its rows; distances are put on the scale of the rows it had.
+
+        Those of a smaller bank are longer. The scale of `as_released` is of the embeddings alone and stays.
+        """
+        smaller = copy.deepcopy(self)
+        for name, place in (("bank", 1), ("pixel_bank", 2)):
+            rows = getattr(self, name)
+            mine = kept(rows, share)
+            if len(mine) < len(rows):
+                setattr(smaller, name, rows[mine])
+                if not (self.released and name == "bank"):
+                    distances = nearest_others(rows, mine, self.weights.k)
+                    smaller.location[place] = distances.mean()
+                    smaller.scale[place] = distances.std(correction=0).clamp(min=1e-6)
+        return smaller
 
     @torch.no_grad()
     def fit(self, normals: Tensor, batch: int = BATCH) -> None:

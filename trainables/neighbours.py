@@ -17,6 +17,7 @@ from assay.contracts import Norm, TrainingData
 from assay.shelves import Item, Shelf
 from assay.units import Count
 from trainables._angle_bound import distance_bounds, pooling_gain
+from trainables._coreset import kept
 from trainables._radius import BALLS, in_l2
 from trainables.backbones.pixels import Pixels
 
@@ -50,6 +51,16 @@ class NeighbourBank(nn.Module):
             return pool(1 - features @ self.bank.T)
         # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         return pool(torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist"))
+
+    def bank_rows(self) -> int:
+        """How many rows the bank holds."""
+        return len(self.bank)
+
+    def with_bank(self, share: float) -> nn.Module:
+        """A copy with a coreset of the bank, `share` of its rows."""
+        smaller = copy.deepcopy(self)
+        smaller.bank = self.bank[kept(self.bank, share)]
+        return smaller
 
     def _nearest(self, distances: Tensor) -> Tensor:
         return distances.topk(min(self.k, len(self.bank)), dim=1, largest=False).values.mean(dim=1)

@@ -50,6 +50,16 @@ class PatchBank(nn.Module):
         score = pool(distances)
         return score * self._weight(distances) if self.reweight and len(self.bank) > 1 else score
 
+    def bank_rows(self) -> int:
+        """How many rows the bank holds."""
+        return len(self.bank)
+
+    def with_bank(self, share: float) -> nn.Module:
+        """A copy with a coreset of the bank, `share` of its rows."""
+        smaller = copy.deepcopy(self)
+        smaller.bank = self.bank[kept(self.bank, share)]
+        return smaller
+
     def _nearest(self, rows: Tensor) -> Tensor:
         """Distances (N,) of rows (N, F) to the nearest row of the bank, good enough to compare."""
         blocks = torch.split(rows, max(1, BLOCK // len(self.bank)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
 
 from trainables.backbones._normalise import Normalise, Standardise
 
@@ -33,8 +32,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
-        inner = self.bn2(self.conv2(relu(self.bn1(self.conv1(x)))))
-        return relu(inner + self.downsample(x))
+        inner: Tensor = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu_()))
+        return inner.add_(self.downsample(x)).relu_()
 
 
 class ResNet(nn.Module):
@@ -70,7 +69,7 @@ class ResNet(nn.Module):
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """The feature maps of the four stages, the finest first; each has half the side of the one before."""
-        x = self.pool(relu(self.bn1(self.conv1(self.shrink(self.normalise(images))))))
+        x = self.pool(self.bn1(self.conv1(self.shrink(self.normalise(images)))).relu_())
         found = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
