@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from assay import parquet, tables, trials
-from assay import policy as policy_module
+import pyarrow as pa
+
+from assay import decision, parquet, tables, trials
 from assay.audit_folder import Audit
 from assay.errors import InputError, UnknownName
+from assay.figures import at_any_confidence
 from assay.policy import Policy
 from assay.store import Store, digest
 
@@ -51,24 +53,26 @@ def folder(store: Store, audit: str) -> Path:
     return store.path(f"audits/{audit}")
 
 
-def decide(store: Store, audit: str, policy: Policy) -> dict[str, Any]:
+def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> dict[str, Any]:
     """Hold an audit against a policy, write verdict.json and return its content.
 
-    Raises InputError for an audit by a suite that the policy does not judge.
+    today: decides which waivers still count; by default the day it is (UTC). judged: SHA-256 of the rows of each table,
+    whatever their order. Raises InputError for an audit by a suite that the policy does not judge.
     """
-    about = Audit(folder(store, audit)).info
-    suite = about["suite"]["name"]
-    if policy.suites and suite not in policy.suites:
-        wanted = " or ".join(policy.suites)
-        raise InputError(
-            f"policy {policy.name} judges audits by the suite {wanted}, and {audit} is by {suite}: attacks too weak or "
-            f"too few; run assay audit {about['model'][:12]} --suite {policy.suites[0]}"
-        )
+    now = datetime.datetime.now(datetime.UTC)
+    about = Audit(folder(store, audit))
+    model = about.info["model"]
+    policy.refuse(about.info["suite"]["name"], audit, f"run assay audit {model[:12]}")
     metrics = parquet.load(store, f"audits/{audit}/metrics.parquet", tables.METRICS)
     checks = parquet.load(store, f"audits/{audit}/checks.parquet", tables.CHECKS)
-    verdict = policy_module.decide(policy, metrics, checks)
-    created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    judged = {f"{name}.parquet": digest(store.read(f"audits/{audit}/{name}.parquet")) for name in ("metrics", "checks")}
-    whole = {**verdict, "audit": audit, "model": about["model"], "judged_sha256": judged, "created": created}
+    figures = at_any_confidence(about, metrics, policy.gates)
+    verdict = decision.decide(policy, figures, checks, today or now.date())
+    judged = {"metrics": _content(metrics), "checks": _content(checks)}
+    created = now.isoformat(timespec="seconds")
+    whole = {**verdict, "audit": audit, "model": model, "judged": judged, "created": created}
     store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
     return whole
+
+
+def _content(table: pa.Table) -> str:
+    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in table.to_pylist())).encode())

@@ -1,18 +1,19 @@
-"""One requirement of a policy on one figure of an audit, and the decision about it."""
+"""One requirement of a policy on one figure of an audit."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assay.contracts import Norm, Regime
 from assay.errors import DataError
 from assay.units import Count, Fraction, Radius, in_255
 
-Decision = Literal["PASS", "FAIL", "INCONCLUSIVE", "NOT RUN"]
+Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+Bound = Literal["lower", "upper", "value"]
 
 METRIC_WORDS = {
     "curve_area": "area under the AUROC curve",
@@ -43,7 +44,7 @@ class MinimumSamples(BaseModel):
 
 
 class Gate(BaseModel):
-    """A limit for one figure; `at_least` acts on its lower bound, `at_most` on its upper one.
+    """A limit for one figure; `at_least` acts on its lower bound, `at_most` on its upper one, unless `bound` is given.
 
     attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
     norm `corruption` and regime `natural`, a corruption. epsilon: of a corruption its severity, of `curve_area` the
@@ -61,6 +62,7 @@ class Gate(BaseModel):
     defect: str = Field("all", min_length=1)
     at_least: Fraction | None = None
     at_most: Fraction | None = None
+    bound: Bound | None = None
     why: str = Field(min_length=1)
 
     @model_validator(mode="after")
@@ -93,6 +95,8 @@ class Gate(BaseModel):
         what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(self.attack, self.attack)}, "
         defect = {"all": "", "worst_kind": ", worst kind of defect"}.get(self.defect, f", defect {self.defect}")
         limit = f"{'at most' if self.at_least is None else 'at least'} {_short(self.limit)}"
+        if self.deciding != self.bad:
+            limit += " by the figure itself" if self.deciding == "value" else f" by the {self.deciding} bound"
         if self.epsilon is None:
             return f"clean {what}{defect} {limit}"
         if self.norm == "corruption":
@@ -102,16 +106,59 @@ class Gate(BaseModel):
         where += f"{REGIME_WORDS[self.regime]}, {self.norm} {up_to}{in_255(self.epsilon, self.norm)}"
         return f"{what}, {where}{defect} {limit}"
 
-    def decide(self, metrics: pa.Table, confidence: float, minimum: MinimumSamples) -> dict[str, Any]:
-        """The gate's entry of the verdict: figure, bounds, limit, decision and the sentence that explains it."""
-        figure, absent = self._figure(metrics)
-        decision, why = ("INCONCLUSIVE", absent) if figure is None else self._judge(figure, confidence, minimum)
-        shown = {key: figure[key] if figure else None for key in ("value", "lower", "upper", "normals", "anomalies")}
-        described = {"name": self.name or self.text, "text": self.text, **shown, "limit": self.limit}
-        described |= {"figure": self._wanted(), **self.reach(metrics)}
-        return {**described, "decision": decision, "why": why, "purpose": self.why}
+    @property
+    def bad(self) -> Bound:
+        """The end of the interval at which the figure is worst for the model."""
+        return "lower" if self.at_most is None else "upper"
 
-    def reach(self, metrics: pa.Table) -> dict[str, float | None]:
+    @property
+    def deciding(self) -> Bound:
+        """The bound that must keep the limit."""
+        return self.bound or self.bad
+
+    def holds(self, figure: dict[str, Any]) -> bool:
+        """Whether the deciding bound of a row of METRICS keeps the limit."""
+        return self._keeps(figure[self.deciding])
+
+    def broken(self, figure: dict[str, Any]) -> bool:
+        """Whether not even the bound that is best for the model keeps it."""
+        return not self._keeps(figure["upper" if self.bad == "lower" else "lower"])
+
+    def find(self, rows: Sequence[dict[str, Any]], minimum: MinimumSamples) -> tuple[dict[str, Any] | None, str]:
+        """The row of METRICS that the gate is about, or None; and what keeps it from deciding, or nothing.
+
+        Raises DataError where there are several.
+        """
+        wanted, rest = self.figure, rows
+        for name in FILTERS:
+            matching = [row for row in rest if _same(row[name], wanted[name])]
+            if not matching:
+                return None, f"the audit has no figure for {self._listed(name, rest)}"
+            rest = matching
+        if len(rest) > 1:
+            raise DataError(f"the audit's metrics hold {len(rest)} figures for '{self.text}'; compute them again")
+        [row] = rest
+        if any(row[key] is None or np.isnan(row[key]) for key in ("value", "lower", "upper")):
+            return None, "the audit's figure is not a number"
+        for kind, needed in minimum:
+            if row[kind] < needed:
+                return row, f"{row[kind]} {kind} were tested, the policy needs at least {needed}"
+        return row, ""
+
+    def why_decided(self, decision: Decision, figure: dict[str, Any]) -> str:
+        """The sentence that explains a decision made on a row of METRICS."""
+        at, limit = f"at {percent(figure['confidence'])} confidence", _short(self.limit)
+        if self.deciding == "value":
+            return f"the figure {figure['value']:.3f} {'keeps' if decision == 'PASS' else 'misses'} the limit {limit}"
+        if decision == "PASS":
+            return f"the {self.deciding} bound {figure[self.deciding]:.3f} {at} keeps the limit {limit}"
+        if decision == "FAIL":
+            best = "upper" if self.bad == "lower" else "lower"
+            return f"even the {best} bound {figure[best]:.3f} {at} does not keep the limit {limit}"
+        interval = f"{figure['lower']:.3f} to {figure['upper']:.3f}"
+        return f"the interval {interval} {at} holds the limit {limit}; more test samples are needed to decide"
+
+    def reach(self, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
         """How far the limit is kept by the same figure at other epsilons of the audit.
 
         breaks_at: the smallest epsilon at which the deciding bound no longer keeps the limit. holds_to: the largest up
@@ -119,64 +166,31 @@ class Gate(BaseModel):
         """
         if self.epsilon is None or self.metric == "curve_area":
             return {"breaks_at": None, "holds_to": None}
-        wanted = self._wanted()
         others = [name for name in FILTERS if name != "epsilon"]
-        rows = [row for row in metrics.to_pylist() if all(row[name] == wanted[name] for name in others)]
-        kept = {row["epsilon"]: self._holds(row) for row in rows}
+        kept = {
+            row["epsilon"]: self.holds(row) for row in rows if all(row[name] == self.figure[name] for name in others)
+        }
         breaks = min((epsilon for epsilon, holds in kept.items() if not holds), default=None)
         holding = (epsilon for epsilon in kept if breaks is None or epsilon < breaks)
         return {"breaks_at": breaks, "holds_to": max(holding, default=None)}
 
-    def _holds(self, figure: dict[str, Any]) -> bool:
-        """Whether the bound that decides keeps the limit; one that is not there does not."""
-        bound = figure["upper"] if self.at_least is None else figure["lower"]
+    def _keeps(self, bound: float | None) -> bool:
+        """Whether a bound keeps the limit; one that is not there does not."""
         if bound is None:
             return False
-        return bool(bound <= self.limit if self.at_least is None else bound >= self.limit)
+        return bool(bound >= self.limit if self.bad == "lower" else bound <= self.limit)
 
-    def _judge(self, figure: dict[str, Any], confidence: float, minimum: MinimumSamples) -> tuple[Decision, str]:
-        lower, upper, limit = figure["lower"], figure["upper"], _short(self.limit)
-        if abs(figure["confidence"] - confidence) > 1e-9:
-            found = (
-                f"the audit's intervals have confidence {figure['confidence']:g}, the policy asks for {confidence:g}"
-            )
-            return "INCONCLUSIVE", f"{found}; compute the audit's metrics again with the policy's confidence"
-        for kind, needed in minimum:
-            if figure[kind] < needed:
-                return "INCONCLUSIVE", f"{figure[kind]} {kind} were tested, the policy needs at least {needed}"
-        if self.at_least is not None:
-            broken, worst, best = upper < self.at_least, lower, upper
-        else:
-            broken, worst, best = lower > self.limit, upper, lower
-        name, other = ("lower", "upper") if self.at_least is not None else ("upper", "lower")
-        if self._holds(figure):
-            return "PASS", f"the {name} bound {worst:.3f} keeps the limit {limit}"
-        if broken:
-            return "FAIL", f"even the {other} bound {best:.3f} does not keep the limit {limit}"
-        straddles = f"the interval {lower:.3f} to {upper:.3f} holds the limit {limit}"
-        return "INCONCLUSIVE", f"{straddles}; more test samples are needed to decide"
+    def _listed(self, name: str, rows: Sequence[dict[str, Any]]) -> str:
+        """`epsilon 3/255; there is: 1/255, 2/255`."""
 
-    def _figure(self, metrics: pa.Table) -> tuple[dict[str, Any] | None, str]:
-        """The row of the metrics table this gate is about, or None and what there is instead."""
-        wanted, rows = self._wanted(), metrics.to_pylist()
-        for name in FILTERS:
-            matching = [row for row in rows if _same(row[name], wanted[name])]
-            if not matching:
-                there = sorted({row[name] for row in rows})
-                listed = (
-                    ", ".join(in_255(value, self.norm) if name == "epsilon" else str(value) for value in there)
-                    or "nothing"
-                )
-                missed = in_255(wanted[name], self.norm) if name == "epsilon" else wanted[name]
-                return None, f"the audit has no figure for {name} {missed}; there is: {listed}"
-            rows = matching
-        if len(rows) > 1:
-            raise DataError(f"the audit's metrics hold {len(rows)} figures for '{self.text}'; compute them again")
-        if any(rows[0][key] is None or np.isnan(rows[0][key]) for key in ("value", "lower", "upper")):
-            return None, "the audit's figure is not a number"
-        return rows[0], ""
+        def said(value: Any) -> str:
+            return in_255(value, self.norm) if name == "epsilon" else str(value)
 
-    def _wanted(self) -> dict[str, Any]:
+        there = ", ".join(said(value) for value in sorted({row[name] for row in rows}) if value != "")
+        return f"{name} {said(self.figure[name])}; there is: {there or 'nothing'}"
+
+    @property
+    def figure(self) -> dict[str, Any]:
         """What names the figure in the metrics table."""
         wanted: dict[str, Any] = {name: getattr(self, name) for name in FILTERS}
         return wanted | ({"norm": "", "regime": "", "epsilon": 0.0} if self.attack == "clean" else {})
@@ -189,3 +203,8 @@ def _same(found: Any, wanted: Any) -> bool:
 def _short(limit: float) -> str:
     """`0.60`, or `0.605` where two decimals do not say it."""
     return f"{limit:.2f}" if round(limit, 2) == limit else f"{limit:g}"
+
+
+def percent(confidence: float) -> str:
+    """`95 %`, `99.17 %`."""
+    return f"{round(100 * confidence, 2):.6g} %"

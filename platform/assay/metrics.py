@@ -7,7 +7,7 @@ were attacked; the counts beside it say how many.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -107,24 +107,28 @@ def table(
     replicates: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    lines: Collection[tuple[str, str, str]] | None = None,
 ) -> pa.Table:
     """METRICS of one audited model from its SCORES: a matrix, a table, or the parts of one.
 
     For clean; for every attack x norm x epsilon; for `worst`, the per-sample worst case (see `worst_case`), and
     `worst_8bit`, the same of the scores after rounding; each in the regimes whose samples were attacked. Clean, and
     worst in `evasion` and `both`, also for each kind of defect against all normals, if there are several, and for the
-    worst of them. All figures see the same resamples. Raises DataError.
+    worst of them. All figures see the same resamples. lines: only these (attack, norm, regime). Raises DataError.
     """
     matrix = scores if isinstance(scores, ScoreMatrix) else read(scores)
     _checked(matrix.labels, matrix.clean, threshold)
 
+    def wanted() -> Iterator[Case]:
+        return (case for case in cases(matrix) if lines is None or (case.attack, case.norm, case.regime) in lines)
+
     def classes() -> Iterator[tuple[Floats, Floats]]:
-        return ((case.normals, case.anomalies) for case in cases(matrix))
+        return ((case.normals, case.anomalies) for case in wanted())
 
     drawn = bootstrap.distributions(classes, len(matrix.samples), replicates=replicates, seed=seed)
     rows: list[dict[str, Any]] = []
     kinds: list[tuple[Case, bootstrap.Distribution]] = []
-    for case, found in zip(cases(matrix), drawn, strict=True):
+    for case, found in zip(wanted(), drawn, strict=True):
         if case.defect == ALL:
             rows += _worst_kind(kinds, threshold, confidence)
             kinds = []

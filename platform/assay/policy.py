@@ -1,41 +1,34 @@
-"""From the figures and checks of an audit to a verdict, by a policy: a YAML file of gates.
-
-All gates must hold, so each may be tested at the full confidence: a wrong PASS needs every gate that should have
-stopped it to err (an intersection-union test, Berger 1982), and adding gates never makes one likelier.
-"""
+"""A policy: a YAML file of what must hold before a model may be deployed, read with all its faults."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import pyarrow as pa
 from annotated_types import Gt, Lt
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from assay import faults, yaml_file
-from assay.errors import SpecError, UnknownName
+from assay import faults, shelves, yaml_file
+from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.gate import Gate, MinimumSamples
+from assay.multiplicity import Correction
 from assay.store import canonical, digest
-from assay.units import number
+from assay.units import Count, number
+from assay.waiver import Waiver
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 """Exit code of the command line for each verdict."""
 
 
 class Policy(BaseModel):
-    """What must hold before a model may be deployed; `suites` are those whose audits it judges (None: any)."""
+    """What must hold before a model may be deployed; `suites` are those whose audits it judges (None: any).
+
+    confidence: that no gate is decided wrongly, corrected for how many there are by `multiplicity`.
+    same_person: whether the author of a model may review it. valid_days: after so many days an approval expires.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,17 +37,13 @@ class Policy(BaseModel):
     why: str = Field(min_length=1)
     suites: Annotated[list[str], Field(min_length=1)] | None = None
     confidence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] = 0.95
+    multiplicity: Correction = "holm"
     minimum_samples: MinimumSamples
     required_checks: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     gates: list[Gate] = Field(min_length=1)
-
-    @field_validator("gates")
-    @classmethod
-    def _names_differ(cls, gates: list[Gate]) -> list[Gate]:
-        names = [gate.name or gate.text for gate in gates]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
-            raise ValueError(f"gates need different names; there twice: {', '.join(twice)}")
-        return gates
+    same_person: Literal["refused", "allowed"] = "refused"
+    valid_days: Count | None = None
+    waivers: list[Waiver] = []
 
     @property
     def hash(self) -> str:
@@ -64,10 +53,22 @@ class Policy(BaseModel):
     @classmethod
     def of(cls, data: dict[str, Any], file: str) -> Self:
         """The policy in plain values read from `file`; raises SpecError with every fault."""
+        found = _names(data)
         try:
-            return cls.model_validate(data)
+            policy = cls.model_validate(data)
         except ValidationError as error:
-            raise SpecError(file, faults.from_validation(error, cls, data)) from None
+            raise SpecError(file, [*faults.from_validation(error, cls, data), *found]) from None
+        if found:
+            raise SpecError(file, found)
+        return policy
+
+    def refuse(self, suite: str, what: str, remedy: str) -> None:
+        """Raises InputError where the policy does not judge audits by that suite."""
+        if self.suites and suite not in self.suites:
+            raise InputError(
+                f"policy {self.name} judges audits by the suite {' or '.join(self.suites)}, and {what} is by {suite}: "
+                f"attacks too weak or too few; {remedy} --suite {self.suites[0]}"
+            )
 
 
 def names() -> list[str]:
@@ -89,50 +90,54 @@ def read(path_or_name: str | Path) -> Policy:
     return Policy.of(yaml_file.parse((_folder() / file).read_text("utf-8"), file), file)
 
 
-def decide(policy: Policy, metrics: pa.Table, checks: pa.Table) -> dict[str, Any]:
-    """The verdict on an audit from its tables METRICS and CHECKS, ready for JSON.
-
-    INVALID if a required check failed or is missing (no gate is decided then, for its figure cannot be relied on); else
-    FAIL if a gate fails; else INCONCLUSIVE if one is undecided; else PASS.
-    """
-    outcome, reasons = _checked(policy, checks)
-    gates = [gate.decide(metrics, policy.confidence, policy.minimum_samples) for gate in policy.gates]
-    if outcome["failed"] or outcome["missing"]:
-        verdict = "INVALID"
-        stopped = {"decision": "NOT RUN", "why": "the audit did not pass its own checks, so its figures decide nothing"}
-        gates = [gate | stopped for gate in gates]
-    else:
-        decisions = {gate["decision"] for gate in gates}
-        verdict = next((word for word in ("FAIL", "INCONCLUSIVE") if word in decisions), "PASS")
-        reasons += [_sentence(gate) for gate in gates if gate["decision"] != "PASS"]
-    if verdict == "PASS":
-        reasons.insert(0, f"All {len(gates)} gates and all {len(outcome['passed'])} required checks hold.")
-    about = {"name": policy.name, "version": policy.version, "hash": policy.hash, "why": policy.why}
-    return {"verdict": verdict, "policy": about, "gates": gates, "checks": outcome, "reasons": reasons}
+def _names(data: dict[str, Any]) -> list[Fault]:
+    """The names in a policy that mean nothing, or two things; told beside all other faults, so values may be any."""
+    gates = {where: _called(gate) for where, gate in _mappings(data, "gates").items()}
+    required = data.get("required_checks")
+    listed = {f"required_checks.{i}": name for i, name in enumerate(required)} if isinstance(required, list) else {}
+    checks = list(listed.values()) or shelves.names("checks")
+    return [
+        *_twice(gates, "is the name of another gate, too; give each a `name` of its own"),
+        *_twice(listed, "is listed already; write it once"),
+        *_unknown(listed, shelves.names("checks"), "check; `assay ls checks` lists them"),
+        *_waivers(data, "gate", [name for name in gates.values() if name], "gate in this policy"),
+        *_waivers(data, "check", checks, "check that this policy requires"),
+    ]
 
 
-def _checked(policy: Policy, checks: pa.Table) -> tuple[dict[str, list[str]], list[str]]:
-    """The names of required checks that passed, failed and are missing; and a sentence for each that did not pass."""
-    rows = {row["check"]: row for row in checks.to_pylist()}
-    marked = [name for name, row in rows.items() if row["required"]]
-    required = marked if policy.required_checks == "all" else policy.required_checks
-    outcome: dict[str, list[str]] = {"passed": [], "failed": [], "missing": []}
-    for name in required:
-        passed = rows[name]["passed"] if name in rows else None  # a check without an outcome was not run
-        outcome["missing" if passed is None else "passed" if passed else "failed"].append(name)
-    reasons = [f"Check {name} failed: {rows[name]['evidence']}" for name in outcome["failed"]]
-    reasons += [f"Check {name} is required and was not run." for name in outcome["missing"]]
-    if not required:
-        outcome["missing"].append("any required check")
-        reasons.append("The audit ran no required check, so nothing says that its figures can be trusted.")
-    waived = [name for name in marked if name not in required and not rows[name]["passed"]]
-    reasons += [f"Check {name} did not pass; this policy does not require it." for name in waived]
-    return outcome, reasons
+def _waivers(data: dict[str, Any], kind: str, known: list[Any], what: str) -> Iterator[Fault]:
+    """The faults of what the waivers of gates, or of checks, are of."""
+    named = {f"{where}.{kind}": waiver.get(kind) for where, waiver in _mappings(data, "waivers").items()}
+    yield from _unknown(named, known, what)
+    yield from _twice(named, "is waived already; write one waiver")
 
 
-def _sentence(gate: dict[str, Any]) -> str:
-    name = "" if gate["name"] == gate["text"] else f"{gate['name']}: "
-    return f"{gate['decision']}: {name}{gate['text']}; {gate['why']}."
+def _unknown(named: dict[str, Any], known: list[Any], what: str) -> Iterator[Fault]:
+    for where, name in named.items():
+        if isinstance(name, str) and name and name not in known:
+            yield Fault(where, faults.shown(name), f"there is no such {what}{suggest(name, map(str, known))}")
+
+
+def _twice(named: dict[str, Any], what: str) -> Iterator[Fault]:
+    names = list(named.values())
+    for i, (where, name) in enumerate(named.items()):
+        if isinstance(name, str) and name in names[:i]:
+            yield Fault(where, faults.shown(name), what)
+
+
+def _mappings(data: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """Key path -> each mapping in a list of the file."""
+    listed = data.get(key)
+    items = enumerate(listed) if isinstance(listed, list) else ()
+    return {f"{key}.{i}": item for i, item in items if isinstance(item, dict)}
+
+
+def _called(gate: dict[str, Any]) -> str | None:
+    """The name of a gate, which is its text where it has none; nothing for one without name that has other faults."""
+    try:
+        return str(gate.get("name") or Gate.model_validate(gate).text)
+    except ValidationError:
+        return None
 
 
 def _folder() -> Traversable:

@@ -1,0 +1,97 @@
+"""The figures of a finished audit at any confidence, made again of its scores.
+
+metrics.parquet holds intervals at one confidence. Gates that are corrected for multiplicity need wider ones: of the
+same scores, with the same resamples, more of them the further out the bounds are.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assay import certified_floor, corrupted, metrics, parquet, score_matrix, security_curve
+from assay.audit_folder import Audit
+from assay.errors import DataError
+from assay.gate import FILTERS, Gate
+from assay.tables import CERTIFIED, CORRUPTED, METRICS
+
+Rows = list[dict[str, Any]]
+IN_A_TAIL = 25
+"""Resamples beyond each bound: what 1000 have at 95 %."""
+FEWEST, MOST = 1000, 20_000
+"""Resamples; where 20,000 leave fewer in a tail, the closed forms that widen every interval still say enough."""
+
+
+def at_any_confidence(audit: Audit, table: pa.Table, gates: Sequence[Gate]) -> Callable[[float], Rows]:
+    """A function: confidence -> the rows of METRICS that gates need; at the confidence of `table`, its own rows.
+
+    table: METRICS of the audit. The order of rows in the audit's files, and how they are split into parts, make no
+    difference. The function raises DataError where the scores cannot be read or do not give the figures of `table`.
+    """
+    own: Rows = table.to_pylist()
+
+    @functools.cache
+    def rows(confidence: float) -> Rows:
+        if all(abs(row["confidence"] - confidence) < 1e-9 for row in own):
+            return own
+        return _agreeing(audit, own, _made(audit, gates, confidence))
+
+    return rows
+
+
+def replicates(confidence: float) -> int:
+    """How many resamples an interval of that confidence is made of."""
+    return min(MOST, max(FEWEST, round(2 * IN_A_TAIL / (1 - confidence))))
+
+
+def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
+    """The figures of every gate, at every epsilon of the audit, so that it can be said how far a limit is kept."""
+    threshold: float = audit.info["threshold"]["value"]
+    options: dict[str, Any] = {"replicates": replicates(confidence), "confidence": confidence}
+    lines = {(gate.figure["attack"], gate.figure["norm"], gate.figure["regime"]) for gate in gates}
+    lines.add((score_matrix.CLEAN, "", ""))
+    found = [metrics.table(audit.matrix, threshold=threshold, lines=lines, **options)]
+    shaken = {gate.attack for gate in gates if gate.norm == "corruption"}
+    if shaken and (table := _parts(audit, "corrupted", CORRUPTED)):
+        if corrupted.MEAN not in shaken:
+            table = table.filter(pc.is_in(table["corruption"], pa.array(sorted(shaken), pa.string())))
+        rows = corrupted.figures(table, threshold=threshold, **options) if len(table) else []
+        found.append(pa.Table.from_pylist(rows, schema=METRICS))
+    if any(gate.attack == certified_floor.ATTACK for gate in gates) and (
+        table := _parts(audit, "certified", CERTIFIED)
+    ):
+        clean = pa.table({"sample": audit.matrix.samples, "clean_score": audit.matrix.clean})
+        found.append(certified_floor.figures(table.sort_by("sample"), clean, threshold=threshold, **options))
+    found.append(security_curve.areas(pa.concat_tables(found)))
+    made: Rows = pa.concat_tables(found).to_pylist()
+    return made
+
+
+def _parts(audit: Audit, folder: str, schema: pa.Schema) -> pa.Table | None:
+    """All parts of a folder of the audit as one table, or None where there are none."""
+    files = sorted((audit.folder / folder).glob("*/part-*.parquet"))
+    parts = [part.cast(schema) for part in parquet.parts(files, schema.names)]
+    return pa.concat_tables(parts) if parts else None
+
+
+def _agreeing(audit: Audit, own: Rows, made: Rows) -> Rows:
+    """The rows that the audit has too; raises DataError where it says another figure, which no confidence changes."""
+    values = {_key(row): row["value"] for row in own}
+    shared = [row for row in made if _key(row) in values]
+    for row in shared:
+        there = values[_key(row)]
+        if not abs(there - row["value"]) < 1e-9:
+            what = f"{row['metric']} of {row['attack']} {row['norm']} {row['epsilon']:.4g}"
+            raise DataError(
+                f"{audit.folder / 'metrics.parquet'} says {there:.6g} for {what}, the scores beside it give "
+                f"{row['value']:.6g}, so one of them was changed; {parquet.AGAIN}"
+            )
+    return shared
+
+
+def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(round(row[name], 9) if name == "epsilon" else row[name] for name in FILTERS)

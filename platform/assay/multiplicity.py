@@ -1,0 +1,65 @@
+"""Several gates decided at once, so that with the stated confidence not one decision is wrong.
+
+Each gate is tried at a confidence of its own, the higher the more gates are open. A gate that holds and a gate that is
+broken are two claims; each family of claims has half of the error, one end of the intervals. So nothing is assumed of
+how the figures depend on each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
+
+from assay.gate import Decision, Gate
+
+Correction = Literal["holm", "bonferroni", "none"]
+Figure = dict[str, Any]
+"""A row of METRICS."""
+
+
+class Ruling(NamedTuple):
+    """The decision on a gate, and the confidence of the interval it was made at."""
+
+    decision: Decision
+    confidence: float
+
+
+def rule(
+    gates: Sequence[Gate], confidence: float, correction: Correction, figure: Callable[[Gate, float], Figure | None]
+) -> list[Ruling]:
+    """A ruling for each gate; figure: that of a gate at a confidence, None where it is unfit to decide anything.
+
+    holm: of m gates the surest must be clear at 1 - (1 - confidence) / m, the next at 1 - (1 - confidence) / (m - 1)
+    and so on (Holm 1979). bonferroni: all at the first of these. none: each at the confidence itself, so that of many
+    gates one may well be decided wrongly. A gate on the figure itself makes no claim and does not count among the m.
+    """
+
+    def claimed(family: list[Gate], clear: Callable[[Gate, Figure], bool]) -> tuple[dict[Gate, float], float]:
+        """The gates of which the claim can be made, each with its confidence, and the one that the others failed at."""
+        made: dict[Gate, float] = {}
+        level = confidence
+        while still := [gate for gate in family if gate not in made]:
+            level = confidence if correction == "none" else round(1 - (1 - confidence) / len(still), 12)
+            found = [gate for gate in still if (seen := figure(gate, level)) is not None and clear(gate, seen)]
+            made |= dict.fromkeys(found, level)
+            if not found or correction != "holm":
+                break
+        return made, level
+
+    bounded = [gate for gate in gates if gate.deciding != "value"]
+    holds, hold_level = claimed([gate for gate in bounded if gate.deciding == gate.bad], Gate.holds)
+    broken, break_level = claimed(bounded, Gate.broken)
+
+    def ruling(gate: Gate) -> Ruling:
+        if gate in holds:
+            return Ruling("PASS", holds[gate])
+        if gate in broken:
+            return Ruling("FAIL", broken[gate])
+        level = break_level if gate.deciding != gate.bad else max(hold_level, break_level)
+        level = confidence if gate.deciding == "value" else level
+        seen = figure(gate, level)
+        if seen is None or gate.deciding == gate.bad:
+            return Ruling("INCONCLUSIVE", level)
+        return Ruling("PASS" if gate.holds(seen) else "FAIL", level)
+
+    return [ruling(gate) for gate in gates]
