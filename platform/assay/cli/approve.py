@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import sys
+from pathlib import Path
+
 import click
 
 from assay.cli import _options
@@ -10,28 +15,56 @@ from assay.cli import _options
 @click.command()
 @click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
 @click.option("--policy", "policy_name", required=True, help="default, demo or a YAML file.")
+@click.option("--key", type=click.Path(path_type=Path), help="Sign with this private key (PEM, elliptic curve).")
+@click.option("--reviewer", help="Who reviewed the audit; needed to sign.")
+@click.option("--role", default="approver", show_default=True, help="What the reviewer is.")
+@click.option("--author", help="Who made the model; needed to sign, somebody else than the reviewer.")
+@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="First day it counts no more.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @_options.store
-def command(audit: str, policy_name: str, as_json: bool, root: str) -> None:
+def command(
+    audit: str,
+    policy_name: str,
+    key: Path | None,
+    reviewer: str | None,
+    role: str,
+    author: str | None,
+    expires: datetime.datetime | None,
+    as_json: bool,
+    root: str,
+) -> None:
     """Decide whether a model may be deployed: write verdict.json, renew report.html, and exit with the verdict.
+
+    With --key, the audit's folder and the model's are signed, whatever the verdict. The password of an encrypted key is
+    asked for, or taken from ASSAY_KEY_PASSWORD.
 
     Exit codes: 0 PASS, 3 FAIL, 4 INVALID (the audit cannot be trusted), 5 INCONCLUSIVE; 2 usage, 1 error.
 
     \b
       assay approve latest --policy default
+      assay approve latest --policy default --key key.pem --reviewer "Jane Doe" --author "Max Roe"
     """
     import json
 
     from rich.console import Console
 
-    from assay import audits, policy, report
+    from assay import approval, audits, policy, review, signature
     from assay.store import Store
 
     store = Store(root)
     rules = policy.read(policy_name)
     name = audits.find(store, audit)
-    verdict = audits.decide(store, name, rules)
-    page = report.write(audits.folder(store, name))
+    signer = signature.private_key(key, _password) if key else None
+    told = review.of(
+        rules,
+        reviewer=reviewer,
+        role=role,
+        author=author,
+        expires=expires.date() if expires else None,
+        key=signer.fingerprint if signer else None,
+        today=datetime.datetime.now(datetime.UTC).date(),
+    )
+    verdict = approval.approve(store, name, rules, told, signer)
     if as_json:
         click.echo(json.dumps(verdict, indent=2))
     else:
@@ -41,5 +74,22 @@ def command(audit: str, policy_name: str, as_json: bool, root: str) -> None:
         for reason in verdict["reasons"]:
             console.print(f"  {reason}", markup=False)
         console.print(f"verdict: {verdict['verdict']} under policy {rules.name} version {rules.version}", markup=False)
-        console.print(f"report: {page}", markup=False)
+        console.print(f"report: {audits.folder(store, name) / 'report.html'}", markup=False)
+        console.print(_signed(name, reviewer, signer.fingerprint if signer else ""), markup=False)
     click.get_current_context().exit(policy.EXIT_CODES[verdict["verdict"]])
+
+
+def _password() -> str:
+    """The password of an encrypted key; never an option, for other users see a command's words."""
+    if given := os.environ.get("ASSAY_KEY_PASSWORD"):
+        return given
+    if not sys.stdin.isatty():
+        raise click.UsageError("the key is encrypted; put its password into the variable ASSAY_KEY_PASSWORD")
+    return str(click.prompt("password of the key", hide_input=True, err=True))
+
+
+def _signed(audit: str, reviewer: str | None, fingerprint: str) -> str:
+    if not fingerprint:
+        return "not signed; give --key to sign"
+    again = f"assay verify {audit} --key PUBLIC.pem{_options.store_option()}"
+    return f"signed by {reviewer} with key {fingerprint[:16]}; anybody can check it: {again}"

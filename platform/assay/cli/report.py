@@ -9,15 +9,20 @@ from assay.cli import _options
 
 @click.command()
 @click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
+@click.option("--pdf", "as_pdf", is_flag=True, help="Write report.pdf beside it (needs the extra `pdf`).")
 @_options.store
-def command(audit: str, root: str) -> None:
+def command(audit: str, as_pdf: bool, root: str) -> None:
     """Write report.html into the folder of an audit: no network, no script, prints well.
 
     \b
       assay report latest
+      assay report latest --pdf
     """
-    from assay import audits, report
+    from assay import audits, pdf, report
     from assay.store import Store
 
     store = Store(root)
-    click.echo(f"report: {report.write(audits.folder(store, audits.find(store, audit)))}")
+    folder = audits.folder(store, audits.find(store, audit))
+    click.echo(f"report: {report.write(folder)}")
+    if as_pdf:
+        click.echo(f"pdf: {pdf.write(folder)}")

@@ -14,9 +14,13 @@ TEMPLATE = """
 {% if comparison is none %}
 <p>This model was not compared with another one. To compare it with the model it would replace:</p>
 <pre>assay compare APPROVED {{ info.audit }}</pre>
+{% elif comparison.not_compared %}
+<p class="mark inconclusive">Model <code>{{ comparison.a.model }}</code>, approved as {{ comparison.approved_as }},
+could not be compared with this one, audit <code>{{ comparison.a.audit }}</code>: {{ comparison.not_compared }}.</p>
 {% else %}
 <p><strong>{{ "Regression" if comparison.regression else "No regression found" }}</strong> against audit
-<code>{{ comparison.a.audit }}</code> of model <code>{{ comparison.a.model }}</code>, on the same
+<code>{{ comparison.a.audit }}</code> of model <code>{{ comparison.a.model }}</code>
+{{- ", approved as " ~ comparison.approved_as ~ " until now" if comparison.approved_as -}}, on the same
 {{ comparison.samples.normals | number }} normal and {{ comparison.samples.anomalies | number }} anomalous images
 {{- ", with a margin of %g" | format(comparison.margin) if comparison.margin }}.</p>
 {% if comparison.a.failed_checks %}
@@ -51,7 +55,7 @@ together. Rates are at each model's own threshold.
 def comparison(audit: Audit) -> Section:
     """The tested differences to the model that would be replaced, or how to make the comparison."""
     found = audit.comparison
-    figures = [figure for figure in found["figures"] if figure["headline"]] if found else []
+    figures = [figure for figure in (found or {}).get("figures", []) if figure["headline"]]
     lines: dict[Budget | None, dict[str, Any]] = {}
     for figure in figures:
         budget = Budget(figure["norm"], figure["epsilon"]) if figure["norm"] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay import review
 from assay.audit_folder import Audit
 from assay.sections._html import Section, section
 
@@ -16,18 +17,36 @@ and the checks that did not pass.</p>
 <table>
 <thead><tr><th>Role</th><th>Name</th><th>Date</th><th>Signature</th></tr></thead>
 <tbody>
-{% for role in ("Author of the model", "Independent reviewer", "Approver") %}
-<tr><th>{{ role }}</th><td></td><td></td><td></td></tr>
-{% endfor %}
+<tr><th>Author of the model</th><td>{{ told.author or "" }}</td><td></td><td></td></tr>
+{% if told.reviewer %}
+<tr><th>{{ told.role | capitalize }}</th><td>{{ told.reviewer }}</td><td class="nowrap">{{ told.date }}</td>
+<td>{% if told.key %}key <code>{{ told.key[:16] }}</code>{% endif %}</td></tr>
+{% else %}
+<tr><th>Independent reviewer</th><td></td><td></td><td></td></tr>
+<tr><th>Approver</th><td></td><td></td><td></td></tr>
+{% endif %}
 </tbody>
 </table>
 </div>
 </div>
+{% if told.key %}
+<p>This page and every other file of the audit and of the model were signed with the key
+<code>{{ told.key }}</code>. The page cannot vouch for itself; whoever has the public key can check it:</p>
+<pre>assay verify {{ info.audit }} --key PUBLIC.pem</pre>
+{% else %}
+<p>Nothing is signed by a key, so nothing shows whether these files were changed. To sign them:</p>
+<pre>assay approve {{ info.audit }} --policy POLICY --key KEY.pem --reviewer NAME --author NAME</pre>
+{% endif %}
+{% if told.expires %}<p>The decision counts until {{ told.expires }}, and from that day on no more.</p>{% endif %}
 """
 
 
 def sign_off(audit: Audit) -> Section:
-    """Room for the author's, the independent reviewer's and the approver's signatures."""
+    """Author, reviewer and the key that signs; room for signatures by hand where there is none."""
     return section(
-        "Sign-off", TEMPLATE, info=audit.info, word=audit.verdict["verdict"] if audit.verdict else "not decided yet"
+        "Sign-off",
+        TEMPLATE,
+        info=audit.info,
+        word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
+        told=review.read(audit.folder) or {},
     )

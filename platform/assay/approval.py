@@ -1,0 +1,43 @@
+"""Approving an audit: the verdict, who stands for it, the report that shows both, and the signature over all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay import audits, predecessor, register, report, review, signature, verification
+from assay.audit_folder import Audit
+from assay.errors import InputError
+from assay.policy import Policy
+from assay.review import Review
+from assay.signature import Key
+from assay.store import Store
+
+
+def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | None) -> dict[str, Any]:
+    """Decide, write review.json and the report, sign the audit and its model where a key is given; returns the verdict.
+
+    Former signatures of the audit end with the verdict they were made for. Raises AssayError before anything is written
+    where the audit or its model is not what it was, or cannot be signed.
+    """
+    folder = audits.folder(store, audit)
+    model = store.path(f"models/{Audit(folder).info['model']}")
+    if key:
+        if not model.is_dir():
+            raise InputError(f"{model} is not there, and the model is signed too; bring its folder into this store")
+        found = verification.of_audit(folder, None, audit)
+        verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
+        signature.require_signable(folder)
+        signature.require_signable(model)
+    former = signature.signatures(folder)
+    verdict = audits.decide(store, audit, policy)
+    for path in former:
+        path.unlink()
+    store.write(f"audits/{audit}/{review.FILE}", told.text())
+    predecessor.comparison(store, audit)
+    report.write(folder)
+    if key:
+        signature.sign(model, key)
+        signature.sign(folder, key)
+    about = {"model": verdict["model"], "audit": audit, "verdict": verdict["verdict"], "policy": verdict["policy"]}
+    register.record(store, "decided", {**about, **told.model_dump(mode="json")})
+    return verdict

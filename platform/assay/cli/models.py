@@ -1,0 +1,51 @@
+"""`assay models`: which models were audited, approved, rejected, superseded, or have expired."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from assay.cli import _options
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Also the models without an audit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@_options.store
+def command(everything: bool, as_json: bool, root: str) -> None:
+    """List the models with their state, those in service first.
+
+    approved: the audit decided last says PASS. rejected: it says FAIL. superseded: approved, but another model was
+    promoted to its name. expired: approved until then. audited: nothing was decided, or INVALID or INCONCLUSIVE.
+
+    \b
+      assay models
+    """
+    import dataclasses
+    import datetime
+    import json
+
+    from assay import register
+    from assay.cli._table import table
+    from assay.store import Store
+
+    store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
+    found = register.standings(store, today)
+    bare = register.unaudited(store, found)
+    if as_json:
+        listed = [dataclasses.asdict(one) for one in found]
+        click.echo(json.dumps({"models": listed, "without_audit": bare}, indent=2, default=str))
+        return
+    head = ("name", "model", "dataset", "state", "serves as", "since", "by", "audit", "verdict")
+    rows = [(*_cells(one), one.audit, one.verdict or "-") for one in found]
+    if rows:
+        click.echo(table([head, *rows]))
+    if everything:
+        click.echo("\n".join(f"{name[:12]}  no audit" for name in bare))
+    elif bare or not rows:
+        click.echo(f"{len(bare)} model{'s' if len(bare) != 1 else ''} without an audit")
+
+
+def _cells(one: Any) -> tuple[str, ...]:
+    return one.name, one.model[:12], one.dataset, one.state, ", ".join(one.serves) or "-", one.since, one.by

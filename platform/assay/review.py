@@ -1,0 +1,83 @@
+"""Who looked at an audit and decided, by whose work, when and for how long: `review.json` in the audit's folder.
+
+It lies in the folder that is signed, so that a name or a date cannot be exchanged later.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from assay.errors import DataError, InputError
+
+if TYPE_CHECKING:
+    from assay.policy import Policy
+
+FILE = "review.json"
+
+
+class Review(BaseModel):
+    """The record; `key` is the fingerprint of the key that signs, None where nothing is signed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reviewer: str | None
+    role: str
+    author: str | None
+    date: datetime.date
+    expires: datetime.date | None
+    key: str | None
+
+    def text(self) -> bytes:
+        """The content of review.json."""
+        return json.dumps(self.model_dump(mode="json"), indent=2).encode()
+
+
+def of(
+    policy: Policy,
+    *,
+    reviewer: str | None,
+    role: str,
+    author: str | None,
+    expires: datetime.date | None,
+    key: str | None,
+    today: datetime.date,
+) -> Review:
+    """The review of today, as the policy allows it; its approval expires by the policy's `valid_days` at the latest.
+
+    Raises InputError: a signature needs both names, the two must differ unless the policy allows one person, and the
+    day it expires must lie ahead.
+    """
+    if key and not (reviewer and author):
+        raise InputError("a signature says who reviewed whose work; give --reviewer NAME and --author NAME")
+    if reviewer and author and _same(reviewer, author) and policy.same_person == "refused":
+        raise InputError(
+            f"author and reviewer are both {reviewer}, and policy {policy.name} wants two people; let somebody else "
+            "review, or write `same_person: allowed` into a policy of your own"
+        )
+    if expires and expires <= today:
+        raise InputError(f"--expires {expires} is over; give a day after {today}")
+    last = today + datetime.timedelta(days=policy.valid_days) if policy.valid_days else None
+    if expires and last and expires > last:
+        raise InputError(f"--expires {expires}: policy {policy.name} allows {policy.valid_days} days, until {last}")
+    return Review(reviewer=reviewer, role=role, author=author, date=today, expires=expires or last, key=key)
+
+
+def read(folder: Path) -> Review | None:
+    """The review in an audit's folder, or None where nobody has decided; raises DataError for a damaged file."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        return Review.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise DataError(f"{path} is damaged ({reason}); `assay approve` writes it anew") from error
+
+
+def _same(one: str, other: str) -> bool:
+    return one.casefold().split() == other.casefold().split()

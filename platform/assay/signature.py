@@ -1,0 +1,224 @@
+"""Signatures over whole folders: OpenSSF model signing with an elliptic-curve key of one's own, offline.
+
+A signature lists the SHA-256 of every file of a folder. It lies in that folder as `<fingerprint of the key>.sig`, so
+it travels along, and several people may sign the same model, each with a key of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from assay.errors import InputError, StoreError
+from assay.store import write_whole
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+SUFFIX = ".sig"
+NOT_COVERED = "wandb"
+"""W&B's own folder in an audit: it holds links to absolute paths and changes when a run is synchronised."""
+CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
+IRREGULAR = "not a regular file"
+DAMAGED = "the signature is damaged, or was not made with this key"
+MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
+_CONTENT = ("Signature mismatch", "Cannot use")  # how the library begins what it says of files, not of signatures
+
+
+@dataclass(frozen=True)
+class Key:
+    """A private or a public key in a PEM file, and the fingerprint of the pair: `sha256sum` of the public PEM file."""
+
+    path: Path
+    fingerprint: str
+    password: bytes | None = None
+
+    @property
+    def file(self) -> str:
+        """The name of its signature in a folder."""
+        return self.fingerprint[:16] + SUFFIX
+
+
+class Checked(NamedTuple):
+    """What is wrong with a signature ("" where it is valid), and the SHA-256 of each file it lists (if it is valid)."""
+
+    problem: str
+    files: dict[str, str]
+
+
+def private_key(path: str | Path, ask: Callable[[], str]) -> Key:
+    """The key to sign with; `ask` gives the password, and is called for an encrypted key only.
+
+    Raises InputError for a file that holds no elliptic-curve private key, and for a wrong password.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    path, password = Path(path), None
+    content = _read(path)
+    if b"PUBLIC KEY" in content:
+        raise InputError(f"{path} is a public key; sign with the private key of the pair")
+    try:
+        key = load_pem_private_key(content, None)
+    except TypeError:  # encrypted
+        password = ask().encode()
+        try:
+            key = load_pem_private_key(content, password)
+        except ValueError as error:
+            raise InputError(f"{path} cannot be decrypted: the password is wrong, or the file is damaged") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{path} is no private key in PEM form: {MAKE_ONE}") from error
+    return Key(path, _fingerprint(path, key.public_key()), password)
+
+
+def public_key(path: str | Path) -> Key:
+    """The key to verify with; raises InputError for a file that holds no elliptic-curve public key."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    path = Path(path)
+    content = _read(path)
+    if b"PRIVATE KEY" in content:
+        remedy = f"openssl pkey -in {path} -pubout -out public.pem"
+        raise InputError(f"{path} is a private key; verify with the public key of the pair: {remedy}")
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise InputError(f"{path} is no public key in PEM form (it begins with -----BEGIN PUBLIC KEY-----)") from error
+    return Key(path, _fingerprint(path, key))
+
+
+def sign(folder: Path, key: Key) -> Path:
+    """Sign every file of a folder but `*.sig` and `wandb/` at its top; returns the path of the signature.
+
+    Raises StoreError where there is a link, or what an unfinished command left behind.
+    """
+    from model_signing import signing
+
+    require_signable(folder)
+    signer = signing.Config().use_elliptic_key_signer(private_key=key.path, password=key.password)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        made = Path(elsewhere) / key.file
+        signer.set_hashing_config(_hashing(folder)).sign(folder, made)
+        write_whole(folder / key.file, made.read_bytes())
+    return folder / key.file
+
+
+def require_signable(folder: Path) -> None:
+    """Raises StoreError where a folder holds a link, or a hidden file that an unfinished command left behind."""
+    for name in _names(folder):
+        if not _regular(folder / name):
+            raise StoreError(f"{folder / name} is a link or no file at all; put the file itself there, then sign")
+        if Path(name).name.startswith("."):
+            raise StoreError(f"{folder / name} was left by an unfinished command or a tool; delete it, then sign")
+
+
+def signatures(folder: Path) -> list[Path]:
+    """The signatures in a folder, by name."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def check(folder: Path, key: Key) -> Checked:
+    """The signature of this key on a folder: whether it is valid, and which files it lists."""
+    from model_signing import verifying
+
+    path = folder / key.file
+    if not path.exists():
+        others = ", ".join(other.stem for other in signatures(folder))
+        told = f"signed with another key ({others}), not with {path.stem}" if others else "not signed"
+        return Checked(told, {})
+    try:
+        bundle = json.loads(path.read_text("utf-8"))
+        if bundle["verificationMaterial"]["publicKey"]["hint"] != key.fingerprint:
+            return Checked(DAMAGED, {})
+        listed = json.loads(_strict(bundle["dsseEnvelope"]["payload"]))["predicate"]["resources"]
+        _strict(bundle["dsseEnvelope"]["signatures"][0]["sig"])
+        verifier = verifying.Config().use_elliptic_key_verifier(public_key=key.path)
+        verifier.set_hashing_config(_hashing(folder)).verify(folder, path)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a damaged signature makes the library raise, it is not valid
+        if not str(error).startswith(_CONTENT):
+            return Checked(DAMAGED, {})
+    return Checked("", {one["name"]: one["digest"] for one in listed})
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file that a signature covers, by its path in the folder; IRREGULAR for a link."""
+    found = {}
+    for name in _names(folder):
+        if not _regular(folder / name):
+            found[name] = IRREGULAR
+            continue
+        with (folder / name).open("rb") as file:
+            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _names(folder: Path) -> list[str]:
+    """What is below a folder and no folder, links not followed, `*.sig` and `wandb/` at its top left out."""
+    found = []
+    for parent, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        found += [Path(parent, name).relative_to(folder).as_posix() for name in [*files, *links]]
+    return sorted(name for name in found if name.split("/")[0] != NOT_COVERED and not _is_signature(name))
+
+
+def _is_signature(name: str) -> bool:
+    return "/" not in name and name.endswith(SUFFIX)
+
+
+def _regular(path: Path) -> bool:
+    return stat.S_ISREG(path.lstat().st_mode)
+
+
+def _hashing(folder: Path) -> Any:
+    """How the library is to hash a folder: exactly `_names`. By itself it leaves .git out, and stumbles over links."""
+    from model_signing import hashing
+
+    class Covered(hashing.Config):  # type: ignore[misc]
+        def hash(self, model_path: Path, *, files_to_hash: object = None) -> Any:
+            return super().hash(model_path, files_to_hash=[Path(model_path, name) for name in _names(folder)])
+
+    left_out = [NOT_COVERED, *(path.name for path in signatures(folder))]
+    return Covered().set_ignored_paths(paths=left_out, ignore_git_paths=False)
+
+
+def _strict(text: str) -> bytes:
+    """Decoded base64; the spare bits at its end, which decoders ignore, must be 0 too."""
+    content = base64.b64decode(text, validate=True)
+    if base64.b64encode(content).decode() != text:
+        raise ValueError("not the one way to write this in base64")
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"key {path} cannot be read: {error.strerror}") from error
+
+
+def _fingerprint(path: Path, key: Any) -> str:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+
+    if not isinstance(key, EllipticCurvePublicKey):
+        raise InputError(f"{path} is no elliptic-curve key: {MAKE_ONE}")
+    if key.curve.name not in CURVES:
+        allowed = ", ".join(CURVES.values())
+        raise InputError(f"{path} is of the curve {key.curve.name}; one of {allowed} is needed: {MAKE_ONE}")
+    return hashlib.sha256(_pem(key)).hexdigest()
+
+
+def _pem(key: EllipticCurvePublicKey) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

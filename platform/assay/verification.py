@@ -1,0 +1,170 @@
+"""Is a model or an audit what it was when it was named, and when it was signed?
+
+A model's name is the hash of its content, so it can be checked without any key. Scores, figures, verdict and report
+of an audit are held by a signature alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assay import audits, model, review, signature
+from assay.audit_folder import Audit
+from assay.errors import AssayError, DataError, InputError
+from assay.signature import Key
+from assay.store import Store
+
+CHANGED = 3
+"""Exit code of the command line where something was changed or a signature is not valid."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found of one folder: names of files in it, and sentences about what else is wrong.
+
+    signed: whether a valid signature of the given key covers it; False also where no key was given.
+    unchecked: signatures by other keys. says: what an audit says of itself, to be believed only where it is signed.
+    """
+
+    kind: str
+    name: str
+    folder: Path
+    files: int
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    signed: bool = False
+    unchecked: tuple[str, ...] = ()
+    says: str = ""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing was found."""
+        return not (self.changed or self.missing or self.new or self.problems)
+
+
+def verify(store: Store, text: str, key: Key | None) -> list[Found]:
+    """What is found of the model that `text` names; of an audit, and of its model where that is there too.
+
+    text: a model's hash or an audit as `audits.find` says, or the path of such a folder anywhere.
+    Raises InputError where it names neither.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
+        return of_folder(path.resolve(), key)
+    if text in store.names("audits"):
+        return of_audit(store.path(f"audits/{text}"), key, text)
+    if any(name.startswith(text) for name in store.names("models")):
+        name = model.find(store, text)
+        return [of_model(store.path(f"models/{name}"), key, name)]
+    name = audits.find(store, text)
+    return of_audit(audits.folder(store, name), key, name)
+
+
+def of_folder(folder: Path, key: Key | None) -> list[Found]:
+    """What is found of a folder that may lie anywhere; the model of an audit is looked for as in a store."""
+    if (folder / "audit.yaml").exists() or (folder / review.FILE).exists():
+        return of_audit(folder, key)
+    if (folder / "manifest.json").exists():
+        hashed = len(folder.name) == model.HASH_LENGTH and set(folder.name) <= set("0123456789abcdef")
+        return [of_model(folder, key, folder.name if hashed else None)]
+    raise InputError(f"{folder} is neither an audit (audit.yaml) nor a model (manifest.json)")
+
+
+def of_audit(folder: Path, key: Key | None, name: str | None = None) -> list[Found]:
+    """What is found of an audit, and of its model in `../../models`; name: the id that it must be."""
+    files = signature.digests(folder)
+    problems: list[str] = []
+    changed: tuple[str, ...] = ()
+    says = hash = ""
+    try:
+        audit = Audit(folder)
+        hash = audit.info["model"]
+        if name and audit.info["audit"] != name:
+            problems.append(f"it is audit {audit.info['audit']}, under another name")
+        if files.get("manifest.json", "")[: model.HASH_LENGTH] != hash:
+            changed = ("manifest.json",)
+        says = _says(audit)
+    except DataError as error:
+        problems.append(str(error))
+    plain = Found("audit", name or folder.name, folder, len(files), changed, problems=tuple(problems), says=says)
+    found = [_with_signature(plain, files, key)]
+    beside = folder.parent.parent / "models" / hash
+    return [*found, of_model(beside, key, hash)] if hash and beside.is_dir() else found
+
+
+def of_model(folder: Path, key: Key | None, name: str | None = None) -> Found:
+    """What is found of a model; name: the hash that it must have, None where its folder is not named by it."""
+    files = signature.digests(folder)
+    changed, missing, new = _content(folder, files, name)
+    plain = Found("model", name or folder.name, folder, len(files), tuple(changed), tuple(missing), tuple(new))
+    return _with_signature(plain, files, key)
+
+
+def _content(folder: Path, files: dict[str, str], name: str | None) -> tuple[list[str], list[str], list[str]]:
+    """What the hashes say that a model is named by: files changed, missing and new."""
+    others = [file for file in files if file != "manifest.json"]
+    if "manifest.json" not in files:
+        return [], ["manifest.json"], []
+    if name and files["manifest.json"][: model.HASH_LENGTH] != name:
+        return ["manifest.json"], [], []
+    try:
+        manifest = json.loads((folder / "manifest.json").read_bytes())
+        weights = manifest.get("weights_sha256")
+    except (ValueError, AttributeError):
+        return ["manifest.json"], [], []
+    if weights in (None, *files.values()):
+        return [], [], [file for file in others if files[file] != weights]
+    return (others, [], []) if others else ([], ["the file beside manifest.json"], [])
+
+
+def _with_signature(found: Found, files: dict[str, str], key: Key | None) -> Found:
+    """What was found by content alone, and what the signature of a key says beside it."""
+    links = [file for file, digest in files.items() if digest == signature.IRREGULAR]
+    found = replace(found, changed=_sorted(found.changed, links))
+    others = [path for path in signature.signatures(found.folder) if key is None or path.name != key.file]
+    found = replace(found, unchecked=tuple(path.stem for path in others))
+    if key is None:
+        return found
+    problem, signed = signature.check(found.folder, key)
+    if problem:
+        return replace(found, problems=(*found.problems, problem))
+    differs = [file for file in files.keys() & signed.keys() if files[file] != signed[file]]
+    return replace(
+        found,
+        signed=True,
+        changed=_sorted(found.changed, differs),
+        missing=_sorted(found.missing, signed.keys() - files.keys()),
+        new=_sorted(found.new, files.keys() - signed.keys()),
+    )
+
+
+def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set().union(*groups)))
+
+
+def _says(audit: Audit) -> str:
+    """`PASS by Jane Doe (approver) on 2026-02-03`, or nothing where nobody has decided."""
+    told = review.read(audit.folder)
+    if audit.verdict is None:
+        return ""
+    by = f" by {told.reviewer} ({told.role})" if told and told.reviewer else ""
+    until = f", until {told.expires}" if told and told.expires else ""
+    return f"{audit.verdict['verdict']}{by}" + (f" on {told.date}{until}" if told else "")
+
+
+def require_good(found: list[Found], remedy: str) -> None:
+    """Raises AssayError for the first folder that is not what it was."""
+    for one in found:
+        if not one.good:
+            raise AssayError(f"{one.kind} {one.name}: {'; '.join(lines(one))}; {remedy}")
+
+
+def lines(found: Found) -> list[str]:
+    """What was found, a line each."""
+    told = [f"{what}: {file}" for what in ("changed", "missing", "new") for file in getattr(found, what)]
+    return [*found.problems, *told]
