@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from assay.cli import _options
+from assay.cli import _options, _verdict
 
 
 @click.command()
@@ -20,6 +20,7 @@ from assay.cli import _options
 @click.option("--role", default="approver", show_default=True, help="What the reviewer is.")
 @click.option("--author", help="Who made the model; needed to sign, somebody else than the reviewer.")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="First day it counts no more.")
+@_verdict.files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @_options.store
 def command(
@@ -30,6 +31,8 @@ def command(
     role: str,
     author: str | None,
     expires: datetime.datetime | None,
+    junit: Path | None,
+    summary: Path | None,
     as_json: bool,
     root: str,
 ) -> None:
@@ -45,8 +48,6 @@ def command(
       assay approve latest --policy default --key key.pem --reviewer "Jane Doe" --author "Max Roe"
     """
     import json
-
-    from rich.console import Console
 
     from assay import approval, audits, policy, review, signature
     from assay.store import Store
@@ -65,18 +66,14 @@ def command(
         today=datetime.datetime.now(datetime.UTC).date(),
     )
     verdict = approval.approve(store, name, rules, told, signer)
+    page = audits.folder(store, name) / "report.html"
+    _verdict.write([(verdict, page)], junit, summary)
     if as_json:
         click.echo(json.dumps(verdict, indent=2))
     else:
-        console = Console(soft_wrap=True, highlight=False)
-        for gate in verdict["gates"]:
-            console.print(f"  {gate['decision']:12s} {gate['text']}: {gate['why']}", markup=False)
-        for reason in verdict["reasons"]:
-            console.print(f"  {reason}", markup=False)
-        console.print(f"verdict: {verdict['verdict']} under policy {rules.name} version {rules.version}", markup=False)
-        console.print(f"report: {audits.folder(store, name) / 'report.html'}", markup=False)
-        console.print(_signed(name, reviewer, signer.fingerprint if signer else ""), markup=False)
-    click.get_current_context().exit(policy.EXIT_CODES[verdict["verdict"]])
+        _verdict.tell(verdict, page)
+        click.echo(_signed(name, reviewer, signer.fingerprint if signer else ""))
+    click.get_current_context().exit(_verdict.exit_code([verdict]))
 
 
 def _password() -> str:

@@ -1,0 +1,55 @@
+"""What `approve` and `audit --policy` say of a verdict, on the screen and in files for a CI server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+def files(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--junit FILE` and `--summary FILE`."""
+    path = click.Path(dir_okay=False, writable=True, path_type=Path)
+    for option, told in (
+        ("--summary", "Append the verdict as Markdown, such as to $GITHUB_STEP_SUMMARY."),
+        ("--junit", "Write the verdict as JUnit XML: a test case for every gate and check."),
+    ):
+        function = click.option(option, type=path, metavar="FILE", help=told)(function)
+    return function
+
+
+def tell(verdict: dict[str, Any], page: Path) -> None:
+    """Every gate, the reasons, the verdict and where the report is."""
+    for gate in verdict["gates"]:
+        name = gate["text"] if gate["name"] == gate["text"] else f"{gate['name']}: {gate['text']}"
+        click.echo(f"  {gate['decision']:12s} {name}; {gate['why']}")
+    for reason in verdict["reasons"]:
+        click.echo(f"  {reason}")
+    policy = verdict["policy"]
+    click.echo(f"verdict: {verdict['verdict']} under policy {policy['name']} version {policy['version']}")
+    click.echo(f"report: {page}")
+
+
+def write(verdicts: Sequence[tuple[dict[str, Any], Path]], junit: Path | None, summary: Path | None) -> None:
+    """The files of --junit and --summary, for each verdict and its report."""
+    from assay import job_summary
+    from assay import junit as xml
+    from assay.store import write_whole
+
+    for path in filter(None, (junit, summary)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if junit:
+        write_whole(junit, xml.document([verdict for verdict, _ in verdicts]))
+    if summary:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write("".join(job_summary.text(verdict, page) for verdict, page in verdicts))
+
+
+def exit_code(verdicts: Sequence[dict[str, Any]]) -> int:
+    """Of the verdict, and of several the worst: INVALID, FAIL, INCONCLUSIVE, PASS."""
+    from assay.policy import EXIT_CODES
+
+    found = {verdict["verdict"] for verdict in verdicts}
+    return next(EXIT_CODES[word] for word in ("INVALID", "FAIL", "INCONCLUSIVE", "PASS") if word in found)
