@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from click.testing import CliRunner
 
 from assay import __version__, card, policy, shelves, spec, suite
 from assay.cli import main
+from assay.contracts import Images, TrainingData
 from assay.datasets import elpv
 
 REPO = Path(__file__).parent.parent
@@ -107,3 +111,55 @@ def test_the_page_is_short_and_tells_the_licence_of_the_data():
     assert len(README.splitlines()) <= 200
     assert "CC BY-NC-SA 4.0" in README
     assert elpv.LICENCE.startswith("CC BY-NC-SA 4.0")
+
+
+def test_the_generated_pages_are_current():
+    made = runpy.run_path(str(REPO / "docs" / "generate.py"))
+    for name, page in made["PAGES"].items():
+        found = (REPO / "docs" / name).read_text(encoding="utf-8")
+        assert found == made["text"](page), f"docs/{name} is stale: run python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", sorted((REPO / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_a_page_of_the_docs_names_verbs_and_options_that_exist(page):
+    for line in "\n".join(code(page.read_text(encoding="utf-8"))).splitlines():
+        for verb, rest in re.findall(r"(?<![\w/.-])assay ([a-z]+)\b(?!:)(.*)", line.split("#")[0]):
+            assert verb in VERBS, line
+            options = main.get_command(None, verb).params
+            known = {name for option in options for name in [*option.opts, *option.secondary_opts]}
+            assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known | {"--help"}, line
+
+
+@pytest.mark.parametrize("page", sorted((REPO / "docs").glob("*.md")), ids=lambda page: page.stem)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#:]+?)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_trainable_in_the_docs_trains_and_resumes(tmp_path, monkeypatch):
+    page = (REPO / "docs" / "add-your-own-detector.md").read_text(encoding="utf-8")
+    [module] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [space] = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "my_detector.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    checked = spec.check(yaml.safe_load(space), "my_space.yaml")
+    item = shelves.load("trainables", checked.trainable)
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 1, 32, 32), dtype=np.uint8)
+    train = Images(pixels, np.zeros(8, np.int64), *[("",) * 8] * 3)
+    data, images = TrainingData(train, train, {}), torch.from_numpy(pixels[:3]).float().div(255)
+
+    def run(epochs, state=None):
+        made = item(data, seed=0, device="cpu", **shelves.bind(item, {"width": 8}))
+        if state:
+            made.load_state_dict(state)
+        losses = [made.train_epoch()["reconstruction"] for _ in range(epochs)]
+        return made, losses
+
+    whole, losses = run(4)
+    assert losses[-1] < losses[0]
+    half, _ = run(2)
+    resumed, _ = run(2, half.state_dict())
+    assert torch.equal(whole.detector()(images), resumed.detector()(images))
+    empty = item.build(channels=1, image_size=32, **shelves.bind(item, {"width": 8}))
+    empty.load_state_dict(whole.detector().state_dict())
+    assert torch.equal(whole.detector()(images), empty(images))

@@ -1,0 +1,182 @@
+"""Write the pages that are made from the code: `python docs/generate.py`; a test keeps them current."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from assay import parameters, shelves, spec, units
+from assay.shelves import Item
+
+FOLDER = Path(__file__).parent
+MADE = "<!-- made by docs/generate.py; do not edit -->\n"
+SECTIONS = {
+    "evaluation": spec.Evaluation,
+    "best": spec.Best,
+    "search": spec.Search,
+    "stop_early": spec.StopEarly,
+    "resources": spec.Resources,
+    "budget": spec.Budget,
+    "tracking": spec.Tracking,
+}
+IN_WORDS = {
+    "trainable": "name on shelf trainables, `module:attribute`, or `choice: [...]` of several",
+    "fixed": "the trainable's parameters that do not vary",
+    "space": "dotted path of a parameter: domain",
+    "objectives": "`max` or `min` for each of " + ", ".join(spec.OBJECTIVES),
+    "maximize": "mean or " + " or ".join(spec.OBJECTIVES),
+    "at_least": "a bound for each of " + ", ".join(spec.OBJECTIVES),
+    "metric": "all, or one or a list of " + ", ".join(spec.OBJECTIVES),
+    **dict.fromkeys(SECTIONS, "see below"),
+}
+"""Where a type says less than a sentence."""
+
+DOMAINS = """## Domains
+
+A value under `space:` that is none of these is a constant.
+
+| domain | draws |
+| --- | --- |
+| `{uniform: [0, 1]}` | a number, evenly; `{uniform: [0, 1], step: 0.1}` one of 0, 0.1, ... 1 |
+| `{loguniform: [0.1, 10]}` | a number, evenly in its logarithm |
+| `{integer: [1, 5]}`, `{logint: [16, 256]}` | a whole number, both ends included |
+| `{choice: [rotation, cutpaste: {area: {uniform: [0.02, 0.15]}}]}` | an option, which may bring parameters of its own |
+
+Numbers may be written as fractions (`2/255`). A parameter inside another is reached by a dotted path:
+`adversary.epsilon: {uniform: [0, 6/255]}`. Any key can be changed for one run: `--set search.trials=4`.
+"""
+
+
+def search_space() -> str:
+    """The reference of search-space files: every section, its keys, and what `fixed` and `space` may set."""
+    parts = ["# Search-space files", MADE, "`assay validate FILE` reports every fault of a file at once.\n"]
+    parts += [_document(spec.Spec), _table(spec.Spec), DOMAINS]
+    for name, section in SECTIONS.items():
+        parts += [f"## `{name}:`\n", _document(section), _table(section)]
+    for shelf, singular in (("trainables", "trainable"), ("datasets", "dataset")):
+        parts += [f"## Parameters of each {singular}\n"]
+        for name in shelves.names(shelf):
+            parts += _item(shelf, name)
+    return "\n".join(parts)
+
+
+def attacks() -> str:
+    """The catalogue of attacks: what each knows and needs, its norms and parameters."""
+    parts = ["# Attacks", MADE, "`assay show attacks NAME` prints the same for one of them.\n"]
+    rows = []
+    for name in shelves.names("attacks"):
+        item = shelves.load("attacks", name)
+        norms = ", ".join(shelves.stated(item, "NORMS", ("linf", "l2")))
+        knowledge = str(shelves.stated(item, "KNOWLEDGE", "white-box"))
+        needs = str(shelves.stated(item, "NEEDS", "")) or "–"
+        rows.append([f"[{name}](#{name})", knowledge, norms, needs, _first(item)])
+    parts += [_rows(["attack", "the attacker sees", "norms", "needs", "what it is"], rows)]
+    for name in shelves.names("attacks"):
+        parts += _item("attacks", name)
+    return "\n".join(parts)
+
+
+def pseudo_anomalies() -> str:
+    """The catalogue of pseudo-anomalies, with the expected look of each."""
+    parts = ["# Pseudo-anomalies", MADE]
+    parts += ["`assay show pseudo_anomalies NAME --image F --output sheet.png` draws eight of them.\n"]
+    for name in shelves.names("pseudo_anomalies"):
+        parts += _item("pseudo_anomalies", name)
+    return "\n".join(parts)
+
+
+PAGES = {"search-space.md": search_space, "attacks.md": attacks, "pseudo-anomalies.md": pseudo_anomalies}
+
+
+def _item(shelf: str, name: str) -> list[str]:
+    item = shelves.load(shelf, name)
+    model = shelves.signature(item)
+    inner = dict.fromkeys(part for part in _models(model))
+    notes = [f"**`{key}`**: {_flat(part)}\n" for key, part in inner]
+    return [f"### {name}\n", _document(item), *notes, _table(model)]
+
+
+def _models(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
+    """The parameters that are mappings of their own."""
+    for key, field in model.model_fields.items():
+        if isinstance(inner := parameters.nested(field), type):
+            yield key, inner
+
+
+def _document(item: Any) -> str:
+    """A docstring as Markdown; what starts a line with `name:` is told as a list."""
+    text = inspect.getdoc(item) or ""
+    return re.sub(r"\n(?=[a-z_]+(?:, [a-z_]+)*: )", "\n\n", _plain(text)) + "\n"
+
+
+def _flat(item: Any) -> str:
+    return " ".join((inspect.getdoc(item) or "").split())
+
+
+def _first(item: Any) -> str:
+    return _cell((inspect.getdoc(item) or "").partition("\n\n")[0].replace("\n", " "))
+
+
+def _plain(text: str) -> str:
+    return text.replace("<", "&lt;")
+
+
+def _table(model: type[BaseModel]) -> str:
+    rows = [[f"`{path}`", _default(field), _cell(_words(path, field))] for path, field in _fields(model)]
+    return _rows(["key", "default", "may be"], rows) if rows else "It has no parameters.\n"
+
+
+def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    """A section's own keys; of an item also the keys inside its parameters."""
+    return iter(model.model_fields.items()) if issubclass(model, spec.Section) else parameters.of(model)
+
+
+def _words(path: str, field: FieldInfo) -> str:
+    return IN_WORDS.get(path) or parameters.words(field)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, spec.Section):
+        return "see below"
+    found = default.plain() if isinstance(default, Item) else parameters.plain_default(field)
+    if parameters.is_epsilon(field) and found:
+        return units.in_255(found)
+    if isinstance(found, dict) and set(found) == {"name"}:
+        return str(found["name"])
+    return found if isinstance(found, str) else f"`{json.dumps(found)}`"
+
+
+def _rows(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return _plain(text).replace("|", "\\|")
+
+
+def text(page: Callable[[], str]) -> str:
+    """A page as its file has it."""
+    return re.sub(r"\n{3,}", "\n\n", page())
+
+
+def main() -> None:
+    """Write every page."""
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(text(page), encoding="utf-8")
+        print(f"docs/{name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
