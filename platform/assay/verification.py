@@ -54,6 +54,8 @@ def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     Raises InputError where it names neither.
     """
     path = Path(text).expanduser()
+    if "/" in text and not path.is_dir():
+        raise InputError(f"there is no folder {text}")
     if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
         return of_folder(path.resolve(), key)
     if text in store.names("audits"):
@@ -71,6 +73,8 @@ def of_folder(folder: Path, key: Key | None) -> list[Found]:
         return of_audit(folder, key)
     if (folder / "manifest.json").exists():
         hashed = len(folder.name) == model.HASH_LENGTH and set(folder.name) <= set("0123456789abcdef")
+        if not hashed and key is None:
+            raise InputError(f"{folder} is not named by the hash of a model, so nothing tells what it was; give --key")
         return [of_model(folder, key, folder.name if hashed else None)]
     raise InputError(f"{folder} is neither an audit (audit.yaml) nor a model (manifest.json)")
 

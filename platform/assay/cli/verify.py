@@ -43,7 +43,7 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
         for one in found:
             click.echo("\n".join(_lines(one)))
         if found[0].kind == "audit" and len(found) == 1:
-            click.echo("its model is not beside it in models/ and was not checked")
+            click.echo("its model was not checked: models/ beside it holds none that the audit names")
         if key is None:
             click.echo("no signature was checked; give --key with the public key of the person who signed")
     click.get_current_context().exit(0 if good else verification.CHANGED)
