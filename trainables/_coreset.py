@@ -24,7 +24,7 @@ def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
     distance = torch.full((total,), torch.inf, device=rows.device)
     for place in range(count):
         chosen[place] = at
-        distance = torch.minimum(distance, squares - 2 * rows @ rows[at] + squares[at])
+        distance = torch.minimum(distance, squares - 2 * (rows @ rows[at]) + squares[at])
         distance[at] = -1  # of equal rows none is chosen twice
         at = int(distance.argmax())
     return chosen.sort().values

@@ -26,21 +26,45 @@ def _on_features(item: Item) -> Item:
     return item
 
 
+BATCH = 64  # images encoded together while features are measured
+
+
 class PatchDiscriminator(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> logit (B,) of the patch that looks least like a normal's."""
+    """Images (B, C, H, W) in [0, 1] -> logit (B,) of the patch that looks least like a normal's.
+
+    Features are brought to mean 0 and deviation 1 over the patches of normals, so that the same noise is as strong on
+    any backbone; the paper adds it to those of one network as they are.
+    """
+
+    mean: Tensor
+    deviation: Tensor
 
     def __init__(self, backbone: Item, channels: int, levels: Levels) -> None:
         super().__init__()
         self.patches = PatchFeatures(backbone, channels, levels)
         width = self.patches.features
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
         self.adapter = nn.Linear(width, width)
         self.discriminator = nn.Sequential(
             nn.Linear(width, width), nn.BatchNorm1d(width), nn.LeakyReLU(0.2), nn.Linear(width, 1, bias=False)
         )
 
+    @torch.no_grad()
+    def fit(self, normals: Tensor) -> None:
+        """Measure the features of train normals (N, C, H, W)."""
+        rows = torch.cat([self.patches(part).flatten(0, 1) for part in normals.split(BATCH)])
+        self.deviation, self.mean = torch.std_mean(rows, dim=0)
+        self.deviation = self.deviation.clamp_min(1e-6)
+
+    def adapted(self, images: Tensor) -> Tensor:
+        """(B, P, F) of the places, after the adapter."""
+        rows: Tensor = self.adapter((self.patches(images) - self.mean) / self.deviation)
+        return rows
+
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        adapted = self.adapter(self.patches(images))
+        adapted = self.adapted(images)
         logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(adapted.shape[:2])
         return logits.amax(dim=1)
 
@@ -62,15 +86,15 @@ class Simplenet:
         backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
         levels: Levels = (2, 3),
         pseudo_anomaly: Annotated[Item, Shelf("pseudo_anomalies"), AfterValidator(_on_features)] = Item(
-            "pseudo_anomalies", "feature_noise", {}
+            "pseudo_anomalies", "feature_noise", {"deviation": 0.15}
         ),
     ) -> None:
         """Prepare a run on train normals; the paper trains for 160 epochs.
 
         batch_size: images a step, each of which brings all its patches. learning_rate: of the discriminator; the
         adapter's is half of it, as in the paper. margin: logits beyond it, on the right side, cost nothing. levels: of
-        the backbone's feature maps, 1 the finest. pseudo_anomaly: one on features, such as feature_noise; its
-        deviation is in the units of the adapted features, so another backbone may need another one.
+        the backbone's feature maps, 1 the finest. pseudo_anomaly: one on features, such as feature_noise, whose
+        deviation is in deviations of the normals' features. At a tenth of it the loss hardly moves.
         """
         self.epochs, self.batch_size, self.margin, self.pseudo_anomaly = epochs, batch_size, margin, pseudo_anomaly
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
@@ -78,6 +102,7 @@ class Simplenet:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.network = PatchDiscriminator(backbone, self.normals.shape[1], levels).to(device)
+        self.network.fit(self.normals)
         adapter: dict[str, Any] = {"params": list(self.network.adapter.parameters()), "lr": learning_rate / 2}
         others: dict[str, Any] = {"params": list(self.network.discriminator.parameters())}
         self.optimizer = torch.optim.AdamW([adapter, others], learning_rate, weight_decay=weight_decay)
@@ -95,7 +120,7 @@ class Simplenet:
         return {"loss": sum(losses) / len(losses)}
 
     def _train_step(self, images: Tensor) -> float:
-        normal = self.network.adapter(self.network.patches(images).flatten(0, 1))
+        normal = self.network.adapted(images).flatten(0, 1)
         anomalous = self.pseudo_anomaly.function(normal, self.generator, **self.pseudo_anomaly.arguments())
         logits = self.network.discriminator(torch.cat([normal, anomalous]))[:, 0]
         low, high = logits.tensor_split(2)
