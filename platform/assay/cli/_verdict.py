@@ -21,10 +21,14 @@ def files(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def tell(verdict: dict[str, Any], page: Path) -> None:
-    """Every gate, the reasons, the verdict and where the report is."""
+    """Every gate with its figure, the reasons, the verdict and where the report is."""
+    from assay.gate import percent
+
     for gate in verdict["gates"]:
+        known = gate["value"] is not None
+        figure = f"{gate['value']:.3f} [{gate['lower']:.3f}, {gate['upper']:.3f}]" if known else "no figure"
         name = gate["text"] if gate["name"] == gate["text"] else f"{gate['name']}: {gate['text']}"
-        click.echo(f"  {gate['decision']:12s} {name}; {gate['why']}")
+        click.echo(f"  {gate['decision']:12s} {name}; {figure} at {percent(gate['confidence'])}")
     for reason in verdict["reasons"]:
         click.echo(f"  {reason}")
     policy = verdict["policy"]

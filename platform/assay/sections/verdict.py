@@ -1,19 +1,27 @@
-"""The decision, first of all: the verdict, and each gate with the bound that decided it."""
+"""The decision, first of all: the verdict, each gate with the bound that decided it, and what was waived."""
 
 from __future__ import annotations
 
 from assay.audit_folder import Audit
+from assay.gate import percent
 from assay.sections._html import Section, section
 
 ORDER = 10
 
 MEANING = {
-    "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed.",
+    "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed{}.",
     "FAIL": "At least one gate does not hold. The model may not be deployed under this policy.",
     "INVALID": "The audit did not pass the checks that the policy requires. Its figures must not be relied on.",
     "INCONCLUSIVE": "No gate fails, but at least one cannot be decided on the evidence of this audit.",
 }
-MARKS = {"PASS": "✓", "FAIL": "✕", "INVALID": "!", "INCONCLUSIVE": "?", "NOT RUN": "–"}
+MARKS = {"PASS": "✓", "FAIL": "✕", "INVALID": "!", "INCONCLUSIVE": "?", "NOT RUN": "–", "WAIVED": "~"}
+COLOURS = {"WAIVED": "inconclusive", "NOT RUN": "undecided"}
+"""Class of the style sheet for a decision that has none of its own name."""
+CORRECTIONS = {
+    "holm": "Holm's correction for several gates: at this confidence none of them is decided wrongly",
+    "bonferroni": "Bonferroni's correction for several gates: at this confidence none of them is decided wrongly",
+    "none": "not corrected for several gates: each by itself is decided at this confidence",
+}
 
 TEMPLATE = """
 {% if verdict is none %}
@@ -32,11 +40,14 @@ TEMPLATE = """
 <p class="note">Policy {{ verdict.policy.name }}, version {{ verdict.policy.version }}
 (<code>{{ verdict.policy.hash }}</code>), applied <span class="nowrap">{{ verdict.created | moment }}</span>.
 Required checks:
-{% for outcome in ("passed", "failed", "missing") %}
+{% for outcome in outcomes %}
 {{ verdict.checks[outcome] | length }} {{ outcome }}
 {{- " (" ~ (verdict.checks[outcome] | join(", ")) ~ ")" if outcome != "passed" and verdict.checks[outcome] -}}
 {{ "." if loop.last else ";" }}
 {% endfor %}
+{% if verdict.multiplicity %}
+Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicity] }}.
+{% endif %}
 </p>
 </div>
 {% if verdict.reasons %}
@@ -47,23 +58,42 @@ Required checks:
 {% endfor %}
 </ul>
 {% endif %}
+{% if verdict.waivers %}
+<h3>Waivers</h3>
+{{ table("Waivers of the policy") }}
+<table>
+<thead><tr><th>What is waived</th><th>Granted by</th><th>Until</th><th>Reason</th><th>Effect</th></tr></thead>
+<tbody>
+{% for waiver in verdict.waivers %}
+<tr><td class="gate">{{ waiver.of }}</td><td>{{ waiver.granted_by }}</td><td class="nowrap">{{ waiver.expires }}</td>
+<td class="wide">{{ waiver.reason }}</td>
+<td>{{ waiver.state }}{{ ", does not count" if waiver.state == "expired" }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% endif %}
 <h3>Gates</h3>
 {% if verdict.gates %}
 {{ table("Gates of the policy") }}
 <table>
-<thead><tr><th>Decision</th><th>Gate</th><th>Figure [interval]</th><th>Limit</th><th>Why</th></tr></thead>
+<thead><tr><th>Decision</th><th>Gate</th><th>Figure [interval]</th><th>Confidence</th><th>Limit</th>
+<th>Why</th></tr></thead>
 <tbody>
 {% for gate in verdict.gates %}
 <tr>
-<td class="mark {{ (gate.decision | lower).split(" ") | first }}">
+<td class="mark {{ colours[gate.decision] | default(gate.decision | lower) }}">
 <span aria-hidden="true">{{ marks[gate.decision] | default("") }}</span> {{ gate.decision }}</td>
 <td class="gate"><strong>{{ gate.name }}</strong>
 {% if gate.text != gate.name %}<br>{{ gate.text }}{% endif %}
 {% if gate.purpose %}<br><span class="note">{{ gate.purpose }}</span>{% endif %}
 </td>
 <td>{{ gate | estimate }}</td>
+<td class="nowrap">{{ percent(gate.confidence) if gate.confidence else "" }}</td>
 <td class="nowrap">{{ gate.limit | number }}</td>
-<td class="wide">{{ gate.why }}</td>
+<td class="wide">{{ gate.why }}
+{%- if gate.waiver %}<br>Waived by {{ gate.waiver.granted_by }} until {{ gate.waiver.expires }};
+without the waiver: {{ gate.waiver.instead_of }}{% endif %}</td>
 </tr>
 {% endfor %}
 </tbody>
@@ -77,17 +107,21 @@ Required checks:
 
 
 def verdict(audit: Audit) -> Section:
-    """The verdict, its reasons, and every gate: decision, figure with its interval, limit and why."""
-    decided = audit.verdict
+    """The verdict, its reasons, waivers, and every gate: decision, figure with its interval, confidence, limit, why."""
+    decided = audit.verdict or {}
     checks = audit.checks
     failed = checks["check"][checks["required"].astype(bool) & ~checks["passed"].astype(bool)]
-
+    waived = any(waiver["state"] == "used" for waiver in decided.get("waivers", []))
     return section(
         "Verdict",
         TEMPLATE,
-        verdict=decided,
-        meaning=MEANING[decided["verdict"]] if decided else "",
+        verdict=audit.verdict,
+        meaning=MEANING[decided["verdict"]].format(", but for what is waived" if waived else "") if decided else "",
         marks=MARKS,
+        colours=COLOURS,
+        corrections=CORRECTIONS,
+        percent=percent,
+        outcomes=[name for name in ("passed", "failed", "missing", "waived") if name in decided.get("checks", {})],
         failed=list(failed),
         folder=audit.info["audit"],
     )
