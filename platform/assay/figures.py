@@ -57,10 +57,10 @@ def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
     found = [metrics.table(audit.matrix, threshold=threshold, lines=lines, **options)]
     shaken = {gate.attack for gate in gates if gate.norm == "corruption"}
     if shaken and (table := _parts(audit, "corrupted", CORRUPTED)):
-        if corrupted.MEAN not in shaken:
+        if corrupted.MEAN not in shaken:  # which is made of them all
             table = table.filter(pc.is_in(table["corruption"], pa.array(sorted(shaken), pa.string())))
         rows = corrupted.figures(table, threshold=threshold, **options) if len(table) else []
-        found.append(pa.Table.from_pylist(rows, schema=METRICS))
+        found.append(pa.Table.from_pylist([row for row in rows if row["attack"] in shaken], schema=METRICS))
     if any(gate.attack == certified_floor.ATTACK for gate in gates) and (
         table := _parts(audit, "certified", CERTIFIED)
     ):
