@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from assay.choice import ranks
+from assay.fronts import Fronts, Line
 
 
 class Halving:
@@ -19,7 +19,8 @@ class Halving:
         """Rungs at `grace`, `grace * reduction`, `grace * reduction ** 2`, ... epochs."""
         self.metrics, self.directions = tuple(metrics), directions
         self.grace, self.reduction = grace, reduction
-        self.rungs: dict[int, dict[int, tuple[float, ...]]] = {}
+        self.rungs: dict[int, dict[int, bool]] = {}  # at each level, for each trial whether it was among the best
+        self._order: dict[int, Line | Fronts] = {}
         self.stopped: set[int] = set()
 
     def goes_on(self, trial: int, epoch: int, values: Mapping[str, float]) -> bool:
@@ -28,8 +29,11 @@ class Halving:
         while level <= epoch:
             rung = self.rungs.setdefault(level, {})
             if trial not in rung:
-                rung[trial] = tuple(values[m] if self.directions.get(m) != "min" else -values[m] for m in self.metrics)
-                if not self._is_among_best(trial, rung):
+                order = self._order.setdefault(level, Line() if len(self.metrics) == 1 else Fronts())
+                point = tuple(values[m] if self.directions.get(m) != "min" else -values[m] for m in self.metrics)
+                before = order.add(point, trial)
+                rung[trial] = before < max(1, (len(rung) + 1) // self.reduction)
+                if not rung[trial]:
                     self.stopped.add(trial)
             level *= self.reduction
         return trial not in self.stopped
@@ -41,9 +45,3 @@ class Halving:
             found.append(level)
             level *= self.reduction
         return found
-
-    def _is_among_best(self, trial: int, rung: Mapping[int, tuple[float, ...]]) -> bool:
-        trials = list(rung)
-        rank = dict(zip(trials, ranks([rung[t] for t in trials]), strict=True))
-        order = sorted(trials, key=lambda t: (rank[t], -sum(rung[t]), t))
-        return order.index(trial) < max(1, len(trials) // self.reduction)
