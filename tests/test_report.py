@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import re
 from html.parser import HTMLParser
@@ -12,10 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from assay import report, shelves
 from assay.audit_folder import Audit, Budget
 from assay.errors import DataError
+from assay.sections import _html
 from assay.tables import METRICS
 
 FILES = [
@@ -23,6 +28,24 @@ FILES = [
     "manifest.json",
     *(f"{name}.parquet" for name in ("metrics", "checks", "worst", "worst_case", "cost")),
 ]
+CONTRACT = {  # what a report for approval must hold -> the sections that hold it, in this order on the page
+    "verdict by gate": ["verdict"],
+    "identity": ["identity"],
+    "intended use, out-of-scope use, materiality": ["intended_use"],
+    "threat models": ["threat_models"],
+    "clean performance": ["clean_performance"],
+    "attack results": ["attacks", "attack_map"],
+    "security curves with certified floor": ["security_curves", "security_numbers"],
+    "rates at the deployed threshold": ["operating_point"],
+    "corruptions": ["corruptions"],
+    "validity checks": ["checks"],
+    "convergence and cost": ["cost"],
+    "comparison with the predecessor": ["comparison"],
+    "worst samples": ["worst_samples"],
+    "limitations and residual risk": ["limitations"],
+    "reproduction": ["reproduction"],
+    "sign-off": ["sign_off"],
+}
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
 
@@ -82,15 +105,39 @@ def test_every_section_of_the_shelf_is_there_in_its_order(html):
     page = Page(html)
     expected = {name.replace("_", "-") for name in shelves.names("sections")}
     sections = [name for name in page.ids if name in expected]
-    assert sections[:3] == ["verdict", "summary", "threat-models"]
     assert set(sections) == expected
     assert page.tags.count("section") == len(expected)
+    contract = [name.replace("_", "-") for names in CONTRACT.values() for name in names]
+    assert [name for name in sections if name in contract] == contract
+    assert set(sections[:2]) == {"verdict", "summary"}
+
+
+def test_contents_link_every_section(html):
+    contents = re.search(r"<nav.*?</nav>", html, re.S)[0]
+    assert re.findall(r'href="#(.*?)"', contents) == re.findall(r'<section id="(.*?)"', html)
+
+
+def test_sections_name_the_files_they_read(html, audit_folder):
+    named = set(re.findall(r'<a href="#reproduction">(.*?)</a>', html))
+    assert named >= {"metrics.parquet", "checks.parquet", "cost.parquet", "worst.parquet", "scores/", "audit.yaml"}
+    for name in {name for names in CONTRACT.values() for name in names} - {"verdict", "comparison", "sign_off"}:
+        assert shelves.stated(shelves.load("sections", name), "SOURCES", ()), name
+
+
+def test_cells_say_the_heading_of_their_column(html):
+    summary = re.search(r'<section id="summary".*?</section>', html, re.S)[0]
+    labels = re.findall(r'data-label="(.*?)"', summary)
+    assert labels[:4] == ["Images", "AUROC", "Miss rate (anomalies)", "False-alarm rate (normals)"]
+    table = "<table><thead><tr><th>{{ name }}</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+    assert '<td data-label="norm &lt;b&gt;">' in _html.section("", table, name="norm <b>").html
 
 
 def test_page_stands_alone(html):
     page = Page(html)
     assert not {"script", "iframe", "object", "embed", "link", "base"} & set(page.tags)
-    assert "http" not in html
+    assert "http:" not in html
+    assert "https:" not in html
+    assert "default-src 'none'" in html
     assert "@import" not in html
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
 
@@ -105,7 +152,8 @@ def test_ids_are_unique_and_links_resolve(html):
 
 def test_every_figure_has_alternative_text(html):
     figures = re.findall(r"<svg.*?</svg>", html, re.S)
-    assert len(figures) == 4 + 2 + 6 + 1
+    kinds = re.findall(r'aria-labelledby="(map|security|rates|scores)-\S*-title', html)
+    assert [kinds.count(kind) for kind in ("map", "security", "rates", "scores")] == [2, 4, 2, 6]
     for text in figures:
         svg = ElementTree.fromstring(text)
         labels = svg.attrib["aria-labelledby"].split()
@@ -202,6 +250,71 @@ def test_unknown_verdict_is_refused(audit_folder, verdict_of):
         section(audit_folder, "verdict")
 
 
+def test_what_the_detector_is_for_is_told_or_said_to_be_missing(audit_folder):
+    text = said(section(audit_folder, "intended_use"))
+    assert text.count("not stated") == 3
+    assert "Intended use, out-of-scope use, materiality tier: the model's files do not say." in text
+    manifest = json.loads((audit_folder / "manifest.json").read_text())
+    stated = {"intended_use": "sort <cells>", "out_of_scope_use": ["people", "x-rays"], "materiality": "high"}
+    (audit_folder / "manifest.json").write_text(json.dumps({**manifest, **stated}))
+    text = said(section(audit_folder, "intended_use"))
+    assert "sort <cells>" in text
+    assert "people x-rays" in text
+    assert "not stated" not in text
+    assert "do not say" not in text
+
+
+def test_identity_tells_hashes_seeds_and_how_the_threshold_was_set(audit_folder):
+    text = said(section(audit_folder, "identity"))
+    for words in ("3f9c1b7a", "f00d" * 16, "d" * 64, "c81e2fa", "c0de" * 16, "Seeds audit 0, training 17"):
+        assert words in text
+    assert "0.550, from validation normals (80 samples) for a false-alarm rate of 0.050" in text
+    assert "Code hash, training not recorded" in text
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    manifest = json.loads((audit_folder / "manifest.json").read_text())
+    (audit_folder / "manifest.json").write_text(json.dumps({**manifest, "environment": info["environment"]}))
+    assert "by the same code" in said(section(audit_folder, "identity"))
+
+
+def test_map_holds_the_auroc_of_every_attack_on_every_kind(audit_folder):
+    audit, at = Audit(audit_folder), Budget("linf", 2 / 255)
+    assert audit.shown("linf") == at
+    assert audit.shown("l2") == Budget("l2", 0.25)
+    m = audit.matrix
+    [scores] = [
+        v for s, v in m.values["adversarial_score"].items() if s[:2] == ("pgd-linf", "linf") and s[2] == 2 / 255
+    ]
+    rows = (m.labels == 0) | (m.defects == "crack")
+    wanted = roc_auc_score(m.labels[rows], scores[rows])
+    described = said(section(audit_folder, "attack_map"))
+    assert re.search(rf"pgd-linf: all kinds \(30\) [.0-9]+, .*?crack \(20\) {wanted:.3f}", described)
+    worst = audit.attacked("auroc", at, defect="crack")
+    assert re.search(rf"worst case: all .*? crack \(20\) {worst.value:.3f}", described)
+
+
+def test_convergence_is_told_or_said_to_be_missing(audit_folder):
+    assert "No check of convergence was made" in said(section(audit_folder, "cost"))
+    rewrite(audit_folder / "checks.parquet", lambda row: {**row, "check": "converged_in_steps", "passed": None})
+    assert "converged in steps: not run" in said(section(audit_folder, "cost"))
+
+
+def test_records_carry_their_hash(audit_folder, html):
+    digest = hashlib.sha256((audit_folder / "metrics.parquet").read_bytes()).hexdigest()
+    assert f"metrics.parquet 1 {digest}" in said(html)
+    assert "scores/attack=pgd-linf 1 " in said(html)
+
+
+def test_large_pictures_are_shrunk(audit_folder):
+    stream = io.BytesIO()
+    Image.effect_noise((600, 400), 50).convert("RGB").save(stream, format="PNG")
+    png = stream.getvalue()
+    rewrite(audit_folder / "worst.parquet", lambda row: {**row, "clean_png": png, "adversarial_png": png})
+    written = section(audit_folder, "worst_samples")
+    assert written.count('src="data:image/jpeg;base64,') == 12
+    assert len(written) < 12 * 40_000
+    assert "worst.parquet</code> keeps them" in written
+
+
 def test_figures_are_those_of_the_tables(audit_folder, html):
     text = said(html)
     rows = pq.ParquetFile(audit_folder / "metrics.parquet").read().to_pylist()
@@ -219,8 +332,8 @@ def test_figures_are_those_of_the_tables(audit_folder, html):
 
 def test_cost_adds_up(html):
     text = said(html)
-    assert "pgd-linf 180 7,380 7,200 41.0 40.0 1.8" in text
-    assert "All attacks 1,080 198,360 14,400" in text
+    assert "pgd-linf 180 7,380 (41.0) 7,200 (40.0) 1.8" in text
+    assert "All attacks 1,080 198,360 (183.7) 14,400 (13.3)" in text
 
 
 def test_sweep_marks_the_audited_trial(html):
@@ -232,11 +345,19 @@ def test_sweep_marks_the_audited_trial(html):
 def test_limits_say_what_was_left_out(audit_folder):
     info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
     (audit_folder / "audit.yaml").write_text(yaml.safe_dump({**info, "limit": 30}))
-    text = said(section(audit_folder, "provenance"))
+    text = said(section(audit_folder, "limitations"))
     assert "Larger changes than L∞ 4/255 and L2 0.5." in text
     assert "Attackers who have only the detector's decisions." in text
     assert "Attackers who have the weights" not in text
     assert "only the first 30 images of each class were attacked" in text
+    assert "restarts converged: Doubling the restarts" in text
+    assert "nothing is certified" in text
+    assert "crack (20)" in text
+    missed, stopped = (
+        Audit(audit_folder).rate(name, Budget("linf", 2 / 255)) for name in ("miss_rate", "false_alarm_rate")
+    )
+    assert f"misses {missed.value:.3f} [{missed.lower:.3f}" in text
+    assert f"stops {stopped.value:.3f} [{stopped.lower:.3f}" in text
 
 
 def test_check_that_did_not_run_is_neither_passed_nor_failed(audit_folder):
@@ -256,7 +377,7 @@ def test_without_a_sweep_the_report_says_so(audit_folder):
 
 def test_missing_notes_are_said_in_words(audit_folder):
     (audit_folder / "manifest.json").write_text('{"trainable": "cobra"}')
-    text = said(section(audit_folder, "provenance"))
+    text = said(section(audit_folder, "identity"))
     assert "Weights (SHA-256) not recorded" in text
     assert "cobra, seed not recorded" in text
 

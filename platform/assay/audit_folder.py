@@ -190,6 +190,13 @@ class Audit:
         """The budgets of one norm, small before large."""
         return [budget for budget in self.budgets if budget.norm == norm]
 
+    def shown(self, norm: str) -> Budget:
+        """The budget that stands for a norm where one must do: the suite's headline, or the middle one tested."""
+        budgets, headline = self.budgets_of(norm), self.info["suite"].get("headline") or {}
+        if headline.get("norm") == norm:
+            return min(budgets, key=lambda budget: abs(budget.epsilon - headline["epsilon"]))
+        return budgets[len(budgets) // 2]
+
     @property
     def defects(self) -> list[str]:
         """The defect kinds that have figures of their own, sorted."""

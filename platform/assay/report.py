@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ def render(folder: Path) -> str:
     return page.render(
         title=f"Robustness audit of {_called(audit.manifest)} on {audit.info['dataset']['name']}",
         word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
-        css=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        css=Markup(ENVIRONMENT.from_string((templates / "report.css").read_text(encoding="utf-8")).render()),
         info=audit.info,
         sections=_sections(audit),
     )
@@ -33,18 +32,21 @@ def render(folder: Path) -> str:
 
 def write(folder: Path) -> Path:
     """Renders `folder/report.html`, whole or not at all, and returns its path."""
-    folder = Path(folder)
-    text = render(folder)
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".report-", suffix=".html")
+    return put(Path(folder) / "report.html", render(folder).encode())
+
+
+def put(path: Path, content: bytes) -> Path:
+    """Write a file whole or not at all, readable for all, and return its path."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-")
     temporary = Path(name)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         temporary.chmod(0o644)
-        temporary.replace(folder / "report.html")
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return folder / "report.html"
+    return path
 
 
 def _called(manifest: Mapping[str, Any]) -> str:
@@ -53,8 +55,11 @@ def _called(manifest: Mapping[str, Any]) -> str:
     return next((str(name) for name in names if name), "a detector")
 
 
-def _sections(audit: Audit) -> list[tuple[str, Section]]:
-    """Every section on the shelf, by the ORDER its file states; the id is the file's name."""
+def _sections(audit: Audit) -> list[tuple[str, Section, Sequence[str]]]:
+    """Id, section and the files it was read from, of the whole shelf, by the ORDER each file states."""
     functions = {name: shelves.load("sections", name) for name in shelves.names("sections")}
-    order = {name: (sys.modules[function.__module__].ORDER, name) for name, function in functions.items()}
-    return [(name.replace("_", "-"), functions[name](audit)) for name in sorted(functions, key=lambda n: order[n])]
+    order = {name: (shelves.stated(function, "ORDER", 0), name) for name, function in functions.items()}
+    return [
+        (name.replace("_", "-"), functions[name](audit), shelves.stated(functions[name], "SOURCES", ()))
+        for name in sorted(functions, key=lambda name: order[name])
+    ]

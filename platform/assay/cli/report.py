@@ -18,11 +18,13 @@ def command(audit: str, as_pdf: bool, root: str) -> None:
       assay report latest
       assay report latest --pdf
     """
-    from assay import audits, pdf, report
+    from assay import audits, pdf, predecessor, report
     from assay.store import Store
 
     store = Store(root)
-    folder = audits.folder(store, audits.find(store, audit))
-    click.echo(f"report: {report.write(folder)}")
+    name = audits.find(store, audit)
+    predecessor.comparison(store, name)
+    page = report.write(audits.folder(store, name))
+    click.echo(f"report: {page}")
     if as_pdf:
-        click.echo(f"pdf: {pdf.write(folder)}")
+        click.echo(f"pdf: {pdf.write(page)}")

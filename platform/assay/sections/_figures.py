@@ -33,17 +33,18 @@ LINES: tuple[dict[str, Any], ...] = tuple(
 )
 """Nine line styles that differ in colour, dash and marker, so that they also differ in grey."""
 
+SIZE = 9  # points; one size for all text of all figures, 11 px on the narrowest screen
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "assay",
     "text.parse_math": False,
     "font.family": "DejaVu Sans",  # measured with a wide font, shown in the page's own: text never outgrows its room
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
+    "font.size": SIZE,
+    "axes.titlesize": SIZE,
+    "axes.labelsize": SIZE,
+    "xtick.labelsize": SIZE,
+    "ytick.labelsize": SIZE,
+    "legend.fontsize": SIZE,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -76,8 +77,8 @@ def figure(key: str, title: str, description: str, draw: Callable[[Axes], None],
         _legend(canvas, axes)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    return Markup("<figure>{}<figcaption>{}</figcaption></figure>").format(
-        _inline(text.getvalue(), key, title, description), title
+    return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(
+        title, _inline(text.getvalue(), key, title, description)
     )
 
 

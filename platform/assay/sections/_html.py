@@ -10,12 +10,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, Undefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from assay.units import in_255
 
 NOT_RECORDED = "not recorded"
 NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "patch": "patch", "spatial": "rotation and shift"}
+COLUMNS = {"few": 3, "some": 5, "many": 8, "crowded": 1000}
+"""Kinds of tables by the most columns they have; the style sheet says below which width each becomes cards."""
 REGIMES = {"evasion": "evasion", "false_alarm": "false alarm", "both": "both"}
 
 
@@ -48,8 +50,10 @@ def estimate(figure: Any) -> Markup:
     if not figure or _get(figure, "value") is None:
         return Markup('<span class="none">not measured</span>')
     value, lower, upper = (_get(figure, name) for name in ("value", "lower", "upper"))
-    interval = "" if lower is None or upper is None else f" [{number(lower)}, {number(upper)}]"
-    return Markup('<span class="figure">{}<span class="interval">{}</span></span>').format(number(value), interval)
+    if lower is None or upper is None:
+        return Markup('<span class="figure">{}</span>').format(number(value))
+    interval = f"[{number(lower)}, {number(upper)}]"
+    return Markup('<span class="figure">{} <span class="interval">{}</span></span>').format(number(value), interval)
 
 
 def _get(figure: Any, name: str) -> Any:
@@ -105,8 +109,8 @@ def slug(text: str) -> str:
 
 
 def table(label: str) -> Markup:
-    """The opening of a box in which a wide table scrolls by itself; `label` names it to a screen reader."""
-    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">').format(label)
+    """The opening of a box around a table, closed by `</div>`; `label` names it to a screen reader."""
+    return Markup('<div class="table" role="group" aria-label="{}">').format(label)
 
 
 def _said(value: Any) -> Any:
@@ -122,4 +126,19 @@ ENVIRONMENT.filters.update(
 
 def section(title: str, template: str, **values: Any) -> Section:
     """The section that a Jinja template makes of `values`; every value is escaped."""
-    return Section(title, Markup(ENVIRONMENT.from_string(template).render(values)))
+    html = ENVIRONMENT.from_string(template).render(values)
+    return Section(title, Markup(re.sub(r"<table>.*?</table>", _labelled, html, flags=re.S)))
+
+
+def _labelled(found: re.Match[str]) -> str:
+    """A table whose cells each say the heading of their column: on a narrow screen every row becomes a card of them."""
+    head, end, body = found[0].partition("</thead>")
+    names = [Markup(cell).striptags() for cell in re.findall(r"<th\b[^>]*>(.*?)</th>", head, re.S)]
+    kind = next(kind for kind, most in COLUMNS.items() if len(names) <= most)
+
+    def row(found: re.Match[str]) -> str:
+        labels = (escape(name) for name in names)
+        return re.sub(r"<t[dh]\b", lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', found[0])
+
+    body = re.sub(r"<tr\b.*?</tr>", row, body, flags=re.S)
+    return f'<table class="{kind}">' + head.removeprefix("<table>") + end + body

@@ -5,7 +5,8 @@ from __future__ import annotations
 from assay.audit_folder import Audit, Budget
 from assay.sections._html import REGIMES, Section, section
 
-ORDER = 60
+ORDER = 52
+SOURCES = ("metrics.parquet",)
 WORST = {"worst": "Worst case", "worst_8bit": "Worst case at 8 bits"}
 
 TEMPLATE = """
@@ -17,12 +18,13 @@ Average precision and the false-positive rate at 95% detection are in <code>metr
 {{ table("AUROC of each attack") }}
 <table>
 <thead><tr><th>Attack</th><th>Budget</th>
-{% for regime in regimes.values() %}<th>AUROC, {{ regime }}</th>{% endfor %}</tr></thead>
+{% for regime in regimes.values() %}<th>{{ regime | capitalize }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for name, budget, first in rows %}
 <tr class="{{ "group" if first }}{{ " chosen" if name in worst }}">
-<th class="name">{{ (worst[name] or name) if first }}</th>
-<td class="nowrap">{{ budget | budget }}</td>
+<th class="name"><span{% if not first %} class="again"{% endif %}>{{ worst[name] or name }}</span>
+<span class="in-card">{{ budget | budget }}</span></th>
+<td class="nowrap in-column">{{ budget | budget }}</td>
 {% for regime in regimes %}<td>{{ audit.attacked("auroc", budget, regime, name) | estimate }}</td>{% endfor %}
 </tr>
 {% endfor %}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from assay.audit_folder import Audit
 from assay.sections._html import Section, section
 
-ORDER = 90
+ORDER = 60
+SOURCES = ("checks.parquet",)
 
 TEMPLATE = """
 {% if checks %}
@@ -14,19 +15,19 @@ TEMPLATE = """
 A required check that does not pass makes the audit INVALID.</p>
 {{ table("Checks of the audit") }}
 <table>
-<thead><tr><th>Outcome</th><th>Check</th><th>Required</th><th>Evidence</th>
-<th class="right">Value</th><th class="right">Limit</th><th class="right">Samples</th></tr></thead>
+<thead><tr><th>Outcome</th><th>Check</th><th>Evidence</th><th>Value; limit</th>
+<th class="right">Samples</th></tr></thead>
 <tbody>
 {% for check in checks %}
 <tr>
-<td>{% if check.idle %}<span class="none">not applicable</span>
-{% elif check.passed %}<span class="mark pass"><span aria-hidden="true">✓</span> passed</span>
-{% elif check.passed is none %}<span class="mark undecided"><span aria-hidden="true">–</span> not run</span>
-{% else %}<span class="mark fail"><span aria-hidden="true">✕</span> failed</span>{% endif %}</td>
-<th class="name">{{ check.check.replace("_", " ") }}</th>
-<td>{{ "yes" if check.required else "no" }}</td>
+{% if check.idle %}<td class="mark undecided">not applicable</td>
+{% elif check.passed %}<td class="mark pass"><span aria-hidden="true">✓</span> passed</td>
+{% elif check.passed is none %}<td class="mark undecided"><span aria-hidden="true">–</span> not run</td>
+{% else %}<td class="mark fail"><span aria-hidden="true">✕</span> failed</td>{% endif %}
+<th class="name">{{ check.check.replace("_", " ") }}{% if not check.required %} <span class="note">(not required)</span>
+{%- endif %}</th>
 <td class="wide">{{ check.evidence }}</td>
-<td class="right">{{ check.value | short }}</td><td class="right">{{ check.limit | short }}</td>
+<td>{{ check.value | short }}; {{ check.limit | short }}</td>
 <td class="right">{{ check.samples | number }}</td>
 </tr>
 {% endfor %}

@@ -7,7 +7,8 @@ from statistics import fmean
 from assay.audit_folder import Audit, Budget, Estimate
 from assay.sections._html import Section, section
 
-ORDER = 75
+ORDER = 58
+SOURCES = ("metrics.parquet",)
 
 MEAN = "corruptions"
 """The line of the metrics that is the mean over all corruptions."""
@@ -25,27 +26,38 @@ averaged over the severities it costs {{ hardest.loss | number }} AUROC.</p>
 {{ table("AUROC under corruption") }}
 <table>
 <thead><tr><th>Corruption</th>
-{% for severity in severities %}<th class="right">Severity {{ "%g" | format(severity) }}</th>{% endfor %}
-<th class="right">False alarms at {{ "%g" | format(shown) }}</th>
-<th class="right">Misses at {{ "%g" | format(shown) }}</th></tr></thead>
+{% for severity in severities %}<th>Severity {{ "%g" | format(severity) }}</th>{% endfor %}
+</tr></thead>
 <tbody>
 {% for line in lines %}
 <tr{% if line.name == mean %} class="group"{% endif %}>
 <th class="name">{{ "Mean of all" if line.name == mean else line.name | words }}</th>
 {% for auroc, shade in line.fields %}
-<td class="right" style="background: {{ shade }}; color: #000">{{ auroc.value | number }}</td>
+<td class="shade" style="background: {{ shade }}">{{ auroc | estimate }}</td>
 {% endfor %}
-<td class="right" style="padding-left: .9rem">{{ line.alarms | estimate }}</td>
-<td class="right">{{ line.misses | estimate }}</td>
 </tr>
 {% endfor %}
 </tbody>
 </table>
 </div>
-<p class="note">Rates are at the deployed threshold, with their {{ (audit.confidence * 100) | round | int }}% interval;
-on clean images they are {{ audit.clean("false_alarm_rate") | estimate }} and {{ audit.clean("miss_rate") | estimate }}.
-The mean of all counts every corruption alike; its interval is of the sample, not of the choice of corruptions. The
-intervals of each AUROC are in <code>metrics.parquet</code>.</p>
+<h3>Decisions at severity {{ "%g" | format(shown) }}</h3>
+{{ table("Rates under corruption") }}
+<table>
+<thead><tr><th>Corruption</th><th>False-alarm rate</th><th>Miss rate</th></tr></thead>
+<tbody>
+<tr><th>None (clean)</th><td>{{ audit.clean("false_alarm_rate") | estimate }}</td>
+<td>{{ audit.clean("miss_rate") | estimate }}</td></tr>
+{% for line in lines %}
+<tr{% if line.name == mean %} class="group"{% endif %}>
+<th class="name">{{ "Mean of all" if line.name == mean else line.name | words }}</th>
+<td>{{ line.alarms | estimate }}</td><td>{{ line.misses | estimate }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Rates are at the deployed threshold; brackets are {{ (audit.confidence * 100) | round | int }}%
+intervals. The mean of all counts every corruption alike; its interval is of the sample, not of the choice of
+corruptions.</p>
 {% endif %}
 """
 

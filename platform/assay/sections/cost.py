@@ -10,30 +10,45 @@ from assay.audit_folder import Audit, Budget
 from assay.cost import ANY
 from assay.sections._html import Section, section
 
-ORDER = 100
+ORDER = 62
+SOURCES = ("cost.parquet", "checks.parquet")
+
+CONVERGENCE = (
+    "converged_in_steps", "converged_in_restarts", "iterative_beats_single_step", "best_iterate_kept", "cold_start",
+    "monotone_in_epsilon",
+)  # fmt: skip
+"""The checks that say whether an attack with more effort would have found more."""
 
 TEMPLATE = """
+<h3>Would more effort have found more?</h3>
+{% if convergence %}
+<dl>
+{% for check, outcome, evidence in convergence %}
+<dt>{{ check.replace("_", " ") }}: {{ outcome }}</dt><dd>{{ evidence }}</dd>
+{% endfor %}
+</dl>
+{% else %}
+<p>No check of convergence was made: stronger attacks may find more.</p>
+{% endif %}
+<h3>What the audit cost</h3>
 {{ table("Cost of each attack") }}
 <table>
-<caption>An attacked image is one sample at one budget in one regime</caption>
+<caption>An attacked image is one sample at one budget in one regime; in brackets, per attacked image</caption>
 <thead><tr><th>Attack</th><th class="right">Attacked images</th><th class="right">Forward passes</th>
-<th class="right">Backward passes</th><th class="right">Forwards each</th><th class="right">Backwards each</th>
-<th class="right">Seconds</th></tr></thead>
+<th class="right">Backward passes</th><th class="right">Seconds</th></tr></thead>
 <tbody>
 {% for row in rows %}
 <tr{% if loop.last %} class="chosen"{% endif %}><th class="name">{{ row.name }}</th>
 <td class="right">{{ row.images | number }}</td>
-<td class="right">{{ row.forwards | number }}</td>
-<td class="right">{{ row.backwards | number }}</td>
-<td class="right">{{ "%.1f" | format(row.forwards / row.images) }}</td>
-<td class="right">{{ "%.1f" | format(row.backwards / row.images) }}</td>
+<td class="right">{{ row.forwards | number }} ({{ "%.1f" | format(row.forwards / row.images) }})</td>
+<td class="right">{{ row.backwards | number }} ({{ "%.1f" | format(row.backwards / row.images) }})</td>
 <td class="right">{{ "%.1f" | format(row.seconds) }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
 </div>
 <p class="note">{{ "The whole audit took %.0f s with its checks and figures." | format(seconds) if seconds }}
-More passes are no proof of strength; the convergence checks are.</p>
+More passes are no proof of strength.</p>
 <h3>What it takes to break a sample</h3>
 <p>At risk is a sample that the detector decides rightly when clean; it is broken once its score is on the other side of
 the threshold. By what the attacker must know, any of his attacks; queries are passes through the detector until then.
@@ -80,7 +95,22 @@ def cost(audit: Audit) -> Section:
     broken = [
         _broken({name: column[row] for name, column in c.items()}) for row in np.flatnonzero(~masks["All attacks"])
     ]
-    return section("Cost", TEMPLATE, rows=rows, broken=broken, seconds=audit.info.get("seconds"))
+    return section(
+        "Convergence and cost",
+        TEMPLATE,
+        convergence=_convergence(audit),
+        rows=rows,
+        broken=broken,
+        seconds=audit.info.get("seconds"),
+    )
+
+
+def _convergence(audit: Audit) -> list[tuple[str, str, str]]:
+    """Check, outcome and evidence of the checks of CONVERGENCE that were made."""
+    c = audit.checks
+    made = {check: row for check, *row in zip(c["check"], c["passed"], c["evidence"], strict=True)}
+    outcome = {True: "passed", False: "did not pass", None: "not run"}
+    return [(name, outcome[made[name][0]], made[name][1]) for name in CONVERGENCE if name in made]
 
 
 def _broken(row: dict[str, Any]) -> dict[str, Any]:

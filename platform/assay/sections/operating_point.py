@@ -15,7 +15,8 @@ from assay.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis
 from assay.sections._html import Section, budget, norm, section, slug
 from assay.units import in_255, scale
 
-ORDER = 50
+ORDER = 56
+SOURCES = ("metrics.parquet", "worst_case.parquet", "audit.yaml")
 
 Numbers = NDArray[Any]
 
@@ -31,6 +32,22 @@ TEMPLATE = """
 <div class="panels">
 {% for panel in rates %}{{ panel }}{% endfor %}
 </div>
+{{ table("Rates at the deployed threshold") }}
+<table>
+<caption>Worst case over all attacks up to the budget, with {{ (audit.confidence * 100) | round | int }}% intervals
+</caption>
+<thead><tr><th>Images</th><th>Miss rate, anomalies hidden</th><th>False-alarm rate, normals raised</th></tr></thead>
+<tbody>
+<tr><th>Clean</th><td>{{ audit.clean("miss_rate") | estimate }}</td>
+<td>{{ audit.clean("false_alarm_rate") | estimate }}</td></tr>
+{% for budget in audit.budgets %}
+<tr{% if loop.changed(budget.norm) %} class="group"{% endif %}><th>{{ budget | budget }}</th>
+<td>{{ audit.rate("miss_rate", budget) | estimate }}</td>
+<td>{{ audit.rate("false_alarm_rate", budget) | estimate }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
 <h3>Scores before and after the attack</h3>
 <p>Above the line: clean scores. Below it: the worst score of each sample over all attacks up to the budget.
 Anomalies left of the threshold are missed; normals right of it are false alarms.</p>
@@ -45,6 +62,7 @@ def operating_point(audit: Audit) -> Section:
     return section(
         "At the deployed threshold",
         TEMPLATE,
+        audit=audit,
         threshold=audit.info["threshold"],
         rates=[_rates(audit, name) for name in audit.norms],
         histograms=_histograms(audit),
@@ -116,7 +134,7 @@ def _histogram(
         axes.set_ylabel("samples")
         axes.set_xscale("asinh", linear_width=width)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}" if not 0 < abs(value) < 2 * width else "")
-        axes.set_xlabel("score less the threshold (wider scale near it)")
+        axes.set_xlabel("score minus threshold, stretched near it")
 
     before, after = _errors(labels, clean, threshold), _errors(labels, attacked, threshold)
     return figure(

@@ -12,7 +12,8 @@ from assay.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, 
 from assay.sections._html import REGIMES, Section, norm, section, slug
 from assay.units import PERCENT, in_255, scale
 
-ORDER = 40
+ORDER = 54
+SOURCES = ("metrics.parquet", "verdict.json")
 
 REGIME_LINES = {
     "both": {"color": BLACK, "linestyle": "-", "marker": "o"},
@@ -89,7 +90,7 @@ def _behind(audit: Audit, name: str) -> Markup:
             axes.plot([gate["figure"]["epsilon"] * scale(name)], [gate["limit"]], label=label, **GATE)
         _frame(axes, audit, name)
 
-    return figure(f"security-{slug(name)}-each", f"{norm(name)}: what is behind it", _spoken(name, told), draw)
+    return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, told), draw)
 
 
 def _is_noise(entry: dict[str, Any]) -> bool:
@@ -119,6 +120,7 @@ def _plot(axes: Axes, name: str, curve: Curve, label: str, style: dict[str, Any]
 def _frame(axes: Axes, audit: Audit, name: str) -> None:
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.set_ylim(-0.02, 1.02)
+    axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1])
     axes.set_ylabel("AUROC")
     epsilon_axis(axes, name, [0.0, *(budget.epsilon for budget in audit.budgets_of(name))])
 

@@ -15,7 +15,9 @@ from assay.security_curve import quartiles
 from assay.tables import MINIMAL
 from assay.units import PERCENT, in_255
 
-ORDER = 41
+ORDER = 55
+SOURCES = ("metrics.parquet", "minimal/")
+ENDS = {"floor": "certified", "worst": "worst"}
 
 TEMPLATE = """
 {% if rows %}
@@ -42,8 +44,8 @@ three quarters of the samples that were decided rightly are decided wrongly; a s
 <thead><tr><th>Budget</th><th>Regime</th><th>Certified AUROC</th><th>Worst-case AUROC</th><th>Width</th></tr></thead>
 <tbody>
 {% for row in brackets %}
-<tr><td class="nowrap">{{ row.budget | budget }}</td><td>{{ row.regime }}</td><td>{{ row.lower | number }}</td>
-<td>{{ row.upper | number }}</td><td>{{ row.width | number }}{% if row.width < 0 %}
+<tr><td class="nowrap">{{ row.budget | budget }}</td><td>{{ row.regime }}</td><td>{{ row.floor | estimate }}</td>
+<td>{{ row.worst | estimate }}</td><td>{{ row.width | number }}{% if row.width < 0 %}
  (a contradiction: a bound or a score is wrong){% endif %}</td></tr>
 {% endfor %}
 </tbody>
@@ -117,11 +119,13 @@ def _minimal(audit: Audit) -> pa.Table:
 def _brackets(audit: Audit) -> list[dict[str, Any]]:
     columns = [values.tolist() for values in audit.metrics.values()]
     rows = [dict(zip(audit.metrics, row, strict=True)) for row in zip(*columns, strict=True)]
-    return [
-        {**row, "budget": Budget(row["norm"], row["epsilon"]), "regime": REGIMES[row["regime"]]}
-        for row in bracket(rows)
-        if row["metric"] == "auroc"
-    ]
+    found = []
+    for row in bracket(rows):
+        if row["metric"] == "auroc":
+            at = Budget(row["norm"], row["epsilon"])
+            ends = {end: audit.attacked("auroc", at, row["regime"], name) for end, name in ENDS.items()}
+            found.append({**ends, "budget": at, "regime": REGIMES[row["regime"]], "width": row["width"]})
+    return found
 
 
 def _shares(audit: Audit) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from assay.audit_folder import Audit
 from assay.sections._html import Section, section
 
-ORDER = 30
+ORDER = 40
+SOURCES = ("audit.yaml",)
 
 MEANS = {
     "linf": ": every pixel value by at most that much; 1/255 is one grey level of an 8-bit image",
@@ -46,8 +47,8 @@ TEMPLATE = """
 <th>Parameters</th></tr></thead>
 <tbody>
 {% for entry in audit.attacks() %}
-<tr><th class="name">{{ entry.name }}</th><td class="name">{{ entry.attack }}</td><td>{{ entry.norm | norm }}</td>
-<td class="name">
+<tr><th class="name">{{ entry.name }}</th><td>{{ entry.attack }}</td><td>{{ entry.norm | norm }}</td>
+<td>
 {%- for epsilon in entry.epsilons %}{{ epsilon | in_255(entry.norm) }}{{ ", " if not loop.last }}{% endfor %}</td>
 <td class="nowrap">{{ entry.knowledge }}</td>
 <td class="wide">{{ (entry.parameters or {}) | parameters }}</td></tr>

@@ -15,6 +15,9 @@ from assay.sections._html import Section, section
 from assay.worst_samples import worst_first
 
 ORDER = 70
+SOURCES = ("worst.parquet", "audit.yaml")
+SIDE = 192
+"""Pixels of the longer side of a picture on the page, at most; it is shown half as large."""
 
 TEMPLATE = """
 {% if samples %}
@@ -27,7 +30,7 @@ fills the range. Threshold {{ threshold | number }}.</p>
 <div class="sample">
 <div class="pictures">
 {% for word, picture in sample.pictures.items() %}
-<div><img src="data:image/png;base64,{{ picture }}" alt="{{ sample.id }}: {{ word }}">{{ word }}</div>
+<div><img src="{{ picture }}" alt="{{ sample.id }}: {{ word }}">{{ word }}</div>
 {% endfor %}
 </div>
 <p><strong>{{ sample.id }}</strong></p>
@@ -37,6 +40,9 @@ fills the range. Threshold {{ threshold | number }}.</p>
 </div>
 {% endfor %}
 </div>
+{% if shrunk %}
+<p class="note">Large pictures are shrunk for this page; <code>worst.parquet</code> keeps them as they were scored.</p>
+{% endif %}
 {% else %}
 <p>The audit kept no pictures: <code>worst.parquet</code> is empty.</p>
 {% endif %}
@@ -49,7 +55,8 @@ def worst_samples(audit: Audit) -> Section:
     threshold = float(audit.info["threshold"]["value"])
     order = worst_first(w["label"], w["clean_score"], w["adversarial_score"], threshold)
     samples = [_sample({name: column[row] for name, column in w.items()}, audit) for row in order]
-    return section("Worst samples", TEMPLATE, samples=samples, threshold=threshold)
+    shrunk = any(sample["side"] > SIDE for sample in samples)
+    return section("Worst samples", TEMPLATE, samples=samples, threshold=threshold, shrunk=shrunk)
 
 
 def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
@@ -76,10 +83,11 @@ def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
         if largest
         else "no change at 8 bits",
         "pictures": {
-            "clean": _base64(row["clean_png"]),
-            "attacked": _base64(row["adversarial_png"]),
-            "difference": _base64(_png(np.clip(128 + change * gain, 0, 255).astype(np.uint8))),
+            "clean": _url(clean),
+            "attacked": _url(adversarial),
+            "difference": _url(np.clip(128 + change * gain, 0, 255).astype(np.uint8)),
         },
+        "side": max(clean.shape[:2]),
     }
 
 
@@ -97,11 +105,11 @@ def _pixels(png: bytes) -> np.ndarray:
         return np.asarray(image.convert("L" if image.mode == "L" else "RGB"))
 
 
-def _png(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="PNG")
-    return stream.getvalue()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+def _url(pixels: np.ndarray) -> str:
+    """A picture as a data URL: exact where it is small, else shrunk to what the page shows on a fine screen."""
+    picture, stream, form = Image.fromarray(pixels), io.BytesIO(), "png"
+    if max(picture.size) > SIDE:
+        picture.thumbnail((SIDE, SIDE))
+        form = "jpeg"
+    picture.save(stream, format=form)
+    return f"data:image/{form};base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -1,0 +1,76 @@
+"""How well the detector does when nobody attacks it: ranking, decisions, and each kind of defect by itself."""
+
+from __future__ import annotations
+
+from assay.audit_folder import Audit
+from assay.sections._html import Section, section
+
+ORDER = 50
+SOURCES = ("metrics.parquet", "audit.yaml", "manifest.json")
+
+METRICS = {
+    "auroc": ("AUROC", "chance that an anomaly scores above a normal"),
+    "average_precision": ("Average precision", "share of true anomalies among the highest scores, over all cut-offs"),
+    "fpr95": ("False positives at 95 % detection", "normals above the threshold that would find 95 % of the anomalies"),
+    "miss_rate": ("Miss rate", "anomalies below the deployed threshold"),
+    "false_alarm_rate": ("False-alarm rate", "normals above the deployed threshold"),
+}
+OF_KIND = ("auroc", "average_precision", "miss_rate")
+
+TEMPLATE = """
+<p>{{ info.samples.normals | number }} normal and {{ info.samples.anomalies | number }} anomalous test images, none of
+them seen in training or when the threshold {{ info.threshold.value | number }} was set. Brackets are
+{{ (confidence * 100) | round | int }}% intervals.</p>
+{{ table("Clean performance") }}
+<table>
+<thead><tr><th>Metric</th><th>Figure</th><th>What it is</th></tr></thead>
+<tbody>
+{% for metric, (name, meaning) in metrics.items() %}
+<tr><th>{{ name }}</th><td>{{ audit.clean(metric) | estimate }}</td><td class="wide">{{ meaning }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% if audit.defects %}
+<h3>By kind of defect</h3>
+{{ table("Clean performance by kind of defect") }}
+<table>
+<caption>Each kind against all normals</caption>
+<thead><tr><th>Kind</th><th class="right">Images</th>
+{% for metric in of_kind %}<th>{{ metrics[metric][0] }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for kind in audit.defects %}
+<tr><th class="name">{{ kind }}</th><td class="right">{{ audit.clean("auroc", kind).anomalies | number }}</td>
+{% for metric in of_kind %}<td>{{ audit.clean(metric, kind) | estimate }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>All anomalies are of one kind, so there are no figures by kind.</p>
+{% endif %}
+<p class="note">Intervals: of ranking figures the wider of a stratified bootstrap and a closed form (Newcombe, Wilson,
+Clopper-Pearson); of rates Clopper-Pearson.</p>
+{% if figures %}
+<p>When the model was chosen, validation gave
+{% for name, value in figures.items() %}{{ name | words }} {{ value | number }}{{ ", " if not loop.last }}{% endfor %}
+{{- " (" ~ (evaluation | parameters) ~ ")" if evaluation }}; no interval was recorded. That was on other images and
+under the sweep's own attack; a much lower robust figure in this report suggests that the attack which screened the
+trials was too weak.</p>
+{% endif %}
+"""
+
+
+def clean_performance(audit: Audit) -> Section:
+    """Every clean figure with its interval, for all anomalies and for each kind; what validation had promised."""
+    return section(
+        "Clean performance",
+        TEMPLATE,
+        audit=audit,
+        info=audit.info,
+        metrics=METRICS,
+        of_kind=OF_KIND,
+        confidence=audit.confidence,
+        figures={name: value for name, value in audit.manifest.get("figures", {}).items() if isinstance(value, float)},
+        evaluation=audit.manifest.get("evaluation") or {},
+    )

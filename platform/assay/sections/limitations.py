@@ -1,0 +1,102 @@
+"""What this audit cannot say: attacks, attackers, images and proofs that it did without, and the risk that is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.audit_folder import Audit
+from assay.sections._html import NORMS, Section, norm, section
+from assay.units import in_255
+
+ORDER = 105
+SOURCES = ("audit.yaml", "metrics.parquet", "checks.parquet", "manifest.json")
+
+ATTACKERS = {
+    "white-box": "the weights of the detector",
+    "score": "only the detector's scores",
+    "label": "only the detector's decisions",
+    "transfer": "only another detector, and transfer what fools it",
+}
+FEW = 30
+"""Samples below which an interval of a rate is wider than a third."""
+
+TEMPLATE = """
+<h3>What was not tested</h3>
+<ul>
+{% for limit in limits %}
+<li>{{ limit }}</li>
+{% endfor %}
+</ul>
+{% if unsure %}
+<h3>Checks that did not pass and are not required</h3>
+<ul>
+{% for check, evidence in unsure %}
+<li>{{ check.replace("_", " ") }}: {{ evidence }}.</li>
+{% endfor %}
+</ul>
+{% endif %}
+{% if remarks %}
+<h3>What was noticed</h3>
+<ul>
+{% for remark in remarks %}
+<li>{{ remark }}</li>
+{% endfor %}
+</ul>
+{% endif %}
+<h3>Residual risk</h3>
+<p>What an attacker of this suite still achieves; an attacker outside it may achieve more.</p>
+<ul>
+{% for at in shown %}
+<li>{{ at | budget }}: misses {{ audit.rate("miss_rate", at) | estimate }} of the anomalies when he hides them, stops
+{{ audit.rate("false_alarm_rate", at) | estimate }} of the normals when he raises them.</li>
+{% endfor %}
+</ul>
+"""
+
+
+def limitations(audit: Audit) -> Section:
+    """What was left out or not tested, checks that leave a doubt, and the rates that remain in the worst case."""
+    c = audit.checks
+    rows = zip(c["check"], c["passed"], c["required"], c["evidence"], strict=True)
+    unsure = [(check, evidence) for check, passed, required, evidence in rows if not (passed or required)]
+    return section(
+        "Limitations and residual risk",
+        TEMPLATE,
+        audit=audit,
+        limits=list(_limits(audit)),
+        unsure=[(check, str(text).rstrip(".")) for check, text in unsure if not str(text).startswith("not applicable")],
+        remarks=[*(finding["text"] for finding in audit.info.get("findings", [])), *audit.info.get("notes", [])],
+        shown=[audit.shown(name) for name in audit.norms],
+    )
+
+
+def _limits(audit: Audit) -> Iterator[str]:
+    info, largest = audit.info, {budget.norm: budget.epsilon for budget in audit.budgets}
+    known = {entry.get("knowledge") for entry in audit.attacks()}
+    yield "Attacks outside the suite: with a stronger one, the model may prove less robust than any figure here."
+    at_most = " and ".join(f"{norm(name)} {in_255(most, name)}" for name, most in largest.items())
+    yield f"Larger changes than {at_most}."
+    if missing := [norm(name) for name in NORMS if name not in largest]:
+        yield f"Changes measured in another way: {', '.join(missing)}."
+    for one in info.get("left_out", []):
+        yield f"Attack {one['attack']}: {one['why']}."
+    for knowledge, what in ATTACKERS.items():
+        if knowledge not in known:
+            yield f"Attackers who have {what}."
+    if info.get("attacked_as") == "black box":
+        yield "Gradients: the detector gives none, so no attack could use them."
+    if count := info.get("limit"):
+        yield f"Most of the test split: only the first {count} images of each class were attacked."
+    if few := _few(audit):
+        yield f"Kinds of defect of which there are fewer than {FEW} images, told with wide intervals: {', '.join(few)}."
+    if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):
+        yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one told here."
+    if not info["suite"].get("corruptions"):
+        yield "Dust, changes of light or camera, and other corruptions."
+    yield "Tampering with the training data."
+    yield f"Images other than the test split of {info['dataset']['name']}."
+
+
+def _few(audit: Audit) -> list[str]:
+    found = {kind: audit.clean("auroc", kind) for kind in audit.defects}
+    return [f"{kind} ({figure.anomalies})" for kind, figure in found.items() if figure and figure.anomalies < FEW]

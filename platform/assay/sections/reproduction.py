@@ -1,0 +1,52 @@
+"""How to make the audit again, and the files behind this report, each with its hash."""
+
+from __future__ import annotations
+
+import hashlib
+
+from assay.audit_folder import Audit
+from assay.sections._html import Section, section
+
+ORDER = 110
+SOURCES = ("audit.yaml",)
+
+FILES = (
+    "audit.yaml", "manifest.json", "metrics.parquet", "checks.parquet", "worst.parquet", "worst_case.parquet",
+    "cost.parquet", "minimal.parquet", "comparison.json", "trials.parquet", "verdict.json",
+)  # fmt: skip
+PARTS = ("scores", "corrupted", "certified", "minimal")
+
+TEMPLATE = """
+<p>The same command on the same code and data gives the same scores:</p>
+<pre>{{ info.command }}</pre>
+<p>This page is made of the files below and of nothing else, by <code>assay report {{ info.audit }}</code>. They lie in
+the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 still
+matches has not changed since.</p>
+{{ table("Files behind this report and their SHA-256") }}
+<table>
+<thead><tr><th>File</th><th class="right">Parts</th><th>SHA-256</th></tr></thead>
+<tbody>
+{% for record in records %}
+<tr><th class="name">{{ record.name }}</th><td class="right">{{ record.parts }}</td>
+<td class="wide"><code>{{ record.digest }}</code></td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Where a folder has parts, the hash is of all parts one after the other, in the order of their names.</p>
+"""
+
+
+def reproduction(audit: Audit) -> Section:
+    """The command, where the records lie, and the hash of each."""
+    groups = {name: [audit.folder / name] for name in FILES if (audit.folder / name).exists()}
+    for kind in PARTS:
+        for folder in sorted((audit.folder / kind).glob("*=*")):
+            groups[f"{kind}/{folder.name}"] = sorted(folder.glob("part-*.parquet"))
+    records = []
+    for name, files in groups.items():
+        digest = hashlib.sha256()
+        for file in files:
+            digest.update(file.read_bytes())
+        records.append({"name": name, "parts": len(files), "digest": digest.hexdigest()})
+    return section("Reproduction", TEMPLATE, info=audit.info, records=records)
