@@ -65,6 +65,7 @@ def command(
         key=signer.fingerprint if signer else None,
         today=datetime.datetime.now(datetime.UTC).date(),
     )
+    former = [path.stem for path in signature.signatures(audits.folder(store, name))]
     verdict = approval.approve(store, name, rules, told, signer)
     page = audits.folder(store, name) / "report.html"
     _verdict.write([(verdict, page)], junit, summary)
@@ -72,6 +73,8 @@ def command(
         click.echo(json.dumps(verdict, indent=2))
     else:
         _verdict.tell(verdict, page)
+        if former:
+            click.echo(f"the former verdict is gone, and its signature with it: {', '.join(former)}")
         click.echo(_signed(name, reviewer, signer.fingerprint if signer else ""))
     click.get_current_context().exit(_verdict.exit_code([verdict]))
 
