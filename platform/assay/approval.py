@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import audits, predecessor, register, report, review, signature, verification
+from assay import audits, pdf, predecessor, register, report, review, signature, verification
 from assay.audit_folder import Audit
 from assay.errors import InputError
 from assay.policy import Policy
@@ -34,7 +34,9 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
         path.unlink()
     store.write(f"audits/{audit}/{review.FILE}", told.text())
     predecessor.comparison(store, audit)
-    report.write(folder)
+    page = report.write(folder)
+    if page.with_suffix(".pdf").exists():
+        pdf.write(page)  # or the signature would cover the page of a former verdict
     if key:
         signature.sign(model, key)
         signature.sign(folder, key)
