@@ -1,189 +1,190 @@
-"""The W&B mirror: offline without a key, and whatever W&B does, the sweep beside it neither stops nor waits."""
+"""W&B beside a sweep or an audit: whatever the process that sends does, the run neither stops nor waits long."""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-import threading
 import time
-from types import SimpleNamespace
 
 import pytest
+from test_publish import asked, ended, reported, write
+from wandb_server import KEY, serving
 
 from assay import tracking
+from assay.store import Store
 from assay.tracking import Tracker
-from assay.trial_log import Record
-
-KEY = "0123456789abcdef0123456789abcdef01234567"
-REPORT = {
-    "epoch": 1,
-    "values": {"clean_auroc": 0.7},
-    "kept": {"epoch": 1, "clean_auroc": 0.7},
-    "losses": {"total": 0.5},
-}
 
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch, tmp_path):
     """No key, no netrc, no network."""
-    for name in ("WANDB_API_KEY", "WANDB_MODE"):
-        monkeypatch.delenv(name, raising=False)
+    for name in ("API_KEY", "MODE", "BASE_URL", "PROJECT", "ENTITY", "IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(f"WANDB_{name}", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
 
 
 @pytest.fixture
-def wandb(monkeypatch):
-    """A W&B that notes what it is told; tests break it."""
-    told = []
-
-    def init(**options):
-        told.append(("init", options))
-        return SimpleNamespace(
-            log=lambda values, step: told.append(("log", step, values)),
-            summary=SimpleNamespace(update=lambda values: told.append(("summary", values))),
-            finish=lambda: told.append(("finish", options["name"])),
-        )
-
-    fake = SimpleNamespace(init=init, Settings=dict, told=told)
-    monkeypatch.setitem(sys.modules, "wandb", fake)
-    return fake
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
 
 
-def record(number: int = 0, state: str = "running", reports: int = 0) -> Record:
-    return Record(number, {}, {"x": 1}, {}, reports=[REPORT] * reports, state=state)
+@pytest.fixture
+def told() -> list[str]:
+    return []
 
 
-def wait_for_writers() -> None:
-    """Until no writer that was given up is left: it would go on in the next test."""
-    for thread in threading.enumerate():
-        if thread.name == "wandb-writer":
-            thread.join(30)
+def tracker(store: Store, told: list[str], code: str = "", enabled: bool = True) -> Tracker:
+    """A Tracker whose process runs `code` in place of the real one."""
+    made = Tracker(store, "sweeps/toy", "assay publish toy", told.append, enabled)
+    if code:
+        made.command = [sys.executable, "-c", code]
+    return made
 
 
-def tell(tracker: Tracker, numbers=(0,)) -> None:
-    for number in numbers:
-        tracker.trial(record(number), "ask")
-        tracker.trial(record(number, reports=1), "report")
-        tracker.trial(record(number, "complete", 1), "end")
+def test_without_a_key_nothing_is_started_and_the_command_for_later_is_said(store, told, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    with tracker(store, told) as made:
+        made.trial(None, "ask")
+    assert told == ["W&B: nothing was sent, as there is no key; it can be at any time, with: assay publish toy"]
+    assert not store.root.exists()
 
 
-def test_a_trial_is_a_run_of_the_sweeps_group(wandb, tmp_path):
-    with Tracker(tmp_path, "assay", "toy") as tracker:
-        tell(tracker)
-    assert [name for name, *_ in wandb.told] == ["init", "log", "summary", "finish"]
-    options = wandb.told[0][1]
-    assert (options["group"], options["name"], options["config"], options["mode"]) == (
-        "toy",
-        "trial-00000",
-        {"x": 1},
-        "offline",
-    )
-    assert wandb.told[1] == ("log", 1, {"clean_auroc": 0.7, "loss/total": 0.5})
-    assert wandb.told[2][1]["state"] == "complete"
-    assert tracker.failed is None
-
-
-def test_runs_that_were_not_ended_are_closed_at_the_end(wandb, tmp_path):
-    with Tracker(tmp_path, "assay", "toy") as tracker:
-        tracker.trial(record(3), "ask")
-    assert wandb.told[-1] == ("finish", "trial-00003")
-
-
-def test_an_audit_is_one_run(wandb, tmp_path):
-    with Tracker(tmp_path, "assay", "toy") as tracker:
-        tracker.audit("abc", {"suite": "quick"}, {"verdict": "PASS"})
-    assert [name for name, *_ in wandb.told] == ["init", "summary", "finish"]
-    assert wandb.told[1][1] == {"verdict": "PASS"}
-
-
-@pytest.mark.parametrize("broken", ["init", "log", "summary", "finish", "import"])
-def test_whatever_wandb_raises_there_is_one_warning_and_the_rest_goes_on(wandb, monkeypatch, tmp_path, caplog, broken):
-    def refuse(*_, **__):
-        raise RuntimeError("server on fire")
-
-    def init(**_):
-        run = SimpleNamespace(log=lambda *_, **__: None, summary=SimpleNamespace(update=lambda _: None), finish=print)
-        if broken == "summary":
-            run.summary.update = refuse
-        else:
-            setattr(run, broken, refuse)
-        return run
-
-    if broken == "import":
-        monkeypatch.setitem(sys.modules, "wandb", None)
-    else:
-        wandb.init = refuse if broken == "init" else init
-    with Tracker(tmp_path / "w", "assay", "toy") as tracker:
-        tell(tracker, range(3))
-    assert tracker.failed is not None
-    [message] = [entry.getMessage() for entry in caplog.records]
-    assert "nothing else is affected" in message
-    assert f"wandb sync {tmp_path / 'w'}/wandb/*" in message
-    assert ("server on fire" in message) == (broken != "import")
-
-
-@pytest.mark.parametrize("hangs", ["init", "log"])
-def test_a_wandb_that_hangs_holds_nothing_up_beyond_patience(wandb, monkeypatch, tmp_path, caplog, hangs):
-    monkeypatch.setattr(tracking, "PATIENCE", 0.2)
-    released = threading.Event()
-    original = wandb.init
-
-    def init(**options):
-        if hangs == "init":
-            released.wait(30)
-        run = original(**options)
-        run.log = lambda *_, **__: released.wait(30)
-        return run
-
-    wandb.init = init
-    started = time.monotonic()
-    with Tracker(tmp_path, "assay", "toy") as tracker:
-        tell(tracker, range(50))
-        assert time.monotonic() - started < 5
-    assert time.monotonic() - started < 10
-    released.set()
-    wait_for_writers()
-    [message] = [entry.getMessage() for entry in caplog.records]
-    assert "not done after" in message
-
-
-def test_an_error_of_the_sweep_passes_through(wandb, tmp_path):
-    with pytest.raises(KeyError), Tracker(tmp_path, "assay", "toy"):
-        raise KeyError("the sweep's own")
+def test_offline_is_as_without_a_key(store, told, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with tracker(store, told) as made:
+        made.trial(None, "ask")
+    assert told == ["W&B: nothing was sent, as WANDB_MODE says; it can be at any time, with: assay publish toy"]
 
 
 @pytest.mark.parametrize("off", ["spec", "environment"])
-def test_a_disabled_mirror_touches_nothing(wandb, monkeypatch, tmp_path, off):
+def test_disabled_is_silent(store, told, monkeypatch, off):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
     if off == "environment":
         monkeypatch.setenv("WANDB_MODE", "disabled")
-    with Tracker(tmp_path / "w", "assay", "toy", enabled=off != "spec") as tracker:
-        tell(tracker)
-        tracker.audit("abc", {}, {})
-    assert wandb.told == []
-    assert not (tmp_path / "w").exists()
+    with tracker(store, told, enabled=off != "spec") as made:
+        made.trial(None, "ask")
+        made.start()
+    assert told == []
+    assert made.process is None
 
 
-def test_online_needs_a_key_from_the_environment_or_netrc(monkeypatch, tmp_path):
-    assert tracking.mode() == "offline"
-    (tmp_path / "netrc").write_text("machine example.org password x")
-    assert tracking.mode() == "offline"
-    (tmp_path / "netrc").write_text(f"machine api.wandb.ai login user password {KEY}")
+def test_a_sweep_that_never_began_starts_nothing_and_its_error_passes(store, told, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    with pytest.raises(KeyError), tracker(store, told) as made:
+        raise KeyError("the sweep's own")
+    assert told == []
+    assert made.process is None
+
+
+CODES = {
+    "well": ("import sys; sys.stdin.read(); print('all sent')", "W&B: all sent"),
+    "crash": ("raise SystemExit(7)", "W&B: the process that sends ended with 7; nothing else is affected."),
+    "hangs": ("import time; time.sleep(60)", "W&B: not done after 0 s; nothing else is affected."),
+}
+
+
+@pytest.mark.parametrize("kind", CODES)
+def test_what_came_of_it_is_said_in_a_sentence(store, told, monkeypatch, kind):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setattr(tracking, "PATIENCE", 0.3 if kind == "hangs" else 30)
+    code, expected = CODES[kind]
+    with tracker(store, told, code) as made:
+        made.trial(None, "ask")
+        process = made.process
+        made.trial(None, "report")
+        assert made.process is process
+    assert process.returncode is not None
+    [sentence] = told
+    assert sentence.startswith(expected)
+    assert ("Send what is missing with: assay publish toy" in sentence) == (kind != "well")
+
+
+def test_ctrl_c_ends_the_waiting_and_nothing_else(store, told, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    with tracker(store, told, CODES["hangs"][0]) as made:
+        made.start()
+        monkeypatch.setattr(made.process, "communicate", interrupted)
+    assert told == [
+        "W&B: stopped by Ctrl-C; nothing else is affected. Send what is missing with: assay publish toy"
+    ]  # fmt: skip
+
+
+def test_a_key_is_never_on_a_command_line(store, told, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    assert not any(KEY in word for word in tracker(store, told).command)
+
+
+def test_a_sweep_is_sent_while_it_runs_from_another_process(store, told, monkeypatch):
+    with serving() as server:
+        monkeypatch.setenv("WANDB_API_KEY", KEY)
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        write(store, asked(0), reported(0, 1))
+        with tracker(store, told) as made:
+            made.trial(None, "ask")
+            until = time.monotonic() + 60
+            while "UpsertBucket" not in server.requests and time.monotonic() < until:
+                time.sleep(0.1)
+            assert server.run_called("toy-00000")["state"] == "running"
+            write(store, reported(0, 2), ended(0))
+        assert told == [f"W&B: sweep toy: 1 trial sent: {server.url}/solar/robust/groups/toy"]
+        run = server.run_called("toy-00000")
+    assert (run["state"], run["sent"], len(run["history"])) == ("finished", 1, 2)
+    assert {path.name for path in store.path("sweeps/toy").iterdir()} == {"spec.yaml", "log"}
+
+
+def test_a_server_that_is_down_is_said_at_the_end(store, told, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    write(store, asked(0), ended(0))
+    with tracker(store, told) as made:
+        made.start()
+    assert told == [
+        "W&B: sweep toy: not sent; the W&B server http://127.0.0.1:9 cannot be reached (connection refused). "
+        "Nothing else is affected; send the rest with: assay publish toy"
+    ]
+
+
+def test_online_needs_a_key_for_the_server_from_the_environment_or_netrc(monkeypatch, tmp_path):
+    assert tracking.mode() == "no key"
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine example.org password x")
+    assert tracking.mode() == "no key"
+    netrc.write_text(f"machine api.wandb.ai login user password {KEY}")
     assert tracking.mode() == "online"
-    (tmp_path / "netrc").write_bytes(b"\xff\xfe")
-    assert tracking.mode() == "offline"
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080/")
+    assert tracking.server() == "https://wandb.example.org:8080"
+    assert tracking.mode() == "no key"
+    netrc.write_bytes(b"\xff\xfe machine wandb.example.org")
+    assert tracking.mode() == "online"
+    netrc.unlink()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     assert tracking.mode() == "online"
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    assert tracking.mode() == "offline"
+    for word, mode in (("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("online", "online")):
+        monkeypatch.setenv("WANDB_MODE", word)
+        assert tracking.mode() == mode
 
 
-def test_offline_files_are_written_without_a_key_and_never_hold_one(monkeypatch, tmp_path):
-    """The real W&B, offline; a key in the environment must not get into what it writes."""
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    with Tracker(tmp_path / "w", "assay", "toy") as tracker:
-        tell(tracker)
-    assert tracker.failed is None
-    files = [path for path in (tmp_path / "w").rglob("*") if path.is_file()]
-    assert any(path.suffix == ".wandb" and path.stat().st_size for path in files)
-    assert not any(KEY.encode() in path.read_bytes() for path in files)
+def test_the_server_is_also_known_from_a_login(tmp_path):
+    assert tracking.server() == tracking.SERVER
+    (tmp_path / "settings").write_text("[default]\nbase_url = https://wandb.example.org\n")
+    assert tracking.server() == "https://wandb.example.org"
+    (tmp_path / "settings").write_bytes(b"\xff")
+    assert tracking.server() == tracking.SERVER
+
+
+def test_the_project_is_that_of_the_sweep(store, monkeypatch):
+    write(store, asked(0), ended(0))
+    store.write("audits/a/audit.yaml", b"sweep: toy")
+    store.write("audits/b/audit.yaml", b"sweep: null")
+    found = {key: tracking.project_of(store, key) for key in ("sweeps/toy", "audits/a", "audits/b", "sweeps/none")}
+    assert found == {"sweeps/toy": "robust", "audits/a": "robust", "audits/b": "assay", "sweeps/none": "assay"}
+    monkeypatch.setenv("WANDB_PROJECT", "theirs")
+    assert tracking.project_of(store, "sweeps/toy") == "theirs"
+    assert "WANDB_API_KEY" not in os.environ

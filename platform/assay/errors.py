@@ -8,7 +8,8 @@ AssayError            1   something went wrong that the user can act on
 │   └── DivergedError 1   a loss, a score or a figure became NaN or infinite
 ├── ModelError        1   a model folder that is damaged, tampered with or made by other code
 ├── StoreError        1   the store cannot be read or written
-└── SweepError        1   a sweep that cannot start, go on or be resumed
+├── SweepError        1   a sweep that cannot start, go on or be resumed
+└── TrackingError     1   W&B did not take what was sent
 
 Messages say what, where, what is allowed and what to do, in one line where one line is enough.
 """
@@ -50,6 +51,10 @@ class StoreError(AssayError):
 
 class SweepError(AssayError):
     """A sweep cannot start, go on or be resumed."""
+
+
+class TrackingError(AssayError):
+    """W&B cannot be reached, refuses the key or did not take what was sent; the store still has all of it."""
 
 
 class UnknownName(InputError):  # noqa: N818 - reads as what it is

@@ -1,130 +1,123 @@
-"""W&B beside a sweep and an audit: one guarded writer in this process, offline without a key, never able to stop a run.
+"""W&B beside a sweep or an audit: a process of its own that reads the store, and can neither stop nor slow the run.
 
-Everything is written from one background thread: a slow or broken W&B costs the sweep nothing but its own mirror.
+Nothing is kept for W&B: the store has everything, and `assay publish` sends it at any later time.
 """
 
 from __future__ import annotations
 
-import logging
+import configparser
+import contextlib
 import os
-import queue
-import threading
-from collections.abc import Callable, Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from assay.trial_log import Record
+import yaml
 
-logger = logging.getLogger(__name__)
-PATIENCE = 20.0  # seconds that closing waits for what is still to be written
-SETTINGS: dict[str, Any] = {
-    "silent": True,
-    "console": "off",
-    "x_disable_stats": True,
-    "init_timeout": 30,
-    "x_save_requirements": False,  # listing all packages takes a third of a second for every trial
-    "disable_git": True,  # the commit and the versions are in the sweep's environment.json
-}
+from assay.store import Store
+
+PATIENCE = 60.0  # seconds that closing waits for what is still to be sent
+SERVER = "https://api.wandb.ai"
+
+
+def server() -> str:
+    """The W&B server: WANDB_BASE_URL, else what `wandb login --host` noted, else W&B's own."""
+    noted = configparser.ConfigParser(interpolation=None)
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
+    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):  # W&B itself will say what is wrong
+        noted.read(folder / "settings")
+    return (os.environ.get("WANDB_BASE_URL") or noted.get("default", "base_url", fallback="") or SERVER).rstrip("/")
+
+
+def has_key() -> bool:
+    """Whether a key for the server is in the environment or in .netrc."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = server().partition("://")[2].partition("/")[0].partition(":")[0]
+    try:
+        return host.encode() in Path(os.environ.get("NETRC", "~/.netrc")).expanduser().read_bytes()
+    except OSError:  # none there, or none that may be read
+        return False
 
 
 def mode() -> str:
-    """`online` with a key, else `offline`; WANDB_MODE overrides both."""
-    if os.environ.get("WANDB_MODE"):
-        return os.environ["WANDB_MODE"]
-    netrc = Path(os.environ.get("NETRC", "~/.netrc")).expanduser()
-    try:
-        known = os.environ.get("WANDB_API_KEY") or b"api.wandb.ai" in netrc.read_bytes()
-    except OSError:  # none there, or none that may be read
-        known = False
-    return "online" if known else "offline"
+    """`disabled` or `offline` where WANDB_MODE says so, else `online`, or `no key` where there is none."""
+    asked = os.environ.get("WANDB_MODE", "").lower()
+    if asked in ("disabled", "offline", "dryrun"):
+        return "disabled" if asked == "disabled" else "offline"
+    return "online" if has_key() else "no key"
+
+
+def project_of(store: Store, key: str) -> str:
+    """The project of `sweeps/NAME` or `audits/ID`: WANDB_PROJECT, else what the search space of its sweep says."""
+    return os.environ.get("WANDB_PROJECT") or settings(store, key).get("project") or "assay"
+
+
+def settings(store: Store, key: str) -> dict[str, Any]:
+    """`tracking:` of the search space of `sweeps/NAME`, or of the sweep of `audits/ID`; empty where there is none."""
+    if key.startswith("audits/"):
+        key = f"sweeps/{yaml.safe_load(store.read(f'{key}/audit.yaml'))['sweep']}"
+    noted = f"{key}/spec.yaml"
+    found: dict[str, Any] = yaml.safe_load(store.read(noted)).get("tracking", {}) if store.exists(noted) else {}
+    return found
 
 
 class Tracker:
-    """Mirrors trials, or one audit, to W&B; use it as a context. `failed` holds the first error, if there was one."""
+    """Sends a sweep while it runs, or an audit, from another process; use it as a context.
 
-    def __init__(self, folder: Path, project: str, group: str, enabled: bool = True) -> None:
-        """folder: where W&B keeps its files. group: the sweep. A Tracker that is not enabled does nothing."""
-        self.folder, self.project, self.group = folder, project, group
-        self.enabled = enabled and mode() != "disabled"
-        self.failed: Exception | None = None
-        self._runs: dict[str, Any] = {}
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, daemon=True, name="wandb-writer")
+    `say` is told one sentence at the end: what was sent and where, or what was not and the command that sends it.
+    """
+
+    def __init__(self, store: Store, key: str, again: str, say: Callable[[str], Any], enabled: bool = True) -> None:
+        """key: `sweeps/NAME` or `audits/ID`. again: the command that sends it later."""
+        self.command = [sys.executable, "-m", "assay.publishing", str(store.root), key, again]
+        self.again, self.say = again, say
+        self.mode = mode() if enabled else "disabled"
+        self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Tracker:
-        """Start the writer."""
-        if self.enabled:
-            self._thread.start()
+        """Nothing yet: `trial` or `start` begin."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Write what is left, for at most PATIENCE seconds; a warning says how to send it later."""
-        if self.enabled:
-            self._jobs.put(self._finish_all)
-            self._jobs.put(None)
-            self._thread.join(PATIENCE)
-        if self.failed or (self.enabled and self._thread.is_alive()):
-            why = self.failed or f"not done after {PATIENCE:.0f} s"
-            logger.warning("W&B: %s; nothing else is affected. Send later: wandb sync %s/wandb/*", why, self.folder)
+    def trial(self, *_: Any) -> None:
+        """A Study's listener: with its first news there is a sweep to read."""
+        self.start()
 
-    def trial(self, record: Record, event: str) -> None:
-        """A Study's listener: a run for each trial, a step for each report."""
-        if not self.enabled:
-            return
-        name = f"trial-{record.number:05d}"
-        if event == "ask":
-            self._put(name, lambda run: None, record.parameters)
-        elif event == "report":
-            report = dict(record.reports[-1])
-            values = {**report["values"], **{f"loss/{k}": v for k, v in report["losses"].items()}}
-            self._put(name, lambda run: run.log(values, step=report["epoch"]), record.parameters)
-        else:
-            summary = {
-                "state": record.state,
-                "failure": record.failure,
-                **{f"kept/{k}": v for k, v in record.kept.items()},
-            }
-            self._put(name, lambda run: run.summary.update(summary), record.parameters)
-            self._jobs.put(lambda: self._finish(name))
-
-    def audit(self, name: str, config: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-        """One finished audit as a run: its figures and verdicts as the run's summary."""
-        if self.enabled:
-            self._put(f"audit-{name}", lambda run: run.summary.update(dict(summary)), config)
-
-    def _put(self, name: str, action: Callable[[Any], None], config: Mapping[str, Any]) -> None:
-        self._jobs.put(lambda: action(self._run(name, dict(config))))
-
-    def _run(self, name: str, config: dict[str, Any]) -> Any:
-        if name not in self._runs:
-            import wandb
-
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._runs[name] = wandb.init(
-                project=self.project,
-                group=self.group,
-                name=name,
-                config=config,
-                dir=str(self.folder),
-                mode=mode(),  # type: ignore[arg-type]
-                reinit="create_new",
-                settings=wandb.Settings(**SETTINGS),
+    def start(self) -> None:
+        """Start the process that sends, where there is a key and it does not run yet."""
+        if self.mode == "online" and self.process is None:
+            # A session of its own: Ctrl-C is for the sweep. It ends when its standard input does, so it never stays.
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                start_new_session=True,
             )
-        return self._runs[name]
 
-    def _finish(self, name: str) -> None:
-        if name in self._runs:
-            self._runs.pop(name).finish()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Wait for the rest to be sent, for at most PATIENCE seconds or until Ctrl-C, and say what came of it."""
+        if self.process is not None:
+            self.say(f"W&B: {self._end(self.process)}")
+        elif error is None and self.mode in ("no key", "offline"):
+            why = "as WANDB_MODE says" if self.mode == "offline" else "as there is no key"
+            self.say(f"W&B: nothing was sent, {why}; it can be at any time, with: {self.again}")
 
-    def _finish_all(self) -> None:
-        for name in list(self._runs):
-            self._finish(name)
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            if self.failed is None:  # after the first failure the mirror is given up, not the sweep
-                try:
-                    job()
-                except Exception as error:  # noqa: BLE001 - whatever W&B raises, the sweep goes on
-                    self.failed = error
+    def _end(self, process: subprocess.Popen[str]) -> str:
+        try:
+            told, _ = process.communicate(timeout=PATIENCE)
+            why = f"the process that sends ended with {process.returncode}"
+        except subprocess.TimeoutExpired:
+            told, why = "", f"not done after {PATIENCE:.0f} s"
+        except KeyboardInterrupt:
+            told, why = "", "stopped by Ctrl-C"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return told.strip() or f"{why}; nothing else is affected. Send what is missing with: {self.again}"

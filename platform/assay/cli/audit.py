@@ -63,7 +63,6 @@ def command(
     other = model_module.find(store, surrogate) if surrogate else None
     for name in names:
         audit = _run(store, name, chosen, console, workers=workers or os.cpu_count() or 1, surrogate=other, **options)
-        _mirror(store, audit, wandb)
         console.print(_summary(store, audit))
         for line in _remarks(store, audit):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -71,6 +70,7 @@ def command(
         policy = "default" if chosen.name in ("standard", "exhaustive") else "FILE"
         again = f"assay approve {audit} --policy {policy}{_options.store_option()}"
         console.print(f"decide with: {again}", soft_wrap=True, highlight=False)
+        _mirror(store, audit, wandb, console)
 
 
 def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
@@ -113,21 +113,15 @@ def _remarks(store: Any, audit: str) -> list[str]:
     return found + [f"note: {note}" for note in info["notes"]]
 
 
-def _mirror(store: Any, audit: str, enabled: bool) -> None:
-    """The audit as a W&B run."""
-    from assay.audit_folder import Audit
+def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
+    """The audit on W&B."""
     from assay.tracking import Tracker
 
-    folder = Audit(store.path(f"audits/{audit}"))
-    figures = {
-        f"{row['attack']}/{row['norm']}/{row['epsilon'] * 255:.3g}/{row['regime']}/{row['metric']}": row["value"]
-        for row in _rows(store, audit, "metrics")
-        if row["defect"] == "all" and row["attack"] in ("clean", "worst")
-    }
-    config = {key: folder.info[key] for key in ("audit", "model", "sweep", "trial", "seed")}
-    group = folder.info["sweep"] or "audits"
-    with Tracker(store.path(f"audits/{audit}/wandb"), "assay", group, enabled) as tracker:
-        tracker.audit(audit, config, figures)
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+    with Tracker(store, f"audits/{audit}", f"assay publish {audit}{_options.store_option()}", say, enabled) as tracker:
+        tracker.start()
 
 
 def _rows(store: Any, audit: str, table: str) -> list[dict[str, Any]]:

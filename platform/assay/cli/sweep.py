@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -62,16 +63,17 @@ def _run(spec: Any, store: Any, records: Any, resume: bool, address: str | None,
     from assay.tracking import Tracker
 
     started = time.monotonic()
-    folder = store.path(f"sweeps/{spec.name}/wandb")
+    again = f"assay publish {spec.name}{_options.store_option()}"
+    say = functools.partial(console.print, highlight=False, soft_wrap=True)
 
     def on_data(data: Any) -> None:
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
         dataset = f"dataset {data.description['name']}: {described} (normal + anomalous)"
-        console.print(f"{spec.summary()}\n{dataset}", highlight=False, soft_wrap=True)
+        say(f"{spec.summary()}\n{dataset}")
 
     with (
-        Tracker(folder, spec.tracking.project, spec.name, spec.tracking.wandb) as tracker,
+        Tracker(store, f"sweeps/{spec.name}", again, say, spec.tracking.wandb) as tracker,
         live.shown(spec, console, records) as show,
     ):
         study = sweep.run(spec, store, resume=resume, address=address, listeners=[show, tracker.trial], on_data=on_data)

@@ -1,0 +1,36 @@
+"""What was sent to which W&B project: `published/sweeps/NAME.json`, `published/audits/ID.json`.
+
+Beside the sweeps and audits and not in them: what is finished and signed is not written to again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+
+from assay.store import Store
+from assay.wandb_client import Connection
+
+
+class Published:
+    """Run id (or `report`) -> hash of what was sent, of one sweep or audit in one project."""
+
+    def __init__(self, store: Store, key: str, connection: Connection) -> None:
+        """key: `sweeps/NAME` or `audits/ID`."""
+        self.store, self.what, self.key = store, key, f"published/{key}.json"
+        self.project = f"{connection.server}/{connection.path}"
+        known = store.read_json(self.key) if store.exists(self.key) else {}
+        self.sent: dict[str, str] = known.get(self.project, {})
+
+    def note(self, sent: Mapping[str, str]) -> None:
+        """Keep what the server has confirmed."""
+        self.sent |= sent
+        known = self.store.read_json(self.key) if self.store.exists(self.key) else {}
+        whole = {**known, self.project: self.sent}
+        self.store.write(self.key, json.dumps(whole, indent=2, sort_keys=True).encode())
+
+    def locked(self) -> AbstractContextManager[None]:
+        """One process at a time sends it."""
+        folder, _, name = self.key.removesuffix(".json").rpartition("/")
+        return self.store.locked(f"{folder}/.{name}.lock", f"`assay publish` of {self.what}")
