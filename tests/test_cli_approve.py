@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import shutil
+from xml.etree import ElementTree
 
 import pytest
 import toy_audit
@@ -13,7 +15,6 @@ from click.testing import CliRunner
 
 from assay import report, trials
 from assay.cli import main
-from assay.store import digest
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 ROBUST = {"name": "robust", "metric": "auroc", "epsilon": "2/255", "at_least": 0.5, "why": "because"}
@@ -217,9 +218,53 @@ def test_a_policy_judges_only_audits_by_its_suites(run, name, policy, store):
     run("approve", name, "--policy", policy(GATE, suites=["standard", suite]), code=0)
 
 
-def test_a_verdict_names_the_tables_it_judged_by_their_hash(run, name, policy, store):
+def test_a_verdict_names_the_tables_it_judged_by_their_hash(run, name, policy, verdict):
     run("approve", name, "--policy", policy(GATE), code=0)
-    verdict = json.loads(store.read(f"audits/{name}/verdict.json"))
-    for file, sha256 in verdict["judged_sha256"].items():
-        assert digest(store.read(f"audits/{name}/{file}")) == sha256
-    assert set(verdict["judged_sha256"]) == {"metrics.parquet", "checks.parquet"}
+    assert {table: len(sha256) for table, sha256 in verdict()["judged"].items()} == {"metrics": 64, "checks": 64}
+
+
+def test_what_each_gate_was_decided_at_is_told(run, name, policy, verdict):
+    result = run("approve", name, "--policy", policy(GATE, ROBUST), code=0)
+    assert "PASS         clean: clean AUROC at least 0.60; " in result.stdout
+    assert " at 97.5 %" in result.stdout
+    assert [gate["confidence"] for gate in verdict()["gates"]] == [0.975, 0.975]
+    run("approve", name, "--policy", policy(GATE, ROBUST, confidence=0.8, multiplicity="none"), code=0)
+    assert [gate["confidence"] for gate in verdict()["gates"]] == [0.8, 0.8]
+
+
+def test_a_waiver(whole, store, name, policy, verdict):
+    day = datetime.datetime.now(datetime.UTC).date() + datetime.timedelta(days=1)
+    waiver = {"gate": "falls", "granted_by": "Jane <i>Doe</i>", "reason": "line 3 & 4", "expires": day.isoformat()}
+    result = whole("approve", name, "--policy", policy(GATE, FALLS, waivers=[waiver]), code=0)
+    assert "  WAIVED       falls: " in result.stdout
+    assert f"  WAIVED by Jane <i>Doe</i> until {day}, gate falls: line 3 & 4. Without the waiver: FAIL" in result.stdout
+    page = store.path(f"audits/{name}/report.html").read_text()
+    assert "Jane &lt;i&gt;Doe&lt;/i&gt;" in page
+    assert "<i>Doe" not in page
+    assert str(day) in page
+    assert "passed, but for what is waived." in page
+    assert "97.5 %" in page
+    expired = {**waiver, "expires": "2026-01-31"}
+    result = whole("approve", name, "--policy", policy(GATE, FALLS, waivers=[expired]), code=3)
+    assert "The waiver of gate falls by Jane <i>Doe</i> expired on 2026-01-31 and does not count." in result.stdout
+    assert "expired, does not count" in store.path(f"audits/{name}/report.html").read_text()
+
+
+def test_files_for_a_ci_server(run, name, policy, tmp_path):
+    junit, summary = tmp_path / "new" / "verdict.xml", tmp_path / "summary.md"
+    summary.write_text("before\n")
+    for _ in range(2):
+        words = ["--policy", policy(GATE, FALLS), "--junit", str(junit), "--summary", str(summary)]
+        run("approve", name, *words, code=3)
+    root = ElementTree.parse(junit).getroot()
+    assert (root.tag, root.attrib["failures"], root.attrib["errors"]) == ("testsuites", "1", "0")
+    text = summary.read_text()
+    assert text.startswith("before\n## Assay: FAIL\n")
+    assert text.count("## Assay: FAIL") == 2, "a summary is appended to, JUnit is written anew"
+    assert "policy mine \\[red\\] version 3" in text
+    assert f"audits/{name}/report.html" in text
+
+
+def test_json_stays_json_with_files_for_a_ci_server(run, name, policy, tmp_path):
+    words = ["--policy", policy(GATE), "--json", "--junit", str(tmp_path / "j.xml")]
+    assert json.loads(run("approve", name, *words, code=0).stdout)["verdict"] == "PASS"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 import toy_audit
+import yaml
 from click.testing import CliRunner
 
-from assay import model, shard, trials
+from assay import model, report, shard, trials
 from assay.cli import main
 from assay.errors import SweepError
 
@@ -151,3 +154,71 @@ def test_a_detector_whose_score_is_no_number(run, store, name, tiny, monkeypatch
         assert "not finite" in run(name, "--suite", tiny, "--limit", "3", code=1).stderr
     finally:
         model.loaded.cache_clear()
+
+
+@pytest.fixture
+def policy(tmp_path, monkeypatch):
+    """A function: limit of the clean AUROC, more keys -> the path of a policy. No report is drawn."""
+
+    def write(folder):
+        (folder / "report.html").write_text("page")
+        return folder / "report.html"
+
+    monkeypatch.setattr(report, "write", write)
+
+    def policy(limit: float, **more) -> str:
+        gate = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": limit, "why": "w"}
+        samples = {"normals": 5, "anomalies": 5}
+        values = {"name": "mine", "version": 1, "why": "w", "minimum_samples": samples, "gates": [gate], **more}
+        path = tmp_path / "policy.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return str(path)
+
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("limit", "more", "code", "word"),
+    [
+        (0.5, {}, 0, "PASS"),
+        (1.0, {"gates": [{"metric": "auroc", "epsilon": "8/255", "at_least": 0.99, "why": "w"}]}, 3, "FAIL"),
+        (0.5, {"required_checks": ["transfer_made"]}, 2, ""),
+        (0.5, {"minimum_samples": {"normals": 500, "anomalies": 5}}, 5, "INCONCLUSIVE"),
+    ],
+)
+def test_one_call_audits_and_decides(run, store, name, tiny, policy, tmp_path, limit, more, code, word):
+    files = ["--junit", str(tmp_path / "j.xml"), "--summary", str(tmp_path / "s.md")]
+    result = run(name, "--suite", tiny, "--policy", policy(limit, **more), *files, code=code)
+    [audit] = store.names("audits")
+    if code == 2:
+        assert "no such check" in result.stderr
+        assert not (tmp_path / "j.xml").exists()
+        return
+    assert f"verdict: {word} under policy mine version 1" in result.stdout
+    assert "decide with" not in result.stdout
+    assert json.loads(store.read(f"audits/{audit}/verdict.json"))["verdict"] == word
+    assert store.exists(f"audits/{audit}/report.html")
+    assert len(list(ElementTree.parse(tmp_path / "j.xml").getroot())) == 1
+    assert (tmp_path / "s.md").read_text().startswith(f"## Assay: {word}\n")
+
+
+def test_of_several_models_the_worst_verdict_counts(run, store, name, tiny, policy, tmp_path, monkeypatch):
+    masked = toy_audit.write_model(store, toy_audit.pictures(store.root / "images"), flaw="masked")
+    monkeypatch.setattr(trials, "models", lambda *_: [masked, name])
+    words = ["--suite", tiny, "--policy", policy(0.5), "--junit", str(tmp_path / "j.xml")]
+    result = run("demo:pareto", *words, code=4)
+    assert "verdict: INVALID" in result.stdout
+    assert "verdict: PASS" in result.stdout
+    suites = ElementTree.parse(tmp_path / "j.xml").getroot()
+    assert [int(suite.attrib["errors"]) > 0 for suite in suites] == [True, False]
+
+
+def test_nothing_is_attacked_for_a_policy_that_judges_other_suites(run, store, name, tiny, policy):
+    stderr = run(name, "--suite", tiny, "--limit", "2", "--policy", policy(0.5, suites=["standard"]), code=2).stderr
+    assert "judges audits by the suite standard, and this audit is by tiny" in stderr
+    assert "give --suite standard" in stderr
+    assert len(store.names("audits")) == 1
+
+
+def test_files_without_a_policy_are_a_usage_error(run, name, tiny, tmp_path):
+    assert "give --policy, too" in run(name, "--suite", tiny, "--junit", str(tmp_path / "j.xml"), code=2).stderr

@@ -175,8 +175,8 @@ def test_a_waiver_that_is_not_needed_changes_nothing():
     assert found["reasons"] == ["All 1 gates and all 2 required checks hold."]
 
 
-@pytest.mark.parametrize(("today", "verdict"), [((2026, 12, 31), "PASS"), ((2027, 1, 1), "FAIL")])
-def test_a_waiver_counts_up_to_its_last_day(today: tuple[int, int, int], verdict: str):
+@pytest.mark.parametrize(("today", "verdict"), [((2026, 12, 30), "PASS"), ((2026, 12, 31), "FAIL")])
+def test_a_waiver_counts_until_the_day_it_expires(today: tuple[int, int, int], verdict: str):
     found = decide(of(gate("a"), waivers=[WAIVER]), around(BROKEN), today=datetime.date(*today))
     assert found["verdict"] == verdict
     expired = "The waiver of gate a by Jane Doe expired on 2026-12-31 and does not count."
@@ -208,7 +208,7 @@ def test_a_waiver_of_one_check_saves_no_other_and_of_a_gate_no_check():
     assert words(found) == ["NOT RUN"]
     found = decide(of(gate("a"), waivers=[WAIVER]), around(CLEAR), failing)
     assert (found["verdict"], words(found), found["waivers"][0]["state"]) == ("INVALID", ["NOT RUN"], "not used")
-    expired = [{**CHECK, "expires": "2026-06-14"}]
+    expired = [{**CHECK, "expires": "2026-06-15"}]
     found = decide(of(gate("a"), waivers=expired), around(CLEAR), checks(gradients=False))
     assert (found["verdict"], found["waivers"][0]["state"]) == ("INVALID", "expired")
 
@@ -216,7 +216,7 @@ def test_a_waiver_of_one_check_saves_no_other_and_of_a_gate_no_check():
 @pytest.mark.parametrize(
     ("waiver", "key", "told"),
     [
-        ({"gate": "robust"}, "waivers.0.gate", "no such gate in this policy"),
+        ({"gate": "robust"}, "waivers.0.gate", "no such gate that this policy requires"),
         ({"gate": "rankin"}, "waivers.0.gate", "did you mean 'ranking'?"),
         ({"check": "gradient"}, "waivers.0.check", "did you mean 'gradients'?"),
         ({"check": "all"}, "waivers.0.check", "no such check that this policy requires"),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from assay import decision, policy
+from assay import decision, policy, yaml_file
 from assay.errors import DataError, InputError, SpecError, UnknownName
+from assay.gate import Gate
 from assay.tables import CHECKS, METRICS
 
 GATE = {"metric": "auroc", "epsilon": "2/255", "at_least": 0.6, "why": "because"}
@@ -394,3 +396,19 @@ def test_packaged_policies_say_how_to_use_them_and_why(name: str):
     text = (Path(policy.__file__).parent / "policies" / f"{name}.yaml").read_text()
     assert f"assay approve AUDIT --policy {name}" in text
     assert all(gate.why and gate.name for gate in policy.read(name).gates)
+
+
+PAGE = (Path(__file__).parent.parent / "docs" / "approve-a-model.md").read_text(encoding="utf-8")
+
+
+def test_the_page_about_policies_has_a_valid_one_with_a_waiver_and_tells_every_key():
+    [example] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    assert policy.Policy.of(yaml_file.parse(example, "page"), "page").waivers
+    told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE))))
+    assert {*policy.Policy.model_fields, *Gate.model_fields} <= told
+    assert len(PAGE.splitlines()) <= 150
+
+
+def test_the_page_about_policies_tells_every_verdict_with_its_exit_code():
+    for verdict, number in policy.EXIT_CODES.items():
+        assert re.search(rf"^\| {verdict} \| {number} \|", PAGE, re.MULTILINE)

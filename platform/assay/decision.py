@@ -21,8 +21,8 @@ def decide(policy: Policy, figures: Callable[[float], Rows], checks: pa.Table, t
     """The verdict on an audit, ready for JSON. figures: the rows of METRICS at a confidence; checks: CHECKS.
 
     INVALID if a required check failed or is missing (no gate is decided then, for its figure cannot be relied on); else
-    FAIL if a gate fails; else INCONCLUSIVE if one is undecided; else PASS. What is waived, and not only until a day
-    before `today`, counts for none of these, and is told first.
+    FAIL if a gate fails; else INCONCLUSIVE if one is undecided; else PASS. What is waived until a day after `today`
+    counts for none of these, and is told first.
     """
     waivers = {waiver.of: waiver for waiver in policy.waivers if waiver.counts(today)}
     outcome, advice = _checked(policy, checks, waivers)

@@ -99,23 +99,24 @@ def _names(data: dict[str, Any]) -> list[Fault]:
     return [
         *_twice(gates, "is the name of another gate, too; give each a `name` of its own"),
         *_twice(listed, "is listed already; write it once"),
-        *_unknown(listed, shelves.names("checks"), "check; `assay ls checks` lists them"),
-        *_waivers(data, "gate", [name for name in gates.values() if name], "gate in this policy"),
-        *_waivers(data, "check", checks, "check that this policy requires"),
+        *_unknown(listed, shelves.names("checks"), "check", "`assay ls checks` lists them"),
+        *_waivers(data, "gate", [name for name in gates.values() if name]),
+        *_waivers(data, "check", checks),
     ]
 
 
-def _waivers(data: dict[str, Any], kind: str, known: list[Any], what: str) -> Iterator[Fault]:
+def _waivers(data: dict[str, Any], kind: str, known: list[Any]) -> Iterator[Fault]:
     """The faults of what the waivers of gates, or of checks, are of."""
     named = {f"{where}.{kind}": waiver.get(kind) for where, waiver in _mappings(data, "waivers").items()}
-    yield from _unknown(named, known, what)
+    yield from _unknown(named, known, f"{kind} that this policy requires", "write its name as it is there")
     yield from _twice(named, "is waived already; write one waiver")
 
 
-def _unknown(named: dict[str, Any], known: list[Any], what: str) -> Iterator[Fault]:
+def _unknown(named: dict[str, Any], known: list[Any], what: str, remedy: str) -> Iterator[Fault]:
     for where, name in named.items():
         if isinstance(name, str) and name and name not in known:
-            yield Fault(where, faults.shown(name), f"there is no such {what}{suggest(name, map(str, known))}")
+            near = suggest(name, map(str, known))
+            yield Fault(where, faults.shown(name), f"no such {what}{near}; {remedy}")
 
 
 def _twice(named: dict[str, Any], what: str) -> Iterator[Fault]:

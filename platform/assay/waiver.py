@@ -20,7 +20,7 @@ def _day(value: Any) -> Any:
 
 
 class Waiver(BaseModel):
-    """What need not hold, and on whose word. `expires` is the last day on which it counts."""
+    """What need not hold, and on whose word. `expires` is the first day on which it counts no more."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +43,7 @@ class Waiver(BaseModel):
 
     def counts(self, today: datetime.date) -> bool:
         """Whether it has not expired."""
-        return today <= self.expires
+        return today < self.expires
 
     def plain(self) -> dict[str, str]:
         """Who granted it, why, and until when, ready for JSON."""
