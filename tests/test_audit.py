@@ -68,13 +68,14 @@ def test_the_folder_is_complete_and_true_to_its_schemas(done, name):
         "candidates",
         "checks.parquet",
         "cost.parquet",
+        "explanations.parquet",
         "manifest.json",
         "metrics.parquet",
         "scores",
         "worst.parquet",
         "worst_case.parquet",
     }
-    for table in ("metrics", "checks", "worst", "worst_case", "cost"):
+    for table in ("metrics", "checks", "worst", "worst_case", "cost", "explanations"):
         schema = getattr(tables, table.upper())
         assert read(done, table).schema.equals(schema)
     assert {path.name for path in (done / "scores").iterdir()} == {

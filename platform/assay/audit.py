@@ -6,17 +6,18 @@ import dataclasses
 import datetime
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay import audit_tables, fan_out, parquet, preflight, shelves, tables
+from assay import audit_tables, fan_out, localisation, parquet, preflight, shelves, tables
 from assay import data as data_module
 from assay import model as model_module
-from assay.contracts import Images
+from assay.contracts import Dataset, Images
 from assay.errors import DataError, InputError, ModelError
 from assay.evaluation import some_of_each, take
 from assay.model import Model
@@ -42,20 +43,24 @@ def test_split(model: Model) -> tuple[Images, str]:
 
     Raises ModelError where the manifest names no dataset, DataError where today's files are not those of training.
     """
-    wanted = model.manifest.get("dataset", {})
-    item = wanted.get("item")
+    dataset, wanted = _dataset(model), model.manifest["dataset"]
+    found = data_module.dataset_hash(dataset)
+    if found != wanted["hash"]:
+        raise DataError(
+            f"dataset '{dataset.name}' is not what the model was trained with (hash {found[:12]}, in the manifest "
+            f"{wanted['hash'][:12]}); its test images may have been trained on. Restore the files, or train again"
+        )
+    return data_module.test_images(dataset), found
+
+
+def _dataset(model: Model) -> Dataset:
+    item = model.manifest.get("dataset", {}).get("item")
     if not item:
         raise ModelError(f"models/{model.hash}: the manifest names no dataset to audit on")
     name, parameters = shelves.normal_form(item)
     function = shelves.load("datasets", name)
-    dataset = function(**shelves.bind(function, parameters))
-    found = data_module.dataset_hash(dataset)
-    if found != wanted["hash"]:
-        raise DataError(
-            f"dataset '{name}' is not what the model was trained with (hash {found[:12]}, in the manifest "
-            f"{wanted['hash'][:12]}); its test images may have been trained on. Restore the files, or train again"
-        )
-    return data_module.test_images(dataset), found
+    dataset: Dataset = function(**shelves.bind(function, parameters))
+    return dataset
 
 
 def name_of(
@@ -106,16 +111,21 @@ def run(
 
     folder = f"audits/{audit}"
     with one_thread():
-        written = audit_tables.made(store, plan)
-    for table, content in written.items():
-        store.write(f"{folder}/{table}.parquet", parquet.dump(content))
+        written = audit_tables.made(store, plan, localisation.masks(_dataset(model), images.ids))
+    _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
-    sweep = model.manifest.get("sweep", {}).get("name")
+    about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
+    sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
-    about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
+        _write(store, folder, audit_tables.of_sweep(store, about))
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
+
+
+def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
+    for table, content in written.items():
+        store.write(f"{folder}/{table}.parquet", parquet.dump(content))
 
 
 def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Callable[[Progress], None]) -> float:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
 
 from assay import (
+    bank_size,
     certified_floor,
     corrupted,
     cost,
+    explained,
+    fidelity,
+    importance,
     metrics,
     parquet,
     score_matrix,
@@ -29,8 +37,8 @@ from assay.worst_samples import worst_first
 SHOWN = 12  # pictures of worst samples
 
 
-def made(store: Store, plan: Plan) -> dict[str, pa.Table]:
-    """Name -> table, of a plan whose every work is done."""
+def made(store: Store, plan: Plan, masks: NDArray[np.bool_]) -> dict[str, pa.Table]:
+    """Name -> table, of a plan whose every work is done; masks (N, S, S) of its images, all False where none is."""
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
         for kind, works, schema in (
@@ -38,6 +46,7 @@ def made(store: Store, plan: Plan) -> dict[str, pa.Table]:
             ("corrupted", plan.corrupting, tables.CORRUPTED),
             ("certified", plan.certifying, tables.CERTIFIED),
             ("minimal", plan.minimal, tables.MINIMAL),
+            ("bank", plan.bank_sizes, tables.BANK_SCORES),
         )
         if works
     }
@@ -74,7 +83,16 @@ def made(store: Store, plan: Plan) -> dict[str, pa.Table]:
         "worst": worst(candidates, threshold),
         "checks": self_check.table(context),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
+        **({"bank_size": bank_size.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
+        **(explained.tables(plan.model.detector, plan.images, masks, plan.device) if plan.facts.differentiable else {}),
     }
+
+
+def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
+    """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
+    trials = pq.read_table(io.BytesIO(store.read(f"audits/{about['audit']}/trials.parquet")))
+    wanted = yaml.safe_load(store.read(f"sweeps/{about['sweep']}/spec.yaml"))["objectives"]
+    return {"importance": importance.table(trials, wanted), "fidelity": fidelity.table(store, about)}
 
 
 def worst(candidates: pa.Table, threshold: float) -> pa.Table:

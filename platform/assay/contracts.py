@@ -92,6 +92,21 @@ class SoftNeighbours(Protocol):
         ...
 
 
+class Banked(Protocol):
+    """A detector whose score comes from a bank of stored normals, and that can be asked for itself with a smaller one.
+
+    Without training images: a coreset of the rows that the bank holds.
+    """
+
+    def bank_rows(self) -> int:
+        """How many rows the bank holds."""
+        ...
+
+    def with_bank(self, share: float) -> nn.Module:
+        """A copy in eval mode that keeps `share` (above 0, to 1) of the rows, at least one; 1 is the detector itself."""
+        ...
+
+
 class Certified(Protocol):
     """A detector that can prove how far its score can be moved."""
 

@@ -1,6 +1,7 @@
 """Whether a map of an image points at the defect: pixel AUROC against masks, averaged over anomalous images.
 
-Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks", released code.
+Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks", released code. The
+table has the overlap of regions beside it.
 """
 
 from __future__ import annotations
@@ -9,12 +10,21 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from assay.contracts import Dataset
 from assay.errors import DataError
 from assay.images import decode_mask
 from assay.metrics import auroc
+from assay.region_overlap import curves, overlap
+from assay.tables import LOCALISATION
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+ALL = "all"
+FEWEST = 5
+"""Images that an interval needs: one image redrawn is always the same."""
 
 
 class Localisation(NamedTuple):
@@ -51,8 +61,73 @@ def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Local
     """
     if maps.shape != marked.shape:
         raise DataError(f"maps {maps.shape} and masks {marked.shape} must have the same shape (N, H, W)")
-    able = [row for row, mask in enumerate(marked) if 0 < mask.sum() < mask.size]
-    if not able:
+    able = np.flatnonzero(usable(marked))
+    if not len(able):
         raise DataError(f"none of {len(marked)} masks marks a part of its image, so there is nothing to find")
-    found = [auroc(marked[row].ravel().astype(np.int64), maps[row].ravel()) for row in able]
+    found = [pixel_auroc(maps[row], marked[row]) for row in able]
     return Localisation(float(np.mean(found)), len(able), len(marked) - len(able))
+
+
+def usable(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) whether each mask (N, H, W) marks a part of its image: neither nothing nor everything."""
+    share: NDArray[np.float64] = marked.reshape(len(marked), -1).mean(axis=1)
+    return (share > 0) & (share < 1)
+
+
+def pixel_auroc(found: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+    """How well a map (H, W) tells the pixels of a mask (H, W) from the others; NaN where it marks none or all."""
+    if not usable(mask[None])[0]:
+        return float("nan")
+    return auroc(mask.ravel().astype(np.int64), found.ravel())
+
+
+def table(
+    maps: NDArray[np.floating],
+    marked: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    defects: Sequence[str],
+    *,
+    seed: int = 0,
+) -> pa.Table:
+    """LOCALISATION of maps (N, H, W) of normals (label 0) and anomalies (1), of all and of each kind of defect.
+
+    pixel_auroc: as in `localisation`; 0.5 is chance. aupro: see `region_overlap`, the defect-free pixels of these
+    images being those of the normals too. Intervals: percentiles over images redrawn within their class, NaN
+    for fewer than FEWEST of them.
+    """
+    able = usable(marked) & (labels == 1)
+    one = np.array([pixel_auroc(*pair) if there else np.nan for *pair, there in zip(maps, marked, able, strict=True)])
+    curve, kinds = curves(maps, marked), np.array(defects, dtype=object)
+    shown = sorted(set(kinds[able]))
+    rows = []
+    for kind in [ALL, *(shown if len(shown) > 1 else [])]:
+        of_kind = (labels == 1) & ((kinds == kind) | (kind == ALL))
+        mine, normals = np.flatnonzero(able & of_kind), np.flatnonzero(labels == 0)
+        weights = _weights(len(labels), [mine, normals], seed)
+        counted = {
+            "defect": kind,
+            "confidence": CONFIDENCE,
+            "images": len(mine),
+            "regions": int(curve.regions[mine].sum()),
+            "left_out": int(of_kind.sum()) - len(mine),
+            "normals": len(normals),
+        }
+        for metric, values in (
+            ("pixel_auroc", weights[:, mine] @ one[mine] / len(mine)),
+            ("aupro", overlap(curve, weights)),
+        ):
+            ends = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+            low, high = ends if len(mine) >= FEWEST else (np.nan, np.nan)
+            rows.append({**counted, "metric": metric, "value": values[0], "lower": low, "upper": high})
+    return pa.Table.from_pylist(rows, schema=LOCALISATION)
+
+
+def _weights(count: int, classes: Sequence[NDArray[np.int64]], seed: int) -> NDArray[np.float64]:
+    """(1 + RESAMPLES, N) how often each image counts: once in the first row, as often as it was drawn in the others."""
+    random = np.random.default_rng(seed)
+    weights = np.zeros((1 + RESAMPLES, count))
+    for rows in classes:
+        weights[0, rows] = 1
+        if len(rows):
+            weights[1:, rows] = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=RESAMPLES)
+    return weights

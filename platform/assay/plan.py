@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from assay import certified, corrupted, minimal_epsilon
+from assay import bank_size, certified, corrupted, minimal_epsilon
+from assay.bank_size import BankSize
 from assay.certified import Certifying
 from assay.contracts import Images, Norm
 from assay.corrupted import Corrupting
 from assay.errors import InputError
-from assay.evaluation import BATCH, batches, take
+from assay.evaluation import BATCH, batches, some_of_each, take
 from assay.fan_out import Work
 from assay.minimal_epsilon import Minimal
 from assay.model import Model
@@ -150,7 +151,27 @@ class Plan:
             device=self.device,
         )
 
+    @cached_property
+    def bank_sizes(self) -> list[BankSize]:
+        """Every smaller neighbour bank that the suite asks about, if the detector has one."""
+        wanted, headline = self.suite.bank_sizes, self.suite.headline
+        if wanted is None:
+            return []
+        return bank_size.works(
+            self.model.detector,
+            wanted.shares,
+            take(self.images, some_of_each(self.images.labels, wanted.samples)),
+            audit=self.audit,
+            model=self.model.hash,
+            dataset=self.dataset,
+            norm=headline.norm,
+            epsilon=headline.epsilon,
+            steps=wanted.steps if self.facts.differentiable else 0,
+            seed=self.seed,
+            device=self.device,
+        )
+
     @property
     def works(self) -> list[Work]:
         """All of it."""
-        return [*self.shards, *self.minimal, *self.certifying, *self.corrupting]
+        return [*self.shards, *self.minimal, *self.certifying, *self.corrupting, *self.bank_sizes]

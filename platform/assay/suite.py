@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le, MinLen
+from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -27,7 +27,7 @@ from assay.faults import from_validation, shown
 from assay.score_matrix import RESERVED
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest
-from assay.units import Count, Radius, in_255, number
+from assay.units import Count, Fraction, Radius, in_255, number
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
@@ -141,10 +141,25 @@ class Corruptions(Section):
         return shelves.names("corruptions") if self.kinds == "all" else [kind.name for kind in self.kinds]
 
 
+def _shares(value: list[float]) -> list[float]:
+    if value != sorted(set(value)) or value[-1] != 1:
+        raise ValueError("the shares of the bank must rise and end with 1, the deployed bank, such as [0.1, 0.5, 1]")
+    return value
+
+
+class BankSizes(Section):
+    """To which shares a neighbour bank is reduced, and how each is attacked: steps of PGD, on samples of each class."""
+
+    shares: Annotated[list[Annotated[Fraction, Gt(0)]], MinLen(2), AfterValidator(_shares)] = [0.05, 0.1, 0.25, 0.5, 1]
+    steps: Count = 10
+    samples: Count = 100
+
+
 class Suite(Section):
     """A whole suite file.
 
     minimal_epsilon: whether the smallest epsilon that turns a decision is searched for, sample by sample.
+    bank_sizes: what to ask a detector with a neighbour bank about smaller ones; None: nothing.
     """
 
     name: Name
@@ -155,6 +170,7 @@ class Suite(Section):
     attacks: Annotated[list[Entry], MinLen(1)]
     corruptions: Corruptions | None = None
     minimal_epsilon: bool = False
+    bank_sizes: BankSizes | None = None
     unbounded: Unbounded = Field(default_factory=Unbounded)
     _source: str = PrivateAttr("")
 

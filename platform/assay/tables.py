@@ -178,6 +178,117 @@ WORST = pa.schema(
     ]
 )
 
+EXPLANATIONS = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("score", pa.float64()),
+        ("place", pa.int64()),  # among the anomalies, 1 the lowest score
+        ("anomalies", pa.int64()),  # that were ranked
+        ("pixel_auroc", pa.float64()),  # of this map against its mask; NaN without one
+        ("image_png", pa.binary()),
+        ("map_png", pa.binary()),  # black 0, white the map's own largest value
+        ("mask_png", pa.binary()),  # null without a mask
+    ]
+)
+
+LOCALISATION = pa.schema(
+    [
+        ("defect", pa.string()),  # all, or one kind
+        ("metric", pa.string()),  # pixel_auroc or aupro
+        ("value", pa.float64()),
+        ("lower", pa.float64()),  # bounds of the bootstrap over images, NaN where these are too few
+        ("upper", pa.float64()),
+        ("confidence", pa.float64()),
+        ("images", pa.int64()),  # anomalies whose mask marks a part of them
+        ("regions", pa.int64()),  # connected parts of these masks
+        ("left_out", pa.int64()),  # anomalies without such a mask
+        ("normals", pa.int64()),  # whose pixels count among the false alarms of aupro
+    ]
+)
+
+BANK_SCORES = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("share", pa.float64()),  # of the deployed bank's rows that were kept
+        ("rows", pa.int64()),
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),
+        ("clean_score", pa.float64()),
+        ("adversarial_score", pa.float64()),  # NaN where the score has no gradient
+        ("seconds_25", pa.float64()),  # to score an image, quartiles over repeated passes
+        ("seconds_50", pa.float64()),
+        ("seconds_75", pa.float64()),
+        ("seed", pa.int64()),
+    ]
+)
+
+BANK_SIZE = pa.schema(
+    [
+        ("share", pa.float64()),
+        ("rows", pa.int64()),
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),
+        ("clean_auroc", pa.float64()),
+        ("clean_lower", pa.float64()),
+        ("clean_upper", pa.float64()),
+        ("robust_auroc", pa.float64()),  # under one short attack: too good; NaN where none could be made
+        ("robust_lower", pa.float64()),
+        ("robust_upper", pa.float64()),
+        ("confidence", pa.float64()),
+        ("normals", pa.int64()),
+        ("anomalies", pa.int64()),
+        ("seconds_25", pa.float64()),
+        ("seconds_50", pa.float64()),
+        ("seconds_75", pa.float64()),
+    ]
+)
+"""One row per size of the neighbour bank."""
+
+IMPORTANCE = pa.schema(
+    [
+        ("objective", pa.string()),
+        ("parameter", pa.string()),
+        ("importance", pa.float64()),  # share of the sum over all parameters, 0 to 1; NaN where too few trials
+        ("lower", pa.float64()),  # bounds of the bootstrap over trials
+        ("upper", pa.float64()),
+        ("chance", pa.float64()),  # what a parameter without any effect stays below, with that confidence
+        ("confidence", pa.float64()),
+        ("trials", pa.int64()),  # complete ones that have the parameter
+        ("complete", pa.int64()),
+    ]
+)
+
+FIDELITY = pa.schema(
+    [
+        ("model", pa.string()),
+        ("trial", pa.int64()),
+        ("audit", pa.string()),
+        ("suite", pa.string()),
+        ("limit", pa.int64()),  # samples of each class that were attacked, null for all
+        ("metric", pa.string()),  # clean_auroc or robust_auroc
+        ("norm", pa.string()),  # of the sweep's own attack
+        ("epsilon", pa.float64()),
+        ("cheap", pa.float64()),  # the sweep's figure, on validation
+        ("cheap_lower", pa.float64()),
+        ("cheap_upper", pa.float64()),
+        ("audited", pa.float64()),  # the audit's, on test, worst case over its attacks; NaN where it has no such budget
+        ("audited_lower", pa.float64()),
+        ("audited_upper", pa.float64()),
+        ("gap", pa.float64()),  # cheap less audited
+        ("gap_lower", pa.float64()),
+        ("gap_upper", pa.float64()),
+        ("confidence", pa.float64()),
+    ]
+)
+"""Two rows per model of a sweep that was audited."""
+
 TRIALS = [
     ("trial", pa.int64()),
     ("state", pa.string()),  # complete, pruned, failed, running

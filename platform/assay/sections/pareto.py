@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 
 from assay.audit_folder import Audit, Columns
 from assay.sections._figures import BLUE, GREY, VERMILION, figure
-from assay.sections._html import Section, number, section, setting, short, words
+from assay.sections._html import Section, estimate, number, section, setting, short
+from assay.sections._sweep import audited, called, figure_of, objectives, parameters
 
 ORDER = 80
 
@@ -22,7 +23,8 @@ TEMPLATE = """
 <p>Sweep <strong>{{ sweep }}</strong>:
 {% for state, count in states.items() %}{{ count }} {{ state }}{{ ", " if not loop.last }}{% endfor %}.
 {{ "The audited model is trial %d%s." | format(trial, place) if trial is not none }}
-Figures are on validation, under the sweep's own attack; they chose the model and are not the audit's.</p>
+Figures are on validation, under the sweep's own attack; they chose the model and are not the audit's. The best of many
+trials looks better than it is.</p>
 {% if picture %}
 <div class="panels">{{ picture }}</div>
 {% else %}
@@ -37,7 +39,7 @@ Figures are on validation, under the sweep's own attack; they chose the model an
 {% for number, row in front %}
 <tr{% if number == trial %} class="chosen"{% endif %}>
 {% for cell in row %}
-<td class="nowrap">{{ cell }}{{ " (audited)" if loop.first and number == trial }}</td>
+<td>{{ cell }}{{ " (audited)" if loop.first and number == trial }}</td>
 {% endfor %}
 </tr>
 {% endfor %}
@@ -47,6 +49,9 @@ Figures are on validation, under the sweep's own attack; they chose the model an
 {% else %}
 <p>No trial is on the front.</p>
 {% endif %}
+<p class="note">Source: <code>trials.parquet</code>. {% if counts %}In brackets and as crosses: 95% intervals,
+Newcombe's closed form over the {{ counts.normal }} normal and {{ counts.anomalous }} anomalous validation images.
+{%- else %}How many validation images there were is not recorded, so the figures have no intervals.{% endif %}</p>
 {% endif %}
 """
 
@@ -56,14 +61,13 @@ def pareto(audit: Audit) -> Section:
     t, sweep = audit.trials, audit.info.get("sweep")
     if t is None:
         return section("The sweep", TEMPLATE, trials=None, sweep=sweep)
-    objectives = sorted((name for name in t if name.startswith("objective.")), key=_clean_then_robust)
+    goals = objectives(t)
     states, counts = np.unique(t["state"].astype(str), return_counts=True)
-    varied = [name for name in t if name.startswith("parameter.")]
-    trial = _audited(audit, t)
+    trial = audited(audit, t)
     front = t["pareto"].astype(bool)
     listed = np.flatnonzero(front | (t["trial"] == trial))
-    listed = listed[np.argsort(-t[objectives[0]][listed])] if objectives else listed
-    shown = [name for name in varied if any(short(t[name][row]) != "–" for row in listed)]
+    listed = listed[np.argsort(-t[goals[0]][listed])] if goals else listed
+    columns = [*goals, *(name for name in parameters(t) if any(short(t[name][row]) != "–" for row in listed))]
     return section(
         "The sweep",
         TEMPLATE,
@@ -72,46 +76,47 @@ def pareto(audit: Audit) -> Section:
         states=dict(zip(states, counts, strict=True)),
         trial=trial,
         place=", which is not on the front" if trial is not None and not front[t["trial"] == trial].any() else "",
-        picture=_picture(audit, t, objectives[0], objectives[1]) if len(objectives) > 1 else None,
-        columns=["trial", "epoch", *(words(name.partition(".")[2]) for name in [*objectives, *shown])],
+        picture=_picture(audit, t, goals[0], goals[1]) if len(goals) > 1 else None,
+        columns=["trial", "epoch", *map(called, columns)],
         front=[
-            (int(t["trial"][row]), [_cell(name, t[name][row]) for name in ["trial", "epoch", *objectives, *shown]])
+            (int(t["trial"][row]), [_cell(audit, name, t[name][row]) for name in ["trial", "epoch", *columns]])
             for row in listed
         ],
+        counts=(audit.info["dataset"].get("counts") or {}).get("validation"),
     )
 
 
-def _clean_then_robust(name: str) -> tuple[bool, bool, str]:
-    return "clean" not in name, "robust" not in name, name
-
-
-def _audited(audit: Audit, trials: Columns) -> int | None:
-    same = np.flatnonzero(trials["model"] == audit.info["model"])
-    return int(trials["trial"][same[0]]) if len(same) else audit.info.get("trial")
-
-
-def _cell(name: str, value: Any) -> str:
-    return number(float(value)) if name.startswith("objective.") else setting(name, value)
+def _cell(audit: Audit, name: str, value: Any) -> str:
+    if not name.startswith("objective."):
+        return setting(name, value)
+    found = figure_of(audit, name, value)
+    return estimate(found) if found else number(float(value))
 
 
 def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:
-    audited, front = t["trial"] == _audited(audit, t), t["pareto"].astype(bool)
+    chosen, front = t["trial"] == audited(audit, t), t["pareto"].astype(bool)
     complete = t["state"] == "complete"
     kinds = (
         ("pruned or running", ~complete, {"marker": "x", "color": GREY, "markersize": 4}),
         ("complete", complete & ~front, {"marker": "o", "color": GREY, "markerfacecolor": "none"}),
         ("Pareto front", front, {"marker": "s", "color": BLUE, "markersize": 5}),
-        ("audited model", audited, {"marker": "D", "color": VERMILION, "markersize": 10, "markerfacecolor": "none"}),
+        ("audited model", chosen, {"marker": "D", "color": VERMILION, "markersize": 10, "markerfacecolor": "none"}),
     )
 
     def draw(axes: Axes) -> None:
         edge = np.flatnonzero(front)[np.argsort(t[across][front])]
         axes.plot(t[across][edge], t[up][edge], color=BLUE, linewidth=0.8, linestyle=":")
+        for row in np.flatnonzero(front | chosen):
+            x, y = (figure_of(audit, name, t[name][row]) for name in (across, up))
+            if x and y:
+                style: dict[str, Any] = {"colors": VERMILION if chosen[row] else BLUE, "linewidth": 0.6}
+                axes.hlines(y.value, x.lower, x.upper, **style)
+                axes.vlines(x.value, y.lower, y.upper, **style)
         for label, rows, style in kinds:
             if np.isfinite(t[across][rows] + t[up][rows]).any():
                 axes.plot(t[across][rows], t[up][rows], linestyle="none", label=label, **style)
-        axes.set_xlabel(words(across.partition(".")[2]) + ", validation")
-        axes.set_ylabel(words(up.partition(".")[2]) + ", validation")
+        axes.set_xlabel(called(across) + ", validation")
+        axes.set_ylabel(called(up) + ", validation")
 
     told = "; ".join(f"trial {t['trial'][r]} {t[across][r]:.3f} / {t[up][r]:.3f}" for r in np.flatnonzero(front))
     description = f"{int(complete.sum())} complete trials, {across} against {up}. On the front: {told}."

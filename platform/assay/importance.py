@@ -1,0 +1,124 @@
+"""Which hyperparameter decided an objective: PED-ANOVA over the complete trials of a sweep, with intervals.
+
+Optuna's evaluator asks how far the best quarter of the trials differs from all of them in each parameter. A conditional
+parameter is compared among the trials that have it and weighted by how many those are.
+Source: Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance in Arbitrary Subspaces".
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from assay.tables import IMPORTANCE
+
+if TYPE_CHECKING:
+    import optuna
+
+NEEDED = 20
+"""Complete trials: the best quarter is then the five that PED-ANOVA needs at least."""
+QUARTER = 0.25
+WITH_IT = 5
+"""Trials that must have a conditional parameter."""
+RESAMPLES = 60
+CONFIDENCE = 0.95
+DECADES = 100
+"""A parameter above 0 whose largest value is so many times its smallest is looked at on a logarithmic scale."""
+
+Values = Mapping[str, Sequence[Any]]
+
+
+def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> pa.Table:
+    """IMPORTANCE of every varied parameter for every objective, from a table of trials (tables.TRIALS).
+
+    directions: objective -> `max` or `min`. Interval: percentiles over trials redrawn with replacement, widened to hold
+    the figure. Chance: the same percentile of the importance when the objective is shuffled among the trials. Where
+    there are too few trials the numbers are NaN and the counts say why.
+    """
+    complete = [row for row in trials.to_pylist() if row["state"] == "complete"]
+    rows = []
+    for objective, direction in directions.items():
+        measured = [row for row in complete if row.get(f"objective.{objective}") is not None]
+        found = _varied(measured)
+        figures = np.array([row[f"objective.{objective}"] for row in measured], dtype=np.float64)
+        rows += _rows(objective, found, figures if direction == "min" else -figures, seed)
+    return pa.Table.from_pylist(rows, schema=IMPORTANCE)
+
+
+def _varied(trials: Sequence[Mapping[str, Any]]) -> Values:
+    """Parameter -> its value in every trial, None where a trial does not have it; only those that some have."""
+    names = sorted({name for row in trials for name in row if name.startswith("parameter.")})
+    columns = {name.partition(".")[2]: [row[name] for row in trials] for name in names}
+    return {name: column for name, column in columns.items() if any(v is not None for v in column)}
+
+
+def _rows(objective: str, varied: Values, losses: NDArray[np.float64], seed: int) -> list[dict[str, Any]]:
+    count = len(losses)
+    counts = {name: sum(value is not None for value in column) for name, column in varied.items()}
+    able = [name for name in varied if count >= NEEDED and counts[name] >= WITH_IT]
+    figures = _figures({name: varied[name] for name in able}, losses, seed) if able else {}
+    unknown = dict.fromkeys(("importance", "lower", "upper", "chance"), float("nan"))
+    known = {"confidence": CONFIDENCE, "complete": count, "objective": objective}
+    return [{**known, "parameter": name, "trials": counts[name], **figures.get(name, unknown)} for name in varied]
+
+
+def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str, dict[str, float]]:
+    """Parameter -> importance, lower, upper, chance."""
+    ranges = {name: _range(column) for name, column in varied.items()}
+    trials = [dict(zip(varied, values, strict=True)) for values in zip(*varied.values(), strict=True)]
+    random, study = np.random.default_rng(seed), _study(ranges, trials)
+    value, redrawn, shuffled = _importance(study, list(varied), losses), [], []
+    for _ in range(RESAMPLES):
+        at = random.integers(len(losses), size=len(losses))
+        redrawn.append(_importance(_study(ranges, [trials[i] for i in at]), list(varied), losses[at]))
+        shuffled.append(_importance(study, list(varied), random.permutation(losses)))
+    low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
+    chance = np.quantile(shuffled, CONFIDENCE, axis=0)
+    numbers = {"importance": value, "lower": np.minimum(low, value), "upper": np.maximum(high, value), "chance": chance}
+    return {name: {key: float(of[place]) for key, of in numbers.items()} for place, name in enumerate(varied)}
+
+
+def _study(
+    ranges: Mapping[str, optuna.distributions.BaseDistribution], trials: Sequence[Mapping[str, Any]]
+) -> optuna.Study:
+    """A study of complete trials, each with the parameters it has."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would say that a study was created
+    study = optuna.create_study()
+    optuna.logging.set_verbosity(before)
+    for trial in trials:
+        there = {name: value for name, value in trial.items() if value is not None}
+        distributions = {name: ranges[name] for name in there}
+        study.add_trial(optuna.trial.create_trial(params=there, distributions=distributions, value=0.0))
+    return study
+
+
+def _importance(study: optuna.Study, names: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of each parameter in the importance of all for a low loss, 0 where no trial has it."""
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    present = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is experimental, and that few trials have a parameter
+        evaluator = PedAnovaImportanceEvaluator(target_quantile=QUARTER)
+        found = evaluator.evaluate(study, present, target=lambda trial: float(losses[trial.number]))
+    total = sum(found[name] for name in present)
+    return np.array([found.get(name, 0.0) / total if total else 0.0 for name in names])
+
+
+def _range(column: Sequence[Any]) -> optuna.distributions.BaseDistribution:
+    """The smallest domain that holds the values seen."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    seen = [value for value in column if value is not None]
+    if isinstance(seen[0], str):
+        return CategoricalDistribution(sorted(set(seen)))
+    low, high = float(min(seen)), float(max(seen))
+    return FloatDistribution(low, high, log=low > 0 and high / low >= DECADES)

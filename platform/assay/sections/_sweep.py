@@ -1,0 +1,58 @@
+"""What the sections about a sweep share: its objectives, their intervals, the audited trial."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from assay import parquet
+from assay.audit_folder import Audit, Columns
+from assay.intervals import Interval, newcombe
+from assay.sections._html import words
+
+CONFIDENCE = 0.95
+NO_SWEEP = "The model did not come from a sweep, or the table of its trials was not kept with this audit."
+
+
+def objectives(trials: Columns) -> list[str]:
+    """The columns of the objectives: clean, robust, the rest."""
+    return sorted((name for name in trials if name.startswith("objective.")), key=_clean_then_robust)
+
+
+def _clean_then_robust(name: str) -> tuple[bool, bool, str]:
+    return "clean" not in name, "robust" not in name, name
+
+
+def parameters(trials: Columns) -> list[str]:
+    """The columns of what varied."""
+    return [name for name in trials if name.startswith("parameter.")]
+
+
+def called(name: str) -> str:
+    """What the page calls a column of an objective or a parameter."""
+    return words(name.partition(".")[2])
+
+
+def audited(audit: Audit, trials: Columns) -> int | None:
+    """The number of the trial whose model was audited."""
+    same = (trials["model"] == audit.info["model"]).nonzero()[0]
+    return int(trials["trial"][same[0]]) if len(same) else audit.info.get("trial")
+
+
+def figure_of(audit: Audit, name: str, value: Any) -> Interval | None:
+    """An objective with its interval over the validation images; None where it has no value or the counts are lost."""
+    counts = (audit.info["dataset"].get("counts") or {}).get("validation")
+    if not counts or "auroc" not in name or not 0 <= float(value) <= 1:
+        return None
+    return Interval(float(value), *newcombe(float(value), counts["normal"], counts["anomalous"], CONFIDENCE))
+
+
+def kept(audit: Audit, name: str, schema: pa.Schema) -> Columns | None:
+    """The table `<name>.parquet` of an audit, or None where it wrote none. Raises DataError for a damaged one."""
+    path = audit.folder / f"{name}.parquet"
+    if not path.exists():
+        return None
+    parts = parquet.parts([path], schema.names, f"delete it and make it with: {audit.info['command']}")
+    table = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+    return {column: table[column].to_numpy() for column in schema.names}

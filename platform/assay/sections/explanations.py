@@ -1,0 +1,126 @@
+"""Where the detector looks: maps of a few anomalies beside their masks, and how well maps find the defects."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import numpy as np
+
+from assay.audit_folder import Audit, Columns
+from assay.localisation import FEWEST
+from assay.sections._html import Section, section
+from assay.sections._sweep import kept
+from assay.tables import EXPLANATIONS, LOCALISATION
+
+ORDER = 75
+
+TEMPLATE = """
+{% if why %}
+<p>{{ why }}</p>
+{% else %}
+<p>A map shows how much each pixel moves the score: the gradient of the score, smoothed; white is the map's own largest
+value, so brightness compares within a picture and not between two. It shows what the score depends on, and not why.
+First the anomalies with the lowest scores, which are missed first, then those with the highest.
+Threshold {{ threshold | number }}.</p>
+<div class="samples">
+{% for sample in samples %}
+<div class="sample">
+<div class="pictures">
+{% for word, picture in sample.pictures.items() %}
+<div><img src="data:image/png;base64,{{ picture }}" alt="{{ sample.id }}: {{ word }}">{{ word }}</div>
+{% endfor %}
+</div>
+<p><strong>{{ sample.id }}</strong></p>
+<p>anomaly, {{ sample.defect }}; score {{ sample.score | number }}, {{ sample.outcome }}</p>
+<p>{{ sample.place }} of {{ sample.anomalies }} from the lowest score
+{{- "; pixel AUROC %.3f of this map" | format(sample.auroc) if sample.auroc is not none }}</p>
+{% if "mask" not in sample.pictures %}<p class="note">no mask</p>{% endif %}
+</div>
+{% endfor %}
+</div>
+<h3>Localisation</h3>
+{% if rows %}
+<p>Whether the maps find what the masks mark. Pixel AUROC: the chance that a pixel of the defect has a larger value than
+another one of the same image, averaged over images; 0.5 is chance. AUPRO: the share of each defect that is covered, at
+false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
+{{ table("Localisation") }}
+<table>
+<caption>In brackets {{ (confidence * 100) | round | int }}% intervals: the images redrawn; none where fewer than
+{{ fewest }} have a mask</caption>
+<thead><tr><th>Defect</th><th>Pixel AUROC</th><th>AUPRO</th><th>Images with a mask</th><th>Regions</th></tr></thead>
+<tbody>
+{% for row in rows %}
+<tr{% if loop.first %} class="chosen"{% endif %}><th class="name">{{ row.defect }}</th>
+<td>{{ row.pixel_auroc | estimate }}</td><td>{{ row.aupro | estimate }}</td>
+<td>{{ row.images }}{{ ", %d without" | format(row.left_out) if row.left_out }}</td><td>{{ row.regions }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Source: <code>localisation.parquet</code>; pictures: <code>explanations.parquet</code>.</p>
+{% else %}
+<p>No masks: the dataset does not say where its defects are, so nobody can say how well the maps find them.</p>
+<p class="note">Source: <code>explanations.parquet</code>.</p>
+{% endif %}
+{% endif %}
+"""
+
+
+def explanations(audit: Audit) -> Section:
+    """Image, gradient map and mask of a few anomalies; pixel AUROC and AUPRO of the maps, with intervals."""
+    title, found = "Where the detector looks", kept(audit, "explanations", EXPLANATIONS)
+    if found is None:
+        return section(title, TEMPLATE, why=_why_not(audit))
+    localised = kept(audit, "localisation", LOCALISATION)
+    threshold = float(audit.info["threshold"]["value"])
+    return section(
+        title,
+        TEMPLATE,
+        why=None,
+        threshold=threshold,
+        fewest=FEWEST,
+        samples=[_sample(found, row, threshold) for row in range(len(found["sample"]))],
+        rows=_localised(localised) if localised else [],
+        confidence=float(localised["confidence"][0]) if localised else None,
+    )
+
+
+def _why_not(audit: Audit) -> str:
+    if audit.info.get("attacked_as") == "black box":
+        return "No maps: the score has no gradient with respect to the pixels, so none can show what it depends on."
+    return (
+        "No maps: the audit was made before they were, or the gradient is not finite (see the check gradients). "
+        f"To try again: {audit.info['command']}"
+    )
+
+
+def _sample(found: Columns, row: int, threshold: float) -> dict[str, Any]:
+    pictures = {"image": "image_png", "map": "map_png", "mask": "mask_png"}
+    score, auroc = float(found["score"][row]), float(found["pixel_auroc"][row])
+    return {
+        "id": found["sample"][row],
+        "defect": found["defect"][row],
+        "score": score,
+        "outcome": "detected" if score > threshold else "missed",
+        "place": int(found["place"][row]),
+        "anomalies": int(found["anomalies"][row]),
+        "auroc": auroc if np.isfinite(auroc) else None,
+        "pictures": {
+            word: base64.b64encode(found[name][row]).decode("ascii")
+            for word, name in pictures.items()
+            if found[name][row] is not None
+        },
+    }
+
+
+def _localised(found: Columns) -> list[dict[str, Any]]:
+    """One row per kind of defect, both metrics beside each other."""
+    rows: dict[str, dict[str, Any]] = {}
+    for at in range(len(found["defect"])):
+        counts = {name: int(found[name][at]) for name in ("images", "left_out", "regions")}
+        values = {name: float(found[name][at]) for name in ("value", "lower", "upper")}
+        figure = {name: value if np.isfinite(value) else None for name, value in values.items()}
+        kind = str(found["defect"][at])
+        rows.setdefault(kind, {"defect": kind, **counts})[found["metric"][at]] = figure
+    return list(rows.values())

@@ -1,0 +1,135 @@
+"""The sweep's cheap figures beside the audited ones: how much too good they are, and whether they rank models alike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from assay.agreement import FEWEST, rank_correlation
+from assay.audit_folder import Audit, Budget, Columns
+from assay.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.sections._html import Section, budget, section, words
+from assay.sections._sweep import NO_SWEEP, kept
+from assay.tables import FIDELITY
+
+ORDER = 83
+
+STYLES: dict[str, dict[str, Any]] = {
+    "clean_auroc": {"color": BLUE, "marker": "o", "label": "clean AUROC"},
+    "robust_auroc": {"color": VERMILION, "marker": "s", "label": "robust AUROC"},
+}
+
+TEMPLATE = """
+{% if why %}
+<p>{{ why }}</p>
+{% else %}
+<p>Cheap: on validation, under the sweep's own short attack, by which the model was chosen. Audited: on test, each
+sample with its worst score over all attacks of the audit, at the same budget ({{ at }}). The gap holds both what a
+stronger attack finds and what being chosen among many has flattered.</p>
+<div class="panels">{{ picture }}</div>
+<p>{{ models }} {{ "model" if models == 1 else "models" }} of this sweep {{ "is" if models == 1 else "are" }} audited in
+this store. {% for name, found in ranks.items() %}
+{% if found %}Rank correlation (Spearman) of the {{ name }}: {{ found | estimate }}. {% endif %}
+{% endfor %}
+{% if not ranks.values() | select | list %}A rank correlation needs {{ fewest }} models with both figures.{% endif %}
+</p>
+{{ table("Cheap against audited figures") }}
+<table>
+<caption>Gap: cheap less audited. In brackets 95% intervals{{ "; bold: this model" if models > 1 }}</caption>
+<thead><tr><th>Model</th><th>Figure</th><th>Cheap, validation</th><th>Audited, test</th><th>Gap</th><th>Audit</th></tr>
+</thead>
+<tbody>
+{% for row in rows %}
+<tr class="{{ "group" if loop.changed(row.metric) }}{{ " chosen" if row.mine }}">
+<th class="nowrap">trial {{ row.trial }}, <code>{{ row.model[:8] }}</code></th>
+<td class="nowrap">{{ row.metric | words }}</td>
+<td>{{ row.cheap | estimate }}</td>
+{% if row.audited.value is none %}
+<td>its suite has no such budget</td><td>–</td>
+{% else %}
+<td>{{ row.audited | estimate }}</td><td>{{ row.gap | estimate }}</td>
+{% endif %}
+<td class="nowrap">{{ row.suite }}{{ ", %d of each class" | format(row.limit) if row.limit }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Source: <code>fidelity.parquet</code>, written when this audit was made; models that were audited later
+come in when the same command is given again. Intervals: cheap, Newcombe's closed form over the validation images;
+audited, as everywhere in this report; gap, from both; rank correlation, models and figures drawn anew.</p>
+{% endif %}
+"""
+
+
+def fidelity(audit: Audit) -> Section:
+    """Cheap and audited AUROC of every audited model of the sweep, their gaps and rank correlation, with intervals."""
+    title, found = "Cheap against audited", kept(audit, "fidelity", FIDELITY)
+    if found is None or not len(found["model"]):
+        again = f"It was not computed: no fidelity.parquet. Make it with: {audit.info['command']}"
+        return section(title, TEMPLATE, why=NO_SWEEP if audit.trials is None else again)
+    return section(
+        title,
+        TEMPLATE,
+        why=None,
+        at=budget(Budget(found["norm"][0], float(found["epsilon"][0]))),
+        picture=_picture(found, audit.info["model"]),
+        models=len(set(found["model"])),
+        fewest=FEWEST,
+        ranks={style["label"]: rank_correlation(found, metric) for metric, style in STYLES.items()},
+        rows=[_row(found, row, audit.info["model"]) for row in range(len(found["model"]))],
+    )
+
+
+def _row(found: Columns, row: int, mine: str) -> dict[str, Any]:
+    def estimated(name: str) -> dict[str, float | None]:
+        values = (float(found[key][row]) for key in (name, f"{name}_lower", f"{name}_upper"))
+        known = zip(("value", "lower", "upper"), values, strict=True)
+        return {key: value if np.isfinite(value) else None for key, value in known}
+
+    limit = found["limit"][row]
+    return {
+        "trial": int(found["trial"][row]),
+        "model": found["model"][row],
+        "mine": found["model"][row] == mine,
+        "metric": found["metric"][row],
+        "suite": found["suite"][row],
+        "limit": int(limit) if limit is not None and np.isfinite(limit) else None,
+        **{name: estimated(name) for name in ("cheap", "audited", "gap")},
+    }
+
+
+def _picture(found: Columns, mine: str) -> Markup:
+    def draw(axes: Axes) -> None:
+        for metric, style in STYLES.items():
+            for this in (False, True):
+                at = (found["metric"] == metric) & ((found["model"] == mine) == this)
+                cheap, audited = found["cheap"][at], found["audited"][at]
+                if not np.isfinite(audited).any():
+                    continue
+                wide: dict[str, Any] = {
+                    "xerr": [cheap - found["cheap_lower"][at], found["cheap_upper"][at] - cheap],
+                    "yerr": [audited - found["audited_lower"][at], found["audited_upper"][at] - audited],
+                }
+                more = (
+                    {"markersize": 7, "label": f"{style['label']}, this model"}
+                    if this
+                    else {"markerfacecolor": "white"}
+                )
+                axes.errorbar(cheap, audited, **wide, linestyle="none", elinewidth=0.8, **{**style, **more})
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
+        low = float(np.nanmin([found["cheap_lower"], found["audited_lower"]]))
+        axes.set_xlim(max(0.0, low - 0.05), 1.0)
+        axes.set_ylim(max(0.0, low - 0.05), 1.0)
+        axes.set_xlabel("cheap: sweep, validation")
+        axes.set_ylabel("audited: test")
+
+    told = "; ".join(
+        f"trial {found['trial'][row]}, {words(found['metric'][row])}: cheap {found['cheap'][row]:.3f}, audited "
+        f"{found['audited'][row]:.3f}"
+        for row in range(len(found["model"]))
+    )
+    title = "On the dotted line the audit confirms the sweep; below it the sweep was too good"
+    return figure("fidelity", title, f"Cheap against audited figures with intervals. {told}.", draw, height=3.0)

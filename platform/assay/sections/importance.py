@@ -1,0 +1,147 @@
+"""Which hyperparameter decided each objective of the sweep, and whether the trials are enough to say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from assay.audit_folder import Audit, Columns
+from assay.importance import NEEDED, WITH_IT
+from assay.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
+from assay.sections._html import Section, section, slug, words
+from assay.sections._sweep import NO_SWEEP, kept
+from assay.tables import IMPORTANCE
+
+ORDER = 82
+
+ROW = 0.42  # inches a parameter
+
+TEMPLATE = """
+{% if why %}
+<p>{{ why }}</p>
+{% endif %}
+{% if panels %}
+<p>Importance is the parameter's share in what makes the best quarter of the trials differ from all (PED-ANOVA); the
+shares of one objective add up to 1. A share that is not above its chance level, which a parameter without any effect
+would stay below 19 times in 20, says nothing. {{ verdict }}</p>
+<div class="panels">{% for panel in panels %}{{ panel }}{% endfor %}</div>
+{% endif %}
+{% if rows %}
+{{ table("Importance of each hyperparameter") }}
+<table>
+<caption>Complete trials: {{ complete }}; in brackets {{ (confidence * 100) | round | int }}% intervals</caption>
+<thead><tr><th>Parameter</th><th>Objective</th><th>Importance</th><th>Chance level</th><th>Trials that have it</th></tr>
+</thead>
+<tbody>
+{% for row in rows %}
+<tr class="{{ "group" if loop.changed(row.objective) }}"><th class="name">{{ row.parameter }}</th>
+<td class="nowrap">{{ row.objective | words }}</td>
+{% if row.value is none %}
+<td>too few trials</td><td>–</td>
+{% else %}
+<td>{{ row | estimate }}</td><td>{{ row.chance | number }}</td>
+{% endif %}
+<td>{{ row.trials }} of {{ complete }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+<p class="note">Source: <code>importance.parquet</code>, made of the complete trials of <code>trials.parquet</code>.
+Intervals: the trials redrawn with replacement. A parameter that only some trials have is compared among those, and
+weighted by how many they are. A search does not try all values alike: what it soon gave up is known least.</p>
+{% endif %}
+"""
+
+
+def importance(audit: Audit) -> Section:
+    """Importance of each hyperparameter for each objective with intervals and chance levels, or why there is none."""
+    title, found = "Importance of hyperparameters", kept(audit, "importance", IMPORTANCE)
+    if audit.trials is None:
+        return section(title, TEMPLATE, why=NO_SWEEP)
+    if found is None or not len(found["parameter"]):
+        again = f"It was not computed: no importance.parquet. Make it with: {audit.info['command']}"
+        return section(
+            title, TEMPLATE, why=again if found is None else "No complete trial of the sweep varied anything."
+        )
+    told = np.isfinite(found["importance"])
+    complete = int(found["complete"].max())
+    few = (
+        f"Too few trials to say anything: {complete} are complete, and {NEEDED} are needed, {WITH_IT} of them with the "
+        "parameter; the figures of fewer would be noise."
+    )
+    return section(
+        title,
+        TEMPLATE,
+        why=None if told.any() else few,
+        verdict=_verdict(found, told),
+        panels=[_picture(found, name) for name in _objectives(found) if told[found["objective"] == name].any()],
+        rows=[_row(found, row) for row in _order(found)],
+        complete=complete,
+        confidence=float(found["confidence"][0]),
+    )
+
+
+def _objectives(found: Columns) -> list[str]:
+    return sorted(set(found["objective"]), key=lambda name: ("clean" not in name, name))
+
+
+def _order(found: Columns) -> list[int]:
+    """Rows by objective, the most important parameter first, those without a number last."""
+    places = {name: place for place, name in enumerate(_objectives(found))}
+    rank = np.nan_to_num(found["importance"], nan=-1.0)
+    return sorted(range(len(rank)), key=lambda row: (places[str(found["objective"][row])], -rank[row]))
+
+
+def _row(found: Columns, row: int) -> dict[str, Any]:
+    value = float(found["importance"][row])
+    return {
+        "parameter": found["parameter"][row],
+        "objective": found["objective"][row],
+        "value": value if np.isfinite(value) else None,
+        "lower": float(found["lower"][row]),
+        "upper": float(found["upper"][row]),
+        "chance": float(found["chance"][row]),
+        "trials": int(found["trials"][row]),
+    }
+
+
+def _verdict(found: Columns, told: Any) -> str:
+    above = [row for row in np.flatnonzero(told) if found["importance"][row] > found["chance"][row]]
+    if not above:
+        return "Here none is above it: these trials do not show which parameter matters."
+    names = (f"{found['parameter'][row]} for {words(found['objective'][row])}" for row in above)
+    return f"Above it: {', '.join(names)}."
+
+
+def _picture(found: Columns, objective: str) -> Markup:
+    rows = [_row(found, row) for row in _order(found) if found["objective"][row] == objective]
+    rows = [row for row in rows if row["value"] is not None]
+
+    def draw(axes: Axes) -> None:
+        for place, row in enumerate(rows):
+            axes.barh(
+                -place, row["value"], height=0.34, color=BLUE, alpha=0.75, label="importance" if not place else None
+            )
+            wide = [[row["value"] - row["lower"]], [row["upper"] - row["value"]]]
+            axes.errorbar(row["value"], -place, xerr=wide, color=BLACK, linewidth=1, capsize=3, fmt="none")
+            style: dict[str, Any] = {"color": VERMILION, "linewidth": 2, "linestyle": (0, (2, 1))}
+            axes.plot(
+                [row["chance"]] * 2, [-place - 0.24, 0.24 - place], label="chance level" if not place else None, **style
+            )
+            axes.text(0, 0.22 - place, clipped(row["parameter"], 40), va="bottom")
+        axes.set_xlim(0, 1)
+        axes.set_ylim(0.6 - len(rows), 0.75)
+        axes.set_yticks([])
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("share of the importance of all")
+
+    told = "; ".join(
+        f"{row['parameter']} {row['value']:.2f}, interval {row['lower']:.2f} to {row['upper']:.2f}, chance "
+        f"{row['chance']:.2f}, {row['trials']} trials"
+        for row in rows
+    )
+    title = f"Importance for {words(objective)}"
+    return figure(f"importance-{slug(objective)}", title, f"{title}. {told}.", draw, height=ROW * len(rows) + 0.6)
