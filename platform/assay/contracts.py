@@ -103,7 +103,7 @@ class Banked(Protocol):
         ...
 
     def with_bank(self, share: float) -> nn.Module:
-        """A copy in eval mode that keeps `share` (above 0, to 1) of the rows, at least one; 1 is the detector itself."""
+        """A copy in eval mode that keeps `share` (above 0, to 1) of the rows, at least one; 1 is the detector."""
         ...
 
 
