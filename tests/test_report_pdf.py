@@ -65,17 +65,48 @@ def test_missing_library_says_what_to_install(page, monkeypatch, fault, told):
     assert not page.with_suffix(".pdf").exists()
 
 
-def test_command_writes_the_pdf_only_when_asked(audit_folder, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(pdf, "write", lambda page: asked.append(page) or page.with_suffix(".pdf"))
-    store = tmp_path / "store"
-    (store / "audits").mkdir(parents=True)
-    audit_folder.rename(store / "audits" / "one")
+@pytest.fixture
+def store(audit_folder: Path, tmp_path: Path) -> Path:
+    """A store with one audit, called `one`."""
+    (tmp_path / "store" / "audits").mkdir(parents=True)
+    audit_folder.rename(tmp_path / "store" / "audits" / "one")
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[Path]:
+    """The pages of which a PDF was asked for; none is made."""
+    pages: list[Path] = []
+    monkeypatch.setattr(pdf, "write", lambda page: pages.append(page) or page.with_suffix(".pdf"))
+    return pages
+
+
+def test_command_writes_the_pdf_only_when_asked(store, asked):
     for options in ([], ["--pdf"]):
         result = CliRunner().invoke(cli.main, ["report", "one", *options, "--store", str(store)])
         assert result.exit_code == 0, result.output
         assert ("pdf: " in result.output) == bool(options)
     assert asked == [store / "audits" / "one" / "report.html"]
+
+
+def test_signed_audit_is_left_as_it_is(store, asked, tmp_path):
+    folder = store / "audits" / "one"
+    (folder / f"{'ab' * 32}.sig").write_text("{}")
+    before = sorted(folder.iterdir())
+    result = CliRunner().invoke(cli.main, ["report", "one", "--pdf", "--store", str(store)])
+    assert result.exit_code == 2
+    assert "is signed" in result.output
+    assert "--output ." in result.output
+    result = CliRunner().invoke(cli.main, ["report", "one", "--pdf", "--output", str(tmp_path), "--store", str(store)])
+    assert result.exit_code == 0, result.output
+    assert sorted(folder.iterdir()) == before
+    assert asked == [tmp_path / "report.html"]
+
+
+def test_new_page_takes_the_pdf_of_the_former_one_away(audit_folder):
+    (audit_folder / "report.pdf").write_text("former")
+    report.write(audit_folder)
+    assert not (audit_folder / "report.pdf").exists()
 
 
 def _words(box) -> str:

@@ -30,9 +30,15 @@ def render(folder: Path) -> str:
     )
 
 
-def write(folder: Path) -> Path:
-    """Renders `folder/report.html`, whole or not at all, and returns its path."""
-    return put(Path(folder) / "report.html", render(folder).encode())
+def write(folder: Path, into: Path | None = None) -> Path:
+    """Renders report.html into the audit's folder or another one, whole or not at all, and returns its path.
+
+    A report.pdf beside it was printed from a former page, and goes.
+    """
+    page = Path(into or folder) / "report.html"
+    content = render(folder).encode()
+    page.with_suffix(".pdf").unlink(missing_ok=True)
+    return put(page, content)
 
 
 def put(path: Path, content: bytes) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from assay.cli import _options
@@ -10,21 +12,30 @@ from assay.cli import _options
 @click.command()
 @click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
 @click.option("--pdf", "as_pdf", is_flag=True, help="Write report.pdf beside it (needs the extra `pdf`).")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    metavar="FOLDER",
+    help="Write there, not into the audit's folder; needed once that is signed.",
+)
 @_options.store
-def command(audit: str, as_pdf: bool, root: str) -> None:
+def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
     """Write report.html into the folder of an audit: no network, no script, prints well.
 
     \b
       assay report latest
-      assay report latest --pdf
+      assay report latest --pdf --output .
     """
-    from assay import audits, pdf, predecessor, report
+    from assay import audits, pdf, report, signature
+    from assay.errors import InputError
     from assay.store import Store
 
     store = Store(root)
     name = audits.find(store, audit)
-    predecessor.comparison(store, name)
-    page = report.write(audits.folder(store, name))
+    folder = audits.folder(store, name)
+    if output is None and signature.signatures(folder):
+        raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
+    page = report.write(folder, output)
     click.echo(f"report: {page}")
     if as_pdf:
         click.echo(f"pdf: {pdf.write(page)}")

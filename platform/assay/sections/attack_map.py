@@ -22,7 +22,7 @@ SOURCES = ("scores/", "metrics.parquet")
 
 KINDS = 3
 """Kinds beside each other in one map; more of them go into the next, so that a phone has room for the figures."""
-DARK = 0.45
+DARK = 0.38
 """Fields of a lower AUROC than this are dark enough for white text."""
 SHADES = LinearSegmentedColormap.from_list("shades", ["#00263f", "#0072b2", "#8cc4e8", "#ffffff"])
 Row = tuple[str, list[Estimate | Interval | None]]
