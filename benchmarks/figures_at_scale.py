@@ -102,9 +102,9 @@ def columns(given: dict[str, Any], attack: str, norm: str, rows: slice, rng: np.
     return dict.fromkeys(SCORES.names, 0.0) | repeated | once
 
 
-def write(folder: Path) -> tuple[float, float]:
-    """Write ten million rows; returns the rows a second, and those of the rival."""
-    given, rng, store, seconds, rows = samples(250_000), np.random.default_rng(2), Store(folder), 0.0, 0
+def write(folder: Path, count: int) -> tuple[float, float]:
+    """Write 40 rows for each of so many samples; returns the rows a second, and those of the rival."""
+    given, rng, store, seconds, rows = samples(count), np.random.default_rng(2), Store(folder), 0.0, 0
     size = len(given["label"]) // SLICES
     for attack, norm in ATTACKS.items():
         for part in range(SLICES):
@@ -120,16 +120,17 @@ def write(folder: Path) -> tuple[float, float]:
     return rows / seconds, len(few) / (time.perf_counter() - started)
 
 
-def report_of(folder: Path) -> None:
-    """Figures, worst case, costs and report of the scores in a folder; prints the seconds and the peak memory in MB."""
+def tables_of(folder: Path, replicates: int) -> float:
+    """Make the figures, worst case and costs of the scores in a folder, as an audit does; the seconds of reading."""
     started = time.perf_counter()
     files = {name: sorted((folder / "scores" / f"attack={name}").glob("part-*.parquet")) for name in ATTACKS}
     every = [file for of_attack in files.values() for file in of_attack]
     matrix = score_matrix.read(parquet.parts(every, score_matrix.columns()))
     read = time.perf_counter() - started
-    found = metrics.table(matrix, threshold=THRESHOLD, replicates=50)
+    found = metrics.table(matrix, threshold=THRESHOLD, replicates=replicates)
     (folder / "metrics.parquet").write_bytes(parquet.dump(found))
     (folder / "worst_case.parquet").write_bytes(parquet.dump(worst_case.table(matrix)))
+    half = len(matrix.samples) // 2
     del matrix
     knowledge = {name: "white-box" if "pgd" in name else "score" if "square" in name else "none" for name in ATTACKS}
     spent = {name: parquet.parts(of_attack, cost.COLUMNS) for name, of_attack in files.items()}
@@ -140,9 +141,16 @@ def report_of(folder: Path) -> None:
         | {"epsilons": EPSILONS[norm]}
         for name, norm in ATTACKS.items()
     ]
-    info["samples"] = {"normals": 125_000, "anomalies": 125_000}
+    info["samples"] = {"normals": half, "anomalies": half}
     info["threshold"]["value"] = THRESHOLD
     (folder / "audit.yaml").write_text(yaml.safe_dump(info))
+    return read
+
+
+def report_of(folder: Path) -> None:
+    """Figures, worst case, costs and report of the scores in a folder; prints the seconds and the peak memory in MB."""
+    started = time.perf_counter()
+    read = tables_of(folder, 50)
     page = report.write(folder)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{read:.1f} {time.perf_counter() - started:.1f} {peak:.0f} {page.stat().st_size / 2**20:.2f}")
@@ -159,7 +167,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = fixture["build"](Path(name))
         shutil.rmtree(folder / "scores")
-        speed, plain = write(folder)
+        speed, plain = write(folder, 250_000)
         megabytes = sum(file.stat().st_size for file in folder.glob("scores/*/*")) / 2**20
         print(f"10 million rows in 40 parts, {megabytes:.0f} MB: {speed:,.0f} rows a second; from_pylist {plain:,.0f}")
         command = [sys.executable, __file__, str(folder)]
