@@ -222,3 +222,25 @@ def test_nothing_is_attacked_for_a_policy_that_judges_other_suites(run, store, n
 
 def test_files_without_a_policy_are_a_usage_error(run, name, tiny, tmp_path):
     assert "give --policy, too" in run(name, "--suite", tiny, "--junit", str(tmp_path / "j.xml"), code=2).stderr
+
+
+def test_a_gate_that_the_suite_cannot_decide_is_told_before_the_first_attack(run, name, tiny, policy):
+    def gate(number: int, **more) -> dict:
+        return {"name": str(number), "metric": "auroc", "at_least": 0.1, "why": "w", **more}
+
+    natural = {"norm": "corruption", "regime": "natural", "attack": "fog", "epsilon": 3}
+    gates = [
+        gate(0, epsilon="2/255"),
+        gate(1, epsilon="3/255"),
+        gate(2, attack="square", epsilon="2/255"),
+        gate(3, **natural),
+        gate(4, epsilon="8/255", metric="curve_area"),
+        gate(5, epsilon="2/255", metric="curve_area"),
+        gate(6, attack="clean"),
+        gate(7, attack="pgd-linf", epsilon="8/255"),
+        gate(8, norm="l1", epsilon=1),
+    ]
+    stderr = run(name, "--suite", tiny, "--policy", policy(0.5, gates=gates), code=5).stderr
+    told = re.findall(r"note: this will be INCONCLUSIVE: gate (\d): (.*)", stderr)
+    assert [number for number, _ in told] == ["1", "2", "3", "5", "8"]
+    assert told[0][1] == "suite tiny has no figure for worst linf 3/255; there is: 1/255, 2/255, 8/255"

@@ -63,8 +63,8 @@ def command(
     """
     from rich.console import Console
 
+    from assay import foreseen, policy, suite
     from assay import model as model_module
-    from assay import policy, suite
     from assay.store import Store
 
     if policy_name is None and (junit or summary):
@@ -74,6 +74,8 @@ def command(
     rules = policy.read(policy_name) if policy_name else None
     if rules:
         rules.refuse(chosen.name, "this audit", "give")
+        for line in foreseen.undecidable(rules, chosen):
+            click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
     names = _models(store, model, card, options["device"])
     other = model_module.find(store, surrogate) if surrogate else None
     verdicts = []

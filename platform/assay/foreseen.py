@@ -1,0 +1,37 @@
+"""Gates that no audit by a suite can decide, told before hours are spent on one."""
+
+from __future__ import annotations
+
+from assay import corrupted
+from assay.certified_floor import ATTACK as CERTIFIED
+from assay.gate import Gate
+from assay.policy import Policy
+from assay.score_matrix import CLEAN, WORST, WORST_8BIT
+from assay.suite import Suite
+from assay.units import in_255
+
+
+def undecidable(policy: Policy, suite: Suite) -> list[str]:
+    """A sentence for every gate on a figure that an audit by the suite will not have."""
+    return [f"gate {gate.name or gate.text}: {why}" for gate in policy.gates if (why := _missing(gate, suite))]
+
+
+def _missing(gate: Gate, suite: Suite) -> str:
+    """What the suite lacks for a gate, or nothing. What is certified depends on the detector."""
+    if gate.epsilon is None or gate.attack in (CLEAN, CERTIFIED):
+        return ""
+    if gate.norm == "corruption":
+        kinds = [*suite.corruptions.names, corrupted.MEAN] if suite.corruptions else []
+        severities = suite.corruptions.severities if suite.corruptions else ()
+        known = gate.attack in kinds and gate.epsilon in severities
+        return "" if known else f"suite {suite.name} makes no {gate.attack} at severity {gate.epsilon:g}"
+    entries = [entry for entry in suite.attacks if entry.norm == gate.norm]
+    if gate.attack not in (WORST, WORST_8BIT):
+        entries = [entry for entry in entries if entry.name == gate.attack]
+    epsilons = sorted({epsilon for entry in entries for epsilon in entry.epsilons})
+    fitting = epsilons[-1:] if gate.metric == "curve_area" else epsilons
+    if any(abs(epsilon - gate.epsilon) < 1e-9 for epsilon in fitting):
+        return ""
+    there = ", ".join(in_255(epsilon, gate.norm) for epsilon in fitting) or "nothing"
+    asked = f"{gate.attack} {gate.norm} {in_255(gate.epsilon, gate.norm)}"
+    return f"suite {suite.name} has no figure for {asked}; there is: {there}"
