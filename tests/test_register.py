@@ -28,7 +28,7 @@ def keys(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def plain_page(monkeypatch):
     """The report's figures take a second to draw; no test here needs them."""
-    monkeypatch.setattr(report, "write", lambda folder: folder / "report.html")
+    monkeypatch.setattr(report, "write", lambda folder, output=None: folder / "report.html")
 
 
 @pytest.fixture
@@ -204,6 +204,10 @@ def test_the_candidate_is_compared_with_the_approved_model_unasked(store, first,
     run("report", second)
     found = store.read_json(f"audits/{second}/comparison.json")
     assert (found["approved_as"], found["a"]["audit"], found["regression"]) == ("line-3", first, False)
+    decide(second)
+    assert "regression" not in run("promote", model_of(store, second))
+    store.write(f"audits/{second}/comparison.json", json.dumps({**found, "regression": True}).encode())
+    assert f"regression against audit {first}" in run("promote", model_of(store, second), "--as", "line-3")
 
 
 def test_a_comparison_that_somebody_made_is_left(store, first, second, decide, run):

@@ -33,6 +33,7 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
 
     from assay import model as model_module
     from assay import register, signature, trials
+    from assay.audit_folder import Audit
     from assay.errors import InputError
     from assay.store import Store
 
@@ -51,5 +52,8 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     click.echo(f"{standing.name} ({standing.model[:12]}) serves as {service} now, by audit {standing.audit}")
     if former:
         click.echo(f"it supersedes {former.name} ({former.model[:12]})")
+    compared = Audit(store.path(f"audits/{standing.audit}")).comparison
+    if compared and compared.get("regression"):
+        click.echo(f"mind: its report shows a regression against audit {compared['a']['audit']}")
     if public is None:
         click.echo("no signature was checked: approvals of this store are not signed")

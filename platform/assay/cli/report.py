@@ -26,7 +26,7 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
       assay report latest
       assay report latest --pdf --output .
     """
-    from assay import audits, pdf, report, signature
+    from assay import audits, pdf, predecessor, report, signature
     from assay.errors import InputError
     from assay.store import Store
 
@@ -35,6 +35,7 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
     folder = audits.folder(store, name)
     if output is None and signature.signatures(folder):
         raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
+    predecessor.comparison(store, name)
     page = report.write(folder, output)
     click.echo(f"report: {page}")
     if as_pdf:
