@@ -68,6 +68,14 @@ def test_importance_finds_what_decides_and_counts_who_has_a_parameter(monkeypatc
     assert {row["complete"] for row in rows.values()} == {40}
 
 
+def test_a_number_of_few_values_is_a_choice_between_them():
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    assert importance._range([0.0, 1.0, None, 1.0]) == CategoricalDistribution((0.0, 1.0))
+    assert importance._range([0.1, 0.2, 0.3, 0.4, 0.5, 0.6]) == FloatDistribution(0.1, 0.6)
+    assert importance._range([1e-4, 1e-3, 1e-2, 0.1, 0.2, 0.3]) == FloatDistribution(1e-4, 0.3, log=True)
+
+
 def test_importance_is_the_same_every_time(monkeypatch):
     monkeypatch.setattr(importance, "RESAMPLES", 2)
     assert importance.table(sweep(20), MAX).equals(importance.table(sweep(20), MAX))
@@ -105,7 +113,7 @@ def test_the_report_shows_importance_or_says_that_trials_are_too_few(audit_folde
     pq.write_table(importance.table(sweep(40), MAX), audit_folder / "importance.parquet")
     html = section(audit_folder, "importance")
     assert html.count("<svg") == 1
-    assert "Above it: a for clean AUROC." in text(html)
+    assert "Above it: a for clean AUROC; of 4 shares one in twenty is so by chance alone." in text(html)
     assert "20 of 40" in text(html)
 
 

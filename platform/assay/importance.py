@@ -30,6 +30,9 @@ CONFIDENCE = 0.95
 DECADES = 100
 """A parameter above 0 whose largest value is so many times its smallest is looked at on a logarithmic scale."""
 
+CHOICES = 5
+"""A number that takes no more different values is a choice between them."""
+
 Values = Mapping[str, Sequence[Any]]
 
 
@@ -118,7 +121,7 @@ def _range(column: Sequence[Any]) -> optuna.distributions.BaseDistribution:
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     seen = [value for value in column if value is not None]
-    if isinstance(seen[0], str):
+    if isinstance(seen[0], str) or len(set(seen)) <= CHOICES:
         return CategoricalDistribution(sorted(set(seen)))
     low, high = float(min(seen)), float(max(seen))
     return FloatDistribution(low, high, log=low > 0 and high / low >= DECADES)

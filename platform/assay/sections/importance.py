@@ -113,7 +113,7 @@ def _verdict(found: Columns, told: Any) -> str:
     if not above:
         return "Here none is above it: these trials do not show which parameter matters."
     names = (f"{found['parameter'][row]} for {words(found['objective'][row])}" for row in above)
-    return f"Above it: {', '.join(names)}."
+    return f"Above it: {', '.join(names)}; of {int(told.sum())} shares one in twenty is so by chance alone."
 
 
 def _picture(found: Columns, objective: str) -> Markup:
