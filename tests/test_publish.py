@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
 
 import pytest
-import wandb_server
-import yaml
 from click.testing import CliRunner
+from toy_log import SPACE, asked, ended, reported, write
 from wandb_server import ENTITY, KEY, serving
 
-from assay import publish_audit, publishing, tracking, wandb_client, wandb_report
+from assay import publish_audit, publishing, wandb_client, wandb_report
 from assay.audit_folder import Audit
 from assay.cli import main
 from assay.errors import StoreError, TrackingError, UnknownName
 from assay.store import Store
-from assay.trial_log import TrialLog
 
-SPACE = {
-    "name": "toy",
-    "trainable": "gone:Forever",  # publishing needs no code of the user's
-    "objectives": {"clean_auroc": "max", "robust_auroc": "max"},
-    "tracking": {"wandb": True, "project": "robust"},
-}
 QUICK = {
     "x_graphql_retry_max": 1,
     "x_graphql_retry_wait_min_seconds": 0.1,
@@ -56,33 +49,6 @@ def server(monkeypatch, tmp_path):
     with serving() as running:
         monkeypatch.setenv("WANDB_BASE_URL", running.url)
         yield running
-
-
-def asked(number: int) -> dict:
-    attributes = {"parameters": {"a.b": 0.5 + number, "kind": "perlin"}, "distributions": {}, "attributes": {}}
-    return {"event": "ask", "trial": number, "assignment": {"a.b": 0.5}, **attributes}
-
-
-def reported(number: int, epoch: int) -> dict:
-    values = {"clean_auroc": 0.5 + epoch / 10, "robust_auroc": 0.2}
-    about = {"model": "m" * 24, "seed": 7, "seconds": 1.0, "attempts": 1, "losses": {"l": 1.0}}
-    kept = {"epoch": epoch, **values}
-    return {"event": "report", "trial": number, "epoch": epoch, "values": values, "kept": kept, **about}
-
-
-def ended(number: int, state: str = "complete", failure: str = "") -> dict:
-    return {"event": "end", "trial": number, "state": state, "failure": failure, "message": f"said {KEY}"}
-
-
-def write(store: Store, *events: dict, name: str = "toy", **changes) -> None:
-    """A sweep in the store as `assay sweep` leaves it, or goes on with it."""
-    if not store.exists(f"sweeps/{name}/spec.yaml"):
-        store.write(f"sweeps/{name}/spec.yaml", yaml.safe_dump({**SPACE, "name": name, **changes}).encode())
-        events = ({"event": "start", "dataset": "d"}, *events)
-    log = TrialLog(store, name)
-    for event in events:
-        log.append(event)
-    log.close()
 
 
 @pytest.fixture
@@ -352,8 +318,6 @@ def test_a_sweep_that_is_not_there_is_an_error(server, swept):
 
 
 def test_no_report_of_an_error_goes_to_anybody_and_the_environment_is_left_as_it_was(monkeypatch, tmp_path):
-    import os
-
     before = dict(os.environ)
     with wandb_client.scratch(str(tmp_path)):
         assert os.environ["WANDB_ERROR_REPORTING"] == "false"
@@ -368,6 +332,37 @@ def test_an_error_of_ours_is_not_taken_for_one_of_the_servers():
         raise ValueError("odd\nstrange")
 
 
-def test_the_server_of_the_tests_refuses_a_foreign_key():
-    assert wandb_server.KEY == KEY
-    assert tracking.SERVER.startswith("https://")
+@pytest.mark.parametrize(
+    ("kind", "trouble", "said"),
+    [
+        ("sweeps", "500", "W&B server URL answered with an error (HTTP 500). Nothing else is affected; send the rest"),
+        ("audits", "hangs", "W&B server URL did not answer in time. Nothing else is affected; send the rest"),
+        ("audits", "key", "W&B server URL refuses the key (user is not logged in); run `wandb login --relogin`"),
+        ("sweeps", "well", "3 trials sent: URL"),
+    ],
+)
+def test_the_process_beside_a_run_ends_with_a_sentence(server, audited, monkeypatch, capfd, kind, trouble, said):
+    store, audit = audited
+    server.behaviour = trouble
+    if trouble == "key":
+        monkeypatch.setenv("WANDB_API_KEY", KEY[::-1])
+    name = {"sweeps": "toy", "audits": audit}[kind]
+    monkeypatch.setattr("sys.argv", ["publishing", str(store.root), f"{kind}/{name}", "assay publish it"])
+    with Path(os.devnull).open() as over:
+        monkeypatch.setattr("sys.stdin", over)
+        publishing.main()
+    [sentence] = capfd.readouterr().out.splitlines()
+    assert sentence.startswith(f"{kind[:-1]} {name}: ")
+    assert said.replace("URL", server.url) in sentence
+    assert ("assay publish it" in sentence) == (trouble != "well")
+
+
+def test_an_audit_ends_well_without_the_server(server, audited, monkeypatch):
+    store, audit = audited
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr("assay.audit.run", lambda *_, **__: audit)
+    monkeypatch.setattr("assay.model.find", lambda *_: "m")
+    result = CliRunner().invoke(main, ["audit", "m", "--suite", "quick", "--store", str(store.root)])
+    assert result.exit_code == 0, result.output
+    assert f"W&B: audit {audit}: not sent; the W&B server http://127.0.0.1:9 cannot be reached" in result.output
+    assert f"send the rest with: assay publish {audit} --store {store.root}" in result.output

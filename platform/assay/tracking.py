@@ -15,33 +15,35 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
 from assay.store import Store
 
 PATIENCE = 60.0  # seconds that closing waits for what is still to be sent
-SERVER = "https://api.wandb.ai"
+OWN = ("api.wandb.ai", "api.forge.coreweave.com")  # hosts of W&B's own server, the older name first
 
 
 def server() -> str:
-    """The W&B server: WANDB_BASE_URL, else what `wandb login --host` noted, else W&B's own."""
+    """The W&B server: WANDB_BASE_URL, else what `wandb login --host` noted; empty for W&B's own."""
     noted = configparser.ConfigParser(interpolation=None)
     folder = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
     with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):  # W&B itself will say what is wrong
         noted.read(folder / "settings")
-    return (os.environ.get("WANDB_BASE_URL") or noted.get("default", "base_url", fallback="") or SERVER).rstrip("/")
+    return (os.environ.get("WANDB_BASE_URL") or str(noted.get("default", "base_url", fallback=""))).rstrip("/")
 
 
 def has_key() -> bool:
     """Whether a key for the server is in the environment or in .netrc."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = server().partition("://")[2].partition("/")[0].partition(":")[0]
+    host = urlsplit(server()).hostname
     try:
-        return host.encode() in Path(os.environ.get("NETRC", "~/.netrc")).expanduser().read_bytes()
+        noted = Path(os.environ.get("NETRC", "~/.netrc")).expanduser().read_bytes()
     except OSError:  # none there, or none that may be read
         return False
+    return any(name.encode() in noted for name in ([host] if host else OWN))
 
 
 def mode() -> str:

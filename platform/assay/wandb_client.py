@@ -63,6 +63,7 @@ class Connection:
 
     api: Any
     server: str
+    app: str  # the address for people
     entity: str
     project: str
     folder: str
@@ -75,8 +76,7 @@ class Connection:
     @property
     def url(self) -> str:
         """The page of the project."""
-        app = re.sub(r"//api\.", "//", self.server)  # https://api.wandb.ai is for programs, https://wandb.ai for people
-        return f"{app}/{self.path}"
+        return f"{self.app}/{self.path}"
 
     def start(self, run: str, name: str, group: str, kind: str, config: Mapping[str, Any]) -> Any:
         """A new run of that id; one that is there is written anew from its beginning."""
@@ -123,16 +123,19 @@ def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
     """The project on W&B, entity the key's own by default; raises TrackingError where the server or the key fails."""
     server = tracking.server()
     if not tracking.has_key():
-        raise TrackingError(f"there is no key for {server}; run `wandb login` or set WANDB_API_KEY")
+        raise TrackingError(f"there is no key for {server or 'W&B'}; run `wandb login` or set WANDB_API_KEY")
     import wandb
+
+    server = server or wandb.Settings().base_url
 
     with tempfile.TemporaryDirectory(prefix="assay-wandb-", ignore_cleanup_errors=True) as folder, scratch(folder):
         try:
             with in_words(server):
-                wandb.setup(settings=wandb.Settings(base_url=server, **SETTINGS))
+                settings = wandb.Settings(base_url=server, **SETTINGS)
+                wandb.setup(settings=settings)
                 api = wandb.Api(timeout=TIMEOUT)
                 owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
-            yield Connection(api, server, str(owner), project, folder)
+            yield Connection(api, server, settings.app_url, str(owner), project, folder)
         finally:
             wandb.teardown()
 
