@@ -23,9 +23,10 @@ SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
 RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
 STAGES = {
-    "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "evaluation", "fan_out",
-    "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "preflight", "report", "shard", "spec",
-    "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "worker",
+    "approval", "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "evaluation",
+    "fan_out", "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "predecessor", "preflight", "publishing",
+    "register", "report", "shard", "signature", "simulator", "spec", "store", "study", "sweep", "tracking", "trial",
+    "trial_log", "trials", "verification", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
@@ -130,7 +131,8 @@ def test_no_test_folder_can_shadow_a_package():
 def test_what_is_imported_is_declared():
     provided = importlib.metadata.packages_distributions()
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    listed = [*project["dependencies"], *project["optional-dependencies"]["onnx"]]
+    extras = project["optional-dependencies"]
+    listed = [*project["dependencies"], *extras["onnx"], *extras["pdf"]]
     declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
     declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors
     imported = set().union(*(top(imports(path)) for path in SOURCES)) - sys.stdlib_module_names - {"trainables"}
