@@ -70,7 +70,7 @@ def importance(audit: Audit) -> Section:
     complete = int(found["complete"].max())
     few = (
         f"Too few trials to say anything: {complete} are complete, and {NEEDED} are needed, {WITH_IT} of them with the "
-        "parameter; the figures of fewer would be noise."
+        "parameter; the figures of fewer would be noise. The counts are in importance.parquet."
     )
     return section(
         title,
@@ -78,7 +78,7 @@ def importance(audit: Audit) -> Section:
         why=None if told.any() else few,
         verdict=_verdict(found, told),
         panels=[_picture(found, name) for name in _objectives(found) if told[found["objective"] == name].any()],
-        rows=[_row(found, row) for row in _order(found)],
+        rows=[_row(found, row) for row in _order(found)] if told.any() else [],
         complete=complete,
         confidence=float(found["confidence"][0]),
     )
