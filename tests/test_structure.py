@@ -24,9 +24,9 @@ SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
 STAGES = {
     "approval", "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "decision",
-    "evaluation", "fan_out", "figures", "foreseen", "forecast", "live", "minimal_epsilon", "model", "plan", "policy", "predecessor", "preflight", "publishing",
-    "register", "report", "shard", "signature", "simulator", "spec", "store", "study", "sweep", "tracking", "trial",
-    "trial_log", "trials", "verification", "worker",
+    "evaluation", "fan_out", "figures", "forecast", "foreseen", "live", "minimal_epsilon", "model", "plan", "policy",
+    "predecessor", "preflight", "publishing", "register", "report", "shard", "signature", "simulator", "spec",
+    "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "verification", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
