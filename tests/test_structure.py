@@ -25,8 +25,9 @@ RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
 STAGES = {
     "approval", "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "decision",
     "evaluation", "fan_out", "figures", "forecast", "foreseen", "live", "minimal_epsilon", "model", "plan", "policy",
-    "predecessor", "preflight", "publishing", "register", "report", "shard", "signature", "simulator", "spec",
-    "store", "study", "sweep", "tracking", "trial", "trial_log", "trials", "verification", "worker",
+    "predecessor", "preflight", "publish_audit", "publish_sweep", "published", "publishing", "register", "report",
+    "shard", "signature", "simulator", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials",
+    "verification", "wandb_client", "wandb_report", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
