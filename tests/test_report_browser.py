@@ -14,6 +14,7 @@ import report_fixture
 from assay import report
 
 WIDTHS = (360, 800, 1400)
+BETWEEN = (320, 401, 600, 769, 865)  # just above each width at which tables become cards, among others
 OUTSIDE = """(() => {
   const seen = document.documentElement.clientWidth, found = [];
   for (const element of document.querySelectorAll('body *')) {
@@ -57,7 +58,7 @@ def tab() -> Iterator[chromium.Tab]:
         yield tab
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [*WIDTHS, *BETWEEN])
 def test_nothing_is_wider_than_the_page(tab, page, width):
     tab.open(page, width)
     told = tab.evaluate(OUTSIDE)

@@ -231,7 +231,8 @@ def test_the_floor_is_drawn_under_the_curve_with_the_width_of_the_bracket(audit_
     assert "The certified floor is proven" in text
     numbers = said(audit_folder, "security_numbers")
     for row in rows:
-        assert f"{row['value']:.3f} {row['value'] + 0.25:.3f} 0.250" in numbers
+        ends = f"[{row['lower']:.3f}, {row['upper']:.3f}]"  # the rows keep the interval of the worst case
+        assert f"{row['value']:.3f} {ends} {row['value'] + 0.25:.3f} {ends} 0.250" in numbers
     assert "contradiction" not in numbers
 
 

@@ -20,8 +20,8 @@ TEMPLATE = """
 {% if not lines %}
 <p>The audit did not corrupt any images: what noise, blur, weather or a shifted thing do to the scores is not known.</p>
 {% else %}
-<p>AUROC of images that were corrupted, not attacked; severity 1 is the mildest. On clean images it is
-{{ clean | estimate }}. The darker a field, the more of it is lost. {{ hardest.name | words | capitalize }} hurts most:
+<p>Images that were corrupted, not attacked; severity 1 is the mildest. The AUROC is {{ clean | estimate }} on clean
+images. The darker a field, the more of it is lost. {{ hardest.name | words | capitalize }} hurts most:
 averaged over the severities it costs {{ hardest.loss | number }} AUROC.</p>
 {{ table("AUROC under corruption") }}
 <table>
