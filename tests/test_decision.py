@@ -225,7 +225,7 @@ def test_a_waiver_of_one_check_saves_no_other_and_of_a_gate_no_check():
         ({"gate": "ranking", "expires": "31.12.2026"}, "waivers.0.expires", "must be a date such as 2027-01-31"),
         ({"gate": "ranking", "expires": "2026-02-30"}, "waivers.0.expires", "must be a date such as 2027-01-31"),
         ({"gate": "ranking", "expires": 20261231}, "waivers.0.expires", "must be a date such as 2027-01-31"),
-        ({"gate": "ranking", "granted_by": ""}, "waivers.0.granted_by", "text of at least 1"),
+        ({"gate": "ranking", "granted_by": " "}, "waivers.0.granted_by", "text of at least 1"),
         ({"gate": "ranking", "reason": None}, "waivers.0.reason", "must be text"),
         ({"gate": "ranking", "expires": None}, "waivers.0.expires", "must be a date"),
     ],

@@ -97,7 +97,7 @@ def test_too_few_samples_decide_nothing(kind: str, count: int, bounds: dict[str,
         ({"norm": "l2"}, "no figure for norm l2; there is: linf"),
         ({"regime": "evasion"}, "no figure for regime evasion; there is: both"),
         ({"defect": "crack"}, "no figure for defect crack; there is: all"),
-        ({"metric": "fpr95"}, "no figure for metric fpr95; there is: auroc"),
+        ({"metric": "average_precision"}, "no figure for metric average_precision; there is: auroc"),
     ],
 )
 def test_a_figure_that_the_audit_lacks_is_named_with_what_there_is(change: dict[str, Any], why: str):
@@ -253,12 +253,44 @@ def test_gates_may_be_on_any_figure_of_an_audit(gate: dict[str, Any], row: dict[
         ({"norm": "corruption", "regime": "natural", "epsilon": 2.5}, "severity: 1, 2, 3, 4 or 5"),
         ({"norm": "patch", "epsilon": 2}, "did you mean 0.02?"),
         ({"metric": "curve_area", "attack": "pgd"}, "curve_area is of attack worst or certified"),
+        ({"norm": "l2", "epsilon": float("inf")}, "must be a finite number"),
+        ({"at_least": None, "at_most": 0.6}, "auroc is the better the higher it is; give at_least"),
+        ({"attack": "clean", "metric": "false_alarm_rate"}, "the better the lower it is; give at_most"),
     ],
 )
 def test_a_gate_on_a_figure_that_cannot_be_is_a_fault(gate: dict[str, Any], fault: str):
     with pytest.raises(SpecError) as caught:
         of({**GATE, **gate})
     assert fault in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("metric", "regime", "right"),
+    [("miss_rate", "false_alarm", "evasion"), ("false_alarm_rate", "evasion", "false_alarm")],
+)
+def test_a_gate_on_errors_that_its_attack_cannot_cause_is_a_fault(metric: str, regime: str, right: str):
+    gate = {"metric": metric, "epsilon": "2/255", "at_most": 0.3, "why": "because"}
+    with pytest.raises(SpecError, match=f"no attack of regime {regime} changes {metric}; give regime {right} or both"):
+        of({**gate, "regime": regime})
+    of({**gate, "regime": right}, {**gate, "regime": "both"})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "fault"),
+    [
+        ("confidence", 0.05, "must be at least 0.5"),  # the error, written for the confidence
+        ("confidence", 1 - 1e-13, "must be at most 0.9999"),
+        ("valid_days", 10**12, "must be at most 36500"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_faults(key: str, value: float, fault: str):
+    with pytest.raises(SpecError, match=fault):
+        of(**{key: value})
+
+
+def test_a_check_that_is_there_twice_is_an_error():
+    with pytest.raises(DataError, match="checks hold .* more than once"):
+        decide(of(), figures({}), pa.concat_tables([checks(in_ball=False), checks(in_ball=True)]))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +349,10 @@ def test_the_hash_follows_the_meaning_and_not_the_spelling():
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"metric": "fpr95", "regime": "evasion"}, "FPR95 under attack, worst case, evasion (anomalies attacked)"),
+        (
+            {"metric": "fpr95", "regime": "evasion", "at_least": None, "at_most": 0.3},
+            "FPR95 under attack, worst case, evasion (anomalies attacked)",
+        ),
         (
             {"attack": "pgd", "norm": "l2", "defect": "crack"},
             "robust AUROC, pgd, both regimes, l2 0.007843, defect crack",
@@ -354,7 +389,7 @@ def test_every_fault_of_a_policy_is_told_at_once(tmp_path: Path):
         "gates.0.metric", "gates.0.epsilon", "gates.1", "gates.2", "gates.3.at_least", "gates.3.why", "gates.3.wy",
     }  # fmt: skip
     assert "did you mean 'version'" in told["verzion"]
-    assert "must be less than 1" in told["confidence"]
+    assert "must be at most 0.9999" in told["confidence"]
     assert "must be one of 'all', or must be a list" in told["required_checks"]
     assert "did you mean 2/255?" in told["gates.0.epsilon"]
     assert "exactly one of at_least and at_most" in told["gates.1"]
@@ -382,6 +417,17 @@ def test_packaged_policies_are_found_by_name_and_files_by_path(tmp_path: Path, m
     assert policy.read("demo").name == "demo"
     assert policy.read("./demo").name == "mine"
     assert policy.read(Path("demo")).name == "mine"
+
+
+@pytest.mark.parametrize("name", ["default", " Default"])
+def test_other_limits_need_another_name(tmp_path: Path, name: str):
+    source = (Path(policy.__file__).parent / "policies" / "default.yaml").read_text()
+    (tmp_path / "p.yaml").write_text(source)
+    assert policy.read(tmp_path / "p.yaml") == policy.read("default"), "the same limits may be in a file, too"
+    weaker = source.replace("at_least: 0.80", "at_least: 0.50").replace("name: default", f"name: '{name}'")
+    (tmp_path / "p.yaml").write_text(weaker)
+    with pytest.raises(SpecError, match="another name: this one stands for the limits that come with Assay"):
+        policy.read(tmp_path / "p.yaml")
 
 
 def test_a_policy_that_is_not_there_says_what_there_is(tmp_path: Path):

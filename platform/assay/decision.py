@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from assay import multiplicity
+from assay.errors import DataError
 from assay.gate import Gate
 from assay.policy import Policy
 from assay.waiver import Waiver
@@ -22,7 +23,7 @@ def decide(policy: Policy, figures: Callable[[float], Rows], checks: pa.Table, t
 
     INVALID if a required check failed or is missing (no gate is decided then, for its figure cannot be relied on); else
     FAIL if a gate fails; else INCONCLUSIVE if one is undecided; else PASS. What is waived until a day after `today`
-    counts for none of these, and is told first.
+    counts for none of these, and is told first. Raises DataError where a figure or a check is there twice.
     """
     waivers = {waiver.of: waiver for waiver in policy.waivers if waiver.counts(today)}
     outcome, advice = _checked(policy, checks, waivers)
@@ -103,7 +104,10 @@ def _entry(
 
 def _checked(policy: Policy, checks: pa.Table, waivers: dict[str, Waiver]) -> tuple[dict[str, Any], list[str]]:
     """The names of required checks by what became of them, a sentence for each that did not pass; and advice."""
-    rows = {row["check"]: row for row in sorted(checks.to_pylist(), key=lambda row: str(row["check"]))}
+    listed = sorted(checks.to_pylist(), key=lambda row: str(row["check"]))
+    rows = {row["check"]: row for row in listed}
+    if twice := [row["check"] for row in listed if rows[row["check"]] is not row]:
+        raise DataError(f"the audit's checks hold {twice[0]} more than once; run the same audit again")
     marked = [name for name, row in rows.items() if row["required"]]
     required = marked if policy.required_checks == "all" else policy.required_checks
     outcome: dict[str, Any] = {"passed": [], "failed": [], "missing": [], "waived": [], "evidence": {}}

@@ -30,6 +30,10 @@ REGIME_WORDS = {
     "natural": "no attacker",
 }
 ATTACK_WORDS = {"worst": "worst case", "worst_8bit": "worst case at 8 bits", "certified": "certified floor"}
+ERRORS = ("fpr95", "miss_rate", "false_alarm_rate")
+"""The metrics that are better when they are lower."""
+UNTOUCHED = {"miss_rate": "false_alarm", "false_alarm_rate": "evasion"}
+"""Metric -> the regime in which the samples that it counts are not attacked."""
 FILTERS = ("attack", "norm", "epsilon", "regime", "defect", "metric")
 """Columns that name a figure, in the order in which what is missing is best explained."""
 
@@ -51,7 +55,7 @@ class Gate(BaseModel):
     largest. defect: `all`, one kind, or `worst_kind`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = ""
     metric: Literal["auroc", "average_precision", "fpr95", "miss_rate", "false_alarm_rate", "curve_area"]
@@ -70,6 +74,9 @@ class Gate(BaseModel):
         faults = []
         if (self.at_least is None) == (self.at_most is None):
             faults.append("give exactly one of at_least and at_most")
+        elif (self.at_least is None) != (self.metric in ERRORS):
+            better, key = ("lower", "at_most") if self.metric in ERRORS else ("higher", "at_least")
+            faults.append(f"{self.metric} is the better the {better} it is; give {key}")
         if self.attack == "clean" and (given := {"regime", "norm", "epsilon"} & self.model_fields_set):
             faults.append(f"attack clean takes no {' or '.join(sorted(given))}")
         if self.attack != "clean" and self.epsilon is None:
@@ -78,6 +85,9 @@ class Gate(BaseModel):
             faults.append("norm corruption and regime natural go together; give both or neither")
         if self.norm == "corruption" and self.epsilon not in (None, 1, 2, 3, 4, 5):
             faults.append("the epsilon of a corruption is its severity: 1, 2, 3, 4 or 5")
+        if UNTOUCHED.get(self.metric) == self.regime and self.attack != "clean":
+            right = next(regime for metric, regime in UNTOUCHED.items() if metric != self.metric)
+            faults.append(f"no attack of regime {self.regime} changes {self.metric}; give regime {right} or both")
         if self.metric == "curve_area" and self.attack not in ("worst", "certified"):
             faults.append("curve_area is of attack worst or certified")
         if faults:

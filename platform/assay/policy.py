@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Gt, Lt
+from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from assay import faults, shelves, yaml_file
@@ -16,7 +16,7 @@ from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.gate import Gate, MinimumSamples
 from assay.multiplicity import Correction
 from assay.store import canonical, digest
-from assay.units import Count, number
+from assay.units import number
 from assay.waiver import Waiver
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
@@ -36,13 +36,13 @@ class Policy(BaseModel):
     version: StrictInt | StrictStr
     why: str = Field(min_length=1)
     suites: Annotated[list[str], Field(min_length=1)] | None = None
-    confidence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] = 0.95
+    confidence: Annotated[float, BeforeValidator(number), Ge(0.5), Le(0.9999)] = 0.95
     multiplicity: Correction = "holm"
     minimum_samples: MinimumSamples
     required_checks: Literal["all"] | Annotated[list[str], Field(min_length=1)] = "all"
     gates: list[Gate] = Field(min_length=1)
     same_person: Literal["refused", "allowed"] = "refused"
-    valid_days: Count | None = None
+    valid_days: Annotated[int, Ge(1), Le(36_500)] | None = None
     waivers: list[Waiver] = []
 
     @property
@@ -80,10 +80,16 @@ def names() -> list[str]:
 def read(path_or_name: str | Path) -> Policy:
     """The policy in a YAML file, or, for text without a `/` and without `.yaml` or `.yml`, one of Assay's own.
 
+    A file may bear the name of one of Assay's own only if it means the same.
     Raises SpecError with every fault of the file, UnknownName, or InputError for a file that cannot be read.
     """
     if isinstance(path_or_name, Path) or "/" in path_or_name or path_or_name.endswith((".yaml", ".yml")):
-        return Policy.of(yaml_file.load(path_or_name), str(path_or_name))
+        policy = Policy.of(yaml_file.load(path_or_name), str(path_or_name))
+        taken = next((name for name in names() if name == policy.name.strip().casefold()), None)
+        if taken and policy.hash != read(taken).hash:
+            allowed = "another name: this one stands for the limits that come with Assay"
+            raise SpecError(str(path_or_name), [Fault("name", faults.shown(policy.name), allowed)])
+        return policy
     if path_or_name not in names():
         raise UnknownName("policy", path_or_name, names())
     file = f"{path_or_name}.yaml"

@@ -6,7 +6,7 @@ import datetime
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 
 def _day(value: Any) -> Any:
@@ -19,6 +19,9 @@ def _day(value: Any) -> Any:
     raise ValueError("must be a date such as 2027-01-31")
 
 
+Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
 class Waiver(BaseModel):
     """What need not hold, and on whose word. `expires` is the first day on which it counts no more."""
 
@@ -26,8 +29,8 @@ class Waiver(BaseModel):
 
     gate: str | None = Field(None, min_length=1)
     check: str | None = Field(None, min_length=1)
-    granted_by: str = Field(min_length=1)
-    reason: str = Field(min_length=1)
+    granted_by: Words
+    reason: Words
     expires: Annotated[datetime.date, BeforeValidator(_day)]
 
     @model_validator(mode="after")
