@@ -17,6 +17,7 @@ from assay.audit_folder import Audit
 from assay.errors import DataError
 from assay.gate import Gate
 from assay.store import Store
+from assay.tables import METRICS
 
 CORRUPTIONS = {"kinds": ["contrast", "gaussian_noise"], "severities": [1, 5]}
 NATURAL = {"norm": "corruption", "regime": "natural", "epsilon": 5}
@@ -68,9 +69,8 @@ def keyed(rows: list[dict]) -> dict:
 
 def test_at_the_confidence_of_the_audit_they_are_the_audits(folder):
     own = pq.read_table(folder / "metrics.parquet").to_pylist()
-    assert rows_at(folder, 0.95) == own
     gates = [Gate.model_validate(gate) for gate in RULES["gates"]]
-    again = keyed(figures._made(Audit(folder), gates, 0.95))
+    again = keyed(rows_at(folder, 0.95))
     assert {key: keyed(own)[key] for key in again} == again, "made again, they are the same to the last digit"
     assert all(any(gate.find(list(again.values()), policy.MinimumSamples(normals=1, anomalies=1))) for gate in gates)
 
@@ -129,6 +129,26 @@ def test_another_score_is_noticed(copy):
     pq.write_table(table.set_column(at, "adversarial_score", pa.array(scores)), file)
     with pytest.raises(DataError, match=r"metrics.parquet says .*, the scores beside it give .*, so one of them was"):
         verdict(copy)
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.999])
+def test_bounds_that_somebody_wrote_into_the_audit_decide_nothing(copy, confidence):
+    [gate] = [gate for gate in RULES["gates"] if gate["name"] == "worst"]
+    honest = rows_at(copy, confidence, gate)
+    rows = pq.read_table(copy / "metrics.parquet").to_pylist()
+    better = [{**row, "lower": 0.99, "upper": 1.0, "confidence": confidence} for row in rows]
+    pq.write_table(pa.Table.from_pylist(better, schema=METRICS), copy / "metrics.parquet")
+    assert rows_at(copy, confidence, gate) == honest
+
+
+@pytest.mark.parametrize("value", [0.99, float("nan"), None])
+def test_a_figure_that_somebody_wrote_into_the_audit_is_noticed_at_its_own_confidence(copy, value):
+    rows = pq.read_table(copy / "metrics.parquet").to_pylist()
+    pq.write_table(
+        pa.Table.from_pylist([{**row, "value": value} for row in rows], schema=METRICS), copy / "metrics.parquet"
+    )
+    with pytest.raises(DataError, match=f"metrics.parquet says {value} for "):
+        rows_at(copy, 0.95)
 
 
 def test_another_figure_is_another_verdict(copy):

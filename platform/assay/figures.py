@@ -27,7 +27,7 @@ FEWEST, MOST = 1000, 20_000
 
 
 def at_any_confidence(audit: Audit, table: pa.Table, gates: Sequence[Gate]) -> Callable[[float], Rows]:
-    """A function: confidence -> the rows of METRICS that gates need; at the confidence of `table`, its own rows.
+    """A function: confidence -> the rows of METRICS that gates need, made of the scores: no bound of `table` counts.
 
     table: METRICS of the audit. The order of rows in the audit's files, and how they are split into parts, make no
     difference. The function raises DataError where the scores cannot be read or do not give the figures of `table`.
@@ -36,8 +36,6 @@ def at_any_confidence(audit: Audit, table: pa.Table, gates: Sequence[Gate]) -> C
 
     @functools.cache
     def rows(confidence: float) -> Rows:
-        if all(abs(row["confidence"] - confidence) < 1e-9 for row in own):
-            return own
         return _agreeing(audit, own, _made(audit, gates, confidence))
 
     return rows
@@ -84,10 +82,10 @@ def _agreeing(audit: Audit, own: Rows, made: Rows) -> Rows:
     shared = [row for row in made if _key(row) in values]
     for row in shared:
         there = values[_key(row)]
-        if not abs(there - row["value"]) < 1e-9:
+        if there is None or not abs(there - row["value"]) < 1e-9:
             what = f"{row['metric']} of {row['attack']} {row['norm']} {row['epsilon']:.4g}"
             raise DataError(
-                f"{audit.folder / 'metrics.parquet'} says {there:.6g} for {what}, the scores beside it give "
+                f"{audit.folder / 'metrics.parquet'} says {there} for {what}, the scores beside it give "
                 f"{row['value']:.6g}, so one of them was changed; {parquet.AGAIN}"
             )
     return shared
