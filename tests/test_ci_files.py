@@ -131,6 +131,12 @@ def test_nothing_from_outside_is_read_as_markdown_or_html():
     assert not set(found) & {"\x1b", "\x00"}
 
 
+def test_no_address_from_outside_becomes_a_link():
+    found = job_summary.text(verdict("FAIL", gate("FAIL", "see HTTPS://e.x or www.e.x or WWW.e.x")), Path("/s/r.html"))
+    assert not re.search(r"://|www\.", found, re.IGNORECASE)
+    assert "Report: /s/r.html" in found
+
+
 def workflows() -> list[dict[str, Any]]:
     blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     return [found for block in blocks if "jobs" in (found := yaml.safe_load(block))]

@@ -10,7 +10,8 @@ from typing import Any
 
 from assay.gate import percent
 
-SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@])")
+SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@]|(?<=:)/|(?i:(?<=www))\.)")
+"""What Markdown acts on, the beginning of a bare address too."""
 
 
 def text(verdict: dict[str, Any], report: Path) -> str:

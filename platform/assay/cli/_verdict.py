@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from assay.cli._plain import plain
+
 
 def files(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--junit FILE` and `--summary FILE`."""
@@ -28,11 +30,11 @@ def tell(verdict: dict[str, Any], page: Path) -> None:
         known = gate["value"] is not None
         figure = f"{gate['value']:.3f} [{gate['lower']:.3f}, {gate['upper']:.3f}]" if known else "no figure"
         name = gate["text"] if gate["name"] == gate["text"] else f"{gate['name']}: {gate['text']}"
-        click.echo(f"  {gate['decision']:12s} {name}; {figure} at {percent(gate['confidence'])}")
+        click.echo(plain(f"  {gate['decision']:12s} {name}; {figure} at {percent(gate['confidence'])}"))
     for reason in verdict["reasons"]:
-        click.echo(f"  {reason}")
+        click.echo(plain(f"  {reason}"))
     policy = verdict["policy"]
-    click.echo(f"verdict: {verdict['verdict']} under policy {policy['name']} version {policy['version']}")
+    click.echo(plain(f"verdict: {verdict['verdict']} under policy {policy['name']} version {policy['version']}"))
     click.echo(f"report: {page}")
 
 

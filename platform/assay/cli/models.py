@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from assay.cli import _options
+from assay.cli._plain import plain
 
 
 @click.command()
@@ -38,7 +39,7 @@ def command(everything: bool, as_json: bool, root: str) -> None:
         click.echo(json.dumps({"models": listed, "without_audit": bare}, indent=2, default=str))
         return
     head = ("name", "model", "dataset", "state", "serves as", "since", "by", "audit", "verdict")
-    rows = [(*_cells(one), one.audit, one.verdict or "-") for one in found]
+    rows = [tuple(map(plain, (*_cells(one), one.audit, one.verdict or "-"))) for one in found]
     if rows:
         click.echo(table([head, *rows]))
     if everything:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from assay.cli import _options
+from assay.cli._plain import plain
 
 SHOWN = 20
 
@@ -71,4 +72,4 @@ def _lines(found: Any) -> list[str]:
         lines.append(f"  says: {found.says}" + ("" if found.signed and found.good else " (not to be relied on)"))
     if found.unchecked:
         lines.append(f"  signatures not checked: {', '.join(found.unchecked)}")
-    return lines
+    return [plain(line) for line in lines]
