@@ -112,7 +112,8 @@ def test_only_a_pass_is_promoted(store, first, decide, run):
     assert "says FAIL" in run("promote", model, code=3)
     assert state(store, first).serves == ()
     decide(first)
-    assert "serves as images now" in run("promote", model, "--by", "Ann Lee")
+    said = run("promote", model, "--by", "Ann Lee")
+    assert f"serves as images now, by audit {first}: PASS (mine 1)" in said, "by which policy it passed is told"
     assert state(store, first).serves == ("images",), "by default the name of its dataset"
     assert "serves as images already" in run("promote", model, code=2)
 

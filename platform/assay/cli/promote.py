@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from assay.cli import _options
+from assay.cli._plain import plain
 
 
 @click.command()
@@ -45,11 +46,12 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     standing = next((one for one in register.standings(store, today) if one.model == named[0]), None)
     why = register.refusal(store, standing, public) if standing else "it has no finished audit; run assay audit first"
     if standing is None or why:
-        click.echo(f"not promoted: {named[0][:12]}: {why}", err=True)
+        click.echo(plain(f"not promoted: {named[0][:12]}: {why}"), err=True)
         click.get_current_context().exit(register.REFUSED)
     service = name or standing.dataset
     former = register.promote(store, standing, service, by, public)
-    click.echo(f"{standing.name} ({standing.model[:12]}) serves as {service} now, by audit {standing.audit}")
+    serves = f"{standing.name} ({standing.model[:12]}) serves as {service} now"
+    click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
     if former:
         click.echo(f"it supersedes {former.name} ({former.model[:12]})")
     compared = Audit(store.path(f"audits/{standing.audit}")).comparison
