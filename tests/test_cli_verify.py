@@ -5,14 +5,18 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
+from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from click.testing import CliRunner
 from signed_store import flip, write_keys
 
-from assay import pdf, report, review, signature
-from assay.cli import main
+from assay import pdf, report, review, signature, verification
+from assay.cli import main, verify
+from assay.tables import METRICS
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 PEOPLE = ("--reviewer", "Jane Doe", "--author", "Max Roe")
@@ -182,7 +186,85 @@ def test_a_report_that_is_written_anew_and_differs_is_told(approve, run, store, 
     assert "changed: report.html" in run("verify", name, "--key", keys[1], code=3)
 
 
+def test_a_verdict_on_other_figures_than_there_are_is_told(approve, run, store, name, policy):
+    run("approve", name, "--policy", policy())
+    path = store.path(f"audits/{name}/metrics.parquet")
+    rows = pq.read_table(path).to_pylist()
+    pq.write_table(pa.Table.from_pylist([{**row, "upper": 1.0} for row in rows], schema=METRICS), path)
+    assert "verdict.json decides on other figures or checks than there are now" in run("verify", name, code=3)
+    assert "decides on other figures" in run("promote", store.names("models")[0], code=3)
+    approve()
+    assert "says: PASS" in run("verify", name)
+
+
+def test_a_damaged_decision_is_made_anew_and_signed(approve, run, store, name, keys):
+    for file in ("verdict.json", "review.json"):
+        store.write(f"audits/{name}/{file}", b"{")
+        assert "`assay approve` writes it" in run("verify", name, code=3)
+        approve()
+        run("verify", name, "--key", keys[1])
+
+
+@pytest.mark.parametrize("model", ["/", "../../other", "", 5])
+def test_an_audit_from_elsewhere_names_no_folder_outside_of_models(store, name, tmp_path, model):
+    for there in ("other", "models"):
+        (tmp_path / there).mkdir()
+    folder = shutil.copytree(store.path(f"audits/{name}"), tmp_path / "audits" / name)
+    about = yaml.safe_load((folder / "audit.yaml").read_text())
+    (folder / "audit.yaml").write_text(yaml.safe_dump({**about, "model": model}))
+    [found] = verification.of_audit(folder, None)
+    assert not found.good
+
+
+def test_a_name_from_elsewhere_writes_no_line_and_steers_no_terminal(run, store, name, policy):
+    run("approve", name, "--policy", policy())
+    folder = store.path(f"audits/{name}")
+    (folder / "x\x1b[2K\naudit y: 9 files, unchanged").write_text("")
+    told = json.loads((folder / "review.json").read_text())
+    told["reviewer"] = "Jane\r\x1b[1A\x1b[2K\nmodel z: unchanged\u202e"
+    (folder / "review.json").write_text(json.dumps(told))
+    with_new = replace(verification.of_audit(folder, None)[0], new=(str(next(folder.glob("x*")).name),))
+    lines = verify._lines(with_new)
+    assert len(lines) == 3
+    assert all(line.isprintable() for line in lines)
+    for printed in (run("verify", name), run("models")):
+        assert not any(line.startswith(("audit y", "model z")) for line in printed.splitlines())
+
+
+def test_an_expired_approval_is_called_expired(run, store, name, policy):
+    run("approve", name, "--policy", policy(), "--expires", "2099-01-31")
+    assert ", until 2099-01-31" in run("verify", name)
+    told = store.path(f"audits/{name}/review.json")
+    told.write_text(told.read_text().replace("2099", "2020"))
+    assert ", EXPIRED on 2020-01-31" in run("verify", name)
+
+
+@pytest.mark.parametrize(
+    ("option", "earliest"), [("2099-01-31", "2099-01-31"), ("2199-01-31", "2099-06-30"), (None, "2099-06-30")]
+)
+def test_an_approval_counts_no_longer_than_the_waivers_it_needs(run, store, name, policy, option, earliest):
+    words = {"granted_by": "Ann Lee", "reason": "known"}
+    falls = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9, "why": "because"}
+    waivers = [{"gate": "falls", "expires": "2099-06-30", **words}, {"gate": "clean", "expires": "2098-01-31", **words}]
+    more = ("--expires", option) if option else ()
+    run("approve", name, "--policy", policy(gates=[GATE, falls], waivers=waivers), *more)
+    assert str(review.read(store.path(f"audits/{name}")).expires) == earliest, "a waiver that is not used ends nothing"
+
+
+def test_a_screen_and_attacks_that_were_left_out_are_among_the_reasons(run, store, name, policy):
+    path = store.path(f"audits/{name}/audit.yaml")
+    about = yaml.safe_load(path.read_text())
+    left_out = [{"attack": "pgd-l1", "why": "the score has no gradient"}]
+    path.write_text(yaml.safe_dump({**about, "limit": 12, "left_out": left_out}))
+    said = run("approve", name, "--policy", policy())
+    assert "The audit is a screen: at most 12 samples of each class were attacked (--limit)." in said
+    assert "without these attacks of its suite, which could not be made: pgd-l1." in said
+
+
 def test_a_signature_needs_two_people(approve, store, name):
+    assert "--reviewer NAME and --author NAME" in approve("--reviewer", " ", "--author", "Max Roe", code=2)
+    accents = ("--reviewer", "Jos\u00e9  Doe", "--author", "Jose\u0301 \u200bDoe")
+    assert "wants two people" in approve(*accents, code=2)
     assert "--reviewer NAME and --author NAME" in approve("--reviewer", "Jane Doe", code=2)
     same = ("--reviewer", "Jane Doe", "--author", "jane  DOE")
     assert "wants two people" in approve(*same, code=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 from assay import audits, pdf, predecessor, register, report, review, signature, verification
@@ -24,12 +25,13 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     if key:
         if not model.is_dir():
             raise InputError(f"{model} is not there, and the model is signed too; bring its folder into this store")
-        found = verification.of_audit(folder, None, audit)
+        found = verification.of_audit(folder, None, audit, decided=False)
         verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
         signature.require_signable(folder)
         signature.require_signable(model)
     former = signature.signatures(folder)
     verdict = audits.decide(store, audit, policy)
+    told = _no_longer_than_its_waivers(told, verdict)
     for path in former:
         path.unlink()
     store.write(f"audits/{audit}/{review.FILE}", told.text())
@@ -43,3 +45,9 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     about = {"model": verdict["model"], "audit": audit, "verdict": verdict["verdict"], "policy": verdict["policy"]}
     register.record(store, "decided", {**about, **told.model_dump(mode="json")})
     return verdict
+
+
+def _no_longer_than_its_waivers(told: Review, verdict: dict[str, Any]) -> Review:
+    """The review, which expires with the first waiver that the verdict needs: without it the verdict is another."""
+    days = [datetime.date.fromisoformat(one["expires"]) for one in verdict["waivers"] if one["state"] == "used"]
+    return told.model_copy(update={"expires": min(filter(None, [told.expires, *days]), default=None)})

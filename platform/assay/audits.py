@@ -56,22 +56,39 @@ def folder(store: Store, audit: str) -> Path:
 def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> dict[str, Any]:
     """Hold an audit against a policy, write verdict.json and return its content.
 
-    today: decides which waivers still count; by default the day it is (UTC). judged: SHA-256 of the rows of each table,
-    whatever their order. Raises InputError for an audit by a suite that the policy does not judge.
+    today: decides which waivers still count; by default the day it is (UTC). Raises InputError for an audit by a suite
+    that the policy does not judge.
     """
     now = datetime.datetime.now(datetime.UTC)
     about = Audit(folder(store, audit))
     model = about.info["model"]
     policy.refuse(about.info["suite"]["name"], audit, f"run assay audit {model[:12]}")
-    metrics = parquet.load(store, f"audits/{audit}/metrics.parquet", tables.METRICS)
-    checks = parquet.load(store, f"audits/{audit}/checks.parquet", tables.CHECKS)
-    figures = at_any_confidence(about, metrics, policy.gates)
-    verdict = decision.decide(policy, figures, checks, today or now.date())
-    judged = {"metrics": _content(metrics), "checks": _content(checks)}
+    figures = at_any_confidence(about, _table(about.folder, "metrics"), policy.gates)
+    verdict = decision.decide(policy, figures, _table(about.folder, "checks"), today or now.date())
+    verdict["reasons"] += _remarks(about.info)
     created = now.isoformat(timespec="seconds")
-    whole = {**verdict, "audit": audit, "model": model, "judged": judged, "created": created}
+    whole = {**verdict, "audit": audit, "model": model, "judged": judged(about.folder), "created": created}
     store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
     return whole
+
+
+def judged(folder: Path) -> dict[str, str]:
+    """SHA-256 of the rows of each table that a verdict is made of, whatever their order."""
+    return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
+
+
+def _remarks(info: dict[str, Any]) -> list[str]:
+    """What the audit did not do, though its suite may: the figures that decide are without it."""
+    found = []
+    if limit := info.get("limit"):
+        found.append(f"The audit is a screen: at most {limit} samples of each class were attacked (--limit).")
+    if names := [one["attack"] for one in info.get("left_out", [])]:
+        found.append(f"The audit is without these attacks of its suite, which could not be made: {', '.join(names)}.")
+    return found
+
+
+def _table(folder: Path, name: str) -> pa.Table:
+    return parquet.load(Store(folder), f"{name}.parquet", getattr(tables, name.upper()))
 
 
 def _content(table: pa.Table) -> str:

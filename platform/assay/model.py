@@ -48,6 +48,11 @@ class Model:
         return bool(self.manifest.get("stochastic", False))
 
 
+def is_hash(name: str) -> bool:
+    """Whether a name can be the hash of a model."""
+    return len(name) == HASH_LENGTH and set(name) <= set("0123456789abcdef")
+
+
 def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str:
     """Write a detector that a trainable made and return its hash.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,11 @@ class Review(BaseModel):
     expires: datetime.date | None
     key: str | None
 
+    @property
+    def expired(self) -> bool:
+        """Whether it counts no more today (UTC)."""
+        return self.expires is not None and datetime.datetime.now(datetime.UTC).date() >= self.expires
+
     def text(self) -> bytes:
         """The content of review.json."""
         return json.dumps(self.model_dump(mode="json"), indent=2).encode()
@@ -52,7 +58,7 @@ def of(
     Raises InputError: a signature needs both names, the two must differ unless the policy allows one person, and the
     day it expires must lie ahead.
     """
-    if key and not (reviewer and author):
+    if key and not (_letters(reviewer) and _letters(author)):
         raise InputError("a signature says who reviewed whose work; give --reviewer NAME and --author NAME")
     if reviewer and author and _same(reviewer, author) and policy.same_person == "refused":
         raise InputError(
@@ -80,4 +86,9 @@ def read(folder: Path) -> Review | None:
 
 
 def _same(one: str, other: str) -> bool:
-    return one.casefold().split() == other.casefold().split()
+    return _letters(one) == _letters(other)
+
+
+def _letters(name: str | None) -> str:
+    """What makes a name another one: neither case, nor blanks, nor invisible characters, nor how an accent is coded."""
+    return "".join(c for c in unicodedata.normalize("NFKC", name or "").casefold() if c.isprintable() and c != " ")

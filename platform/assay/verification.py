@@ -13,7 +13,7 @@ from pathlib import Path
 
 from assay import audits, model, review, signature
 from assay.audit_folder import Audit
-from assay.errors import AssayError, DataError, InputError
+from assay.errors import AssayError, InputError
 from assay.signature import Key
 from assay.store import Store
 
@@ -72,33 +72,38 @@ def of_folder(folder: Path, key: Key | None) -> list[Found]:
     if (folder / "audit.yaml").exists() or (folder / review.FILE).exists():
         return of_audit(folder, key)
     if (folder / "manifest.json").exists():
-        hashed = len(folder.name) == model.HASH_LENGTH and set(folder.name) <= set("0123456789abcdef")
+        hashed = model.is_hash(folder.name)
         if not hashed and key is None:
             raise InputError(f"{folder} is not named by the hash of a model, so nothing tells what it was; give --key")
         return [of_model(folder, key, folder.name if hashed else None)]
     raise InputError(f"{folder} is neither an audit (audit.yaml) nor a model (manifest.json)")
 
 
-def of_audit(folder: Path, key: Key | None, name: str | None = None) -> list[Found]:
-    """What is found of an audit, and of its model in `../../models`; name: the id that it must be."""
+def of_audit(folder: Path, key: Key | None, name: str | None = None, *, decided: bool = True) -> list[Found]:
+    """What is found of an audit, and of its model in `../../models`; name: the id that it must be.
+
+    decided: whether the verdict and the review count; not where both are about to be written anew.
+    """
     files = signature.digests(folder)
     problems: list[str] = []
     changed: tuple[str, ...] = ()
     says = hash = ""
     try:
         audit = Audit(folder)
-        hash = audit.info["model"]
+        hash = str(audit.info["model"])
         if name and audit.info["audit"] != name:
             problems.append(f"it is audit {audit.info['audit']}, under another name")
         if files.get("manifest.json", "")[: model.HASH_LENGTH] != hash:
             changed = ("manifest.json",)
-        says = _says(audit)
-    except DataError as error:
+        if decided:
+            says = _says(audit)
+            problems += _stale(audit)
+    except AssayError as error:
         problems.append(str(error))
     plain = Found("audit", name or folder.name, folder, len(files), changed, problems=tuple(problems), says=says)
     found = [_with_signature(plain, files, key)]
     beside = folder.parent.parent / "models" / hash
-    return [*found, of_model(beside, key, hash)] if hash and beside.is_dir() else found
+    return [*found, of_model(beside, key, hash)] if model.is_hash(hash) and beside.is_dir() else found
 
 
 def of_model(folder: Path, key: Key | None, name: str | None = None) -> Found:
@@ -152,13 +157,21 @@ def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def _says(audit: Audit) -> str:
-    """`PASS by Jane Doe (approver) on 2026-02-03`, or nothing where nobody has decided."""
+    """`PASS by Jane Doe (approver) on 2026-02-03, until 2026-06-01`, or nothing where nobody has decided."""
     told = review.read(audit.folder)
     if audit.verdict is None:
         return ""
     by = f" by {told.reviewer} ({told.role})" if told and told.reviewer else ""
-    until = f", until {told.expires}" if told and told.expires else ""
+    until = f", {'EXPIRED on' if told.expired else 'until'} {told.expires}" if told and told.expires else ""
     return f"{audit.verdict['verdict']}{by}" + (f" on {told.date}{until}" if told else "")
+
+
+def _stale(audit: Audit) -> list[str]:
+    """A sentence where the verdict was made on other figures or checks than there are."""
+    judged = (audit.verdict or {}).get("judged")
+    if judged in (None, audits.judged(audit.folder)):
+        return []
+    return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
 
 
 def require_good(found: list[Found], remedy: str) -> None:
