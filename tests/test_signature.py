@@ -74,6 +74,27 @@ def test_any_changed_byte_of_the_signature_is_found(folder, private, public):
         assert signature.check(folder, public).problem == signature.DAMAGED, at
 
 
+@pytest.mark.parametrize("true_one_last", [True, False])
+@pytest.mark.parametrize("other_spelling", ["dsseEnvelope", "dsse_envelope"])
+def test_a_second_envelope_beside_the_signed_one_is_not_believed(
+    folder, private, public, true_one_last, other_spelling
+):
+    path = signature.sign(folder, private)
+    bundle = json.loads(path.read_text())
+    true = bundle.pop("dsseEnvelope")
+    listed = json.loads(base64.b64decode(true["payload"]))
+    (folder / "a.json").write_text("evil")
+    for one in listed["predicate"]["resources"]:
+        one["digest"] = signature.digests(folder)[one["name"]]
+    forged = {**true, "payload": base64.b64encode(json.dumps(listed).encode()).decode()}
+    pair = [f'"{other_spelling}": {json.dumps(true)}', f'"dsseEnvelope": {json.dumps(forged)}'][
+        :: -1 if true_one_last else 1
+    ]
+    path.write_text(json.dumps(bundle)[:-1] + ", " + ", ".join(pair) + "}")
+    problem, files = signature.check(folder, public)
+    assert problem == signature.DAMAGED or files != signature.digests(folder)
+
+
 def test_spare_bits_of_base64_are_found_though_they_decode_to_the_same(folder, private, public):
     path = signature.sign(folder, private)
     bundle = json.loads(path.read_text())
