@@ -258,7 +258,7 @@ def test_a_screen_and_attacks_that_were_left_out_are_among_the_reasons(run, stor
     path.write_text(yaml.safe_dump({**about, "limit": 12, "left_out": left_out}))
     said = run("approve", name, "--policy", policy())
     assert "The audit is a screen: at most 12 samples of each class were attacked (--limit)." in said
-    assert "without these attacks of its suite, which could not be made: pgd-l1." in said
+    assert "The audit is without pgd-l1 of its suite: the score has no gradient." in said
 
 
 def test_a_signature_needs_two_people(approve, store, name):

@@ -82,9 +82,8 @@ def _remarks(info: dict[str, Any]) -> list[str]:
     found = []
     if limit := info.get("limit"):
         found.append(f"The audit is a screen: at most {limit} samples of each class were attacked (--limit).")
-    if names := [one["attack"] for one in info.get("left_out", [])]:
-        found.append(f"The audit is without these attacks of its suite, which could not be made: {', '.join(names)}.")
-    return found
+    left_out = info.get("left_out", [])
+    return found + [f"The audit is without {one['attack']} of its suite: {one['why']}." for one in left_out]
 
 
 def _table(folder: Path, name: str) -> pa.Table:
