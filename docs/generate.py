@@ -26,6 +26,7 @@ SECTIONS = {
     "resources": spec.Resources,
     "budget": spec.Budget,
     "tracking": spec.Tracking,
+    "purpose": spec.Purpose,
 }
 IN_WORDS = {
     "trainable": "name on shelf trainables, `module:attribute`, or `choice: [...]` of several",
@@ -147,7 +148,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     default = field.get_default(call_default_factory=True)
-    if isinstance(default, spec.Section):
+    if isinstance(default, BaseModel):
         return "see below"
     found = default.plain() if isinstance(default, Item) else parameters.plain_default(field)
     if parameters.is_epsilon(field) and found:

@@ -266,3 +266,19 @@ def test_trials_do_not_share_their_state(training, store):
     second = finish(Trial(dataclasses.replace(order(), number=1), training, store))
     assert [report["losses"] for report in first] == [report["losses"] for report in second]
     assert [report["attempts"] for report in second] == [1] * 4
+
+
+def test_the_manifest_says_what_the_model_is_for_on_what_it_was_made_and_which_normals_it_remembers(training, store):
+    purpose = {"intended_use": "squares of line 3"}
+    manifest = model.read_manifest(
+        store, finish(Trial(order("neighbours", purpose=purpose), training, store))[-1]["model"]
+    )
+    assert manifest["intended_use"] == "squares of line 3"
+    assert "materiality" not in manifest
+    assert manifest["environment"]["hardware"]["cores"] >= 1
+    other = model.read_manifest(
+        store, finish(Trial(order("neighbours", number=1, seed=8), training, store))[-1]["model"]
+    )
+    assert len(manifest["bank_sha256"]) == 64
+    assert manifest["bank_sha256"] != other["bank_sha256"]  # another seed: other random weights, other features
+    assert "bank_sha256" not in model.read_manifest(store, finish(Trial(order(number=2), training, store))[-1]["model"])

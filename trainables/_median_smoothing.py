@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import (  # type: ignore[import-untyped]
+from scipy.special import (
     betainc,
     betaincc,
     betainccinv,

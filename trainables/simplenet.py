@@ -53,7 +53,7 @@ class PatchDiscriminator(nn.Module):
     @torch.no_grad()
     def fit(self, normals: Tensor) -> None:
         """Measure the features of train normals (N, C, H, W)."""
-        rows = torch.cat([self.patches(part).flatten(0, 1) for part in normals.split(BATCH)])
+        rows = torch.cat([self.patches(part).flatten(0, 1) for part in torch.split(normals, BATCH)])
         self.deviation, self.mean = torch.std_mean(rows, dim=0)
         self.deviation = self.deviation.clamp_min(1e-6)
 

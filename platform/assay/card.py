@@ -25,6 +25,7 @@ from assay.contracts import TrainingData
 from assay.errors import Fault, InputError, SpecError
 from assay.faults import from_validation, shown
 from assay.provenance import environment, own_code
+from assay.purpose import Purpose
 from assay.shelves import Item, Shelf
 from assay.store import Store, digest
 from assay.units import Count, number
@@ -66,6 +67,7 @@ class Card(Section):
     stochastic: bool = False
     name: str | None = None
     notes: str | None = None
+    purpose: Purpose = Purpose()
 
     @field_validator("detector")
     @classmethod
@@ -147,6 +149,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
         "dataset": {"item": parameters.resolved(item), **found.description},
         "environment": environment(),
         **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
+        **card.purpose.stated(),
     }
     built = model.build(detector, manifest, content).to(device)
     preflight.inspect(built, found.validation, None, device)

@@ -7,8 +7,10 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,29 @@ def environment() -> dict[str, Any]:
         "versions": {name: _version(name) for name in LIBRARIES},
         "code_hash": code_hash(),
         "git": git_commit(),
+        "hardware": hardware(),
     }
+
+
+def hardware() -> dict[str, Any]:
+    """The kind of processor, cores, memory in GB, and the kinds of GPU that torch sees where it is in use."""
+    torch = sys.modules.get("torch")
+    gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch else []
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "gpus": gpus,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor())
 
 
 @functools.cache

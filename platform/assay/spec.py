@@ -24,6 +24,7 @@ from assay.contracts import Norm
 from assay.domains import Choice
 from assay.errors import Fault, SpecError, suggest
 from assay.faults import from_validation
+from assay.purpose import Purpose
 from assay.shelves import Item, Shelf
 from assay.space import Assignment, Space
 from assay.store import canonical, digest
@@ -153,6 +154,7 @@ class Spec(Section):
     budget: Budget = Budget()
     retries: Annotated[int, Ge(0)] = 2
     tracking: Tracking = Tracking()
+    purpose: Purpose = Purpose()
 
     @property
     def domains(self) -> Space:

@@ -132,6 +132,7 @@ class Study:
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
+            purpose=self.spec.purpose.stated(),
             device="cuda" if self.spec.resources.gpu else "cpu",
             threads=max(1, int(self.spec.resources.cpu)),
         )

@@ -274,4 +274,4 @@ def in_memory(data: TrainingData) -> TrainingData:
     def plain(images: Images) -> Images:
         return replace(images, pixels=np.array(images.pixels), labels=np.array(images.labels))
 
-    return replace(data, **{part: plain(getattr(data, part)) for part in ("train", "validation", "labelled")})
+    return replace(data, train=plain(data.train), validation=plain(data.validation), labelled=plain(data.labelled))

@@ -11,7 +11,7 @@ import io
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assay import choice, model, shelves
@@ -44,6 +44,7 @@ class Order:
     config: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     objectives: Mapping[str, str]
+    purpose: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
 
@@ -146,6 +147,8 @@ class Trial:
             "figures": {"split": "validation", **self.kept["figures"]},
             "evaluation": dict(order.evaluation),
             "environment": environment(),
+            **_bank_hash(self.kept["detector"]),
+            **order.purpose,
             "documentation": (item.__doc__ or "").strip().partition("\n")[0],
         }
         return model.write(self.store, detector, manifest)
@@ -181,3 +184,9 @@ class Trial:
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])
         self.repeat = True
+
+
+def _bank_hash(tensors: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of the normals a detector remembers, beside that of its weights; nothing where it has none."""
+    banks = [tensor for name, tensor in sorted(tensors.items()) if name.rpartition(".")[2] == "bank"]
+    return {"bank_sha256": digest(b"".join(bank.cpu().numpy().tobytes() for bank in banks))} if banks else {}

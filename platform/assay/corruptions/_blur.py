@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.special import ive  # type: ignore[import-untyped]
+from scipy.special import ive
 from torch import Tensor
 from torch.nn.functional import pad
 
