@@ -337,7 +337,7 @@ def test_the_section_shows_every_kind_worst_first_and_the_mean_last(audit_folder
     assert 'class="group"' in html
     for row in rows:
         if row["metric"] == "auroc":
-            assert f">{row['value']:.3f} <span class=\"interval\">[{row['lower']:.3f}, {row['upper']:.3f}]<" in html
+            assert f'>{row["value"]:.3f} <span class="interval">[{row["lower"]:.3f}, {row["upper"]:.3f}]<' in html
         if row["metric"] in ("false_alarm_rate", "miss_rate") and row["epsilon"] == 3:
             assert f"{row['value']:.3f}" in html
     shades = [int(piece[:2], 16) for piece in html.split("background: #")[1:]]

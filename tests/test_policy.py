@@ -167,6 +167,7 @@ def test_the_verdict_is_json_with_everything_a_report_needs():
         "version": 1,
         "hash": of(GATE, CLEAN | {"name": "clean ranking"}).hash,
         "why": "w",
+        "approves": True,
     }
 
 
@@ -289,7 +290,7 @@ def test_numbers_that_make_no_sense_are_faults(key: str, value: float, fault: st
 
 
 def test_a_check_that_is_there_twice_is_an_error():
-    with pytest.raises(DataError, match="checks hold .* more than once"):
+    with pytest.raises(DataError, match=r"checks hold .* more than once"):
         decide(of(), figures({}), pa.concat_tables([checks(in_ball=False), checks(in_ball=True)]))
 
 

@@ -48,9 +48,9 @@ def run(store):
 def decide(run, tmp_path):
     """A function: audit, gate, more words, exit code; decides by a policy of that one gate."""
 
-    def decide(audit, gate=GATE, *more, code=0):
+    def decide(audit, gate=GATE, *more, code=0, **keys):
         samples = {"normals": 5, "anomalies": 5}
-        values = {"name": "mine", "version": 1, "why": "a test", "minimum_samples": samples, "gates": [gate]}
+        values = {"name": "mine", "version": 1, "why": "a test", "minimum_samples": samples, "gates": [gate], **keys}
         (tmp_path / "policy.yaml").write_text(yaml.safe_dump(values))
         return run("approve", audit, "--policy", tmp_path / "policy.yaml", *more, code=code)
 
@@ -237,3 +237,11 @@ def test_a_signed_audit_is_not_touched_by_a_later_promotion(store, first, second
     run("promote", model_of(store, first), "--key", keys[1])
     predecessor.comparison(store, second)
     run("verify", second, "--key", keys[1])
+
+
+def test_a_policy_that_approves_nothing_puts_nothing_into_service(run, decide, store, first):
+    decide(first, approves=False)
+    assert json.loads(run("models", "--json"))["models"][0]["state"] == "audited"
+    assert "by a policy that approves nothing: PASS (mine 1)" in run("promote", model_of(store, first), code=3)
+    decide(first)
+    run("promote", model_of(store, first))

@@ -46,7 +46,13 @@ def decide(policy: Policy, figures: Callable[[float], Rows], checks: pa.Table, t
     states |= {waiver.of: "expired" for waiver in expired}
     return {
         "verdict": verdict,
-        "policy": {"name": policy.name, "version": policy.version, "hash": policy.hash, "why": policy.why},
+        "policy": {
+            "name": policy.name,
+            "version": policy.version,
+            "hash": policy.hash,
+            "why": policy.why,
+            "approves": policy.approves,
+        },
         "confidence": policy.confidence,
         "multiplicity": policy.multiplicity,
         "waivers": [{"of": w.of, **w.plain(), "state": states[w.of]} for w in policy.waivers],

@@ -28,6 +28,7 @@ class Policy(BaseModel):
 
     confidence: that no gate is decided wrongly, corrected for how many there are by `multiplicity`.
     same_person: whether the author of a model may review it. valid_days: after so many days an approval expires.
+    approves: whether a PASS approves the model for use; without it nothing can be promoted by this policy.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class Policy(BaseModel):
     gates: list[Gate] = Field(min_length=1)
     same_person: Literal["refused", "allowed"] = "refused"
     valid_days: Annotated[int, Ge(1), Le(36_500)] | None = None
+    approves: bool = True
     waivers: list[Waiver] = []
 
     @property

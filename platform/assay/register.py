@@ -82,6 +82,10 @@ def refusal(store: Store, standing: Standing, key: Key | None) -> str:
     word = standing.verdict.split()[0] if standing.verdict else "no verdict"
     if word != "PASS":
         return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
+    if standing.state == "audited":
+        return (
+            f"its PASS is by a policy that approves nothing: {standing.verdict}; decide by one that does: assay approve"
+        )
     if standing.state == "expired":
         return f"its approval expired on {standing.expires}; approve it again: assay approve {standing.audit}"
     signs = any(one["key"] for one in entries(store, "decided"))
@@ -123,7 +127,8 @@ def _standing(audit: Audit, today: datetime.date) -> Standing:
         return replace(plain, verdict="cannot be read")
     if verdict is None:
         return plain
-    state = {"PASS": "approved", "FAIL": "rejected"}.get(verdict["verdict"], "audited")
+    passed = "approved" if verdict["policy"].get("approves", True) else "audited"
+    state = {"PASS": passed, "FAIL": "rejected"}.get(verdict["verdict"], "audited")
     since, expires = str(verdict["created"])[:10], told.expires if told else None
     if state == "approved" and expires and today >= expires:
         state, since = "expired", str(expires)

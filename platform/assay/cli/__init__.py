@@ -79,7 +79,9 @@ def _in_words(ctx: click.Context, debug: bool) -> Iterator[None]:
 def _leave(ctx: click.Context, message: str, code: int, debug: bool) -> None:
     if debug:
         traceback.print_exc()
-    click.echo(f"Error: {message}", err=True)
+    from assay.cli._plain import plain
+
+    click.echo("\n".join(plain(line) for line in f"Error: {message}".splitlines()), err=True)
     ctx.exit(code)
 
 
