@@ -42,7 +42,9 @@ def load(store: Store, key: str, schema: pa.Schema) -> pa.Table:
     """The table of that key with the columns of `schema`; raises StoreError or DataError, saying what to do."""
     content = io.BytesIO(store.read(key))
     try:
-        return pq.read_table(content).cast(schema)
+        table = pq.read_table(content).cast(schema)
+        table.validate(full=True)  # a byte changed in a text can make it no text, which nobody else looks for
+        return table
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{store.path(key)} is damaged ({reason}); {AGAIN}") from error
