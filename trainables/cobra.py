@@ -60,7 +60,7 @@ class Cobra:
         views: Views = Views(),
         score: ScoreWeights = ScoreWeights(),
         precision: Literal["float32", "bfloat16"] = "float32",
-        channels_last: bool = False,
+        channels_last: bool = True,
         compile: bool = False,
     ) -> None:
         """Prepare a run on train normals; raises InputError where nothing would be trained or the guard has no head.
@@ -69,7 +69,8 @@ class Cobra:
         learning rate rise. average: decay of the moving average of weights that is the detector; 0 is none.
         variant: the step of a training as here, in the paper or in its released code. embedding: size of the
         projection that the pair terms see. precision, channels_last, compile: how the backbone computes in training;
-        the detector computes in float32. All three change results by rounding.
+        the detector computes in float32. All three change results by rounding. channels_last takes a sixth less time on
+        a CPU; bfloat16 a third less, at more rounding.
         """
         self.epochs, self.batch_size, self.warm_up, self.average = epochs, batch_size, warm_up, average
         self.variant, self.adversary, self.loss, self.views = variant, adversary, loss, views
