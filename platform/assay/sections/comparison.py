@@ -8,6 +8,7 @@ from assay.audit_folder import Audit, Budget
 from assay.sections._html import Section, section
 
 ORDER = 65
+SOURCES = ("comparison.json",)
 METRICS = {"auroc": "AUROC", "miss_rate": "Miss rate", "false_alarm_rate": "False-alarm rate"}
 
 TEMPLATE = """

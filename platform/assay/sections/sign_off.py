@@ -7,6 +7,7 @@ from assay.audit_folder import Audit
 from assay.sections._html import Section, section
 
 ORDER = 120
+SOURCES = ("verdict.json", "review.json")
 
 TEMPLATE = """
 <p>By signing, I confirm that I have read this report on model <code>{{ info.model }}</code>,

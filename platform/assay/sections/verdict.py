@@ -7,6 +7,7 @@ from assay.gate import percent
 from assay.sections._html import Section, section
 
 ORDER = 10
+SOURCES = ("verdict.json",)
 
 MEANING = {
     "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed{}.",
