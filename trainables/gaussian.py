@@ -6,8 +6,7 @@ Anomaly Detection", section 3; covariance by Ledoit and Wolf 2004, so that few n
 
 from __future__ import annotations
 
-import copy
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from sklearn.covariance import LedoitWolf
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from assay.contracts import TrainingData
 from assay.shelves import Item, Shelf
+from trainables._fitted import Fitted
 
 LEAST = 1e-6
 """Least variance in any direction, over the mean variance."""
@@ -55,10 +55,8 @@ class GaussianFeatures(nn.Module):
         self.mean, self.whitening = rows.mean(dim=0).to(features), inverse.T.to(features)
 
 
-class Gaussian:
+class Gaussian(Fitted):
     """A Gaussian fitted to the features of the train normals on a frozen backbone."""
-
-    epochs = 1
 
     def __init__(
         self,
@@ -80,18 +78,3 @@ class Gaussian:
     def build(cls, *, channels: int, image_size: int, backbone: Item) -> nn.Module:
         """A detector of the same shape, not fitted."""
         return GaussianFeatures(backbone, channels)
-
-    def train_epoch(self) -> dict[str, float]:
-        """Nothing to train."""
-        return {}
-
-    def detector(self) -> nn.Module:
-        """A copy of the fitted network; it never changes."""
-        return copy.deepcopy(self.network)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the constructor fits everything to the data again."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from assay.shelves import Item, Shelf
 from assay.units import Count
 from trainables._angle_bound import distance_bounds, pooling_gain
 from trainables._coreset import kept
+from trainables._fitted import Fitted
 from trainables._radius import BALLS, in_l2
 from trainables.backbones.pixels import Pixels
 
@@ -81,10 +82,8 @@ class NeighbourBank(nn.Module):
         return distance_bounds(rows, F.normalize(self.bank.double(), dim=1), reaches, self.k)
 
 
-class Neighbours:
+class Neighbours(Fitted):
     """Distance to the k nearest train normals on frozen features; the bank is filled, nothing is trained."""
-
-    epochs = 1
 
     def __init__(
         self,
@@ -109,18 +108,3 @@ class Neighbours:
     def build(cls, *, channels: int, image_size: int, backbone: Item, k: int, distance: str) -> nn.Module:
         """A detector of the same shape with an empty bank."""
         return NeighbourBank(backbone, channels, k, distance)
-
-    def train_epoch(self) -> dict[str, float]:
-        """Nothing to train."""
-        return {}
-
-    def detector(self) -> nn.Module:
-        """A copy of the bank; it never changes."""
-        return copy.deepcopy(self.network)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the constructor rebuilds everything from the data."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""

@@ -18,6 +18,7 @@ from assay.contracts import TrainingData
 from assay.shelves import Item, Shelf
 from assay.units import Fraction
 from trainables._coreset import kept
+from trainables._fitted import Fitted
 from trainables._patch_features import Levels, PatchFeatures
 
 BLOCK = 2**24
@@ -82,10 +83,8 @@ class PatchBank(nn.Module):
         self.bank = rows[kept(rows, share, seed)]
 
 
-class Patchcore:
+class Patchcore(Fitted):
     """Distance of the strangest patch to a coreset of the train normals' patches, on frozen features."""
-
-    epochs = 1
 
     def __init__(
         self,
@@ -116,18 +115,3 @@ class Patchcore:
     ) -> nn.Module:
         """A detector of the same shape with an empty bank."""
         return PatchBank(backbone, channels, levels, reweight)
-
-    def train_epoch(self) -> dict[str, float]:
-        """Nothing to train."""
-        return {}
-
-    def detector(self) -> nn.Module:
-        """A copy of the bank; it never changes."""
-        return copy.deepcopy(self.network)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: the constructor rebuilds everything from the data."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""

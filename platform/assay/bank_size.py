@@ -20,9 +20,10 @@ from assay import metrics, model, parquet
 from assay.attacks import pgd
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.evaluation import batches, pixels
-from assay.shard import one_thread, scored
+from assay.shard import scored
 from assay.store import Store, canonical, digest
 from assay.tables import BANK_SCORES, BANK_SIZE
+from assay.work import written
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -69,14 +70,7 @@ class BankSize:
 
     def run(self, root: str) -> float:
         """Compute and write the scores unless they are there; returns the seconds spent."""
-        store = Store(root)
-        if self.done(store):
-            return 0.0
-        started = time.monotonic()
-        with one_thread():
-            table = score(self, cast(Banked, model.loaded(root, self.model, self.device)))
-        store.write(self.key, parquet.dump(table))
-        return time.monotonic() - started
+        return written(self, root, lambda: score(self, cast(Banked, model.loaded(root, self.model, self.device))))
 
 
 def works(

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pyarrow as pa
 
-from assay import model, parquet
+from assay import model
 from assay.contracts import Certified, Images, Norm
 from assay.errors import DataError
 from assay.evaluation import pixels
-from assay.shard import one_thread
 from assay.store import Store, canonical, digest
 from assay.tables import CERTIFIED
+from assay.work import written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,14 +68,7 @@ class Certifying:
 
     def run(self, root: str) -> float:
         """Compute and write the bounds unless they are there; returns the seconds spent."""
-        store = Store(root)
-        if self.done(store):
-            return 0.0
-        started = time.monotonic()
-        with one_thread():
-            table = certify(self, cast(Certified, model.loaded(root, self.model, self.device)))
-        store.write(self.key, parquet.dump(table))
-        return time.monotonic() - started
+        return written(self, root, lambda: certify(self, cast(Certified, model.loaded(root, self.model, self.device))))
 
 
 def works(

@@ -21,9 +21,10 @@ from assay.contracts import Images
 from assay.errors import DataError
 from assay.evaluation import pixels
 from assay.intervals import Interval, newcombe, wilson
-from assay.shard import one_thread, scored
+from assay.shard import scored
 from assay.store import Store, canonical, digest
 from assay.tables import CORRUPTED
+from assay.work import written
 
 if TYPE_CHECKING:
     import torch
@@ -78,14 +79,7 @@ class Corrupting:
 
     def run(self, root: str) -> float:
         """Compute and write the scores unless they are there; returns the seconds spent."""
-        store = Store(root)
-        if self.done(store):
-            return 0.0
-        started = time.monotonic()
-        with one_thread():
-            table = corrupt(self, model.loaded(root, self.model, self.device))
-        store.write(self.key, parquet.dump(table))
-        return time.monotonic() - started
+        return written(self, root, lambda: corrupt(self, model.loaded(root, self.model, self.device)))
 
 
 def works(
