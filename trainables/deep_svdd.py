@@ -6,7 +6,6 @@ weights begin at random: there is no auto-encoder trained before.
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from assay.contracts import TrainingData
 from assay.units import Count, NonNegative, Positive, Real
+from trainables._trained import Trained
 from trainables.backbones._normalise import Standardise
 
 OFF_ZERO = 0.1
@@ -69,8 +69,10 @@ def _block(inputs: int, outputs: int) -> nn.Module:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs, affine=False), nn.LeakyReLU(0.1), nn.MaxPool2d(2))
 
 
-class DeepSvdd:
+class DeepSvdd(Trained):
     """A network that maps the train normals near a fixed centre; scores by the squared distance to it."""
+
+    network: Sphere
 
     def __init__(
         self,
@@ -113,8 +115,7 @@ class DeepSvdd:
     def train_epoch(self) -> dict[str, float]:
         """One pass over the normals in random order; returns the mean loss, and the radius where there is one."""
         self.network.train()
-        order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
-        parts = [self._train_step(self.normals[part]) for part in torch.split(order, self.batch_size)]
+        parts = [self._train_step(normals) for normals in self.shuffled()]
         self.epoch += 1
         told = {"loss": sum(loss for loss, _ in parts) / len(parts)}
         if self.soft and self.epoch >= self.warm_up:
@@ -131,18 +132,11 @@ class DeepSvdd:
         self.optimizer.step()
         return float(loss.detach()), distances.detach()
 
-    def detector(self) -> nn.Module:
-        """A frozen copy of the network, centre and radius as they are now."""
-        return copy.deepcopy(self.network).eval().requires_grad_(False)
-
     def state_dict(self) -> dict[str, Any]:
         """Weights with centre and radius, optimiser, generator and epoch."""
-        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**parts, "generator": self.generator.get_state(), "epoch": self.epoch}
+        return {**super().state_dict(), "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
+        super().load_state_dict(state)
         self.epoch = state["epoch"]

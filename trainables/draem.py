@@ -7,7 +7,6 @@ are not turned, and the learning rate is constant.
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 import torch
@@ -18,6 +17,7 @@ from torch.nn import functional as F
 from assay.contracts import TrainingData
 from assay.shelves import Item
 from assay.units import Count, Fraction, NonNegative, Positive
+from trainables._trained import Trained
 from trainables.losses.focal import focal
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
@@ -104,8 +104,10 @@ def dissimilarity(images: Tensor, others: Tensor) -> Tensor:
     return 1 - (light * (2 * covariance + 0.03**2) / (variances + 0.03**2)).mean()
 
 
-class Draem:
+class Draem(Trained):
     """Two networks that repair images with pseudo-anomalies and find where they were; scores by the worst place."""
+
+    network: RepairAndCompare
 
     def __init__(
         self,
@@ -143,8 +145,7 @@ class Draem:
     def train_epoch(self) -> dict[str, float]:
         """One pass over the normals in random order; returns the means of the loss terms."""
         self.network.train()
-        order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
-        told = [self._train_step(self.normals[part]) for part in torch.split(order, self.batch_size)]
+        told = [self._train_step(normals) for normals in self.shuffled()]
         return {name: sum(step[name] for step in told) / len(told) for name in told[0]}
 
     def _train_step(self, normals: Tensor) -> dict[str, float]:
@@ -161,18 +162,3 @@ class Draem:
         torch.autograd.backward(sum(terms.values(), torch.zeros(())))
         self.optimizer.step()
         return {name: float(term.detach()) for name, term in terms.items()}
-
-    def detector(self) -> nn.Module:
-        """A frozen copy of both networks as they are now."""
-        return copy.deepcopy(self.network).eval().requires_grad_(False)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser and generator."""
-        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**parts, "generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])

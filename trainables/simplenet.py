@@ -5,7 +5,6 @@ Source: Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detectio
 
 from __future__ import annotations
 
-import copy
 from typing import Annotated, Any
 
 import torch
@@ -17,6 +16,7 @@ from assay.contracts import TrainingData
 from assay.shelves import Item, Shelf, stated
 from assay.units import Count, NonNegative, Positive
 from trainables._patch_features import Levels, PatchFeatures
+from trainables._trained import Trained
 
 
 def _on_features(item: Item) -> Item:
@@ -69,8 +69,10 @@ class PatchDiscriminator(nn.Module):
         return logits.amax(dim=1)
 
 
-class Simplenet:
+class Simplenet(Trained):
     """A discriminator between adapted patch features of train normals and the same with Gaussian noise."""
+
+    network: PatchDiscriminator
 
     def __init__(
         self,
@@ -115,8 +117,7 @@ class Simplenet:
     def train_epoch(self) -> dict[str, float]:
         """One pass over the normals in random order; returns the mean loss."""
         self.network.train()
-        order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
-        losses = [self._train_step(self.normals[part]) for part in torch.split(order, self.batch_size)]
+        losses = [self._train_step(normals) for normals in self.shuffled()]
         return {"loss": sum(losses) / len(losses)}
 
     def _train_step(self, images: Tensor) -> float:
@@ -129,18 +130,3 @@ class Simplenet:
         torch.autograd.backward(loss)
         self.optimizer.step()
         return float(loss.detach())
-
-    def detector(self) -> nn.Module:
-        """A frozen copy of the network as it is now."""
-        return copy.deepcopy(self.network).eval().requires_grad_(False)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights, optimiser and generator."""
-        parts = {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**parts, "generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.generator.set_state(state["generator"])
