@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.sweep import NewestFirst
+from assay.tune_run import NewestFirst
 
 
 def chosen(*statuses: str) -> int | None:

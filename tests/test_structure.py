@@ -21,13 +21,13 @@ ASSAY = REPO / "platform" / "assay"
 TRAINABLES = REPO / "trainables"
 SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
-RAY_MODULES = {"sweep.py", "cluster.py", "worker.py", "fan_out.py"}
+RAY_MODULES = {"cluster.py", "fan_out.py", "tune_run.py", "worker.py"}
 STAGES = {
     "approval", "audit", "audit_tables", "audits", "card", "certified", "cli", "cluster", "corrupted", "decision",
-    "evaluation", "fan_out", "figures", "forecast", "foreseen", "live", "minimal_epsilon", "model", "plan", "policy",
-    "predecessor", "preflight", "publish_audit", "publish_sweep", "published", "publishing", "register", "report",
-    "shard", "signature", "simulator", "spec", "store", "study", "sweep", "tracking", "trial", "trial_log", "trials",
-    "verification", "wandb_client", "wandb_report", "worker",
+    "evaluation", "fan_out", "figures", "forecast", "foreseen", "live", "minimal_epsilon", "model", "packing",
+    "plan", "policy", "predecessor", "preflight", "publish_audit", "publish_sweep", "published", "publishing",
+    "register", "report", "shard", "signature", "simulator", "spec", "store", "study", "sweep", "tracking", "trial",
+    "trial_log", "trials", "tune_run", "verification", "wandb_client", "wandb_report", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}

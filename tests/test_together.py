@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from assay.errors import SweepError
+from assay.packing import together
 from assay.spec import Resources
-from assay.sweep import together
 
 
 def asked(**resources):

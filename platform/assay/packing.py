@@ -1,0 +1,37 @@
+"""How many trials run at a time: what one needs, against what the cluster has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from assay.errors import SweepError
+from assay.spec import Spec
+
+IN_RAY = {"cpu": ("CPU", 1), "gpu": ("GPU", 1), "memory_gb": ("memory", 2**30)}
+"""A key of `resources:` -> what Ray calls it, and in which unit."""
+
+
+def need(spec: Spec) -> dict[str, float]:
+    """What one trial asks of Ray."""
+    return {key.lower(): (getattr(spec.resources, name) or 0) * unit for name, (key, unit) in IN_RAY.items()}
+
+
+def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
+    """How many trials run at a time on these resources; raises SweepError where not even one fits.
+
+    A cluster that was joined may grow when more is asked of it than it has, so there `resources.concurrent` is taken
+    at its word.
+    """
+    if joined and spec.resources.concurrent:
+        return spec.resources.concurrent
+    fit = []
+    for name, (key, unit) in IN_RAY.items():
+        amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
+        if amount > has:
+            grows = "; a cluster that starts its workers on demand needs resources.concurrent" if joined else ""
+            raise SweepError(
+                f"a trial needs {amount:g} {name} and the cluster has {has:g}; lower resources.{name}{grows}"
+            )
+        if amount:
+            fit.append(int(has // amount))
+    return min(*fit, spec.resources.concurrent or fit[0])
