@@ -15,8 +15,9 @@ import toy_runs
 from optuna.trial import TrialState
 
 from assay import space, spec, trial_log
+from assay.samplers import trial_seed
 from assay.store import Store
-from assay.study import Study, trial_seed
+from assay.study import Study
 from assay.trial import checkpoint
 
 SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc")

@@ -21,6 +21,10 @@ class Line:
         insort(self._sorted, entry)
         return bisect_left(self._sorted, entry)
 
+    def first(self, count: int) -> list[int]:
+        """The numbers of the best points."""
+        return [number for _, number in self._sorted[:count]]
+
 
 class Fronts:
     """Points of two figures by non-dominated rank, in a front by their sum, of equal ones the earlier.
@@ -50,6 +54,16 @@ class Fronts:
         before = sum(map(len, self._fronts[:rank]))
         key = (-first - second, number)
         return before + sum((-one[1] + one[0], one[2]) < key for one in self._fronts[rank])
+
+    def first(self, count: int) -> list[int]:
+        """The numbers of the best points, front by front; of a front with more than are wanted, evenly along it."""
+        found: list[int] = []
+        for front in self._fronts:
+            left = min(count - len(found), len(front))
+            found += [front[place * len(front) // left][2] for place in range(left)]
+            if len(found) == count:
+                break
+        return found
 
 
 def _beaten(front: list[tuple[float, float, int]], entry: tuple[float, float, int]) -> bool:

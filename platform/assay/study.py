@@ -6,18 +6,20 @@ uninterrupted one would have: one trial at a time and with a seed, it asks for t
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from assay import failures, space, trial_log
 from assay.halving import Halving
+from assay.history import ENDED, History
+from assay.samplers import sampler, trial_seed
 from assay.spec import Spec
 from assay.store import Store
 from assay.trial import Order, checkpoint
@@ -53,6 +55,7 @@ class Study:
         if spec.stop_early:
             stop = spec.stop_early
             self.halving = Halving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
+        self.history = History(max(ENDED, spec.search.startup))
         self.records: dict[int, Record] = {}
         self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
         self._replay(trial_log.read(store, spec.name))
@@ -64,23 +67,31 @@ class Study:
             waits = record.state == "running" or record.failure in failures.OUTSIDE
             if waits:
                 self.waiting.append(record.number)
-            self._add_to_study(record, TrialState.RUNNING if waits else STATES[record.state])
+            self._add_to_study(record, "running" if waits else record.state)
         for event in events:
             if event["event"] == "report":
                 self._goes_on(event["trial"], event["epoch"], event["kept"])
 
-    def _add_to_study(self, record: Record, state: TrialState) -> None:
-        distributions = {name: json_to_distribution(text) for name, text in record.distributions.items()}
-        values = list(record.values(self.objectives).values()) if record.state == "complete" else None
+    def _add_to_study(self, record: Record, state: str) -> None:
         self.study.add_trial(
             optuna.trial.create_trial(
-                state=state,
-                values=values,
+                state=STATES[state],
+                values=self._values(record, state),
                 params=record.parameters,
-                distributions=distributions,
+                distributions={name: _distribution(text) for name, text in record.distributions.items()},
                 system_attrs=record.attributes,
             )
         )
+        self._note(record, state)
+
+    def _values(self, record: Record, state: str) -> list[float] | None:
+        """What the sampler is told of a trial: the objectives of a complete one, nothing of any other."""
+        return list(record.values(self.objectives).values()) if state == "complete" else None
+
+    def _note(self, record: Record, state: str) -> None:
+        signs = [1 if direction == "max" else -1 for direction in self.objectives.values()]
+        values = self._values(record, state) or ()
+        self.history.note(record.number, state, tuple(sign * value for sign, value in zip(signs, values, strict=False)))
 
     @property
     def remaining(self) -> int:
@@ -101,7 +112,7 @@ class Study:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; no news to who runs a sweep
-            self.study.sampler = sampler(self.spec, number)
+            self.study.sampler = sampler(self.spec, number, self.history)
         trial = self.study.ask()
         assignment = space.suggest(self.spec.domains, trial)
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
@@ -109,6 +120,7 @@ class Study:
         record = Record(number, assignment, dict(trial.params), distributions, dict(attributes))
         self.log.append({"event": "ask", "trial": number, **{key: getattr(record, key) for key in ASKED}})
         self.records[number] = record
+        self._note(record, record.state)
         self._tell_listeners(record, "ask")
         return self._order(record)
 
@@ -164,8 +176,8 @@ class Study:
         event = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
         self.log.append(event)
         record.apply(event)
-        values = list(record.values(self.objectives).values()) if state == "complete" else None
-        self.study.tell(number, values, STATES[state])
+        self.study.tell(number, self._values(record, state), STATES[state])
+        self._note(record, state)
         if failure not in failures.OUTSIDE:  # such a trial is tried again, from its saved state
             self.store.remove(checkpoint(self.spec.name, number))
         self._tell_listeners(record, "end")
@@ -175,51 +187,4 @@ class Study:
             listener(record, event)
 
 
-def trial_seed(seed: int, number: int) -> int:
-    """The training seed of a trial: different for every trial of a sweep, the same whenever it is run."""
-    return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
-
-
-def sampler(spec: Spec, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler for trial `number`, seeded by the sweep's seed and that number.
-
-    A fresh one each time: a sampler's own random state would be lost with the process, a number is in the log.
-    """
-    seed, search = trial_seed(spec.search.seed + 1, number), spec.search
-    if search.sampler == "tpe":
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=search.startup)
-    if search.sampler == "nsga2":
-        return Generations(seed=seed, population_size=search.startup)
-    if search.sampler == "grid":
-        return Grid(seed=seed)
-    if search.sampler == "qmc":
-        return Sobol(search.seed, seed, number)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-class Generations(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose parents always come in the order of their numbers."""
-
-    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """As Optuna gives them except for the first time, which is another trial after a resume."""
-        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
-
-
-class Grid(optuna.samplers.BruteForceSampler):
-    """Every point of the space once, in random order."""
-
-    def after_trial(self, *told: Any) -> None:
-        """Nothing: Optuna would stop its own loop after the last point, and there is none. Spec.trials says when."""
-
-
-class Sobol(optuna.samplers.QMCSampler):
-    """Points of one scrambled Sobol sequence; parameters that the first trial has not are drawn at random."""
-
-    def __init__(self, seed: int, trial_seed: int, number: int) -> None:
-        rest = optuna.samplers.RandomSampler(seed=trial_seed)
-        super().__init__(seed=seed, scramble=True, independent_sampler=rest, warn_independent_sampling=False)
-        self.number = number
-
-    def _find_sample_id(self, study: optuna.Study, search_space: Mapping[str, Any]) -> int:
-        """The trial's own number: Optuna counts in memory, and would begin again after a resume."""
-        return self.number
+_distribution = functools.cache(json_to_distribution)  # a sweep has few, and every trial of it names them
