@@ -26,6 +26,7 @@ from trainables._location_scores import LocationScores
 from trainables.losses.deviation import deviation
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
+NEEDS = "anomalies"
 CLIP = 1.0  # of the gradient's norm
 
 

@@ -229,6 +229,8 @@ class Trainable(Protocol):
 
     A run of the same seed on the same machine is the same run, also when it was saved and restored between.
     Keyword parameters of the constructor, other than `seed` and `device`, are what a search space may set.
+    Its module states `NEEDS = "anomalies"` where it cannot train on normals alone. A parameter `pseudo_anomaly` that is
+    set meets that need too.
     """
 
     epochs: int

@@ -113,18 +113,44 @@ class StopEarly(Section):
 
 
 class Resources(Section):
-    """What one trial takes, and how many may run at a time (None: as many as fit)."""
+    """What one trial takes, and how many may run at a time (None: as many as fit).
+
+    gpu: GPUs, or the share of one. gpu_memory_gb: instead of a share, the GPU memory it needs; as many trials share a
+    GPU as fit by that. memory_gb: of the machine.
+    """
 
     cpu: Positive = 1.0
     gpu: NonNegative = 0.0
+    gpu_memory_gb: Positive | None = None
     memory_gb: Positive | None = None
     concurrent: Count | None = None
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a trial runs on a GPU."""
+        return bool(self.gpu or self.gpu_memory_gb)
+
+
+class Price(Section):
+    """What an hour of one GPU and of one CPU core costs; what is left out is free."""
+
+    gpu_hour: NonNegative = 0.0
+    cpu_hour: NonNegative = 0.0
+    currency: Annotated[str, MinLen(1)] = "USD"
+
 
 class Budget(Section):
-    """When the sweep ends before all its trials have run."""
+    """When the sweep ends before all its trials have run: with the first of these that is used up.
+
+    wall_minutes: since it was started or resumed. gpu_hours, cpu_hours: what trials held, all runs of the sweep
+    together: hours times `resources.gpu` or `resources.cpu`. cost: of these hours, by `price`.
+    """
 
     wall_minutes: Positive | None = None
+    gpu_hours: Positive | None = None
+    cpu_hours: Positive | None = None
+    cost: Positive | None = None
+    price: Price | None = None
 
 
 class Tracking(Section):
@@ -198,8 +224,8 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON of `plain()`."""
-        return digest(canonical(self.plain()))
+        """SHA-256 of the canonical JSON of `plain()` less its budget, which may be another one when it is resumed."""
+        return digest(canonical({key: value for key, value in self.plain().items() if key != "budget"}))
 
     @property
     def directions(self) -> dict[str, str]:

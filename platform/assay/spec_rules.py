@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from assay import shelves
+from assay import labels_needed, shelves
 from assay.domains import Choice
 from assay.errors import Fault, InputError, suggest
 from assay.faults import shown
@@ -118,6 +118,32 @@ def _endless(space: Space) -> Iterator[Fault]:
             yield Fault(name, shown(domain.plain()), allowed)
 
 
+def _one_way_to_share_a_gpu(resources: Any) -> Iterator[Fault]:
+    if resources.gpu and resources.gpu_memory_gb:
+        allowed = f"says what share of a GPU a trial takes, and so does gpu: {resources.gpu:g}; take one of them out"
+        yield Fault("resources.gpu_memory_gb", shown(resources.gpu_memory_gb), allowed)
+    if resources.gpu > 1 and resources.gpu % 1:
+        yield Fault("resources.gpu", shown(resources.gpu), "must be a whole number, or a share of one GPU below 1")
+
+
+def _budget_can_be_used_up(budget: Any, resources: Any) -> Iterator[Fault]:
+    gpu, price = resources.on_gpu, budget.price
+    if budget.gpu_hours and not gpu:
+        allowed = "trials take no GPU, so none is ever used up; write cpu_hours, or give trials one (resources.gpu)"
+        yield Fault("budget.gpu_hours", shown(budget.gpu_hours), allowed)
+    if budget.cost and not (price and (price.cpu_hour or (price.gpu_hour and gpu))):
+        what = "gpu_hour or cpu_hour" if gpu else "cpu_hour, as trials take no GPU"
+        allowed = f"needs the price of what trials take: budget.price with {what}, such as {{cpu_hour: 0.04}}"
+        yield Fault("budget.cost", shown(budget.cost), allowed)
+
+
+def _there_are_anomalies_to_train_on(trainable: Any, dataset: Any, fixed: Any, space: Any) -> Iterator[Fault]:
+    if dataset.arguments().get("labelled_anomalies") == 0:  # a dataset without that parameter is as it is
+        for name in labels_needed.by(trainable, fixed, space):
+            allowed = f"{name} trains on labelled anomalies: ask for some (10, say), or give it a pseudo_anomaly"
+            yield Fault("dataset.labelled_anomalies", "0", allowed)
+
+
 RULES = (
     _best_is_about_objectives,
     _stopping_is_about_objectives,
@@ -125,4 +151,7 @@ RULES = (
     _robust_means_attacked,
     _grid_is_finite,
     _grid_of_trainables_is_finite,
+    _one_way_to_share_a_gpu,
+    _budget_can_be_used_up,
+    _there_are_anomalies_to_train_on,
 )

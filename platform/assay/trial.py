@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay import choice, model, shelves
+from assay import choice, gpu, model, shelves
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
@@ -33,7 +33,8 @@ def checkpoint(sweep: str, number: int) -> str:
 class Order:
     """What a trial is told, in plain values: enough to run it again years later.
 
-    dataset: the item on the shelf. config: the trainable's whole configuration. The rest is as in the search space.
+    dataset: the item on the shelf. config: the trainable's whole configuration. gpu: the share of a GPU that it may
+    fill. The rest is as in the search space.
     """
 
     sweep: str
@@ -47,6 +48,7 @@ class Order:
     purpose: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
+    gpu: float = 0.0
 
     @property
     def checkpoint(self) -> str:
@@ -61,6 +63,7 @@ class Trial:
         import torch
 
         torch.set_num_threads(order.threads)
+        gpu.keep_to(order.gpu)
         self.order, self.data, self.store = order, data, store
         item: Any = shelves.load("trainables", order.trainable)
         arguments = shelves.bind(item, order.config)
@@ -85,18 +88,28 @@ class Trial:
         until = min(self.epoch + self.order.evaluation["every"], self.run.epochs)
         losses: dict[str, float] = {}
         while self.epoch < until:
-            losses = {name: float(value) for name, value in self.run.train_epoch().items()}
-            self.epoch += 1
-            if not all(map(math.isfinite, losses.values())):
-                raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
+            losses = self.train_epoch()
         detector = self.run.detector()
-        figures = evaluate(detector, self.data.validation, self.order.evaluation, self.order.seed, self.order.device)
+        figures = self.measure(detector)
         self._keep(figures, detector)
         self.seconds += time.monotonic() - started
         self._finish_report(figures, losses)
         self._save()
         assert self.report is not None
         return self.report
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train one epoch and return its losses; raises DivergedError where one is not finite."""
+        losses = {name: float(value) for name, value in self.run.train_epoch().items()}
+        self.epoch += 1
+        if not all(map(math.isfinite, losses.values())):
+            raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
+        return losses
+
+    def measure(self, detector: Any) -> dict[str, float]:
+        """The figures of a detector on the validation split; raises DivergedError where one is not finite."""
+        order = self.order
+        return evaluate(detector, self.data.validation, order.evaluation, order.seed, order.device)
 
     def _keep(self, figures: Mapping[str, float], detector: Any) -> None:
         values = {name: figures[name] for name in self.order.objectives}

@@ -1,0 +1,127 @@
+"""What a sweep has spent, by the hours that its trials held CPU cores and GPUs, and whether its budget is used up.
+
+Every run writes to the trial log what it spends, each half minute, so that a resumed sweep knows what was spent before.
+A trial that failed, or is tried again, has held its resources all the same. What a run that was killed spent in its
+last half minute is lost, and nodes that start, idle or hold the head are nobody's trials.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from assay.spec import Budget, Price, Resources
+
+NOTED_EVERY = 30.0
+"""Seconds from one note in the trial log to the next."""
+
+HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Hours of cores and of GPUs; half a GPU for an hour is half an hour."""
+
+    cpu_hours: float = 0.0
+    gpu_hours: float = 0.0
+
+    def __add__(self, other: Spent) -> Spent:
+        """Both together."""
+        return Spent(self.cpu_hours + other.cpu_hours, self.gpu_hours + other.gpu_hours)
+
+    def __sub__(self, other: Spent) -> Spent:
+        """What this is more."""
+        return Spent(self.cpu_hours - other.cpu_hours, self.gpu_hours - other.gpu_hours)
+
+    def cost(self, price: Price) -> float:
+        """In the price's currency."""
+        return self.cpu_hours * price.cpu_hour + self.gpu_hours * price.gpu_hour
+
+    def text(self, price: Price | None) -> str:
+        """In words: `1.20 CPU-hours, 0.30 GPU-hours, 0.35 USD`."""
+        hours = {"CPU-hours": self.cpu_hours, "GPU-hours": self.gpu_hours}
+        parts = [f"{amount(of)} {name}" for name, of in hours.items() if of or name == "CPU-hours"]
+        return ", ".join([*parts, *([f"{amount(self.cost(price))} {price.currency}"] if price else [])])
+
+
+def amount(value: float) -> str:
+    """A number of hours or of money as people write it: two decimals, more where it is small."""
+    return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
+
+
+def taken(resources: Resources, seconds: float) -> Spent:
+    """What one trial spends in that time."""
+    return Spent(resources.cpu * seconds / HOUR, resources.gpu * seconds / HOUR)
+
+
+def spent(events: Iterable[Mapping[str, Any]]) -> Spent:
+    """What the runs of a sweep have spent, by the events of its log."""
+    notes = [event for event in events if event["event"] == "spent"]
+    return Spent(sum(note["cpu_hours"] for note in notes), sum(note["gpu_hours"] for note in notes))
+
+
+def used_up(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> str:
+    """What of a budget is used up, in words (`cost: 20.03 of 20 USD`), or nothing."""
+    price = budget.price or Price()
+    used = {
+        "wall_minutes": (wall_seconds / 60, ""),
+        "gpu_hours": (total.gpu_hours, ""),
+        "cpu_hours": (total.cpu_hours, ""),
+        "cost": (total.cost(price), f" {price.currency}"),
+    }
+    over = [
+        f"{name}: {amount(has)} of {limit:g}{unit}"
+        for name, (has, unit) in used.items()
+        if (limit := getattr(budget, name)) and has >= limit
+    ]
+    return "; ".join(over)
+
+
+class Meter:
+    """What a sweep has spent so far: before this run by the log, in this one by the trials that hold resources.
+
+    Tell it when a trial's worker begins and when it ends. Before the first trial begins, set `resources`.
+    """
+
+    def __init__(self, budget: Budget, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic) -> None:
+        self.budget, self.before, self.clock = budget, before, clock
+        self.resources = Resources()
+        self.started = self.noted_at = clock()
+        self._ended = self._noted = Spent()  # of this run: of trials that have ended; what the log knows of
+        self._since: dict[str, float] = {}  # running trial -> when its worker began
+
+    def begins(self, trial: str) -> None:
+        """A worker has begun on this trial."""
+        self._since[trial] = self.clock()
+
+    def ends(self, trial: str) -> None:
+        """The worker of this trial is free again, or dead."""
+        if trial in self._since:
+            self._ended += taken(self.resources, self.clock() - self._since.pop(trial))
+
+    def spent(self) -> Spent:
+        """By all runs until now."""
+        return self.before + self._of_this_run()
+
+    def _of_this_run(self) -> Spent:
+        now = self.clock()
+        return self._ended + taken(self.resources, sum(now - began for began in self._since.values()))
+
+    def used_up(self) -> str:
+        """What of the budget is used up, in words, or nothing."""
+        return used_up(self.budget, self.spent(), self.clock() - self.started)
+
+    def text(self) -> str:
+        """What was spent so far, in words."""
+        return self.spent().text(self.budget.price)
+
+    def note(self, *, now: bool = False) -> dict[str, Any] | None:
+        """The event for the log of what was spent since the last one; None before half a minute is over, unless now."""
+        if not now and self.clock() - self.noted_at < NOTED_EVERY:
+            return None
+        total = self._of_this_run()
+        new = total - self._noted
+        self._noted, self.noted_at = total, self.clock()
+        return {"event": "spent", "cpu_hours": new.cpu_hours, "gpu_hours": new.gpu_hours} if new != Spent() else None

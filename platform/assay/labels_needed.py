@@ -1,0 +1,52 @@
+"""Which trainables of a search space need anomalies to train on, and make none themselves.
+
+Such a trainable's module states `NEEDS = "anomalies"`; one with a parameter `pseudo_anomaly` that is set makes its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
+
+from assay import shelves
+from assay.domains import Choice
+from assay.errors import InputError
+from assay.parameters import nested
+from assay.space import Space, corners, merge
+
+
+def by(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
+    """The names of those that do at any corner of the space, sorted."""
+    return sorted({found for name, given in _configured(trainable, fixed, space) for found in _needy(name, given)})
+
+
+def _configured(
+    trainable: str | Choice, fixed: Mapping[str, Any], space: Space
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every trainable of the file with its parameters at every corner."""
+    if isinstance(trainable, str):
+        yield from ((trainable, merge(fixed, corner)) for corner in corners(space))
+    else:
+        yield from (shelves.normal_form(corner) for corner in trainable.corners())
+
+
+def _needy(name: str, given: Mapping[str, Any]) -> Iterator[str]:
+    """The trainable if it does, and those that it is built around if they do."""
+    try:
+        item = shelves.load("trainables", name)
+        around = [given.get(key, field.default) for key, field in shelves.fields(item).items() if _is_trainable(field)]
+        inner = [shelves.normal_form(value.plain() if isinstance(value, shelves.Item) else value) for value in around]
+    except (InputError, PydanticCustomError):
+        return  # a fault of its own
+    if shelves.stated(item, "NEEDS", "") == "anomalies" and not given.get("pseudo_anomaly"):
+        yield name
+    for each in inner:
+        yield from _needy(*each)
+
+
+def _is_trainable(field: FieldInfo) -> bool:
+    inner = nested(field)
+    return isinstance(inner, shelves.Shelf) and inner.name == "trainables"

@@ -1,0 +1,51 @@
+"""Ray Tune's news of workers, for the meter of what a sweep spends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ray import tune
+from ray.tune.experiment import Trial
+
+from assay.budget import Meter
+
+
+class Spending(tune.Callback):  # type: ignore[misc]
+    """Tells the meter which trials hold their resources, and the log now and then what the meter says."""
+
+    def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any]) -> None:
+        self.meter, self.append = meter, append
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial holds a worker."""
+        self.meter.begins(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has ended, or was stopped."""
+        self.meter.ends(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its worker died for the last time."""
+        self.meter.ends(trial.trial_id)
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its worker died, and it waits for another one."""
+        self.meter.ends(trial.trial_id)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Write a note when it is time for one."""
+        self.write()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Write the last note."""
+        self.write(now=True)
+
+    def write(self, *, now: bool = False) -> None:
+        """The meter's note to the log, if there is one."""
+        if note := self.meter.note(now=now):
+            self.append(note)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; ours has nothing to pickle."""
+        return {}
