@@ -145,7 +145,8 @@ class Study:
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
             purpose=self.spec.purpose.stated(),
-            device="cuda" if self.spec.resources.gpu else "cpu",
+            device="cuda" if self.spec.resources.on_gpu else "cpu",
+            gpu=self.spec.resources.gpu,
             threads=max(1, int(self.spec.resources.cpu)),
         )
 

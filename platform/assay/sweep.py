@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import yaml
 
+from assay import budget, gpu_nodes, packing, trial_log, trials, tune_run
 from assay import data as data_module
-from assay import packing, trial_log, trials, tune_run
 from assay import spec as spec_module
+from assay.budget import Meter
 from assay.cluster import connected
 from assay.contracts import TrainingData
 from assay.errors import SweepError
@@ -57,9 +58,11 @@ def run(
     address: str | None = None,
     listeners: Sequence[Listener] = (),
     on_data: Callable[[TrainingData], None] | None = None,
+    meter: Meter | None = None,
 ) -> Study:
     """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log holds everything in any case.
 
+    meter: is told what earlier runs spent, and what this one spends.
     A name is taken only when everything is ready. Raises SweepError where nothing can be run, DataError where the
     data cannot be used, StoreError where the store cannot be written.
     """
@@ -70,17 +73,26 @@ def run(
             on_data(data)
         study = Study(spec, store)
         study.listeners.extend(listeners)
+        meter, joined = meter or Meter(spec.budget), address is not None
+        meter.before = budget.spent(trial_log.read(store, spec.name))
         if not study.remaining:
             trials.write(store, spec, study.records)
+        elif over := meter.used_up():
+            raise SweepError(
+                f"sweep '{spec.name}' has used up its budget, {over}; give it more to go on, such as "
+                f"--budget {over.partition(':')[0]}=..."
+            )
         else:
             with connected(address) as resources:
-                concurrent = packing.together(spec, resources, joined=address is not None)
+                study.spec = packing.settled(spec, resources, joined, gpu_nodes.memory_gb)
+                concurrent = packing.together(study.spec, resources, joined)
+                meter.resources = study.spec.resources
                 if not resume:
                     prepare(spec, store)
                 try:
                     dataset = data.description["hash"]
                     study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
-                    tune_run.fit(study, data, concurrent)
+                    tune_run.fit(study, data, concurrent, meter)
                 finally:
                     study.log.close()
                     trials.write(store, spec, study.records)

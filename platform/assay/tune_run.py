@@ -19,8 +19,10 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 from assay import packing
+from assay.budget import Meter
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
+from assay.spending import Spending
 from assay.study import Study
 from assay.worker import Worker
 
@@ -73,9 +75,8 @@ class Asker(Searcher):  # type: ignore[misc]
 class Judge(tune.Stopper):  # type: ignore[misc]
     """Hands every report to the study, which says whether the trial stops; ends the sweep when the budget is used."""
 
-    def __init__(self, study: Study, asker: Asker, wall_minutes: float | None) -> None:
-        self.study, self.asker = study, asker
-        self.deadline = time.monotonic() + wall_minutes * 60 if wall_minutes else None
+    def __init__(self, study: Study, asker: Asker, meter: Meter) -> None:
+        self.study, self.asker, self.meter = study, asker, meter
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial that reported is to stop."""
@@ -85,8 +86,8 @@ class Judge(tune.Stopper):  # type: ignore[misc]
         return self.asker.noted(lambda: self.study.report(number, result["report"])) is not False
 
     def stop_all(self) -> bool:
-        """Whether the sweep is to end: an error, Ctrl-C, or the wall-time budget is used up."""
-        if not self.study.interrupted and self.deadline is not None and time.monotonic() > self.deadline:
+        """Whether the sweep is to end: an error, Ctrl-C, or a budget that is used up."""
+        if not self.study.interrupted and self.meter.used_up():
             self.study.interrupted = "budget"
         return bool(self.study.interrupted or self.asker.error)
 
@@ -108,8 +109,8 @@ class NewestFirst(FIFOScheduler):  # type: ignore[misc]
         return next((trial for trial in known if trial.status == Trial.PENDING), None)
 
 
-def fit(study: Study, data: TrainingData, concurrent: int) -> None:
-    """One run of Tune over what remains."""
+def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None:
+    """One run of Tune over what remains; the meter says when the budget is used up."""
     spec = study.spec
     asker = Asker(study)
     folder = study.store.path(f"sweeps/{spec.name}/ray")
@@ -130,7 +131,8 @@ def fit(study: Study, data: TrainingData, concurrent: int) -> None:
         run_config=tune.RunConfig(
             name=f"run-{int(time.time())}",
             storage_path=str(folder),
-            stop=Judge(study, asker, spec.budget.wall_minutes),
+            stop=Judge(study, asker, meter),
+            callbacks=[Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)))],
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=spec.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
