@@ -82,15 +82,19 @@ def used_up(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> str:
 class Meter:
     """What a sweep has spent so far: before this run by the log, in this one by the trials that hold resources.
 
-    Tell it when a trial's worker begins and when it ends. Before the first trial begins, set `resources`.
+    `start` it with what a trial takes, then tell it when a trial's worker begins and when it ends.
     """
 
     def __init__(self, budget: Budget, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic) -> None:
         self.budget, self.before, self.clock = budget, before, clock
-        self.resources = Resources()
-        self.started = self.noted_at = clock()
+        self.start(Resources())
         self._ended = self._noted = Spent()  # of this run: of trials that have ended; what the log knows of
         self._since: dict[str, float] = {}  # running trial -> when its worker began
+
+    def start(self, resources: Resources) -> None:
+        """The run begins, and with it wall time; every trial takes so much."""
+        self.resources = resources
+        self.started = self.noted_at = self.clock()
 
     def begins(self, trial: str) -> None:
         """A worker has begun on this trial."""

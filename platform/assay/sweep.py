@@ -86,12 +86,12 @@ def run(
             with connected(address) as resources:
                 study.spec = packing.settled(spec, resources, joined, gpu_nodes.memory_gb)
                 concurrent = packing.together(study.spec, resources, joined)
-                meter.resources = study.spec.resources
                 if not resume:
                     prepare(spec, store)
                 try:
                     dataset = data.description["hash"]
                     study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
+                    meter.start(study.spec.resources)
                     tune_run.fit(study, data, concurrent, meter)
                 finally:
                     study.log.close()
