@@ -58,8 +58,11 @@ def load(shelf: str, name: str) -> Callable[..., Any]:
 
     Raises UnknownName (listing the shelf) or InputError (saying why `module:attribute` cannot be imported).
     """
-    if ":" in name:
-        return _users_own(name)
+    return _users_own(name) if ":" in name else _of_shelf(shelf, name)
+
+
+@functools.cache  # a sweep asks for the same few items for every trial
+def _of_shelf(shelf: str, name: str) -> Callable[..., Any]:
     if name not in names(shelf):
         raise UnknownName(shelf.replace("_", " ").rstrip("s").replace("ie", "y"), name, names(shelf))
     module = importlib.import_module(f"{PACKAGES[shelf]}.{name}")
