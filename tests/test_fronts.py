@@ -12,18 +12,43 @@ FEW = st.integers(0, 4).map(float)  # many ties
 MANY = st.floats(-1, 1, allow_subnormal=False)
 
 
-@given(st.one_of(st.lists(st.tuples(FEW, FEW)), st.lists(st.tuples(MANY, MANY))))
-def test_two_figures_are_ordered_by_rank_then_sum_then_arrival(points):
+@given(st.one_of(st.lists(st.tuples(FEW, FEW)), st.lists(st.tuples(MANY, MANY))), st.integers(1, 4))
+def test_two_figures_are_ordered_by_rank_then_sum_then_arrival(points, share):
     fronts = Fronts()
     for number, point in enumerate(points):
         seen = points[: number + 1]
         rank = ranks(seen)
         order = sorted(range(len(seen)), key=lambda at: (rank[at], -sum(seen[at]), at))
-        assert fronts.add(point, number) == order.index(number)
+        assert fronts.add(point, number, len(seen) // share) == (order.index(number) < len(seen) // share)
 
 
-@given(st.lists(st.one_of(FEW, MANY)))
-def test_one_figure_is_ordered_by_itself_then_arrival(values):
+@given(st.lists(st.one_of(FEW, MANY)), st.integers(1, 4))
+def test_one_figure_is_ordered_by_itself_then_arrival(values, share):
     line = Line()
     for number, value in enumerate(values):
-        assert line.add((value,), number) == sum(other >= value for other in values[:number])
+        room = (number + 1) // share
+        assert line.add((value,), number, room) == (sum(other >= value for other in values[:number]) < room)
+
+
+@given(st.lists(st.tuples(FEW, FEW), min_size=1), st.integers(1, 30))
+def test_the_first_come_front_by_front_and_none_twice(points, count):
+    fronts, rank = Fronts(), ranks(points)
+    for number, point in enumerate(points):
+        fronts.add(point, number)
+    found = fronts.first(count)
+    assert len(found) == len(set(found)) == min(count, len(points))
+    assert sorted(rank[number] for number in found) == sorted(rank)[:count]
+
+
+def test_of_a_front_with_more_than_are_wanted_the_first_are_spread_along_it():
+    fronts = Fronts()
+    for number in range(100):
+        fronts.add((float(number), float(-number)), number)
+    assert fronts.first(4) == [99, 66, 33, 0]
+
+
+def test_the_first_of_one_figure_are_the_highest():
+    line = Line()
+    for number, value in enumerate([0.1, 0.5, 0.3]):
+        line.add((value,), number)
+    assert line.first(2) == [1, 2]

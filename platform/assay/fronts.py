@@ -15,11 +15,11 @@ class Line:
     def __init__(self) -> None:
         self._sorted: list[tuple[float, int]] = []
 
-    def add(self, point: Point, number: int) -> int:
-        """Take in a point; returns how many stand before it."""
+    def add(self, point: Point, number: int, room: int = 0) -> bool:
+        """Take in a point; returns whether it is among the first `room`."""
         entry = (-point[0], number)
         insort(self._sorted, entry)
-        return bisect_left(self._sorted, entry)
+        return bisect_left(self._sorted, entry) < room
 
     def first(self, count: int) -> list[int]:
         """The numbers of the best points."""
@@ -38,8 +38,8 @@ class Fronts:
     def __init__(self) -> None:
         self._fronts: list[list[tuple[float, float, int]]] = []  # (-first, second, number), ascending
 
-    def add(self, point: Point, number: int) -> int:
-        """Take in a point; returns how many stand before it."""
+    def add(self, point: Point, number: int, room: int = 0) -> bool:
+        """Take in a point; returns whether it is among the first `room`."""
         first, second = point
         entry = (-first, second, number)
         rank = bisect_left(self._fronts, True, key=lambda front: not _beaten(front, entry))
@@ -51,16 +51,19 @@ class Fronts:
                 break
         if moving:
             self._fronts.append(moving)
-        before = sum(map(len, self._fronts[:rank]))
+        left = room - sum(map(len, self._fronts[:rank]))
+        front = self._fronts[rank]
+        if left <= 0 or left >= len(front):  # no need to look where in its front the point stands
+            return left > 0
         key = (-first - second, number)
-        return before + sum((-one[1] + one[0], one[2]) < key for one in self._fronts[rank])
+        return sum((-one[1] + one[0], one[2]) < key for one in front) < left
 
     def first(self, count: int) -> list[int]:
         """The numbers of the best points, front by front; of a front with more than are wanted, evenly along it."""
         found: list[int] = []
         for front in self._fronts:
             left = min(count - len(found), len(front))
-            found += [front[place * len(front) // left][2] for place in range(left)]
+            found += [front[place * (len(front) - 1) // max(1, left - 1)][2] for place in range(left)]
             if len(found) == count:
                 break
         return found

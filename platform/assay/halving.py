@@ -31,8 +31,7 @@ class Halving:
             if trial not in rung:
                 order = self._order.setdefault(level, Line() if len(self.metrics) == 1 else Fronts())
                 point = tuple(values[m] if self.directions.get(m) != "min" else -values[m] for m in self.metrics)
-                before = order.add(point, trial)
-                rung[trial] = before < max(1, (len(rung) + 1) // self.reduction)
+                rung[trial] = order.add(point, trial, max(1, (len(rung) + 1) // self.reduction))
                 if not rung[trial]:
                     self.stopped.add(trial)
             level *= self.reduction

@@ -17,7 +17,8 @@ ENDED, RUNNING = 500, 200  # so many trials of each are looked at
 class History:
     """Numbers of trials. What is looked at follows from how they stand, not from the order in which they ended."""
 
-    def __init__(self, ended: int = ENDED, running: int = RUNNING) -> None:
+    def __init__(self, ended: int, running: int) -> None:
+        """Of those that ended and of those that run, so many are looked at."""
         self.most_ended, self.most_running = ended, running
         self._running: set[int] = set()
         self._ended: list[int] = []  # complete or pruned, ascending

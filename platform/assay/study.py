@@ -16,9 +16,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay import failures, space, trial_log
+from assay import failures, history, space, trial_log
 from assay.halving import Halving
-from assay.history import ENDED, History
 from assay.samplers import sampler, trial_seed
 from assay.spec import Spec
 from assay.store import Store
@@ -55,7 +54,7 @@ class Study:
         if spec.stop_early:
             stop = spec.stop_early
             self.halving = Halving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
-        self.history = History(max(ENDED, spec.search.startup))
+        self.history = history.History(max(history.ENDED, spec.search.startup), history.RUNNING)
         self.records: dict[int, Record] = {}
         self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
         self._replay(trial_log.read(store, spec.name))
