@@ -62,8 +62,8 @@ def spent(events: Iterable[Mapping[str, Any]]) -> Spent:
     return Spent(sum(note["cpu_hours"] for note in notes), sum(note["gpu_hours"] for note in notes))
 
 
-def used_up(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> str:
-    """What of a budget is used up, in words (`cost: 20.03 of 20 USD`), or nothing."""
+def over(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> dict[str, str]:
+    """The parts of a budget that are used up, each in words: `cost: 20.03 of 20 USD`."""
     price = budget.price or Price()
     used = {
         "wall_minutes": (wall_seconds / 60, ""),
@@ -71,12 +71,12 @@ def used_up(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> str:
         "cpu_hours": (total.cpu_hours, ""),
         "cost": (total.cost(price), f" {price.currency}"),
     }
-    over = [
-        f"{name}: {amount(has)} of {limit:g}{unit}"
-        for name, (has, unit) in used.items()
-        if (limit := getattr(budget, name)) and has >= limit
-    ]
-    return "; ".join(over)
+    limits = {name: limit for name in used if (limit := getattr(budget, name))}
+    return {
+        name: f"{name}: {amount(used[name][0])} of {limit:g}{used[name][1]}"
+        for name, limit in limits.items()
+        if used[name][0] >= limit
+    }
 
 
 class Meter:
@@ -113,9 +113,9 @@ class Meter:
         now = self.clock()
         return self._ended + taken(self.resources, sum(now - began for began in self._since.values()))
 
-    def used_up(self) -> str:
-        """What of the budget is used up, in words, or nothing."""
-        return used_up(self.budget, self.spent(), self.clock() - self.started)
+    def over(self) -> dict[str, str]:
+        """The parts of the budget that are used up, each in words."""
+        return over(self.budget, self.spent(), self.clock() - self.started)
 
     def text(self) -> str:
         """What was spent so far, in words."""

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from assay.budget import Meter
 from assay.spec import Spec
 from assay.study import Listener
 from assay.trial_log import Record
@@ -18,8 +19,10 @@ SHOWN = 12  # rows of the table; the newest and the running ones
 
 
 @contextmanager
-def shown(spec: Spec, console: Console, known: dict[int, Record] | None = None) -> Iterator[Listener]:
-    """A listener for a Study that shows its progress while the block runs."""
+def shown(
+    spec: Spec, console: Console, known: dict[int, Record] | None = None, meter: Meter | None = None
+) -> Iterator[Listener]:
+    """A listener for a Study that shows its progress while the block runs, and what the meter says was spent."""
     records: dict[int, Record] = dict(known or {})
     started = time.monotonic()
     if not console.is_terminal:
@@ -29,7 +32,7 @@ def shown(spec: Spec, console: Console, known: dict[int, Record] | None = None) 
 
         def listen(record: Record, event: str) -> None:
             records[record.number] = record
-            live.update(table(spec, records, time.monotonic() - started))
+            live.update(table(spec, records, time.monotonic() - started, meter))
 
         live.update(table(spec, records, 0.0))
         yield listen
@@ -52,11 +55,12 @@ def figures(values: dict[str, float]) -> str:
     return "  ".join(f"{name} {value:.3f}" for name, value in values.items() if name != "epoch")
 
 
-def table(spec: Spec, records: dict[int, Record], seconds: float) -> Table:
+def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter | None = None) -> Table:
     """The newest trials, running ones first."""
     ended = sum(record.state != "running" for record in records.values())
     title = f"{spec.name}: {ended} of {spec.trials} trials ended, {seconds:.0f} s"
-    found = Table(title=title, title_justify="left", header_style="bold")
+    caption = f"spent: {meter.text()}" if meter else None
+    found = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
     for name, side in (("trial", "right"), ("state", "left"), ("epoch", "right")):
         found.add_column(name, justify=side)  # type: ignore[arg-type]
     for name in spec.objectives:

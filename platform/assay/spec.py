@@ -248,6 +248,12 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
     return check(raw, str(path), faults)
 
 
+def changed(spec: Spec, changes: Sequence[str]) -> Spec:
+    """A spec with `key=value` changes made; raises SpecError with every fault of them."""
+    raw, faults = overrides.apply(spec.plain(), changes)
+    return check(raw, f"sweep '{spec.name}'", faults)
+
+
 def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Spec:
     """The search space that plain values describe; raises SpecError with every fault, those given first.
 

@@ -77,10 +77,11 @@ def run(
         meter.before = budget.spent(trial_log.read(store, spec.name))
         if not study.remaining:
             trials.write(store, spec, study.records)
-        elif over := meter.used_up():
+        elif over := meter.over():
+            more = " ".join(f"--budget {name}={2 * getattr(spec.budget, name):g}" for name in over)
             raise SweepError(
-                f"sweep '{spec.name}' has used up its budget, {over}; give it more to go on, such as "
-                f"--budget {over.partition(':')[0]}=..."
+                f"sweep '{spec.name}' has used up its budget ({', '.join(over.values())}); go on with: "
+                f"assay sweep --resume {spec.name} {more}"
             )
         else:
             with connected(address) as resources:

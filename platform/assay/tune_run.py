@@ -87,7 +87,7 @@ class Judge(tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Whether the sweep is to end: an error, Ctrl-C, or a budget that is used up."""
-        if not self.study.interrupted and self.meter.used_up():
+        if not self.study.interrupted and self.meter.over():
             self.study.interrupted = "budget"
         return bool(self.study.interrupted or self.asker.error)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import click
@@ -11,58 +10,102 @@ import click
 from assay.cli import _options
 
 
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The values as they are, each KEY=VALUE."""
+    for value in values:
+        if "=" not in value:
+            raise click.BadParameter(f"'{value}': write KEY=VALUE, such as cost=20")
+    return values
+
+
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]")
 @click.option("--resume", metavar="NAME", help="Go on with a sweep of the store; needs no FILE.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the file: --set search.trials=4.")
-@click.option("--dry-run", is_flag=True, help="Print trials, rungs and a forecast from a short probe; start nothing.")
+@click.option(
+    "--budget",
+    "budget",
+    multiple=True,
+    metavar="KEY=VALUE",
+    callback=_pairs,
+    help="End when this is used up: wall_minutes=60 (of this run), gpu_hours=8, cpu_hours=40, cost=20 (of all runs).",
+)
+@click.option("--dry-run", is_flag=True, help="Print trials, rungs, hours and cost from a short probe; start nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the forecast of --dry-run as JSON.")
 @click.option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster; default: this machine's cores.")
 @_options.store
 def command(
-    file: str | None, resume: str | None, changes: tuple[str, ...], dry_run: bool, address: str | None, root: str
+    file: str | None,
+    resume: str | None,
+    changes: tuple[str, ...],
+    budget: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+    address: str | None,
+    root: str,
 ) -> None:
     """Run a sweep: trials go to a Ray cluster, everything it learns to the store.
 
-    Ctrl-C ends it cleanly; --resume goes on from the last checkpoint of every trial.
+    Ctrl-C ends it cleanly, and so does a budget that is used up; --resume goes on from the last checkpoint of every
+    trial. Wall time counts anew then, hours and cost go on, so that --resume may want more --budget.
 
     \b
       assay sweep search_spaces/demo.yaml
-      assay sweep --resume demo
+      assay sweep search_spaces/demo.yaml --dry-run
+      assay sweep --resume demo --budget cpu_hours=4
     """
     if (file is None) == (resume is None):
         raise click.UsageError("give a search-space FILE, or --resume NAME to go on with a sweep")
     if resume and changes:
         raise click.UsageError("a sweep is resumed as it was started; --set goes with a FILE")
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
+    from assay import own_modules, trials
     from assay import spec as spec_module
-    from assay import trials
     from assay.store import Store
 
     store = Store(root)
+    budgets = [f"budget.{pair}" for pair in budget]
     if resume:
         spec, records = trials.load(store, resume)
+        spec = spec_module.changed(spec, budgets)
     else:
-        spec, records = spec_module.read(str(file), changes), {}
+        own_modules.beside(str(file))
+        spec, records = spec_module.read(str(file), [*changes, *budgets]), {}
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     if dry_run:
-        from assay import forecast
-
-        told = forecast.text(spec, forecast.probe(spec), cpus=os.cpu_count() or 1)
-        console.print(told, highlight=False, soft_wrap=True)
+        _forecast(spec, store, records, address, as_json, console)
         return
-    study, seconds = _run(spec, store, records, bool(resume), address, console)
-    _conclude(spec, store, study, seconds, console)
+    study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
+    _conclude(spec, store, study, meter, seconds, console)
 
 
-def _run(spec: Any, store: Any, records: Any, resume: bool, address: str | None, console: Any) -> tuple[Any, float]:
-    """The sweep, with its live table and its mirror."""
+def _forecast(spec: Any, store: Any, records: Any, address: str | None, as_json: bool, console: Any) -> None:
+    """What the sweep, or what remains of it, will take."""
+    import json
+
+    from assay import forecast
+
+    found = forecast.of(spec, store, records, address)
+    if as_json:
+        click.echo(json.dumps(found.plain(), indent=2))
+    else:
+        console.print(found.text(), highlight=False, soft_wrap=True)
+
+
+def _run(
+    spec: Any, store: Any, records: Any, resume: bool, address: str | None, console: Any
+) -> tuple[Any, Any, float]:
+    """The sweep, with its live table and its mirror: its study, what it spent, and the seconds it took."""
     import time
 
     from assay import live, sweep
+    from assay.budget import Meter
     from assay.tracking import Tracker
 
-    started = time.monotonic()
+    started, meter = time.monotonic(), Meter(spec.budget)
     again = f"assay publish {spec.name}{_options.store_option()}"
     say = functools.partial(console.print, highlight=False, soft_wrap=True)
 
@@ -74,13 +117,16 @@ def _run(spec: Any, store: Any, records: Any, resume: bool, address: str | None,
 
     with (
         Tracker(store, f"sweeps/{spec.name}", again, say, spec.tracking.wandb) as tracker,
-        live.shown(spec, console, records) as show,
+        live.shown(spec, console, records, meter) as show,
     ):
-        study = sweep.run(spec, store, resume=resume, address=address, listeners=[show, tracker.trial], on_data=on_data)
-    return study, time.monotonic() - started
+        listeners = [show, tracker.trial]
+        study = sweep.run(
+            spec, store, resume=resume, address=address, listeners=listeners, on_data=on_data, meter=meter
+        )
+    return study, meter, time.monotonic() - started
 
 
-def _conclude(spec: Any, store: Any, study: Any, seconds: float, console: Any) -> None:
+def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, console: Any) -> None:
     """What came of it: counts, failures, the front, what to do next; exit 1 if no trial completed, 130 if stopped."""
     from collections import Counter
 
@@ -89,7 +135,8 @@ def _conclude(spec: Any, store: Any, study: Any, seconds: float, console: Any) -
     from assay.errors import SweepError
 
     states = Counter(record.state for record in study.records.values())
-    console.print(f"sweep {spec.name}: " + ", ".join(f"{n} {s}" for s, n in states.items()) + f" in {seconds:.0f} s")
+    counts = ", ".join(f"{n} {s}" for s, n in states.items())
+    console.print(f"sweep {spec.name}: {counts} in {seconds:.0f} s; spent in all: {meter.text()}", soft_wrap=True)
     kinds = {record.failure: record for record in study.records.values() if record.failure}
     for kind, record in kinds.items():
         first = record.message.splitlines()[0]
@@ -102,7 +149,13 @@ def _conclude(spec: Any, store: Any, study: Any, seconds: float, console: Any) -
         best = trials.best(spec, study.records)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if study.interrupted:
-        console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{where}", soft_wrap=True)
+        more = ""
+        if study.interrupted == "budget":
+            over = meter.over()
+            console.print(f"budget used up: {', '.join(over.values())}", soft_wrap=True)
+            counted = [name for name in over if name != "wall_minutes"]  # wall time begins anew by itself
+            more = "".join(f" --budget {name}={2 * getattr(spec.budget, name):g}" for name in counted)
+        console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{more}{where}", soft_wrap=True)
         raise SystemExit(130 if study.interrupted == "interrupt" else 0)
     if not states["complete"]:
         raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}{where}`")
