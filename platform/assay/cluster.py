@@ -1,24 +1,34 @@
-"""Ray: joining or starting a cluster, and leaving it. Imported only where a sweep runs."""
+"""Ray: joining or starting a cluster, bringing code to its nodes, and leaving it. Imported only where it is needed."""
 
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from assay import own_modules, ray_errors, ray_token, shelves, versions
 from assay.errors import SweepError
+
+Answer = TypeVar("Answer")
+LEFT_OUT = [".?*", "__pycache__/", "*.pyc", "tests/", "venv/"]
+"""What of a package does not travel, as in a .gitignore; a .rayignore in the package leaves out more."""
+PATIENCE = 60.0  # seconds for a node to unpack the code and answer
 
 
 @contextmanager
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
     """A Ray cluster for the time of the block: the one at `address`, or a local one of this machine's cores.
 
-    A plain `ray.init()` would join whatever cluster runs on the machine, so the local one is asked for by name.
+    A plain `ray.init()` would join whatever cluster runs on the machine, so the local one is asked for by name. To a
+    cluster that is joined goes the code of Assay and of the modules that `module:attribute` items came from; a node of
+    it with other libraries, or without a module that is installed here, is refused. Both ask for a token.
     Yields the cluster's resources; on leaving, a local cluster is shut down. Raises SweepError if none can be had.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning on machines without a GPU
@@ -29,13 +39,17 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     else:
-        options["runtime_env"] = {"py_modules": packages()}
+        options["runtime_env"] = code()
+        ray_token.use()
     try:
         ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at {address}" if address else "a local Ray cluster"
-        raise SweepError(f"cannot start or join {where}: {str(error).splitlines()[0]}") from error
+        raise SweepError(f"cannot start or join {where}: {ray_errors.reason(error)}") from error
     try:
+        ray_token.guard(address)
+        if address is not None:
+            check_nodes()
         yield ray.cluster_resources()
     finally:
         # Tune leaves references to Ray's objects in cycles. Were they collected by another thread (the W&B writer's)
@@ -44,14 +58,61 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         ray.shutdown()
 
 
-def packages() -> list[str]:
-    """The folders of the packages that workers of another machine need."""
-    import importlib.util
+def code() -> dict[str, Any]:
+    """The runtime environment of workers on other machines: our code, the user's own, and what versions to expect."""
+    return {"py_modules": own_modules.to_send(), "excludes": LEFT_OUT, "env_vars": versions.variable()}
 
+
+def check_nodes() -> None:
+    """Raise SweepError where a node has other libraries than this process, or cannot import a user's own module.
+
+    A node that joins later is checked by its workers, with `versions.check`.
+    """
+    own, mine = sorted(shelves.own_modules()), versions.here()
+    answers = each_node(lambda: (versions.here(), _cannot_import(own)))
+    differing = {node: found for node, (theirs, _) in answers if (found := versions.differences(mine, theirs))}
+    if differing:
+        raise SweepError(versions.refusal(differing))
+    for node, (_, why) in answers:
+        for module, error in why.items():
+            raise SweepError(
+                f"{node} cannot import '{module}': {error}. A user's own file or package is sent there with what lies "
+                "beside it; install on every node whatever else it imports"
+            )
+
+
+def each_node(question: Callable[[], Answer], patience: float = PATIENCE) -> list[tuple[str, Answer]]:
+    """(`node ADDRESS`, what the function returns there) for every node that is up; it takes no CPU from anybody.
+
+    A node that is lost meanwhile, or does not answer in time, is left out. Raises SweepError where the code cannot be
+    brought to a node.
+    """
+    nodes = {node["NodeID"]: f"node {node['NodeManagerAddress']}" for node in ray.nodes() if node["Alive"]}
+    remote = ray.remote(num_cpus=0, max_retries=0)(question)
+    asked = {
+        remote.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(): name
+        for node, name in nodes.items()
+    }
+    answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
+    for one in late:
+        ray.cancel(one, force=True)
     found = []
-    for name in ("assay", "trainables"):
-        spec = importlib.util.find_spec(name)
-        if spec is None or not spec.submodule_search_locations:
-            raise SweepError(f"package '{name}' cannot be found, so it cannot be sent to workers; install Assay again")
-        found.append(next(iter(spec.submodule_search_locations)))
+    for one in answered:
+        try:
+            found.append((asked[one], ray.get(one)))
+        except (ray.exceptions.RuntimeEnvSetupError, ray.exceptions.RayTaskError) as error:
+            raise SweepError(f"{asked[one]} cannot be used: {ray_errors.reason(error)}") from error
+        except ray.exceptions.RayError:  # it went away
+            continue
     return found
+
+
+def _cannot_import(modules: list[str]) -> dict[str, str]:
+    """Module -> why it cannot be imported here."""
+    why = {}
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 - a user's module may raise anything, and whatever it is gets told
+            why[module] = f"{type(error).__name__}: {error}"
+    return why

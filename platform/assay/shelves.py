@@ -13,8 +13,10 @@ import importlib
 import inspect
 import pkgutil
 import sys
+import sysconfig
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, create_model
@@ -81,12 +83,30 @@ def _users_own(name: str) -> Callable[..., Any]:
     try:
         item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
+        looked = f" in {_searched()} and among what is installed" if missing else ""
         raise InputError(
-            f"'{name}' cannot be imported: {error}; write module:attribute of something importable"
+            f"'{name}' cannot be imported: {error}{looked}; write module:attribute of something importable"
         ) from error
     if not callable(item):
         raise InputError(f"'{name}' is a {type(item).__name__}; write module:attribute of a function or a class")
+    _OWN.add(module)
     return item
+
+
+_OWN: set[str] = set()
+
+
+def own_modules() -> frozenset[str]:
+    """The modules of a user's own that this process took an item from."""
+    return frozenset(_OWN)
+
+
+def _searched() -> str:
+    """The folders where a module of the user's own may lie: those of the path that hold no installed libraries."""
+    libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")]
+    folders = [str(Path(folder).resolve()) for folder in sys.path if Path(folder).is_dir()]
+    return ", ".join(dict.fromkeys(f for f in folders if not f.startswith(tuple(libraries)))) or "no folder"
 
 
 @functools.cache

@@ -1,0 +1,70 @@
+"""A user's own modules, named as `module:attribute`: where they lie, what other machines must be sent."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from importlib.machinery import SOURCE_SUFFIXES
+from importlib.util import find_spec
+from pathlib import Path
+
+from assay.errors import InputError
+from assay.shelves import own_modules
+
+OURS = ("assay", "trainables")
+"""The packages that always travel."""
+
+
+def beside(file: str | Path) -> None:
+    """Let `module:attribute` name modules beside a file that the user gave, after all else that can be imported.
+
+    Never for a file of the store: what lies there is not to be run.
+    """
+    folder = str(Path(file).resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+def to_send() -> list[str]:
+    """The source files and package folders that workers of another machine need, a user's own among them.
+
+    With a user's own module goes every module of this process that lies in the same folder, as it may import them.
+    """
+    loaded = [place for name in sorted(own_modules()) for place in places(top(name)) if not _installed(place)]
+    roots = {place.parent for place in loaded}
+    beside = [place for name in sorted(_tops() - {*OURS}) for place in places(name) if place.parent in roots]
+    ours = [place for name in OURS for place in places(name)[:1]]
+    if len(ours) < len(OURS):
+        raise InputError(f"the packages {' and '.join(OURS)} cannot be found as files; install Assay again")
+    return [str(place) for place in dict.fromkeys([*ours, *loaded, *beside])]
+
+
+def top(module: str) -> str:
+    """The package or module that is found on the path: `a` of `a.b.c`."""
+    return module.partition(".")[0]
+
+
+def places(name: str) -> list[Path]:
+    """The source file or the folders of a package; none of what is built in, compiled or in an archive."""
+    try:
+        found = find_spec(name)
+    except (ImportError, ValueError):  # `__main__`, and what was put among the modules by hand
+        return []
+    if found is None:
+        return []
+    if found.submodule_search_locations is not None:
+        return [path for text in found.submodule_search_locations if (path := Path(text).resolve()).is_dir()]
+    path = Path(found.origin or "")
+    return [path.resolve()] if path.suffix in SOURCE_SUFFIXES and path.is_file() else []
+
+
+def _tops() -> set[str]:
+    return {name for name in list(sys.modules) if "." not in name and not name.startswith("__")}
+
+
+def _installed(path: Path) -> bool:
+    """Whether a module came with Python or was installed: every machine is to have it by itself."""
+    libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
+    return any(part in ("site-packages", "dist-packages") for part in path.parts) or any(
+        path.is_relative_to(folder) for folder in libraries
+    )

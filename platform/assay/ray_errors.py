@@ -1,0 +1,45 @@
+"""Why Ray could not start, be joined or bring code to a node, in a line for a person who can do something about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+
+def reason(error: BaseException) -> str:
+    """The cause that Ray buried in its messages."""
+    texts = [f"{type(one).__name__}: {one}" for one in _chain(error)]
+    whole = "\n".join(texts)
+    if "AuthenticationError" in whole or "InvalidAuthToken" in whole:
+        return (
+            "its token is missing here or is another one; bring ~/.ray/auth_token from the machine that started the "
+            "cluster (or set RAY_AUTH_TOKEN to its content), and export RAY_AUTH_MODE=token"
+        )
+    if "Version mismatch" in whole:
+        theirs, ours = (dict(re.findall(r"(Ray|Python): (\S+)", part)) for part in _sides(whole))
+        told = [f"{name} {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours.get(name)]
+        return f"it runs {' and '.join(told)}; install the same on both"
+    if "exceeds the maximum size" in whole:
+        package = re.search(r"Failed to upload module (\S+)", whole)
+        size = re.search(r"Package size \(([^)]*)\) exceeds the maximum size of ([\d.]+\s?\w+)", whole)
+        return (
+            f"the code in {package[1] if package else 'a package'} is {size[1] if size else 'too large'}, and at most "
+            f"{size[2] if size else '512 MiB'} can be sent to workers; keep data elsewhere, or name it in a "
+            ".rayignore in that folder, which is written as a .gitignore"
+        )
+    if isinstance(error, ConnectionError):
+        return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was told otherwise)"
+    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return told[-1] if hasattr(error, "cause") else told[0]  # a task's error ends in what was raised there
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _sides(text: str) -> tuple[str, str]:
+    """What Ray says of the cluster, and of this process."""
+    cluster, _, process = text.partition("Version mismatch")[2].partition("This process")
+    return cluster, process

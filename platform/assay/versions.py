@@ -1,0 +1,63 @@
+"""Versions that the processes of a run must share, whatever the machine: those that decide figures and file formats."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+
+from assay.errors import SweepError
+from assay.provenance import code_hash
+
+PARTS = {"python": 2, "ray": 3, "torch": 3, "numpy": 2, "pyarrow": 1, "safetensors": 2}
+"""What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build's label (+cpu) is no part."""
+
+VARIABLE = "ASSAY_DRIVER_VERSIONS"
+"""The environment variable that tells a worker what the driver runs."""
+
+
+def here() -> dict[str, str]:
+    """What this process runs, by name; `assay` is the hash of its code. Empty for what is not installed."""
+    return {"assay": code_hash()[:12], "python": platform.python_version()} | {
+        name: _version(name) for name in PARTS if name != "python"
+    }
+
+
+def differences(driver: Mapping[str, str], worker: Mapping[str, str]) -> list[str]:
+    """What differs and may not, each with both versions: `torch 2.12.0 (the driver: 2.13.0)`."""
+    return [
+        f"{name} {worker.get(name) or 'not installed'} (the driver: {version or 'not installed'})"
+        for name, version in driver.items()
+        if _same_part(name, version) != _same_part(name, worker.get(name, ""))
+    ]
+
+
+def variable() -> dict[str, str]:
+    """The environment that tells workers what this process runs."""
+    return {VARIABLE: json.dumps(here())}
+
+
+def check() -> None:
+    """In a worker: raise SweepError where this process runs other versions than the driver; silent without one."""
+    told = os.environ.get(VARIABLE)
+    if told and (differing := differences(json.loads(told), here())):
+        raise SweepError(refusal({"the machine of this worker": differing}))
+
+
+def refusal(nodes: Mapping[str, list[str]]) -> str:
+    """Why nothing runs on nodes (name -> what differs), and what to do."""
+    told = "; ".join(f"{node} has {', '.join(differing)}" for node, differing in nodes.items())
+    return f"{told}. Figures would depend on where a trial ran; install the same versions on every node, then try again"
+
+
+def _same_part(name: str, version: str) -> list[str]:
+    return version.partition("+")[0].split(".")[: PARTS.get(name)]
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,116 @@
+"""A cluster of machines that know nothing of Assay: code travels, other versions and strangers are refused."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import toy_runs
+import yaml
+from bare_cluster import PATIENCE, TOKEN, BareCluster, interpreter
+
+from assay import trial_log
+from assay.store import Store
+
+ASSAY = str(Path(sys.executable).with_name("assay"))
+MODULE = """
+import os, sys
+from own_helper import SCALE
+import toy_runs
+
+class Runs(toy_runs.Runs):
+    def train_epoch(self):
+        found = super().train_epoch()
+        return {**found, "scale": SCALE, "bare": float(os.environ.get("BARE", 0)), "here": float(os.getcwd() == HERE)}
+
+HERE = %r
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    found = BareCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        found.start(interpreter(found.folder / "python"), cpus=1, BARE="1")
+        yield found
+    finally:
+        found.stop()
+        shutil.rmtree(found.logs, ignore_errors=True)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A folder with a search space, and beside it an own trainable in a file, with a helper and an own package."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    shutil.copy(toy_runs.__file__, folder / "toy_runs.py")
+    (folder / "own_runs.py").write_text(MODULE % str(folder))
+    (folder / "own_helper.py").write_text("SCALE = 3\n")
+    package = folder / "own_data" / "sets"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("from toy_runs import squares\n")
+    (package.parent / "tests").mkdir()
+    (package.parent / "tests" / "large.py").write_text("raise SystemExit")
+    raw = toy_runs.search_space(folder, search={"sampler": "random", "trials": 2, "seed": 0, "startup": 1})
+    raw |= {"trainable": "own_runs:Runs", "dataset": {**raw["dataset"], "name": "own_data.sets:squares"}}
+    (folder / "toy.yaml").write_text(yaml.safe_dump(raw))
+    return folder
+
+
+def assay(cluster: BareCluster, folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [ASSAY, *arguments, "--store", str(folder / "store")],
+        cwd=folder,
+        env={**cluster.environment, "WANDB_MODE": "disabled", "RAY_NUM_REDIS_GET_RETRIES": "2", **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert TOKEN not in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.returncode, " ".join((done.stdout + done.stderr).split())
+
+
+def test_own_modules_reach_workers_that_have_no_assay_and_another_folder(cluster, work):
+    code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address)
+    assert code == 0, output
+    records = trial_log.records(trial_log.read(Store(work / "store"), "toy"))
+    assert [record.state for record in records.values()] == ["complete"] * 2
+    losses = [report["losses"] for record in records.values() for report in record.reports]
+    assert {(found["scale"], found["bare"], found["here"]) for found in losses} == {(3, 1, 0)}
+    assert len(Store(work / "store").names("models")) == 2
+
+
+def test_who_has_no_token_or_another_one_is_refused_in_words(cluster, work):
+    for environment in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
+        code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address, **environment)
+        assert code == 1, output
+        assert f"cannot start or join the cluster at {cluster.address}: its token is missing here" in output
+        assert "~/.ray/auth_token" in output
+    assert not Store(work / "store").exists("sweeps/toy")
+
+
+def test_a_module_that_a_node_lacks_is_told_before_any_trial(cluster, work, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "far_away.py").write_text("")
+    with (work / "own_runs.py").open("a") as file:
+        file.write("import far_away\n")
+    code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address, PYTHONPATH=str(elsewhere))
+    assert code == 1, output
+    assert "cannot import 'own_runs': ModuleNotFoundError: No module named 'far_away'" in output
+    assert not Store(work / "store").exists("sweeps/toy")
+
+
+def test_a_node_with_another_torch_is_refused_with_both_versions(cluster, work):
+    import torch
+
+    cluster.start(interpreter(cluster.folder / "other", torch="1.2.3"))
+    code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address)
+    assert code == 1, output
+    assert f"has torch 1.2.3 (the driver: {torch.__version__}" in output
+    assert "install the same versions on every node" in output
+    assert not Store(work / "store").exists("sweeps/toy")
