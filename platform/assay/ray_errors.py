@@ -30,7 +30,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ConnectionError):
         return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was told otherwise)"
     told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return told[-1] if hasattr(error, "cause") else told[0]  # a task's error ends in what was raised there
+    # The errors of tasks and of their environments begin with a traceback, and end in what was raised.
+    return told[-1] if hasattr(error, "cause") or hasattr(error, "error_message") else told[0]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
