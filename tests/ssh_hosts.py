@@ -70,8 +70,23 @@ class Host:
             path.chmod(0o700)
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork"]
-                + ["--kill-child", "--mount-proc", "bash", "-c", BOOT],
+                [
+                    "setpriv",
+                    "--pdeathsig",
+                    "KILL",
+                    "unshare",
+                    "--mount",
+                    "--net",
+                    "--pid",
+                    "--uts",
+                    "--ipc",
+                    "--fork",
+                    "--kill-child",
+                    "--mount-proc",
+                    "bash",
+                    "-c",
+                    BOOT,
+                ],
                 env={"PATH": os.environ["PATH"], "FOLDER": str(folder), "SHARED": str(shared), "NAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -127,8 +142,23 @@ def network(folder: Path, *names: str) -> Iterator[dict[str, Host]]:
                 first.run("ip", "link", "set", "wire", "up")
                 continue
             subprocess.run(
-                ["nsenter", "-t", str(first.init), "--net", "ip", "link", "add", name, "type", "veth"]
-                + ["peer", "name", "eth0", "netns", str(host.init)],
+                [
+                    "nsenter",
+                    "-t",
+                    str(first.init),
+                    "--net",
+                    "ip",
+                    "link",
+                    "add",
+                    name,
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "eth0",
+                    "netns",
+                    str(host.init),
+                ],
                 check=True,
                 timeout=30,
             )

@@ -1,0 +1,113 @@
+"""`ray up docs/cluster-local.yaml` over real ssh: a sweep is submitted, its trials run on both workers, all is stopped.
+
+The machines are made of namespaces (ssh_hosts.py). In place of the installation they get this test's own interpreter;
+everything else in the file is used as it stands.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import ssh_hosts
+import yaml
+
+REPO = Path(__file__).parent.parent
+VENV = Path(sys.executable).parent.parent
+PATIENCE = 240  # seconds; what takes 20 on an idle machine may take long on a busy one
+TOKEN = ["env", "RAY_AUTH_MODE=token"]
+
+pytestmark = pytest.mark.skipif(bool(ssh_hosts.missing()), reason=ssh_hosts.missing())
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory) -> Iterator[dict[str, ssh_hosts.Host]]:
+    """A laptop, a head and two workers, with the cluster up between them."""
+    with ssh_hosts.network(tmp_path_factory.mktemp("hosts"), "laptop", "head", "worker-1", "worker-2") as hosts:
+        config = yaml.safe_load((REPO / "docs" / "cluster-local.yaml").read_text(encoding="utf-8"))
+        config["provider"] |= {"head_ip": "10.213.7.2", "worker_ips": ["10.213.7.3", "10.213.7.4"]}
+        config["auth"]["ssh_user"] = "root"
+        config["setup_commands"][:3] = [f"ln -sfn {VENV} ~/venv"]
+        laptop = hosts["laptop"]
+        (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(config))
+        laptop.run("ray", "get-auth-token", "--generate")
+        laptop.run(*TOKEN, "bash", "-c", f"cd {REPO} && ray up -y /home/cluster.yaml", timeout=PATIENCE)
+        yield hosts
+
+
+@pytest.fixture(scope="module")
+def job(hosts) -> Iterator[str]:
+    """What a submitted sweep of three trials printed, through the tunnel to the dashboard."""
+    laptop = hosts["laptop"]
+    tunnel = subprocess.Popen(
+        laptop.command(*TOKEN, "ray", "dashboard", "/home/cluster.yaml"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    wait_for(lambda: answers(laptop, "127.0.0.1"), "the tunnel to the dashboard")
+    wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
+    changes = ["search.trials=4", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
+    sweep = " ".join(
+        ["assay sweep ~/assay/search_spaces/demo.yaml --address auto --store /mnt/assay-store"]
+        + [f"--set {change}" for change in changes]
+    )
+    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "bash", "-c", sweep]
+    yield laptop.run(*TOKEN, *submit, timeout=PATIENCE)
+    tunnel.kill()
+    tunnel.wait(timeout=30)
+
+
+def wait_for(done, what: str) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, f"waited too long for {what}"
+        time.sleep(1)
+
+
+def answers(host: ssh_hosts.Host, address: str) -> bool:
+    """Whether the dashboard's port takes a connection from that host."""
+    return not subprocess.run(
+        host.command("bash", "-c", f"exec 3<>/dev/tcp/{address}/8265"), capture_output=True, timeout=30, check=False
+    ).returncode
+
+
+def status(head: ssh_hosts.Host) -> str:
+    """What `ray status` tells; nothing while it cannot."""
+    ask = head.command(*TOKEN, "ray", "status", "--address", "10.213.7.2:6379")
+    return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def test_a_submitted_sweep_runs_on_the_workers_and_ends_in_the_store_that_all_share(hosts, job):
+    assert "4 complete" in job
+    assert "succeeded" in job
+    shared = hosts["head"].home.parent.parent / "shared"
+    assert pq.read_table(shared / "assay-store" / "sweeps" / "demo" / "trials.parquet")["state"].to_pylist() == (
+        ["complete"] * 4
+    )
+    for worker in ("worker-1", "worker-2"):
+        logs = hosts[worker].run("bash", "-c", "cat /tmp/ray/session_latest/logs/worker-*")
+        assert ":actor_name:" in logs, f"no trial ran on {worker}"
+
+
+def test_the_dashboard_listens_on_the_head_alone_and_refuses_who_has_no_token(hosts, job):
+    assert not answers(hosts["worker-1"], "10.213.7.2")
+    ask = "import urllib.request as u; u.urlopen('http://127.0.0.1:8265/api/jobs/', timeout=20)"
+    with pytest.raises(RuntimeError, match="401"):
+        hosts["head"].run("python", "-c", ask)
+
+
+def test_down_stops_the_head_and_the_workers_stop_as_the_file_says(hosts, job):
+    laptop = hosts["laptop"]
+    laptop.run(*TOKEN, "ray", "down", "-y", "/home/cluster.yaml", timeout=PATIENCE)
+    for address in ("10.213.7.3", "10.213.7.4"):
+        trust = ["-i", "/home/.ssh/id_ed25519", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
+        laptop.run("ssh", *trust, f"root@{address}", 'bash -lic "ray stop"', timeout=PATIENCE)
+    for name in ("head", "worker-1", "worker-2"):
+        wait_for(lambda name=name: not [line for line in hosts[name].running() if "ray" in line], f"{name} to be idle")
