@@ -4,10 +4,13 @@
     python benchmarks/simulator.py --trials 500                            a short run, to see that it works
     python benchmarks/simulator.py --sweep demo --store demo-store         the curves of a sweep that was run
 
-`seconds` and `peak_mb` are of the whole simulation, on one core. `slowdown` is the mean decision time of the last
-thousand reports over that of the first: how a report is judged must not depend on how many came before. Without
---sweep the curves are made up, saturating ones whose height depends on two parameters. The rival draws as many trials
-with the same sampler of Optuna and tells it their last value: no log, no rungs, no reports.
+`seconds` and `peak_mb` are of the whole simulation, on one core. `slowdown` says whether deciding about a report takes
+longer the more reports came before: the mean time of the last thousand over that of the first, of each kind of decision
+by itself (with a rung or without, the trial ends or goes on; of a kind with fewer than 2,000 the last half over the
+first), the worst of them. Without --sweep the curves are made up, saturating ones whose height depends on two
+parameters. With it they are recorded: those of the complete trials in the log of a sweep that was run, whose search
+space is searched again. The rival draws as many trials with the same sampler of Optuna and tells it their last value:
+no log, no rungs, no reports. Its time grows with the square of the trials, so it draws --rival of them.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import numpy as np
 import optuna
 
 from assay import simulator, spec, trials
-from assay.simulator import Curve, Report
+from assay.simulator import Curve, Judged, Report
 from assay.store import Store
 
 EPOCHS, RECORDED, BLOCK = 20, 64, 1000
@@ -81,6 +84,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=1000)
+    parser.add_argument("--rival", type=int, default=2000, help="trials of the rival, at most")
     parser.add_argument("--sweep", help="name of a recorded sweep whose curves are played")
     parser.add_argument("--store", type=Path, default=Path("assay-store"))
     options = parser.parse_args()
@@ -94,17 +98,42 @@ def main() -> None:
     space = spec.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
     with tempfile.TemporaryDirectory() as folder:
         wall, began = time.monotonic(), time.process_time()
-        found = simulator.simulate(space, Store(folder), curves, options.workers)
+        found = simulator.simulate(space, Store(folder), simulator.Nearest(curves).to, options.workers)
         wall, seconds = time.monotonic() - wall, time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     states = [record.state for record in found.study.records.values()]
     print(f"{len(states)} trials, {states.count('pruned')} stopped early, {len(found.judging)} reports")
     print(f"{found.seconds / 3600:.1f} simulated hours on {options.workers} workers, {wall:.1f} s of wall time")
-    print(f"processor: {sum(found.asking):.1f} s asking, {sum(found.judging):.1f} s judging reports")
-    block = min(BLOCK, len(found.judging) // 2)
-    slowdown = np.mean(found.judging[-block:]) / np.mean(found.judging[:block])
-    print(f"bare Optuna, the sampler alone: {bare_optuna(options.trials, curves):.1f} s")
-    print(f"RESULT seconds={seconds:.1f} peak_mb={peak:.0f} slowdown={slowdown:.2f} trials={len(states)}")
+    taken = sum(one.seconds for one in found.judging)
+    print(f"processor: {sum(found.asking):.1f} s asking, {taken:.1f} s judging reports")
+    print(
+        "ms an ask, by tenths of the trials: "
+        + " ".join(f"{1000 * x:.1f}" for x in tenths(found.asking[: len(states)]))
+    )
+    rungs = set(found.study.halving.rungs) if found.study.halving else set()
+    slowest = 0.0
+    for kind, taken_by in by_kind(found.judging, rungs).items():
+        block = min(BLOCK, len(taken_by) // 2)
+        first, last = (1000 * float(np.mean(part)) for part in (taken_by[:block], taken_by[-block:]))
+        print(f"  {kind:<26}{len(taken_by):>7} reports, first {block} {first:.3f} ms each, last {block} {last:.3f} ms")
+        slowest = max(slowest, last / first)
+    rival = min(options.trials, options.rival)
+    print(f"bare Optuna, the sampler alone, {rival} trials: {bare_optuna(rival, curves):.1f} s")
+    print(f"RESULT seconds={seconds:.1f} peak_mb={peak:.0f} slowdown={slowest:.2f} trials={len(states)}")
+
+
+def tenths(values: list[float]) -> list[float]:
+    """The mean of each tenth of the values."""
+    return [float(np.mean(part)) for part in np.array_split(values, 10)]
+
+
+def by_kind(judging: list[Judged], rungs: set[int]) -> dict[str, list[float]]:
+    """The seconds of every decision, by kind; a kind with fewer than 100 is left out."""
+    found: dict[str, list[float]] = {}
+    for one in judging:
+        where = "at a rung" if one.epoch in rungs else "no rung"
+        found.setdefault(f"{where}, the trial {'ends' if one.ended else 'goes on'}", []).append(one.seconds)
+    return {kind: seconds for kind, seconds in found.items() if len(seconds) >= BLOCK // 10}
 
 
 if __name__ == "__main__":

@@ -97,20 +97,25 @@ def wandb_on_the_loopback() -> Iterator[None]:
             server.kill()
 
 
-def search_space(folder: Path) -> Spec:
-    """Two numbers to search for the trainable that trains nothing, on 32 tiny images."""
+def images(folder: Path) -> dict[str, Any]:
+    """A dataset of 32 tiny images, written below the folder."""
     random = np.random.default_rng(0)
     for kind, count, darkest in (("good", 20, 60), ("bad", 12, 90)):
-        (folder / "data" / kind).mkdir(parents=True)
+        (folder / "data" / kind).mkdir(parents=True, exist_ok=True)
         for number in range(count):
             pixels = random.integers(darkest, darkest + 100, (16, 16), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "data" / kind / f"{number}.png")
     dataset = {"name": "folder", "root": str(folder / "data"), "normal": "good", "anomalous": "bad"}
+    return {**dataset, "image_size": 16, "channels": 1}
+
+
+def search_space(folder: Path) -> Spec:
+    """Two numbers to search for the trainable that trains nothing."""
     return spec_module.check(
         {
             "name": "overhead",
             "trainable": "idle_trainable:Idle",
-            "dataset": {**dataset, "image_size": 16, "channels": 1},
+            "dataset": images(folder),
             "space": {"weight": {"uniform": [0.1, 1]}, "unused": {"uniform": [0, 1]}},
             "evaluation": {"attack": "fgsm", "epsilon": "2/255"},
             "objectives": {"clean_auroc": "max", "robust_auroc": "max"},

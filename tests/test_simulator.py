@@ -32,7 +32,7 @@ RECORDED = [curve(0.0, "none", 0.5), curve(0.03, "none", 0.7), curve(0.0, "supco
 
 
 def play(folder, workers: int = 8) -> simulator.Simulated:
-    return simulator.simulate(spec.check(SPACE, "a test"), Store(folder), RECORDED, workers)
+    return simulator.simulate(spec.check(SPACE, "a test"), Store(folder), simulator.Nearest(RECORDED).to, workers)
 
 
 def test_every_trial_gets_the_figures_of_the_recorded_trial_nearest_to_it(tmp_path):
@@ -69,7 +69,7 @@ def test_it_is_the_same_again(tmp_path):
 
 def test_a_parameter_that_only_some_recorded_trials_have_counts(tmp_path):
     recorded = [Curve({"a": 1.0}, RECORDED[0].reports), Curve({"b": "x"}, RECORDED[1].reports)]
-    nearest = simulator._Nearest(recorded)
+    nearest = simulator.Nearest(recorded)
     assert nearest.to({"a": 1.2}) is recorded[0]
     assert nearest.to({"b": "x"}) is recorded[1]
 

@@ -1,8 +1,9 @@
 """A recorded sweep played again on virtual workers: the real searcher and early stopping, trials that take no time.
 
-What a trial reports comes from the recorded trial whose parameters are nearest to its own, so thousands of trials on a
-thousand workers show in seconds what a search space, a sampler or a rung would have done. A simulated figure is one of
-a recorded trial, not a measurement.
+A sweep is recorded where its log is in the store: the reports of its complete trials, with the seconds of training
+that each had taken, are the curves. What a simulated trial reports comes from the recorded trial whose parameters are
+nearest to its own, so thousands of trials on a thousand workers show in minutes what a search space, a sampler or a
+rung would have done. A simulated figure is one of a recorded trial, not a measurement.
 Idea: Syne Tune's simulator backend (Salinas et al. 2022).
 """
 
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,19 @@ class Curve:
     reports: tuple[Report, ...]
 
 
+CurveOf: TypeAlias = Callable[[Mapping[str, Any]], Curve]
+"""A trial's parameters, under Optuna's names -> its curve."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The decision about one report: processor seconds, the report's epoch, and whether the trial ended with it."""
+
+    seconds: float
+    epoch: int
+    ended: bool
+
+
 @dataclass
 class Simulated:
     """A simulated sweep: its study, how long it would have taken, and the processor seconds of its decisions."""
@@ -48,7 +62,7 @@ class Simulated:
     study: Study
     seconds: float = 0.0
     asking: list[float] = field(default_factory=list)
-    judging: list[float] = field(default_factory=list)
+    judging: list[Judged] = field(default_factory=list)
 
 
 def curves(spec: Spec, records: Mapping[int, Record]) -> list[Curve]:
@@ -67,15 +81,16 @@ def curves(spec: Spec, records: Mapping[int, Record]) -> list[Curve]:
     return found
 
 
-def simulate(spec: Spec, store: Store, recorded: Sequence[Curve], workers: int) -> Simulated:
+def simulate(spec: Spec, store: Store, curve_of: CurveOf, workers: int) -> Simulated:
     """Run the whole search of `spec` on so many virtual workers; the trial log is written to the store as ever.
 
-    Every worker takes the next order as soon as it is free. Raises SweepError where the store holds the sweep already.
+    curve_of: what a trial of these parameters reports, such as `Nearest(curves(...)).to`. Every worker takes the next
+    order as soon as it is free. Raises SweepError where the store holds the sweep already.
     """
     study = Study(spec, store)
     if study.records:
         raise SweepError(f"sweep '{spec.name}' exists in {store.root}; simulate into a store of its own")
-    found, nearest = Simulated(study), _Nearest(recorded)
+    found = Simulated(study)
     events: list[tuple[float, int, int]] = []  # when a worker is done with what, trial, number of its report
     playing: dict[int, Curve] = {}
 
@@ -84,7 +99,7 @@ def simulate(spec: Spec, store: Store, recorded: Sequence[Curve], workers: int) 
         order = study.next_order()
         found.asking.append(time.process_time() - began)
         if order is not None:
-            playing[order.number] = curve = nearest.to(study.records[order.number].parameters)
+            playing[order.number] = curve = curve_of(study.records[order.number].parameters)
             heapq.heappush(events, (now + curve.reports[0].seconds, order.number, 0))
 
     for _ in range(min(workers, spec.trials)):
@@ -96,7 +111,7 @@ def simulate(spec: Spec, store: Store, recorded: Sequence[Curve], workers: int) 
         report = _report(curve, number, spec)
         began = time.process_time()
         stopped = study.report(trial, report)
-        found.judging.append(time.process_time() - began)
+        found.judging.append(Judged(time.process_time() - began, report["epoch"], stopped))
         if stopped:
             del playing[trial]
             start(now)
@@ -126,7 +141,7 @@ def _report(curve: Curve, number: int, spec: Spec) -> dict[str, Any]:
     }
 
 
-class _Nearest:
+class Nearest:
     """Finds the recorded trial nearest to a configuration: numbers by their rank's distance, others by being equal."""
 
     def __init__(self, recorded: Sequence[Curve]) -> None:
