@@ -17,6 +17,7 @@ from pathlib import Path
 
 TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd")
 NETWORK = "10.213.7"
+NEW = "setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child --mount-proc"
 
 # Run in new namespaces: folders of its own over those that programs write to, and root's home at /home.
 BOOT = """
@@ -47,8 +48,7 @@ def missing() -> str:
     lacking = [tool for tool in TOOLS if not shutil.which(tool)]
     if lacking:
         return f"needs {', '.join(lacking)} (openssh-server, rsync, iproute2, util-linux)"
-    tried = ["unshare", "--mount", "--net", "--pid", "--uts", "--ipc", "--fork", "--mount-proc", "true"]
-    if subprocess.run(tried, capture_output=True, timeout=30, check=False).returncode:
+    if subprocess.run([*NEW.split(), "true"], capture_output=True, timeout=30, check=False).returncode:
         return "this machine does not allow new namespaces"
     return ""
 
@@ -70,23 +70,7 @@ class Host:
             path.chmod(0o700)
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
-                [
-                    "setpriv",
-                    "--pdeathsig",
-                    "KILL",
-                    "unshare",
-                    "--mount",
-                    "--net",
-                    "--pid",
-                    "--uts",
-                    "--ipc",
-                    "--fork",
-                    "--kill-child",
-                    "--mount-proc",
-                    "bash",
-                    "-c",
-                    BOOT,
-                ],
+                [*NEW.split(), "bash", "-c", BOOT],
                 env={"PATH": os.environ["PATH"], "FOLDER": str(folder), "SHARED": str(shared), "NAME": name},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -142,23 +126,7 @@ def network(folder: Path, *names: str) -> Iterator[dict[str, Host]]:
                 first.run("ip", "link", "set", "wire", "up")
                 continue
             subprocess.run(
-                [
-                    "nsenter",
-                    "-t",
-                    str(first.init),
-                    "--net",
-                    "ip",
-                    "link",
-                    "add",
-                    name,
-                    "type",
-                    "veth",
-                    "peer",
-                    "name",
-                    "eth0",
-                    "netns",
-                    str(host.init),
-                ],
+                f"nsenter -t {first.init} --net ip link add {name} type veth peer name eth0 netns {host.init}".split(),
                 check=True,
                 timeout=30,
             )
