@@ -1,72 +1,180 @@
-"""What a sweep will cost, before it runs: trials, rungs, and the time from a short probe of its first trial."""
+"""What a sweep will take, or what remains of one: trials, rungs, epochs, hours and cost, before it runs."""
 
 from __future__ import annotations
 
-import tempfile
-import time
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from assay import budget, failures, gpu, packing, probe, trial_log
 from assay import data as data_module
-from assay import space
-from assay.spec import Spec
+from assay.budget import Spent
+from assay.domains import Choice
+from assay.halving import Halving
+from assay.probe import Rate
+from assay.spec import Price, Spec
 from assay.store import Store
-from assay.study import Study
-from assay.trial import Trial
+from assay.trial_log import Record
 
-PROBE_SECONDS = 60.0
+Span = tuple[float, float]
+"""Low, where early stopping stops as many as it can, and high, where it stops none."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a minute of the first trial showed; an epoch's seconds hold its share of an evaluation."""
+class Forecast:
+    """What is to come. trials: new ones; unfinished: begun ones that go on. together: at a time. before: spent."""
 
-    seconds_per_epoch: float
-    epochs: int
-    epochs_probed: int
+    spec: Spec
+    cores: float
+    gpus: float
+    together: int
+    rates: Mapping[str, Rate]
+    trials: int
+    unfinished: int
+    epochs: Span
+    seconds: Span  # of all trials, one after the other
+    longest: float  # seconds of the longest trial
+    before: Spent
+
+    @property
+    def minutes(self) -> Span:
+        """Wall time, so many trials at a time; never less than one trial takes that is not stopped."""
+        low, high = (seconds / min(self.together, max(1, self.trials + self.unfinished)) for seconds in self.seconds)
+        return low / 60, max(high, self.longest) / 60
+
+    @property
+    def spent(self) -> tuple[Spent, Spent]:
+        """What the trials will hold, low and high."""
+        low, high = self.seconds
+        return budget.taken(self.spec.resources, low), budget.taken(self.spec.resources, high)
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON values; every pair is low and high."""
+        price = self.spec.budget.price
+        return {
+            "sweep": self.spec.name,
+            "trials": self.trials,
+            "unfinished": self.unfinished,
+            "together": self.together,
+            "trainables": [asdict(rate) for rate in self.rates.values()],
+            "rungs": {name: rungs(self.spec, rate.epochs) for name, rate in self.rates.items()},
+            "epochs": self.epochs,
+            "minutes": self.minutes,
+            "cpu_hours": [spent.cpu_hours for spent in self.spent],
+            "gpu_hours": [spent.gpu_hours for spent in self.spent],
+            "cost": [spent.cost(price) for spent in self.spent] if price else None,
+            "currency": price.currency if price else None,
+            "spent_before": asdict(self.before),
+            "trials_within_budget": self.within(),
+        }
+
+    def within(self) -> dict[str, Span]:
+        """The parts of the budget that are too small -> how many of the trials to come it is enough for."""
+        price = self.spec.budget.price or Price()
+        used = {
+            "wall_minutes": (0.0, self.minutes),
+            "gpu_hours": (self.before.gpu_hours, (self.spent[0].gpu_hours, self.spent[1].gpu_hours)),
+            "cpu_hours": (self.before.cpu_hours, (self.spent[0].cpu_hours, self.spent[1].cpu_hours)),
+            "cost": (self.before.cost(price), (self.spent[0].cost(price), self.spent[1].cost(price))),
+        }
+        count, found = self.trials + self.unfinished, {}
+        for name, (before, (low, high)) in used.items():
+            left = max(0.0, (getattr(self.spec.budget, name) or float("inf")) - before)
+            if left < high:
+                found[name] = (float(int(count * left / high)), float(min(count, int(count * left / low))))
+        return found
 
 
-def probe(spec: Spec) -> Probe:
-    """Train the first trial in a scratch folder until a minute or the trial is over."""
+def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | None = None) -> Forecast:
+    """The forecast of a search space, or of what remains of the sweep that has these records.
+
+    What has run is known from the log; a trainable that has not is probed, on the cluster at `address` if there is
+    one, else here. Raises SweepError where no trial fits, and what a trial raises that cannot run.
+    """
+    rates = probe.by_log(spec, records.values())
+    wanted = {name: alone for name, alone in probe.alternatives(spec).items() if name not in rates}
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
-    with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
-        store = Store(scratch)
-        study = Study(spec, store)
-        order = study.next_order()
-        study.log.close()
-        assert order is not None  # a new study always has a first order
-        trial = Trial(order, data, store)
-        started = time.monotonic()
-        report = trial.step()
-        while not report["done"] and time.monotonic() - started < PROBE_SECONDS:
-            report = trial.step()
-        return Probe((time.monotonic() - started) / trial.epoch, trial.run.epochs, trial.epoch)
+    seconds = probe.SECONDS / max(1, len(wanted))
+    if address is not None:
+        from assay import probe_nodes
+
+        spec, resources, found = probe_nodes.rates(spec, wanted, data, address, seconds)
+    else:
+        resources = here()
+        spec = packing.settled(spec, resources, False, gpu.memory_gb)
+        packing.together(spec, resources, joined=False)
+        settled = {"resources": spec.resources}
+        found = [probe.probe(name, alone.model_copy(update=settled), data, seconds) for name, alone in wanted.items()]
+    rates |= {rate.trainable: rate for rate in found}
+    rates = {name: rates[name] for name in probe.alternatives(spec)}
+    together = packing.together(spec, resources, joined=address is not None)
+    before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()
+    return forecast(spec, rates, records, together, resources, before)
 
 
-def text(spec: Spec, found: Probe, cpus: int) -> str:
-    """The forecast for a machine of so many cores, in a few lines."""
-    trials, stop = spec.trials, spec.stop_early
-    together = max(1, min(int(cpus // spec.resources.cpu), spec.resources.concurrent or trials))
-    full = found.seconds_per_epoch * found.epochs
-    lines = [
-        spec.summary(),
-        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.domains).items()),
-        f"  {found.epochs} epochs a trial, {together} trials at a time on {cpus} cores",
+def here() -> dict[str, float]:
+    """What this machine offers, as Ray would say it; Ray keeps a part of the memory for its objects."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count(), "memory": 0.7 * memory}
+
+
+def forecast(
+    spec: Spec,
+    rates: Mapping[str, Rate],
+    records: Mapping[int, Record],
+    together: int,
+    resources: Mapping[str, float],
+    before: Spent = Spent(),
+) -> Forecast:
+    """The figures: every trial to come by the rate of its trainable, new ones by the mean of those that are drawn."""
+    unfinished = [r for r in records.values() if r.state == "running" or r.failure in failures.OUTSIDE]
+    new = max(0, spec.trials - len(records))
+    work = [
+        (rates[spec.trainable_of(record.assignment)], record.reports[-1]["epoch"] if record.reports else 0, 1.0)
+        for record in unfinished
     ]
-    shares = [1.0]
-    if stop:
-        from assay.halving import Halving
+    work += [(rates[name], 0, new * share) for name, share in shares(spec).items()]
+    epochs, seconds = [0.0, 0.0], [0.0, 0.0]
+    for rate, done, count in work:
+        for place, ahead in enumerate((_expected(spec, rate.epochs, done), float(rate.epochs - done))):
+            epochs[place] += count * ahead
+            seconds[place] += count * ahead * rate.seconds
+    return Forecast(
+        spec=spec,
+        cores=resources.get("CPU", 0),
+        gpus=resources.get("GPU", 0),
+        together=together,
+        rates=dict(rates),
+        trials=new,
+        unfinished=len(unfinished),
+        epochs=(epochs[0], epochs[1]),
+        seconds=(seconds[0], seconds[1]),
+        longest=max((rate.seconds * (rate.epochs - done) for rate, done, count in work if count), default=0.0),
+        before=before,
+    )
 
-        halving = Halving(spec.stop_metrics, dict(spec.objectives), stop.grace, stop.reduction)
-        levels = halving.levels(found.epochs)
-        if levels:
-            at = ", ".join(map(str, levels))
-            lines.append(f"  rungs at epochs {at}; about 1 in {stop.reduction} goes on at each")
-        shares = [(b - a) / found.epochs for a, b in zip([0, *levels], [*levels, found.epochs], strict=True)]
-    expected = sum(share / (stop.reduction if stop else 1) ** i for i, share in enumerate(shares))
-    low, high = full * trials * expected / together, full * trials / together
-    lines.append(f"  probe: {found.seconds_per_epoch:.2f} s an epoch over {found.epochs_probed} epochs")
-    span = f"{low / 60:.1f} to {high / 60:.1f}" if stop else f"{high / 60:.1f}"
-    lines.append(f"  forecast: {span} minutes")
-    if spec.budget.wall_minutes:
-        lines.append(f"  budget: ends after {spec.budget.wall_minutes:g} minutes")
-    return "\n".join(lines)
+
+def shares(spec: Spec) -> dict[str, float]:
+    """Trainable -> the share of the trials that it gets: as many as the others, in a grid as many as it has points."""
+    if not isinstance(spec.trainable, Choice):
+        return {spec.trainable: 1.0}
+    grid = spec.search.sampler == "grid"
+    weights = {str(name): (option.size() or 1) if grid else 1 for name, option in spec.trainable.options}
+    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+
+
+def rungs(spec: Spec, epochs: int) -> list[int]:
+    """The epochs at which trials of so many may be stopped."""
+    stop = spec.stop_early
+    return Halving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction).levels(epochs) if stop else []
+
+
+def _expected(spec: Spec, epochs: int, done: int) -> float:
+    """The epochs that a trial has ahead of it, if at every rung no more go on than may."""
+    ahead = [level for level in rungs(spec, epochs) if level > done]
+    reduction = spec.stop_early.reduction if spec.stop_early else 1
+    parts = zip([done, *ahead], [*ahead, epochs], strict=True)
+    return float(sum((last - first) / reduction**passed for passed, (first, last) in enumerate(parts)))

@@ -38,7 +38,9 @@ class Spending(tune.Callback):  # type: ignore[misc]
         self.write()
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        """Write the last note."""
+        """None holds a worker any more, not even one that was stopped in the middle; write the last note."""
+        for trial in trials:
+            self.meter.ends(trial.trial_id)
         self.write(now=True)
 
     def write(self, *, now: bool = False) -> None:

@@ -86,13 +86,13 @@ def _forecast(spec: Any, store: Any, records: Any, address: str | None, as_json:
     """What the sweep, or what remains of it, will take."""
     import json
 
-    from assay import forecast
+    from assay import forecast, forecast_text
 
     found = forecast.of(spec, store, records, address)
     if as_json:
         click.echo(json.dumps(found.plain(), indent=2))
     else:
-        console.print(found.text(), highlight=False, soft_wrap=True)
+        console.print(forecast_text.text(found), highlight=False, soft_wrap=True)
 
 
 def _run(

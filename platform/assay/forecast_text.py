@@ -1,0 +1,87 @@
+"""A forecast in a few lines, for a person."""
+
+from __future__ import annotations
+
+from assay import space
+from assay.budget import Spent, amount
+from assay.forecast import Forecast, Span, rungs
+
+HEADROOM = 1.2
+"""Of what a trial was seen to need, what to ask for: another one may need a little more."""
+
+
+def text(found: Forecast) -> str:
+    """The search space, how it runs, what it takes and what its budget is enough for."""
+    spec = found.spec
+    lines = [
+        spec.summary(),
+        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.domains).items()),
+    ]
+    if found.before != Spent() or found.unfinished:
+        spent = found.before.text(spec.budget.price)
+        lines.append(
+            f"  to come: {_count(found.trials, 'new trial')} and {found.unfinished} unfinished; spent: {spent}"
+        )
+    share = spec.resources.gpu
+    on = f"{_count(found.gpus, 'GPU')}, {share:g} of one for each" if share else _count(found.cores, "core")
+    lines.append(f"  {_count(found.together, 'trial')} at a time on {on}")
+    for name, rate in found.rates.items():
+        each = f"{_count(rate.epochs, 'epoch')} of {rate.seconds:.2f} s"
+        lines.append(f"  {name}: {each}, {_time(rate.seconds * rate.epochs)} a trial ({rate.seen})")
+    if spec.stop_early:
+        levels = sorted({level for rate in found.rates.values() for level in rungs(spec, rate.epochs)})
+        at = ", ".join(map(str, levels)) or "none within a trial"
+        lines.append(f"  rungs at epochs {at}; about 1 in {spec.stop_early.reduction} goes on at each")
+    return "\n".join([*lines, _whole(found), *_memory(found), *_budget(found)])
+
+
+def _whole(found: Forecast) -> str:
+    price, (low, high), minutes = found.spec.budget.price, found.spent, found.minutes
+    hours = minutes[1] >= 180
+    parts = [
+        f"{_span((minutes[0] / 60, minutes[1] / 60) if hours else minutes, '.1f')} {'hours' if hours else 'minutes'}",
+        f"{_span(found.epochs, '.0f')} epochs",
+        *([f"{_span((low.gpu_hours, high.gpu_hours))} GPU-hours"] if high.gpu_hours else []),
+        f"{_span((low.cpu_hours, high.cpu_hours))} CPU-hours",
+        *([f"{_span((low.cost(price), high.cost(price)))} {price.currency}"] if price else []),
+    ]
+    drawn = "; with each trainable drawn as often as the others" if len(found.rates) > 1 else ""
+    return f"  forecast: {', '.join(parts)}{drawn}"
+
+
+def _memory(found: Forecast) -> list[str]:
+    """What a trial was seen to need, with the line for the file that asks for it."""
+    own = max((rate.memory_gb for rate in found.rates.values()), default=0.0)
+    of_gpu = max((rate.gpu_memory_gb for rate in found.rates.values()), default=0.0)
+    asked, lines = found.spec.resources, []
+    if of_gpu:
+        said = "" if asked.gpu_memory_gb else f"; to share GPUs by it, `gpu_memory_gb: {HEADROOM * of_gpu:.1f}`"
+        lines.append(f"  GPU memory: {of_gpu:.1f} GB a trial at its peak{said}")
+    if own:
+        said = "" if asked.memory_gb else f"; to have it kept free, `memory_gb: {HEADROOM * own:.1f}`"
+        lines.append(f"  memory: {own:.1f} GB a trial at its peak{said}")
+    return lines
+
+
+def _budget(found: Forecast) -> list[str]:
+    """What each part of the budget is enough for."""
+    within, count, lines = found.within(), found.trials + found.unfinished, []
+    for name in ("wall_minutes", "gpu_hours", "cpu_hours", "cost"):
+        if limit := getattr(found.spec.budget, name):
+            few = within.get(name)
+            ends = f"ends the sweep after about {_span(few, '.0f')} of {count} trials" if few else "is enough"
+            lines.append(f"  budget: {name} {limit:g} {ends}")
+    return lines
+
+
+def _span(pair: Span, form: str = "") -> str:
+    low, high = (f"{value:{form}}" if form else amount(value) for value in pair)
+    return low if low == high else f"{low} to {high}"
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} minutes"
+
+
+def _count(number: float, what: str) -> str:
+    return f"{number:g} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,48 @@
+"""The probes of a forecast on a cluster that was joined, where trials would run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import ray
+from ray.exceptions import GetTimeoutError, RayTaskError
+
+from assay import gpu_nodes, packing, tune_run
+from assay.cluster import connected
+from assay.contracts import TrainingData
+from assay.errors import AssayError, SweepError
+from assay.probe import Rate, probe
+from assay.spec import Spec
+
+PATIENCE = 900.0
+"""Seconds that a cluster may take to start the nodes and run the probes."""
+
+
+def rates(
+    spec: Spec, wanted: Mapping[str, Spec], data: TrainingData, address: str, seconds: float
+) -> tuple[Spec, dict[str, float], list[Rate]]:
+    """The spec as settled there (`packing.settled`), the cluster's resources, and the rate of every trainable wanted.
+
+    The probes run beside each other where there is room. Raises SweepError where no trial fits or none starts in time.
+    """
+    with connected(address) as resources:
+        spec = packing.settled(spec, resources, True, gpu_nodes.memory_gb)
+        packing.together(spec, resources, joined=True)
+        need = packing.need(spec)
+        task = ray.remote(num_cpus=need["cpu"], num_gpus=need["gpu"], memory=need["memory"], max_calls=1)(probe)
+        held = ray.put(tune_run.in_memory(data))
+        asked = [task.remote(name, _like(alone, spec), held, seconds) for name, alone in wanted.items()]
+        try:
+            return spec, resources, ray.get(asked, timeout=PATIENCE)
+        except GetTimeoutError as error:
+            raise SweepError(
+                f"no probe ended in {PATIENCE:.0f} s; look at `ray status`: the cluster may not start the nodes"
+            ) from error
+        except RayTaskError as error:
+            if isinstance(error.cause, AssayError):
+                raise error.cause from error
+            raise
+
+
+def _like(alone: Spec, settled: Spec) -> Spec:
+    return alone.model_copy(update={"resources": settled.resources})
