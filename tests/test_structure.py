@@ -21,15 +21,18 @@ ASSAY = REPO / "platform" / "assay"
 TRAINABLES = REPO / "trainables"
 SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
-RAY_MODULES = {"cluster.py", "fan_out.py", "gpu_nodes.py", "ray_token.py", "spending.py", "tune_run.py", "worker.py"}
+RAY_MODULES = {
+    "asker.py", "cluster.py", "fan_out.py", "gpu_nodes.py", "lost.py", "ray_token.py", "spending.py", "tune_run.py",
+    "worker.py",
+}  # fmt: skip
 STAGES = {
-    "approval", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster", "corrupted",
-    "decision", "evaluation", "fan_out", "figures", "forecast", "forecast_text", "foreseen", "gpu_nodes",
-    "labels_needed", "live", "minimal_epsilon", "model", "own_modules", "packing", "plan", "policy", "predecessor",
-    "preflight", "probe", "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing", "ray_errors",
-    "ray_token", "register", "report", "shard", "signature", "simulator", "spec", "spending", "store", "study",
-    "sweep", "tracking", "trial", "trial_log", "trials", "tune_run", "verification", "versions", "wandb_client",
-    "wandb_report", "worker",
+    "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
+    "corrupted", "decision", "evaluation", "fan_out", "figures", "forecast", "forecast_text", "foreseen",
+    "gpu_nodes", "labels_needed", "live", "minimal_epsilon", "model", "own_modules", "packing", "plan", "policy",
+    "predecessor", "preflight", "probe", "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing",
+    "ray_errors", "ray_token", "register", "report", "shard", "signature", "simulator", "spec", "spending", "store",
+    "study", "sweep", "tracking", "trial", "trial_log", "trials", "tune_run", "verification", "versions",
+    "wandb_client", "wandb_report", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}

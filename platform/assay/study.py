@@ -16,7 +16,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay import failures, history, space, trial_log
+from assay import failures, history, retry, space, trial_log
+from assay.errors import StoreError, SweepError
 from assay.halving import Halving
 from assay.samplers import sampler, trial_seed
 from assay.spec import Spec
@@ -33,7 +34,7 @@ STATES = {
 """A record's state -> what Optuna calls it."""
 
 Listener = Callable[[Record, str], None]
-"""Called with a trial's record and the event that changed it: `ask`, `report` or `end`."""
+"""Called with a trial's record and the event that changed it: `ask`, `report`, `retry` or `end`."""
 
 
 class Study:
@@ -155,7 +156,7 @@ class Study:
         if record.state != "running":
             return True
         if report.get("failure"):
-            self.end(number, "failed", report["failure"], report["message"])
+            self.failed(number, report["failure"], report["message"])
             return True
         event = {"event": "report", "trial": number, **report}
         if not record.reports or report["epoch"] > record.reports[-1]["epoch"]:
@@ -169,6 +170,25 @@ class Study:
 
     def _goes_on(self, number: int, epoch: int, values: Mapping[str, float]) -> bool:
         return self.halving is None or self.halving.goes_on(number, epoch, values)
+
+    def failed(self, number: int, kind: str, message: str) -> None:
+        """An attempt at a trial came to nothing: it is handed out again as its kind allows, or has failed.
+
+        Raises StoreError or SweepError where the other trials would fail likewise.
+        """
+        record = self.records[number]
+        if record.state != "running":
+            return
+        if retry.again(kind, record.retried[record.counted :], self.spec.retries):
+            event = {"event": "retry", "trial": number, "failure": kind, "message": message}
+            self.log.append(event)
+            record.apply(event)
+            self.waiting.insert(0, number)
+            self._tell_listeners(record, "retry")
+            return
+        self.end(number, "failed", kind, message)
+        if kind in retry.ENDS_ALL:
+            raise (StoreError if kind == "store" else SweepError)(message)
 
     def end(self, number: int, state: str, failure: str = "", message: str = "") -> None:
         """Write a trial's end to the log and tell the sampler: pruned as PRUNED, failed as FAIL, never as complete."""

@@ -2,7 +2,8 @@
 
 `sweeps/<name>/log/NNNN.jsonl`, one segment for every run of the driver, one JSON event a line. A line that was
 cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
-`report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (a failed one is tried again).
+`report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an attempt came to nothing, by which
+kind of failure, and it is tried again; without a kind: one that had ended so, when the sweep was resumed).
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class Record:
     state: str = "running"  # complete, pruned, failed
     failure: str = ""
     message: str = ""
+    retried: list[str] = field(default_factory=list)  # the kind of failure of every attempt that was not the last
+    counted: int = 0  # which of them are counted by the rules of retry.py: those from here on
 
     @property
     def kept(self) -> dict[str, float]:
@@ -49,6 +52,9 @@ class Record:
         elif event["event"] == "end":
             self.state, self.failure, self.message = event["state"], event["failure"], event["message"]
         elif event["event"] == "retry":
+            self.retried.append(event.get("failure") or self.failure)
+            if self.state == "failed":  # it had ended, and whoever resumed the sweep gives it all its chances again
+                self.counted = len(self.retried)
             self.state, self.failure, self.message = "running", "", ""
 
 

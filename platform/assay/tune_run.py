@@ -5,95 +5,26 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import Searcher
 
 from assay import packing
+from assay.asker import Asker, Judge, Losses
 from assay.budget import Meter
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
 from assay.spending import Spending
 from assay.study import Study
 from assay.worker import Worker
-
-Answer = TypeVar("Answer")
-
-
-class Asker(Searcher):  # type: ignore[misc]
-    """Gives Tune the study's next order, and the study the news of a worker that died."""
-
-    def __init__(self, study: Study) -> None:
-        super().__init__()
-        self.study = study
-        self.numbers: dict[str, int] = {}  # Tune's trial id -> our number
-        self.error: Exception | None = None  # what went wrong in the study; Tune would bury it in a traceback
-
-    def suggest(self, trial_id: str) -> Any:
-        """The next order as a Tune configuration."""
-        order = self.noted(self.study.next_order)
-        if order is None:
-            return Searcher.FINISHED
-        self.numbers[trial_id] = order.number
-        return {"order": asdict(order)}
-
-    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """An error here is a worker that died more often than `retries` allows; all else came as a report."""
-        number = self.numbers.get(trial_id)
-        if error and number is not None and self.study.records[number].state == "running":
-            died = "the worker process died; look for out-of-memory in the logs"
-            self.noted(lambda: self.study.end(number, "failed", "worker", died))
-
-    def noted(self, ask: Callable[[], Answer]) -> Answer | None:
-        """What the study answers; None where it raises, which ends the sweep."""
-        try:
-            return ask()
-        except Exception as error:  # noqa: BLE001 - kept, and raised when Tune has ended its run in order
-            self.error = error
-            return None
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing: the trial log is the state."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the trial log is the state."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its searcher; ours has nothing to pickle."""
-        return {}
-
-
-class Judge(tune.Stopper):  # type: ignore[misc]
-    """Hands every report to the study, which says whether the trial stops; ends the sweep when the budget is used."""
-
-    def __init__(self, study: Study, asker: Asker, meter: Meter) -> None:
-        self.study, self.asker, self.meter = study, asker, meter
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether the trial that reported is to stop."""
-        if "report" not in result:
-            return False
-        number = self.asker.numbers[trial_id]
-        return self.asker.noted(lambda: self.study.report(number, result["report"])) is not False
-
-    def stop_all(self) -> bool:
-        """Whether the sweep is to end: an error, Ctrl-C, or a budget that is used up."""
-        if not self.study.interrupted and self.meter.over():
-            self.study.interrupted = "budget"
-        return bool(self.study.interrupted or self.asker.error)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its stopper; ours has nothing to pickle."""
-        return {}
 
 
 class NewestFirst(FIFOScheduler):  # type: ignore[misc]
@@ -113,41 +44,46 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     """One run of Tune over what remains; the meter says when the budget is used up."""
     spec = study.spec
     asker = Asker(study)
-    folder = study.store.path(f"sweeps/{spec.name}/ray")
-    with study.store.explain(f"sweeps/{spec.name}/ray"):
-        folder.mkdir(parents=True, exist_ok=True)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
-    worker = tune.with_parameters(Worker, data=in_memory(data), root=str(study.store.root))
-    tuner = tune.Tuner(
-        tune.with_resources(worker, packing.need(spec)),
-        tune_config=tune.TuneConfig(
-            search_alg=asker,
-            scheduler=NewestFirst(),
-            num_samples=study.remaining,
-            max_concurrent_trials=concurrent,
-            reuse_actors=True,
-        ),
-        run_config=tune.RunConfig(
-            name=f"run-{int(time.time())}",
-            storage_path=str(folder),
-            stop=Judge(study, asker, meter),
-            callbacks=[Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)))],
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=spec.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
-        ),
-    )
-    with watched_for_interrupt(study):
-        tuner.fit()
+    worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
+    with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(worker, packing.need(spec)),
+            tune_config=tune.TuneConfig(
+                search_alg=asker,
+                scheduler=NewestFirst(),
+                num_samples=-1,  # until the asker says that it was the last one
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name=spec.name,
+                storage_path=scratch,  # nobody but Tune reads it
+                stop=Judge(study, asker, meter),
+                callbacks=[Losses(asker), Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)))],
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=0),  # what is tried again is the study's to say
+                checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
+            ),
+        )
+        again = f"resume with --resume {spec.name}"
+        with watched_for_interrupt(study):
+            try:
+                tuner.fit()
+            except Exception as error:
+                raise asker.error or SweepError(f"Ray Tune broke off, {again}: {last_line(error)}") from error
     if asker.error:
         raise asker.error
     if study.ended:
         study.interrupted = ""
     elif not study.interrupted:
-        raise SweepError(
-            f"Ray Tune ended before all trials did; look at {folder}, then resume with --resume {spec.name}"
-        )
+        raise SweepError(f"Ray Tune ended before all trials did; {again}")
+
+
+def last_line(error: Exception) -> str:
+    """What an error of Tune comes down to: it holds the traceback of another one as its text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 @contextmanager

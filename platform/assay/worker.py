@@ -7,14 +7,16 @@ from typing import Any
 
 from ray import tune
 
-from assay import failures
+from assay import failures, gpu, versions
 from assay.contracts import TrainingData
 from assay.store import Store
 from assay.trial import Order, Trial
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Steps a Trial. Failures are reported, not raised: Tune would run the same configuration again."""
+    """Steps a Trial. Failures are reported, not raised: the process is still good for another trial."""
+
+    trial: Trial | None
 
     def setup(self, config: dict[str, Any], data: TrainingData, root: str) -> None:
         """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node."""
@@ -22,15 +24,18 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin the next trial in the same process: imports and data stay."""
+        """Begin the next trial in the same process: imports and data stay, the GPU's memory is given back."""
+        self.trial = None
+        gpu.emptied()
         self.begin(new_config)
         return True
 
     def begin(self, config: dict[str, Any]) -> None:
         """Build the trial or restore it from its own checkpoint."""
-        self.trial: Trial | None = None
+        self.trial = None
         self.failure: dict[str, Any] | None = None
         try:
+            versions.check()
             self.trial = Trial(Order(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
             self.failure = failed(error)

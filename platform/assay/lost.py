@@ -1,0 +1,31 @@
+"""What Ray raises when work came to nothing, as a kind of failure."""
+
+from __future__ import annotations
+
+import ray
+
+from assay import failures
+
+OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
+
+
+def kind(error: BaseException) -> str:
+    """The kind of failure: of the work itself where it raised, else of what it ran on."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return failures.kind(error.cause)
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in str(error):
+        return "host_memory"  # Ray's memory monitor ended the process
+    if isinstance(error, OF_A_NODE) or getattr(error, "preempted", False) or "node has died" in str(error):
+        return "node"
+    return "worker"
+
+
+def told(error: BaseException) -> str:
+    """A line for a person."""
+    if getattr(error, "preempted", False):
+        return "the machine was pre-empted"
+    return {
+        "host_memory": "Ray ended the worker process because the machine ran out of memory",
+        "node": "the machine was lost, or cannot be reached",
+        "worker": "the worker process died; look for out-of-memory in the logs",
+    }.get(kind(error), str(error).splitlines()[0] if str(error) else type(error).__name__)
