@@ -1,0 +1,177 @@
+"""How many trials a sweep gets through: of those that take a second each, and of those that train nothing.
+
+    python benchmarks/throughput.py                                        about 5 minutes on 2 cores
+    python benchmarks/throughput.py --trials 64 --idle 40                  a short run, to see that it works
+
+Targets: 1,000 trials that sleep a second, over 8 workers: at least 0.9 of the ideal throughput, which is 8 trials a
+second, once all workers have ended a first trial. 200 trials that train nothing on 4 raylets of one machine, joined by
+their address: at most 60 ms of the driver's processor time each. What a trial still does: the sampler's choice, the
+hand-over, a detector built, scored and attacked (FGSM) on a few tiny images, the model folder and the log written.
+
+Rivals in the same run: Ray Tune with OptunaSearch and a function that sleeps as long, or not at all (Tune's defaults:
+no actor reuse), with fewer trials, as it is slow, and as many at a time. It evaluates and writes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sweep_overhead import images
+
+from assay import spec as spec_module
+from assay import sweep
+from assay.cluster import connected
+from assay.spec import Spec
+from assay.store import Store
+
+WORKERS, RAYLETS, TARGET, DRIVER_MS = 8, 4, 0.9, 60
+
+
+@dataclass
+class Ends:
+    """When trials ended, on the clock and of the driver's processor time."""
+
+    wall: list[float]
+    driver: list[float]
+
+    def note(self) -> None:
+        """A trial ended."""
+        self.wall.append(time.monotonic())
+        self.driver.append(time.process_time())
+
+    def after(self, first: int) -> tuple[float, float]:
+        """Seconds a trial, wall and driver, of those after the first few."""
+        rest = len(self.wall) - first
+        return (self.wall[-1] - self.wall[first - 1]) / rest, (self.driver[-1] - self.driver[first - 1]) / rest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=1000, help="trials that sleep")
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long each sleeps")
+    parser.add_argument("--idle", type=int, default=200, help="trials that train nothing")
+    options = parser.parse_args()
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))  # for Ray's workers
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    print(f"load average before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    share = (os.cpu_count() or 1) / WORKERS
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        os.environ["ASSAY_CACHE"] = f"{folder}/cache"
+        found = search_space(folder, options.trials, options.seconds, share, WORKERS)
+        slept, _ = run(found, Store(str(folder / "asleep")), None).after(WORKERS)
+        with connected() as _:
+            tune_slept, _ = plain_tune(6 * WORKERS, options.seconds, share, WORKERS).after(WORKERS)
+        with raylets() as address:
+            found = search_space(folder, options.idle, 0.0, 1, RAYLETS)
+            wall, driver = run(found, Store(str(folder / "idle")), address).after(RAYLETS)
+            with connected(address) as _:
+                tune_wall, tune_driver = plain_tune(6 * RAYLETS, 0.0, 1, RAYLETS).after(RAYLETS)
+    print(f"load average after: {os.getloadavg()[0]:.1f}\n")
+    ideal = options.seconds / WORKERS
+    row = "{:<58}{:>16}{:>16}".format
+    print(
+        row(
+            f"{options.trials} trials asleep for {options.seconds:g} s, {WORKERS} at a time", "trials/s", "of the ideal"
+        )
+    )
+    print(row("assay sweep", f"{1 / slept:.2f}", f"{ideal / slept:.3f}"))
+    print(row("Ray Tune + OptunaSearch", f"{1 / tune_slept:.2f}", f"{ideal / tune_slept:.3f}"))
+    print(row(f"{options.idle} trials of nothing, {RAYLETS} raylets", "driver ms each", "wall ms each"))
+    print(row("assay sweep", f"{1000 * driver:.1f}", f"{1000 * wall:.1f}"))
+    print(row("Ray Tune + OptunaSearch", f"{1000 * tune_driver:.1f}", f"{1000 * tune_wall:.1f}"))
+    met = ideal / slept >= TARGET, 1000 * driver <= DRIVER_MS
+    print(f"\ntargets {TARGET} and {DRIVER_MS} ms: " + ", ".join("met" if one else "MISSED" for one in met))
+    print(f"RESULT fraction_of_ideal={ideal / slept:.3f} driver_ms={1000 * driver:.1f} wall_ms={1000 * wall:.1f}")
+
+
+def search_space(folder: Path, trials: int, seconds: float, cpu: float, concurrent: int) -> Spec:
+    """Two parameters of the trainable that sleeps."""
+    return spec_module.check(
+        {
+            "name": "throughput",
+            "trainable": "sleeping_trainable:Sleeping",
+            "dataset": images(folder),
+            "fixed": {"seconds": seconds},
+            "space": {"weight": {"uniform": [0.1, 1]}, "unused": {"uniform": [0, 1]}},
+            "evaluation": {"attack": "fgsm", "epsilon": "2/255"},
+            "objectives": {"clean_auroc": "max", "robust_auroc": "max"},
+            "search": {"trials": trials},
+            "resources": {"cpu": cpu, "concurrent": concurrent},
+            "tracking": {"wandb": False},
+        },
+        "the benchmark's search space",
+    )
+
+
+def run(found: Spec, store: Store, address: str | None) -> Ends:
+    """Our sweep; raises SystemExit where a trial did not complete."""
+    ends = Ends([], [])
+
+    def listen(record: Any, event: str) -> None:
+        if event == "end":
+            ends.note()
+
+    study = sweep.run(found, store, address=address, listeners=[listen])
+    failed = [record.message for record in study.records.values() if record.state != "complete"]
+    if failed:
+        raise SystemExit(f"{len(failed)} trials did not complete, such as: {failed[0]}")
+    return ends
+
+
+@contextmanager
+def raylets() -> Iterator[str]:
+    """The address of a cluster of several raylets on this machine, with one worker each."""
+    from ray.cluster_utils import Cluster
+
+    small = {"object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **small})
+    try:
+        for _ in range(RAYLETS - 1):
+            cluster.add_node(num_cpus=1, **small)
+        cluster.wait_for_nodes(timeout=120)
+        yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+def plain_tune(trials: int, seconds: float, cpu: float, concurrent: int) -> Ends:
+    """Ray Tune as its tutorial has it, on the cluster that is connected."""
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    def idle(config: dict[str, float]) -> None:
+        import torch  # what every training function needs
+
+        time.sleep(seconds)
+        tune.report({"clean_auroc": float(torch.tensor(config["weight"])), "robust_auroc": config["unused"]})
+
+    ends = Ends([], [])
+
+    class Noting(tune.Callback):  # type: ignore[misc]
+        def on_trial_complete(self, *told: Any, **more: Any) -> None:
+            ends.note()
+
+    domains = {"weight": tune.uniform(0.1, 1), "unused": tune.uniform(0, 1)}
+    search = OptunaSearch(metric=["clean_auroc", "robust_auroc"], mode=["max", "max"], seed=0)
+    config = tune.TuneConfig(search_alg=search, num_samples=trials, max_concurrent_trials=concurrent)
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        run = tune.RunConfig(storage_path=folder, verbose=0, callbacks=[Noting()])
+        trainable = tune.with_resources(idle, {"cpu": cpu})
+        tune.Tuner(trainable, param_space=domains, tune_config=config, run_config=run).fit()
+    return ends
+
+
+if __name__ == "__main__":
+    main()
