@@ -34,7 +34,7 @@ def test_a_worker_that_is_killed_costs_what_it_was_doing(tmp_path, monkeypatch):
 
 def test_workers_share_a_gpu(tmp_path, monkeypatch):
     @contextmanager
-    def one_gpu(cpus):
+    def one_gpu(address, cpus):
         """A cluster with a GPU that Ray only counts."""
         ray.init(address="local", num_cpus=cpus, num_gpus=1, include_dashboard=False, log_to_driver=False)
         yield ray.cluster_resources()

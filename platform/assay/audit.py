@@ -81,18 +81,21 @@ def run(
     *,
     seed: int = 0,
     limit: int | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     gpus: float = 0.0,
+    address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> str:
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
-    limit: attack only so many samples of each class (a screen: the report says so). workers: Ray workers; gpus: the
-    share of a GPU each of them takes. surrogate: the hash of another model, for attacks that are made on it instead.
+    limit: attack only so many samples of each class (a screen: the report says so). workers: pieces of
+    work at a time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
+    cluster that does the work. surrogate: the hash of another model, for attacks that are made on it instead.
     """
     started = time.monotonic()
+    store.require_writable()
     model = model_module.load(store, name)
     images, dataset = test_split(model)
     if limit is not None:
@@ -101,17 +104,18 @@ def run(
         images = take(images, some_of_each(images.labels, limit))
     if surrogate is not None:
         model_module.load(store, surrogate)  # an error now, not in a worker
+    here = _device_here(device, address)
     with one_thread():
-        seen = preflight.inspect(model.detector.to(device), images, model.threshold, device)
+        seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
     facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
     able, left_out = applicable(suite, facts, surrogate)
     audit = name_of(model, able, dataset, images, seed, device, surrogate)
     plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
-    before = _work(store, plan, min(workers, len(plan.works)), gpus, on_progress)
+    before = _work(store, plan, on_progress, workers=workers, gpus=gpus, address=address)
 
     folder = f"audits/{audit}"
     with one_thread():
-        written = audit_tables.made(store, plan, localisation.masks(_dataset(model), images.ids))
+        written = audit_tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here)
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
@@ -123,12 +127,19 @@ def run(
     return audit
 
 
+def _device_here(device: str, address: str | None) -> str:
+    """The device as far as this machine has it; the head of a cluster often has no GPU."""
+    import torch
+
+    return device if address is None or device != "cuda" or torch.cuda.is_available() else "cpu"
+
+
 def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
     for table, content in written.items():
         store.write(f"{folder}/{table}.parquet", parquet.dump(content))
 
 
-def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Callable[[Progress], None]) -> float:
+def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **where: Any) -> float:
     """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
     works, done = plan.works, 0
 
@@ -143,7 +154,7 @@ def _work(store: Store, plan: Plan, workers: int, gpus: float, on_progress: Call
         (kept if work.done(store) else todo).append(work)
     for work in kept:
         on_done(work, 0.0)
-    fan_out.run(todo, str(store.root), workers=workers, gpus=gpus, on_done=on_done)
+    fan_out.run(todo, str(store.root), on_done=on_done, **where)
     keys = [work.key for work in kept if isinstance(work, Shard)]
     return sum(float(pc.sum(parquet.load(store, key, tables.SCORES)["seconds"]).as_py()) for key in keys)
 

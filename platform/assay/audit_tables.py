@@ -37,8 +37,11 @@ from assay.worst_samples import worst_first
 SHOWN = 12  # pictures of worst samples
 
 
-def made(store: Store, plan: Plan, masks: NDArray[np.bool_]) -> dict[str, pa.Table]:
-    """Name -> table, of a plan whose every work is done; masks (N, S, S) of its images, all False where none is."""
+def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dict[str, pa.Table]:
+    """Name -> table, of a plan whose every work is done; masks (N, S, S) of its images, all False where none is.
+
+    device: where to look at the detector once more; the machine that does it may have none of those of the works.
+    """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
         for kind, works, schema in (
@@ -66,7 +69,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_]) -> dict[str, pa.Tab
         suite=plan.suite,
         scores=columns(parts["scores"]),
         metrics=columns(found),
-        device=plan.device,
+        device=device,
         manifest=plan.model.manifest,
         threshold=threshold,
         facts=plan.facts,
@@ -84,7 +87,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_]) -> dict[str, pa.Tab
         "checks": self_check.table(context),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
-        **(explained.tables(plan.model.detector, plan.images, masks, plan.device) if plan.facts.differentiable else {}),
+        **(explained.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),
     }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+from assay import retry, versions
 from assay.errors import AssayError, InputError
 from assay.store import Store
-
-RETRIES = 2
-"""How often a piece of work is begun again after its worker was lost."""
 
 
 class Work(Protocol):
@@ -30,40 +29,78 @@ class Work(Protocol):
 
 
 def run(
-    works: Sequence[Work], root: str, *, workers: int, gpus: float = 0.0, on_done: Callable[[Work, float], None]
+    works: Sequence[Work],
+    root: str,
+    *,
+    workers: int | None,
+    gpus: float = 0.0,
+    address: str | None = None,
+    on_done: Callable[[Work, float], None],
 ) -> None:
     """Do every piece of work; `on_done` is told of each as it ends. The order of ending changes no figure.
 
-    gpus: the share of a GPU that each worker takes, such as 0.25 for four on one.
+    workers: how many pieces at a time; None, on a cluster, for as many as it has cores for. gpus: the share of a GPU
+    that each takes, such as 0.25 for four on one. address: a Ray cluster; without it, this machine's cores.
+    Raises InputError where the GPUs are not there, AssayError where a piece came to nothing more often than retry.py
+    allows; what is done stays.
     """
-    if workers <= 1:
+    if not works:
+        return
+    workers = min(workers or len(works), len(works))
+    if address is None and workers == 1:
         for work in works:
             on_done(work, work.run(root))
         return
-    import ray
-
     from assay.cluster import connected
 
-    with connected(cpus=workers) as resources:
-        if gpus > (there := resources.get("GPU", 0)):
+    with connected(address, cpus=workers) as resources:
+        if address is None and gpus > (there := resources.get("GPU", 0)):  # a cluster may still grow
             raise InputError(f"each worker was to have {gpus:g} of a GPU, and Ray sees {there:g} of them; ask for less")
-        remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=RETRIES)(_run)
-        pending = {remote.remote(work, root): work for work in works}
-        while pending:
-            [done], _ = ray.wait(list(pending), num_returns=1)
-            work = pending.pop(done)
-            try:
-                on_done(work, ray.get(done))
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, AssayError):
-                    raise error.cause from None
-                raise
-            except ray.exceptions.RayError as error:
+        _spread(works, root, workers, gpus, on_done)
+
+
+def _spread(
+    works: Sequence[Work], root: str, at_a_time: int, gpus: float, on_done: Callable[[Work, float], None]
+) -> None:
+    import ray
+
+    from assay import lost
+
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # what is tried again is up to retry.py
+    waiting, running = deque(range(len(works))), dict[Any, int]()
+    failed: list[list[str]] = [[] for _ in works]
+    while waiting or running:
+        while waiting and len(running) < at_a_time:
+            number = waiting.popleft()
+            running[remote.remote(works[number], root)] = number
+        [ended], _ = ray.wait(list(running), num_returns=1)
+        number = running.pop(ended)
+        try:
+            seconds = ray.get(ended)
+        except ray.exceptions.RayError as error:
+            if not retry.again(kind := lost.kind(error), failed[number]):
+                if isinstance(error, ray.exceptions.RayTaskError):
+                    if isinstance(error.cause, AssayError):
+                        raise error.cause from None
+                    raise
                 raise AssayError(
-                    f"a worker was lost three times ({type(error).__name__}), perhaps for want of memory; run the same "
-                    "audit again with fewer --workers, it goes on where it stopped"
+                    f"{works[number].label}: {lost.told(error)}, {len(failed[number]) + 1} times; {ADVICE[kind]} "
+                    "Run the same audit again, it goes on where it stopped"
                 ) from error
+            failed[number].append(kind)
+            waiting.appendleft(number)
+        else:
+            on_done(works[number], seconds)
+
+
+ADVICE = {
+    "host_memory": "give fewer --workers.",
+    "node": "look at the cluster's nodes.",
+    "worker": "perhaps for want of memory: give fewer --workers.",
+}
+"""Kind of failure -> what to do about it."""
 
 
 def _run(work: Work, root: str) -> float:
+    versions.check()
     return work.run(root)

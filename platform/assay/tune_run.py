@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
@@ -46,6 +47,8 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     asker = Asker(study)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
+    # Ray would write these into a log, in clear. Workers here have them anyhow, those of a cluster their own.
+    class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
     with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(

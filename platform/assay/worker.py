@@ -9,6 +9,7 @@ from ray import tune
 
 from assay import failures, gpu, versions
 from assay.contracts import TrainingData
+from assay.redaction import redacted
 from assay.store import Store
 from assay.trial import Order, Trial
 
@@ -57,4 +58,4 @@ def failed(error: Exception) -> dict[str, Any]:
     message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error) or type(error).__name__
     if kind == "bug":
         message += "\n" + "".join(traceback.format_exception(error))
-    return {"failure": kind, "message": message}
+    return {"failure": kind, "message": redacted(message)}

@@ -20,7 +20,8 @@ from assay.cli import _options, _verdict
 @_verdict.files
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the attacks' random starts.")
 @click.option("--limit", type=click.IntRange(min=1), help="Attack only so many test samples of each class (a screen).")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes; default: one for each core.")
+@click.option("--workers", type=click.IntRange(min=1), help="Pieces of work at a time; default: one for each core.")
+@click.option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster; default: this machine's cores.")
 @click.option(
     "--gpus-per-worker",
     "gpus",
@@ -43,6 +44,7 @@ def command(
     surrogate: str | None,
     card: str | None,
     workers: int | None,
+    address: str | None,
     wandb: bool,
     root: str,
     **options: Any,
@@ -80,11 +82,12 @@ def command(
     other = model_module.find(store, surrogate) if surrogate else None
     verdicts = []
     for name in names:
-        audit = _run(store, name, chosen, console, workers=workers or os.cpu_count() or 1, surrogate=other, **options)
+        where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
+        audit = _run(store, name, chosen, console, surrogate=other, **where, **options)
         console.print(_summary(store, audit))
         for line in _remarks(store, audit):
             console.print(line, soft_wrap=True, highlight=False, markup=False)
-        console.print(f"audit {audit}: {store.path(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"audit {audit}: {store.place(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
         if rules:
             verdicts.append(_decide(store, audit, rules))
             _verdict.tell(*verdicts[-1])
@@ -128,23 +131,23 @@ def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str
         return audit.run(store, name, suite, on_progress=on_progress, **options)
 
 
-def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], Path]:
+def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
     """The verdict on an audit, which nobody has reviewed, and where its report is."""
     import datetime
 
-    from assay import approval, audits, review
+    from assay import approval, review
 
     today = datetime.datetime.now(datetime.UTC).date()
     told = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)
     verdict = approval.approve(store, audit, rules, told, None)
-    return verdict, audits.folder(store, audit) / "report.html"
+    return verdict, str(store.place(f"audits/{audit}/report.html"))
 
 
 def _remarks(store: Any, audit: str) -> list[str]:
     """What the reader of the figures must know: findings, attacks that could not be made, memory that ran out."""
     from assay.audit_folder import Audit
 
-    info = Audit(store.path(f"audits/{audit}")).info
+    info = Audit(store.below(f"audits/{audit}")).info
     found = [f"note: {finding['text']}" for finding in info["findings"]]
     found += [f"not made: {one['attack']}, for {one['why']}" for one in info["left_out"]]
     return found + [f"note: {note}" for note in info["notes"]]
