@@ -20,11 +20,17 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from assay.redaction import redacted
+
 
 class AssayError(Exception):
-    """Base of all errors meant for a person; printed without a traceback."""
+    """Base of all errors meant for a person; printed without a traceback, and without the secrets it may quote."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, passwords left out."""
+        return redacted(super().__str__())
 
 
 class InputError(AssayError):

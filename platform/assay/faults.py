@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from assay import shelves
 from assay.errors import Fault, InputError, suggest
+from assay.redaction import redacted
 
 PHRASES = {
     "missing": "is required",
@@ -63,8 +64,8 @@ def from_validation(error: ValidationError, model: type[BaseModel], data: Any, p
 
 
 def shown(value: Any) -> str:
-    """A value as it would be written in YAML, on one line of at most 60 characters."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
+    """A value as it would be written in YAML, on one line of at most 60 characters, passwords left out."""
+    text = redacted(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -23,6 +23,7 @@ import click
 
 from assay import __version__
 from assay.errors import AssayError, suggest
+from assay.redaction import redacted
 
 
 class Verbs(click.Group):
@@ -78,10 +79,10 @@ def _in_words(ctx: click.Context, debug: bool) -> Iterator[None]:
 
 def _leave(ctx: click.Context, message: str, code: int, debug: bool) -> None:
     if debug:
-        traceback.print_exc()
+        click.echo(redacted(traceback.format_exc()), err=True)
     from assay.cli._plain import plain
 
-    click.echo("\n".join(plain(line) for line in f"Error: {message}".splitlines()), err=True)
+    click.echo("\n".join(plain(line) for line in redacted(f"Error: {message}").splitlines()), err=True)
     ctx.exit(code)
 
 
