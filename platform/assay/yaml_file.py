@@ -14,6 +14,7 @@ from typing import Any, cast
 import yaml
 
 from assay.errors import Fault, InputError, SpecError
+from assay.redaction import holds_password, redacted
 
 LIMIT = 1_000_000
 """The largest file read, in bytes."""
@@ -94,8 +95,11 @@ def _text(path: Path) -> str:
 
 
 def _faults(node: yaml.Node | None, at: str) -> Iterator[Fault]:
-    """Keys that are there twice, or are not text, anywhere under a node."""
-    if isinstance(node, yaml.SequenceNode):
+    """Keys that are there twice, or are not text, and values with a password, anywhere under a node."""
+    if isinstance(node, yaml.ScalarNode) and holds_password(node.value):
+        allowed = "an address without what stands before its @ or signs it: what a file says is kept, shown and sent"
+        yield Fault(at, redacted(node.value), allowed)
+    elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield from _faults(item, _join(at, str(index)))
     elif isinstance(node, yaml.MappingNode):
