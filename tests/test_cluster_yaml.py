@@ -1,4 +1,4 @@
-"""cluster.yaml passes Ray's own validation and keeps the promises of its head comment, all without a network."""
+"""cluster.yaml and its twins pass Ray's own validation and keep what their comments promise, all without a network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,22 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
-from packaging.version import Version
 
 REPO = Path(__file__).parent.parent
-FILE = REPO / "cluster.yaml"
-TEXT = FILE.read_text(encoding="utf-8")
-CONFIG = yaml.safe_load(TEXT)
-COMMANDS = [command for key, commands in CONFIG.items() if key.endswith("_commands") for command in commands]
+FILES = {"aws": "cluster.yaml", "gcp": "docs/cluster-gcp.yaml", "local": "docs/cluster-local.yaml"}
+TEXTS = {cloud: (REPO / name).read_text(encoding="utf-8") for cloud, name in FILES.items()}
+CONFIGS = {cloud: yaml.safe_load(text) for cloud, text in TEXTS.items()}
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
+KEYS = ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+COMMANDS = {
+    f"{cloud}-{key}-{place}": command
+    for cloud, config in CONFIGS.items()
+    for key in KEYS
+    for place, command in enumerate(config[key])
+}
+
+everywhere = pytest.mark.parametrize("cloud", FILES)
+clouds = pytest.mark.parametrize("cloud", ["aws", "gcp"])
 
 
 @pytest.fixture(scope="module")
@@ -25,89 +34,117 @@ def util():
     return pytest.importorskip("ray.autoscaler._private.util")
 
 
-@pytest.fixture(scope="module")
-def prepared(util):
-    """The configuration as `ray up` would use it, Ray's defaults filled in."""
-    return util.prepare_config(copy.deepcopy(CONFIG))
+def starts(config, role: str) -> str:
+    """The one command that starts Ray there."""
+    [start] = [command for command in config[f"{role}_start_ray_commands"] if "ray start" in command]
+    return start
 
 
 def workers(config):
     return {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
 
 
-def test_ray_accepts_it(util, prepared):
-    util.validate_config(prepared)
+@everywhere
+def test_ray_accepts_it(util, cloud):
+    util.validate_config(util.prepare_config(copy.deepcopy(CONFIGS[cloud])))
 
 
 def test_ray_would_refuse_a_misspelt_key(util):
-    wrong = copy.deepcopy(CONFIG) | {"idle_timeout": 5}
+    wrong = copy.deepcopy(CONFIGS["aws"]) | {"idle_timeout": 5}
     with pytest.raises(Exception, match="idle_timeout"):
         util.validate_config(util.prepare_config(wrong))
 
 
-def test_the_head_is_on_demand_and_every_worker_is_spot_with_a_limit(prepared):
-    head = prepared["available_node_types"][prepared["head_node_type"]]
-    assert "InstanceMarketOptions" not in head["node_config"]
+@clouds
+def test_the_head_is_on_demand_and_runs_no_trial_and_workers_of_two_sizes_are_spot_with_a_limit(util, cloud):
+    config = util.prepare_config(copy.deepcopy(CONFIGS[cloud]))
+    head = config["available_node_types"][config["head_node_type"]]
     assert head["resources"]["CPU"] == 0  # a trial on the head would compete with the driver
-    for kind in workers(prepared).values():
-        assert kind["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-        assert 0 < kind["max_workers"] <= prepared["max_workers"]
-    assert prepared["idle_timeout_minutes"] > 0
-    assert prepared["auth"]["ssh_user"]
-    assert prepared["provider"]["cache_stopped_nodes"] is False
+    market, spot = {
+        "aws": ("InstanceMarketOptions", {"MarketType": "spot"}),
+        "gcp": ("scheduling", [{"preemptible": True}, {"onHostMaintenance": "TERMINATE"}]),
+    }[cloud]
+    size = {"aws": "InstanceType", "gcp": "machineType"}[cloud]
+    assert market not in head["node_config"]
+    kinds = workers(config)
+    assert len({kind["node_config"][size] for kind in kinds.values()}) == 2
+    for kind in kinds.values():
+        assert kind["node_config"][market] == spot
+        assert kind["min_workers"] == 0 < kind["max_workers"] <= config["max_workers"]
+    assert config["idle_timeout_minutes"] > 0
+    assert config["provider"]["cache_stopped_nodes"] is False
 
 
-def test_ray_is_pinned_to_one_minor_version_on_all_nodes_and_it_is_the_project_s():
-    [pinned] = re.findall(r"ray\[default,tune\]==(\d+\.\d+)\.\*", " ".join(CONFIG["setup_commands"]))
-    assert not re.findall(r"\bray\[", " ".join(CONFIG["head_setup_commands"] + CONFIG["worker_setup_commands"]))
-    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
-    found = [Requirement(text) for text in declared if Requirement(text).name == "ray"]
-    assert {extra for requirement in found for extra in requirement.extras} == {"tune", "default"}
-    for requirement in found:
-        assert requirement.specifier.contains(Version(f"{pinned}.0"))
-        assert requirement.specifier.contains(Version(f"{pinned}.99"))
-        major, minor = pinned.split(".")
-        assert not requirement.specifier.contains(Version(f"{major}.{int(minor) + 1}.0"))
+def test_on_machines_of_one_s_own_the_head_runs_no_trial_either():
+    assert "--num-cpus=0 --num-gpus=0" in starts(CONFIGS["local"], "head")
 
 
+@everywhere
+def test_pins_are_those_of_the_project(cloud):
+    [install] = [command for command in CONFIGS[cloud]["setup_commands"] if "uv pip install" in command]
+    pins = [Requirement(text) for text in re.findall(r"'([^']+)'", install)]
+    assert '"$HOME/assay[cluster,demo]"' in install
+    ray, torch = (next(pin for pin in pins if pin.name == name) for name in ("ray", "torch"))
+    [version] = re.findall(r"^==([\d.]+)$", str(ray.specifier))  # not a range: Ray must be the same to the last digit
+    project = PROJECT["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["cluster"]]:
+        declared = Requirement(text)
+        if declared.name == "ray":
+            assert declared.specifier.contains(version)
+            assert declared.extras <= ray.extras
+        if declared.name == "torch":
+            assert declared.specifier == torch.specifier
+    [python] = re.findall(r"uv venv --python ([\d.]+)", " ".join(CONFIGS[cloud]["setup_commands"]))
+    assert f">={python}" in project["requires-python"]
+
+
+def test_the_three_files_install_and_mount_the_same():
+    for key in ("file_mounts", "rsync_exclude", "setup_commands"):
+        given = {cloud: copy.deepcopy(config[key]) for cloud, config in CONFIGS.items()}
+        if key == "setup_commands":
+            given["gcp"] = [command.replace("'google-api-python-client>=2' ", "") for command in given["gcp"]]
+        assert given["aws"] == given["gcp"] == given["local"]
+
+
+@everywhere
 @pytest.mark.parametrize("role", ["head", "worker"])
-def test_every_node_starts_with_token_authentication(prepared, role):
-    [start] = [command for command in prepared[f"{role}_start_ray_commands"] if "ray start" in command]
+def test_every_node_starts_with_token_authentication_and_a_bounded_object_store(cloud, role):
+    start = starts(CONFIGS[cloud], role)
     assert start.index("export RAY_AUTH_MODE=token") < start.index("ray start")
+    assert "--object-store-memory=" in start
+    assert "--object-spilling-directory=" in start
 
 
-def test_the_dashboard_is_bound_to_the_node_itself(prepared):
-    assert "--dashboard-host=127.0.0.1" in " ".join(prepared["head_start_ray_commands"])
-    assert "host=0.0.0.0" not in " ".join(COMMANDS)
+@everywhere
+def test_the_dashboard_is_bound_to_the_head_itself(cloud):
+    assert "--dashboard-host=127.0.0.1" in starts(CONFIGS[cloud], "head")
+    assert "0.0.0.0" not in TEXTS[cloud]
 
 
-def test_the_token_is_mounted_and_no_secret_is_written_down():
-    assert CONFIG["file_mounts"]["/home/ubuntu/.ray/auth_token"] == "~/.ray/auth_token"
-    assert "RAY_AUTH_TOKEN" not in TEXT
-    assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret|WANDB_API_KEY\s*[:=]|\b[0-9a-f]{32,}\b", TEXT, re.IGNORECASE)
+@everywhere
+def test_the_token_is_mounted_and_no_secret_is_written_down(cloud):
+    assert CONFIGS[cloud]["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "RAY_AUTH_TOKEN" not in TEXTS[cloud]
+    secret = r"AKIA[0-9A-Z]{16}|aws_secret|WANDB_API_KEY\s*[:=]|\b[0-9a-f]{32,}\b|BEGIN [A-Z ]*PRIVATE"
+    assert not re.search(secret, TEXTS[cloud], re.IGNORECASE)
 
 
 def test_what_is_mounted_exists_and_is_enough_to_install_from():
-    local = {path for path in CONFIG["file_mounts"].values() if not path.startswith("~")}
+    local = {path for path in CONFIGS["aws"]["file_mounts"].values() if not path.startswith("~")}
     assert all((REPO / path).exists() for path in local)
-    hatch = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
-    packages = hatch["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    needed = {hatch["project"]["readme"], *hatch["project"]["license-files"], *(Path(p).parts[0] for p in packages)}
-    assert {"pyproject.toml", *needed} <= local
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    named = {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], *(Path(p).parts[0] for p in packages)}
+    assert {"pyproject.toml", *named} <= local
 
 
-def test_workers_mount_the_store_before_they_join(prepared):
-    commands = prepared["worker_start_ray_commands"]
-    mount = next(place for place, command in enumerate(commands) if "mount -t nfs4 $RAY_HEAD_IP:" in command)
-    join = next(place for place, command in enumerate(commands) if "ray start" in command)
-    assert mount < join
-    [exported] = [command for command in prepared["head_setup_commands"] if "exportfs" in command]
-    folder = re.search(r"\$RAY_HEAD_IP:(\S+)", commands[mount])[1]
-    assert folder in exported
-    assert f"--store {folder}" in TEXT
+@clouds
+def test_workers_watch_for_the_cloud_taking_them_away_once_they_have_joined(cloud):
+    commands = CONFIGS[cloud]["worker_start_ray_commands"]
+    watch = next(place for place, command in enumerate(commands) if "-m assay.preemption" in command)
+    assert watch > next(place for place, command in enumerate(commands) if "ray start" in command)
+    assert f"python -m assay.preemption {cloud} $RAY_HEAD_IP:6379 < /dev/null" in commands[watch]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=range(len(COMMANDS)))
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
 def test_every_command_is_sound_bash(command):
     subprocess.run(["bash", "-n", "-c", command], check=True, capture_output=True, timeout=30)
