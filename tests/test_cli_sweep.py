@@ -14,14 +14,13 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import data, forecast, spec, trial_log
+from assay import data, spec, trial_log
 from assay.cli import main
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Trial
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
-STOP = {"grace": 1, "reduction": 2}
 
 
 @pytest.fixture
@@ -64,6 +63,7 @@ def made(tmp_path, found: spec.Spec, trials: int = 99) -> Study:
         ((), "give a search-space FILE, or --resume NAME"),
         (("a.yaml", "--resume", "toy"), "give a search-space FILE, or --resume NAME"),
         (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
+        (("a.yaml", "--json"), "--json goes with --dry-run"),
         (("no.yaml",), "no.yaml"),
         (("--resume", "toy"), "sweep 'toy' is not known; there is: nothing"),
         (("--resume", "../../toy"), "points outside the store"),
@@ -125,54 +125,6 @@ def test_resuming_a_sweep_that_has_ended_starts_nothing_and_shows_it(assay, tmp_
     assert "sweep toy: 4 complete in" in result.stdout
     assert "best: trial" in result.stdout
     assert Store(tmp_path / "store").exists("sweeps/toy/trials.parquet")
-
-
-def test_a_dry_run_tells_trials_rungs_and_a_forecast_and_writes_nothing(assay, tmp_path):
-    write(tmp_path, stop_early=STOP, resources={"concurrent": 2}, budget={"wall_minutes": 30})
-    result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run", "--set", "search.trials=10")
-    assert result.exit_code == 0, result.output
-    lines = result.stdout.splitlines()
-    assert lines[0] == "search space toy: 10 trials over 3 parameters"
-    assert any(line.startswith("  pseudo_anomaly.cutpaste.area: ") for line in lines)
-    assert any(line.startswith("  4 epochs a trial, ") for line in lines)
-    assert "  rungs at epochs 1, 2; about 1 in 2 goes on at each" in lines
-    assert any(line.startswith("  probe: ") and line.endswith(" over 4 epochs") for line in lines)
-    assert any(line.startswith("  forecast: ") and " to " in line for line in lines)
-    assert lines[-1] == "  budget: ends after 30 minutes"
-    assert not (tmp_path / "store").exists()
-
-
-def test_a_probe_ends_when_its_time_is_up(tmp_path, monkeypatch, own_cache):
-    monkeypatch.setattr(forecast, "PROBE_SECONDS", 0.0)
-    found = write(tmp_path, fixed={"epochs": 1000})
-    probe = forecast.probe(found)
-    assert (probe.epochs, probe.epochs_probed) == (1000, 1)
-
-
-@pytest.mark.parametrize(
-    ("changes", "cpus", "minutes"),
-    [
-        ({}, 1, "4.0"),
-        ({}, 2, "2.0"),
-        ({}, 100, "1.0"),
-        ({"resources": {"concurrent": 2}}, 100, "2.0"),
-        ({"resources": {"cpu": 2}}, 4, "2.0"),
-        ({"stop_early": {"grace": 2, "reduction": 2}}, 1, "3.0 to 4.0"),
-        ({"stop_early": {"grace": 4, "reduction": 2}}, 1, "4.0 to 4.0"),
-    ],
-)
-def test_the_forecast_counts_trials_workers_and_rungs(tmp_path, changes, cpus, minutes):
-    """Four trials of four epochs of 15 s: a minute each."""
-    found = forecast.text(write(tmp_path, **changes), forecast.Probe(15.0, 4, 4), cpus)
-    assert f"  forecast: {minutes} minutes" in found.splitlines()
-    assert "at epochs ;" not in found
-
-
-def test_a_probe_that_diverges_says_so_in_a_line(assay, tmp_path):
-    write(tmp_path, fixed={"trouble": "nan_loss"})
-    result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run")
-    assert result.exit_code == 1
-    assert result.stderr.startswith("Error: a loss is not finite at epoch 2")
 
 
 def test_trials_lists_what_the_log_holds_of_a_running_sweep(assay, tmp_path):

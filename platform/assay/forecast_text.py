@@ -15,7 +15,7 @@ def text(found: Forecast) -> str:
     spec = found.spec
     lines = [
         spec.summary(),
-        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.domains).items()),
+        *(f"  {name}: {domain.plain()}" for name, domain in space.varied(spec.domains).items() if name != "trainable"),
     ]
     if found.before != Spent() or found.unfinished:
         spent = found.before.text(spec.budget.price)

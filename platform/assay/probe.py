@@ -9,17 +9,20 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from assay import gpu
+from assay import evaluation, gpu
 from assay.contracts import TrainingData
 from assay.domains import Choice
 from assay.spec import Spec
 from assay.store import Store
 from assay.study import Study
-from assay.trial import Trial
+from assay.trial import Order, Trial
 from assay.trial_log import Record
 
 SECONDS = 50.0
-"""How long all probes train together; each trains one epoch and evaluates once, however long that takes."""
+"""How long all probes train together; each trains one epoch at the least and is evaluated, however long it takes."""
+
+EVALUATED = 16
+"""Images of each class that a probe is evaluated on; all images of the validation split take as much longer."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ def by_log(spec: Spec, records: Iterable[Record]) -> dict[str, Rate]:
 
 
 def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
-    """Train the first trial of a trainable in a scratch folder for so long, then evaluate it once.
+    """Train the first trial of a trainable in a scratch folder for so long, then evaluate it on some images.
 
     alone: a search space with this trainable only. Raises what the trial raises.
     """
@@ -77,12 +80,19 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
         while trial.epoch < trial.run.epochs and (not trial.epoch or time.monotonic() - started < seconds):
             trial.train_epoch()
         epoch = (time.monotonic() - started) / trial.epoch
-        started = time.monotonic()
-        trial.measure(trial.run.detector())
-        evaluation = (time.monotonic() - started) / min(alone.evaluation.every, trial.run.epochs)
+        evaluating = _evaluation(trial, order) / min(alone.evaluation.every, trial.run.epochs)
         seen = f"probe of {trial.epoch} epoch{'s' * (trial.epoch != 1)}"
         on_gpu = gpu.peak_gb() if order.device == "cuda" else 0.0
-        return Rate(name, epoch + evaluation, trial.run.epochs, seen, resident_gb(), on_gpu)
+        return Rate(name, epoch + evaluating, trial.run.epochs, seen, resident_gb(), on_gpu)
+
+
+def _evaluation(trial: Trial, order: Order) -> float:
+    """Seconds of an evaluation, by that of a few images."""
+    images = trial.data.validation
+    few = evaluation.take(images, evaluation.some_of_each(images.labels, EVALUATED))
+    started = time.monotonic()
+    evaluation.evaluate(trial.run.detector(), few, order.evaluation, order.seed, order.device)
+    return (time.monotonic() - started) * len(images) / len(few)
 
 
 def resident_gb() -> float:
