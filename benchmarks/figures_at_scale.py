@@ -32,6 +32,7 @@ import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from assay import cost, metrics, parquet, report, score_matrix, worst_case
+from assay.audit_folder import Audit
 from assay.score_matrix import SCORE, ScoreMatrix, Setting
 from assay.store import Store
 from assay.tables import SCORES
@@ -123,9 +124,9 @@ def write(folder: Path, count: int) -> tuple[float, float]:
 def tables_of(folder: Path, replicates: int) -> float:
     """Make the figures, worst case and costs of the scores in a folder, as an audit does; the seconds of reading."""
     started = time.perf_counter()
-    files = {name: sorted((folder / "scores" / f"attack={name}").glob("part-*.parquet")) for name in ATTACKS}
-    every = [file for of_attack in files.values() for file in of_attack]
-    matrix = score_matrix.read(parquet.parts(every, score_matrix.columns()))
+    store, keys = Store(folder), Audit(folder).parts("scores")
+    files = {name: [key for key in keys if key.startswith(f"scores/attack={name}/")] for name in ATTACKS}
+    matrix = score_matrix.read(parquet.parts(store, keys, score_matrix.columns()))
     read = time.perf_counter() - started
     found = metrics.table(matrix, threshold=THRESHOLD, replicates=replicates)
     (folder / "metrics.parquet").write_bytes(parquet.dump(found))
@@ -133,7 +134,7 @@ def tables_of(folder: Path, replicates: int) -> float:
     half = len(matrix.samples) // 2
     del matrix
     knowledge = {name: "white-box" if "pgd" in name else "score" if "square" in name else "none" for name in ATTACKS}
-    spent = {name: parquet.parts(of_attack, cost.COLUMNS) for name, of_attack in files.items()}
+    spent = {name: parquet.parts(store, of_attack, cost.COLUMNS) for name, of_attack in files.items()}
     (folder / "cost.parquet").write_bytes(parquet.dump(cost.table(spent, threshold=THRESHOLD, knowledge=knowledge)))
     info = yaml.safe_load((folder / "audit.yaml").read_text())
     info["suite"]["attacks"] = [
@@ -151,7 +152,7 @@ def report_of(folder: Path) -> None:
     """Figures, worst case, costs and report of the scores in a folder; prints the seconds and the peak memory in MB."""
     started = time.perf_counter()
     read = tables_of(folder, 50)
-    page = report.write(folder)
+    page = Path(report.write(folder))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{read:.1f} {time.perf_counter() - started:.1f} {peak:.0f} {page.stat().st_size / 2**20:.2f}")
 

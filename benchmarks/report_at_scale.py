@@ -55,7 +55,7 @@ def timed(step: str, folder: Path) -> None:
     if step == "pdf":
         import weasyprint  # noqa: F401 - not a part of the time
     started, cpu = time.perf_counter(), time.process_time()
-    made = report.write(folder) if step == "page" else pdf.write(folder / "report.html")
+    made = Path(report.write(folder) if step == "page" else pdf.write(folder))
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, made.stat().st_size / 2**20)
 

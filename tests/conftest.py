@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import runpy
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import toy_audit
@@ -56,3 +58,25 @@ def pristine_store(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) ->
 def store(pristine_store: Path, tmp_path: Path) -> Store:
     """A copy of that store, for one test to change."""
     return Store(shutil.copytree(pristine_store, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def s3_service() -> Iterator[Any]:
+    """An S3 server on loopback for the whole session."""
+    import s3_server
+
+    with s3_server.running() as service:
+        yield service
+
+
+@pytest.fixture
+def s3(s3_service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """That server without faults, and an environment in which it is found."""
+    from assay import object_files
+
+    for name, value in s3_service.environment().items():
+        monkeypatch.setenv(name, value)
+    object_files._client.cache_clear()
+    yield s3_service
+    s3_service.faults.clear()
+    object_files._client.cache_clear()

@@ -47,7 +47,7 @@ def policy(tmp_path):
 @pytest.fixture
 def plain_page(monkeypatch):
     """The report's figures take a second to draw; most tests here do without."""
-    monkeypatch.setattr(report, "write", lambda folder, *_: folder / "report.html")
+    monkeypatch.setattr(report, "write", lambda folder, *_: folder.place("report.html"))
 
 
 @pytest.fixture

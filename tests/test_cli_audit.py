@@ -60,7 +60,7 @@ def test_it_prints_figures_checks_and_what_to_do_next(run, store, name, tiny):
 
 
 def test_a_failed_check_is_shouted_and_no_error(run, store, tiny, pristine_store):
-    images = toy_audit.pictures(store.root / "images")
+    images = toy_audit.pictures(store.path("images"))
     masked = toy_audit.write_model(store, images, flaw="masked")
     result = run(masked, "--suite", tiny)
     assert "FAILED gradients: 24 of 24 clean images" in " ".join(result.stdout.split())
@@ -114,7 +114,7 @@ def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
 
 
 def test_a_pareto_front_is_audited_model_by_model(run, store, name, tiny, monkeypatch):
-    other = toy_audit.write_model(store, toy_audit.pictures(store.root / "images"))
+    other = toy_audit.write_model(store, toy_audit.pictures(store.path("images")))
     monkeypatch.setattr(trials, "models", lambda *_: [name, other])
     stdout = run("demo:pareto", "--suite", tiny, "--limit", "2").stdout
     assert all(f"assay approve {one[:12]}-tiny" in stdout for one in (name, other))
@@ -161,8 +161,8 @@ def policy(tmp_path, monkeypatch):
     """A function: limit of the clean AUROC, more keys -> the path of a policy. No report is drawn."""
 
     def write(folder):
-        (folder / "report.html").write_text("page")
-        return folder / "report.html"
+        folder.write("report.html", b"page")
+        return folder.place("report.html")
 
     monkeypatch.setattr(report, "write", write)
 
@@ -203,7 +203,7 @@ def test_one_call_audits_and_decides(run, store, name, tiny, policy, tmp_path, l
 
 
 def test_of_several_models_the_worst_verdict_counts(run, store, name, tiny, policy, tmp_path, monkeypatch):
-    masked = toy_audit.write_model(store, toy_audit.pictures(store.root / "images"), flaw="masked")
+    masked = toy_audit.write_model(store, toy_audit.pictures(store.path("images")), flaw="masked")
     monkeypatch.setattr(trials, "models", lambda *_: [masked, name])
     words = ["--suite", tiny, "--policy", policy(0.5), "--junit", str(tmp_path / "j.xml")]
     result = run("demo:pareto", *words, code=4)

@@ -6,6 +6,7 @@ import datetime
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from signed_store import flip, write_keys
 
 from assay import pdf, report, review, signature, verification
 from assay.cli import main, verify
+from assay.store import Store
 from assay.tables import METRICS
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -32,8 +34,8 @@ def plain_page(monkeypatch):
     """The report's figures take a second to draw; only the test of the page draws it."""
 
     def write(folder, output=None):
-        (folder / "report.html").write_text((folder / "verdict.json").read_text())
-        return folder / "report.html"
+        folder.write("report.html", folder.read("verdict.json"))
+        return folder.place("report.html")
 
     whole = report.write
     monkeypatch.setattr(report, "write", write)
@@ -180,7 +182,7 @@ def test_a_report_that_is_written_anew_and_differs_is_told(approve, run, store, 
     approve()
     assert "is signed" in run("report", name, code=2)
     folder = store.path(f"audits/{name}")
-    report.write(folder)
+    report.write(Store(folder))
     assert "unchanged" in run("verify", name, "--key", keys[1]), "the same page of the same files"
     (folder / "report.html").write_text("by another version")
     assert "changed: report.html" in run("verify", name, "--key", keys[1], code=3)
@@ -326,13 +328,13 @@ def test_the_page_says_that_nothing_is_signed(run, store, name, policy, plain_pa
 
 
 def report_of(store, name, write) -> str:
-    return write(store.path(f"audits/{name}")).read_text()
+    return Path(write(store.path(f"audits/{name}"))).read_text()
 
 
 def test_a_pdf_that_is_there_is_renewed_before_it_is_signed(approve, run, store, name, keys, monkeypatch):
     sheet = store.path(f"audits/{name}/report.pdf")
     sheet.write_bytes(b"not decided yet")
-    monkeypatch.setattr(pdf, "write", lambda page: sheet.write_bytes(page.read_bytes()))
+    monkeypatch.setattr(pdf, "write", lambda folder: sheet.write_bytes(folder.read("report.html")))
     approve()
     assert b'"PASS"' in sheet.read_bytes()
     run("verify", name, "--key", keys[1])

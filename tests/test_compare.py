@@ -79,7 +79,7 @@ def test_a_model_that_every_attack_moves_further_has_regressed(variant):
 
 def worst(audit):
     """Labels and the worst scores at linf 2/255, by pandas."""
-    rows = pa.concat_tables(pq.read_table(part) for part in sorted(audit.folder.glob("scores/*-linf/*.parquet")))
+    rows = pa.concat_tables(pq.read_table(part) for part in sorted(audit.folder.path().glob("scores/*-linf/*.parquet")))
     table = rows.to_pandas()
     table["reach"] = table.direction * table.adversarial_score
     found = (
@@ -165,11 +165,11 @@ def test_the_report_shows_the_comparison(variant):
     show = shelves.load("sections", "comparison")
     assert "assay compare APPROVED b" in show(b).html
     found = compare.compare(a, b)
-    (b.folder / "comparison.json").write_text(json.dumps(found))
+    b.folder.write("comparison.json", json.dumps(found).encode())
     html = show(Audit(b.folder)).html
     assert "Regression</strong> against audit" in html
     assert f"{figure(found)['difference']:.3f}" in html
     assert html.count("✕") == sum(row["regressed"] for row in found["figures"])
-    (a.folder / "comparison.json").write_text(json.dumps(found))
+    a.folder.write("comparison.json", json.dumps(found).encode())
     with pytest.raises(DataError, match="is not of this audit"):
         show(Audit(a.folder))

@@ -48,7 +48,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
     store = Store(root / "store")
     name = toy_audit.write_model(store, toy_audit.pictures(root / "images"))
     file = toy_audit.write_suite(root / "tiny.yaml", corruptions=CORRUPTIONS)
-    return audits.folder(store, audit.run(store, name, suite.read(file)))
+    return store.path(f"audits/{audit.run(store, name, suite.read(file))}")
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_no_picture_and_no_key_leaves_the_machine_and_no_key_is_written(server, 
     assert b"tables/metrics" in sent
     for secret in (b"\x89PNG", base64.b64encode(b"\x89PNG\r\n\x1a\n")[:10], KEY.encode()):
         assert secret not in sent
-    written = [path for path in store.root.rglob("*") if path.is_file() and "log" not in path.parts]
+    written = [path for path in store.path().rglob("*") if path.is_file() and "log" not in path.parts]
     assert any("published" in path.parts for path in written)
     assert not any(KEY.encode() in path.read_bytes() for path in written)
     assert KEY not in told + "".join(capfd.readouterr())

@@ -28,7 +28,7 @@ def keys(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def plain_page(monkeypatch):
     """The report's figures take a second to draw; no test here needs them."""
-    monkeypatch.setattr(report, "write", lambda folder, output=None: folder / "report.html")
+    monkeypatch.setattr(report, "write", lambda folder, output=None: folder.place("report.html"))
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_same_audit_same_bytes(audit_folder, html):
 
 def test_write_leaves_one_whole_file(audit_folder, html):
     before = set(audit_folder.iterdir())
-    path = report.write(audit_folder)
+    path = Path(report.write(audit_folder))
     assert set(audit_folder.iterdir()) - before == {path} == {audit_folder / "report.html"}
     assert path.read_text(encoding="utf-8") == html
 

@@ -49,7 +49,7 @@ def page(pristine_audit_folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The report on a decided audit with hostile names in it."""
     folder = shutil.copytree(pristine_audit_folder, tmp_path_factory.mktemp("page") / "audit")
     (folder / "verdict.json").write_text(json.dumps(report_fixture.verdict("INCONCLUSIVE")))
-    return report.write(folder)
+    return Path(report.write(folder))
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ def page(tmp_path: Path) -> Path:
 
 def test_pdf_stands_beside_the_page_and_fetches_nothing(page, tmp_path, caplog):
     pytest.importorskip("weasyprint")
-    assert pdf.write(page) == tmp_path / "report.pdf"
+    assert pdf.write(page.parent) == str(tmp_path / "report.pdf")
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF-")
     assert caplog.text.count("disallowed protocol") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.pdf"]
@@ -59,7 +59,7 @@ def test_missing_library_says_what_to_install(page, monkeypatch, fault, told):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     with pytest.raises(AssayError, match=told) as caught:
-        pdf.write(page)
+        pdf.write(page.parent)
     assert "pip install 'assay[pdf]'" in str(caught.value)
     assert "libpango" in str(caught.value)
     assert not page.with_suffix(".pdf").exists()
@@ -77,7 +77,12 @@ def store(audit_folder: Path, tmp_path: Path) -> Path:
 def asked(monkeypatch) -> list[Path]:
     """The pages of which a PDF was asked for; none is made."""
     pages: list[Path] = []
-    monkeypatch.setattr(pdf, "write", lambda page: pages.append(page) or page.with_suffix(".pdf"))
+
+    def write(folder):
+        pages.append(folder.path("report.html"))
+        return folder.place("report.pdf")
+
+    monkeypatch.setattr(pdf, "write", write)
     return pages
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from assay import cost, parquet, score_matrix, worst_case
 from assay.errors import DataError
 from assay.score_matrix import RESERVED, Setting
+from assay.store import Store
 from assay.tables import COST, SCORES
 
 TEXT = {"model": "m", "dataset": "d", "sample_hash": "h", "parameters": "p", "regime": "both"}
@@ -130,17 +131,17 @@ def test_parts_are_read_from_files_with_the_columns_that_are_needed(tmp_path):
     files = [tmp_path / f"{number}.parquet" for number in range(2)]
     files[0].write_bytes(parquet.dump(table))
     files[1].write_bytes(parquet.dump(table.slice(0, 0)))
-    matrix = score_matrix.read(parquet.parts(files, score_matrix.columns()))
+    matrix = score_matrix.read(parquet.parts(Store(tmp_path), ["0.parquet", "1.parquet"], score_matrix.columns()))
     assert matrix.values["adversarial_score"][Setting("pgd", "linf", 0.1)].tolist() == [0.5, 0.25]
     files[1].write_bytes(parquet.dump(table.drop_columns(["epsilon", "norm"])))
     with pytest.raises(DataError, match=r"1.parquet has no column norm, epsilon; delete it"):
-        score_matrix.read(parquet.parts(files, score_matrix.columns()))
+        score_matrix.read(parquet.parts(Store(tmp_path), ["0.parquet", "1.parquet"], score_matrix.columns()))
     files[1].write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"1.parquet is damaged .*; do this"):
-        score_matrix.read(parquet.parts(files, score_matrix.columns(), "do this"))
+        score_matrix.read(parquet.parts(Store(tmp_path), ["0.parquet", "1.parquet"], score_matrix.columns(), "do this"))
     files[1].unlink()
     with pytest.raises(DataError, match=r"1.parquet is missing; do this"):
-        score_matrix.read(parquet.parts(files, score_matrix.columns(), "do this"))
+        score_matrix.read(parquet.parts(Store(tmp_path), ["0.parquet", "1.parquet"], score_matrix.columns(), "do this"))
 
 
 def costs(knowledge, **attacks) -> dict[tuple[str, float], dict[str, Any]]:

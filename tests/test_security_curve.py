@@ -277,7 +277,7 @@ def test_minimal_epsilons_that_cannot_be_read_are_named(audit_folder):
     parts = audit_folder / "minimal" / "norm=linf"
     parts.mkdir(parents=True)
     (parts / "part-a.parquet").write_bytes(b"PAR1")
-    with pytest.raises(DataError, match=r"minimal cannot be read.*assay audit"):
+    with pytest.raises(DataError, match=r"minimal.*damaged.*assay audit"):
         said(audit_folder, "security_numbers")
 
 

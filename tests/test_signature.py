@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -67,7 +68,7 @@ def test_a_changed_file_has_another_digest_than_the_signature_lists(folder, priv
 
 
 def test_any_changed_byte_of_the_signature_is_found(folder, private, public):
-    path = signature.sign(folder, private)
+    path = Path(signature.sign(folder, private))
     content = path.read_bytes()
     for at in range(0, len(content), 7):
         path.write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
@@ -79,7 +80,7 @@ def test_any_changed_byte_of_the_signature_is_found(folder, private, public):
 def test_a_second_envelope_beside_the_signed_one_is_not_believed(
     folder, private, public, true_one_last, other_spelling
 ):
-    path = signature.sign(folder, private)
+    path = Path(signature.sign(folder, private))
     bundle = json.loads(path.read_text())
     true = bundle.pop("dsseEnvelope")
     listed = json.loads(base64.b64decode(true["payload"]))
@@ -96,13 +97,13 @@ def test_a_second_envelope_beside_the_signed_one_is_not_believed(
 
 
 def test_spare_bits_of_base64_are_found_though_they_decode_to_the_same(folder, private, public):
-    path = signature.sign(folder, private)
+    path = Path(signature.sign(folder, private))
     bundle = json.loads(path.read_text())
     payload = bundle["dsseEnvelope"]["payload"]
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
     if not payload.endswith("="):  # one name longer, so that there are spare bits
         (folder / "more").write_text("")
-        bundle = json.loads(signature.sign(folder, private).read_text())
+        bundle = json.loads(Path(signature.sign(folder, private)).read_text())
         payload = bundle["dsseEnvelope"]["payload"]
     bare = payload.rstrip("=")
     other = bare[:-1] + letters[letters.index(bare[-1]) ^ 1] + payload[len(bare) :]

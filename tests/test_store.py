@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from assay import store as module
+from assay import local_files as module
 from assay.errors import InputError, StoreError
 from assay.store import Store, canonical, digest
 
@@ -20,6 +22,14 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
 
 
+@pytest.fixture(params=["folder", "s3"])
+def either(request, tmp_path) -> Store:
+    """A store of each kind: the same is expected of both."""
+    if request.param == "folder":
+        return Store(tmp_path / "store")
+    return Store(f"s3://{request.getfixturevalue('s3').bucket()}/some/prefix")
+
+
 def fail_with(monkeypatch, number, where=os, name="fsync"):
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
@@ -27,29 +37,87 @@ def fail_with(monkeypatch, number, where=os, name="fsync"):
     monkeypatch.setattr(where, name, refuse)
 
 
-def test_what_is_written_is_read_again(store):
-    path = store.write("models/abc/manifest.json", b'{"a": 1}')
-    assert path == store.root / "models/abc/manifest.json"
-    assert store.read("models/abc/manifest.json") == b'{"a": 1}'
-    assert store.read_json("models/abc/manifest.json") == {"a": 1}
-    assert store.exists("models/abc")
-    assert not store.exists("models/abd")
-    assert path.stat().st_mode & 0o777 == 0o644
+def test_what_is_written_is_read_again(either):
+    either.write("models/abc/manifest.json", b'{"a": 1}')
+    assert either.read("models/abc/manifest.json") == b'{"a": 1}'
+    assert either.read_json("models/abc/manifest.json") == {"a": 1}
+    assert either.exists("models/abc")
+    assert not either.exists("models/ab")
+    either.write("models/abc/manifest.json", b"")
+    assert either.read("models/abc/manifest.json") == b""
+    assert Store(either.root).names("models") == ["abc"], "its root makes the same store"
 
 
-def test_names_are_sorted_and_leave_out_unfinished_files(store):
-    assert store.names("models") == []
-    for name in ("b", "a", ".c.half"):
-        store.write(f"models/{name}", b"")
-    assert store.names("models") == ["a", "b"]
-    assert store.names("models/a") == []
+def test_a_written_file_may_be_read_by_all(store):
+    store.write("models/abc", b"")
+    assert store.path("models/abc").stat().st_mode & 0o777 == 0o644
 
 
-def test_remove_takes_a_file_away_and_minds_none_that_is_not_there(store):
-    store.write("a/b", b"x")
-    store.remove("a/b")
-    store.remove("a/b")
-    assert not store.exists("a/b")
+def test_names_are_sorted_and_leave_out_unfinished_files(either):
+    assert either.names("models") == []
+    for name in ("b", "a", ".c.half", "folder/x"):
+        either.write(f"models/{name}", b"")
+    assert either.names("models") == ["a", "b", "folder"]
+    assert either.names("models/a") == []
+    assert either.names() == ["models"]
+
+
+def test_all_files_below_a_folder(either):
+    assert either.walk("scores") == []
+    for name in ("b/2", "a", "b/1", ".half", ".hidden/x", "b/.half"):
+        either.write(f"scores/{name}", b"")
+    assert either.walk("scores") == ["a", "b/1", "b/2"]
+    assert either.walk() == ["scores/a", "scores/b/1", "scores/b/2"]
+
+
+def test_a_folder_of_a_store_is_a_store(either):
+    either.write("audits/one/audit.yaml", b"x")
+    below = either.below("audits/one")
+    assert below.read("audit.yaml") == b"x"
+    assert below.place("audit.yaml") == either.place("audits/one/audit.yaml") == f"{either.root}/audits/one/audit.yaml"
+    below.write("verdict.json", b"{}")
+    assert either.names("audits/one") == ["audit.yaml", "verdict.json"]
+    assert below.up(2).root == either.root
+
+
+def test_when_files_were_written(either):
+    for name in ("a", "b"):
+        either.write(f"x/{name}", b"")
+        time.sleep(1.1)  # S3 tells whole seconds
+    found = either.modified(["x/b", "x/a", "x/c"])
+    assert found.keys() == {"x/a", "x/b"}
+    assert abs(time.time() - found["x/b"]) < 60
+    assert found["x/a"] < found["x/b"]
+
+
+def test_near_a_folder_can_be_read_by_path_and_written_through(either):
+    either.write("audits/one/scores/part", b"x")
+    either.write("audits/one/gone", b"y")
+    with either.near("audits/one") as near:
+        assert near.path("scores/part").read_bytes() == b"x"
+        assert near.place("scores/part") == either.place("audits/one/scores/part"), "a person is told the real place"
+        assert near.root == either.below("audits/one").root
+        near.write("report.html", b"page")
+        near.remove("gone")
+        assert near.path("report.html").read_bytes() == b"page"
+        with near.near() as same:
+            assert same is near
+        with pytest.raises(StoreError, match=re.escape(f"{either.root}/audits/one/no")):
+            near.read("no")
+    assert either.walk("audits/one") == ["report.html", "scores/part"]
+
+
+def test_remove_takes_a_file_away_and_minds_none_that_is_not_there(either):
+    either.write("a/b", b"x")
+    either.remove("a/b")
+    either.remove("a/b")
+    assert not either.exists("a/b")
+    assert either.names("a") == []
+
+
+def test_whether_it_can_be_written_leaves_nothing_behind(either):
+    either.require_writable()
+    assert either.walk() == either.names() == []
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
@@ -59,7 +127,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_trace(store, monkeypatch, 
     with pytest.raises(StoreError, match=r"a/file: no space left on the disk; free some and run"):
         store.write("a/file", b"new")
     assert store.read("a/file") == b"old"
-    assert [path.name for path in (store.root / "a").iterdir()] == ["file"]
+    assert [path.name for path in store.path("a").iterdir()] == ["file"]
 
 
 def test_a_process_killed_while_writing_leaves_the_old_content(store):
@@ -67,7 +135,7 @@ def test_a_process_killed_while_writing_leaves_the_old_content(store):
     code = (
         "import os, signal; from assay.store import Store\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
-        f"Store({str(store.root)!r}).write('a/file', b'new')"
+        f"Store({store.root!r}).write('a/file', b'new')"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert store.read("a/file") == b"old"
@@ -99,37 +167,67 @@ def test_a_file_in_the_place_of_a_folder(tmp_path):
         other.read("models/a")
 
 
-def test_a_missing_file_is_said_to_be_missing(store):
-    with pytest.raises(StoreError, match=r"models/x: there is no such file"):
-        store.read("models/x")
+def test_a_missing_file_is_said_to_be_missing(either):
+    with pytest.raises(StoreError, match=r"models/x: there is no such (file|object)"):
+        either.read("models/x")
+    either.write("models/a/b", b"")
+    with pytest.raises(StoreError, match=r"models/a: "):  # a folder
+        either.read("models/a")
 
 
-def test_a_damaged_json_file(store):
-    store.write("a.json", b'{"a": ')
+def test_a_damaged_json_file(either):
+    either.write("a.json", b'{"a": ')
     with pytest.raises(StoreError, match=r"a\.json is not valid JSON .*damaged or cut short"):
-        store.read_json("a.json")
+        either.read_json("a.json")
 
 
-@pytest.mark.parametrize("key", ["../secret", "/etc/passwd", "models/../../x", "link/x"])
-@pytest.mark.parametrize("action", ["read", "write", "exists", "names", "remove"])
-def test_keys_stay_inside_the_store(store, key, action):
-    store.root.mkdir()
-    (store.root / "link").symlink_to("/")
+@pytest.mark.parametrize("key", ["../secret", "/etc/passwd", "models/../../x"])
+@pytest.mark.parametrize("action", ["read", "write", "exists", "names", "walk", "remove", "place", "below", "path"])
+def test_keys_stay_inside_the_store(either, key, action):
     arguments = (b"",) if action == "write" else ()
+    with pytest.raises(InputError, match=r"points outside the store"):
+        getattr(either, action)(key, *arguments)
+
+
+@pytest.mark.parametrize("action", ["read", "write", "exists", "names", "remove"])
+def test_links_do_not_lead_out_of_the_store(store, action):
+    store.path().mkdir()
+    store.path("link").symlink_to("/")
     with pytest.raises(InputError, match="points outside the store"):
-        getattr(store, action)(key, *arguments)
+        getattr(store, action)("link/x", *((b"",) if action == "write" else ()))
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/assay", "gs://bucket"])
-def test_a_url_is_refused(url):
-    with pytest.raises(InputError, match=r"is a URL; only a local or mounted folder"):
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://host/x", "a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX"),
+        ("s3://", "write s3://BUCKET/PREFIX"),
+        ("s3://bucket/x?region=eu", "write s3://BUCKET/PREFIX"),
+        ("s3://key:secret@bucket/x", "write s3://BUCKET/PREFIX"),
+        ("s3:/bucket/x", "a slash is missing, write s3://bucket/x"),
+        ("s3://bucket/../x", "points outside"),
+    ],
+)
+def test_a_url_that_is_no_store_is_refused(url, told):
+    with pytest.raises(InputError, match=re.escape(told)):
         Store(url)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
+def test_a_url_is_named_as_it_was_given(scheme):
+    found = Store(f"{scheme}://bucket/a/b/")  # nothing is asked of the network
+    assert found.root == f"{scheme}://bucket/a/b"
+    assert found.place("models/x") == f"{scheme}://bucket/a/b/models/x"
+    assert found.up(1).root == f"{scheme}://bucket/a"
+    assert found.up(9).root == f"{scheme}://bucket"
+    with pytest.raises(InputError, match=f"{scheme}://bucket/a/b/x has no path on this machine"):
+        found.path("x")
 
 
 def test_a_lock_is_for_one_and_ends_with_its_process(store):
     code = (
         "import os, signal, sys; from assay.store import Store\n"
-        f"with Store({str(store.root)!r}).locked('sweeps/.toy.lock', 'toy'):\n"
+        f"with Store({store.root!r}).locked('sweeps/.toy.lock', 'toy'):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

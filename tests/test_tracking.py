@@ -48,7 +48,7 @@ def test_without_a_key_nothing_is_started_and_the_command_for_later_is_said(stor
     with tracker(store, told) as made:
         made.trial(None, "ask")
     assert told == ["W&B: nothing was sent, as there is no key; it can be at any time, with: assay publish toy"]
-    assert not store.root.exists()
+    assert not store.path().exists()
 
 
 def test_offline_is_as_without_a_key(store, told, monkeypatch):

@@ -21,10 +21,12 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     where the audit or its model is not what it was, or cannot be signed.
     """
     folder = audits.folder(store, audit)
-    model = store.path(f"models/{Audit(folder).info['model']}")
+    model = store.below(f"models/{Audit(folder).info['model']}")
     if key:
-        if not model.is_dir():
-            raise InputError(f"{model} is not there, and the model is signed too; bring its folder into this store")
+        if not model.names():
+            raise InputError(
+                f"{model.root} is not there, and the model is signed too; bring its folder into this store"
+            )
         found = verification.of_audit(folder, None, audit, decided=False)
         verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
         signature.require_signable(folder)
@@ -32,13 +34,14 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     former = signature.signatures(folder)
     verdict = audits.decide(store, audit, policy)
     told = _no_longer_than_its_waivers(told, verdict)
-    for path in former:
-        path.unlink()
+    for name in former:
+        folder.remove(name)
     store.write(f"audits/{audit}/{review.FILE}", told.text())
     predecessor.comparison(store, audit)
-    page = report.write(folder)
-    if page.with_suffix(".pdf").exists():
-        pdf.write(page)  # or the signature would cover the page of a former verdict
+    printed = folder.exists(pdf.FILE)
+    report.write(folder)
+    if printed:
+        pdf.write(folder)  # or there would be none of this verdict
     if key:
         signature.sign(model, key)
         signature.sign(folder, key)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +18,9 @@ import yaml
 from numpy.typing import NDArray
 
 from assay import parquet, score_matrix
-from assay.errors import DataError
+from assay.errors import DataError, StoreError
 from assay.score_matrix import ALL, WORST_KIND, ScoreMatrix
+from assay.store import Store, opened
 from assay.tables import CHECKS, COST, METRICS, TRIALS, WORST
 
 Columns = Mapping[str, NDArray[Any]]
@@ -27,6 +30,7 @@ AUDIT_KEYS = (
     "audit", "created", "model", "suite.name", "suite.attacks", "dataset.name", "threshold.value", "seed",
     "samples", "command",
 )  # fmt: skip
+PART = re.compile(r"[^/]+=[^/]*/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
@@ -50,31 +54,38 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit left in `folder`. Raises DataError, naming the file and the command that makes it."""
+    """What an audit left in a folder, local or in object storage.
 
-    folder: Path
+    Raises DataError, naming the file and the command that makes it.
+    """
+
+    place: InitVar[Store | Path | str]
+    folder: Store = field(init=False)
+
+    def __post_init__(self, place: Store | Path | str) -> None:
+        object.__setattr__(self, "folder", opened(place))
 
     @functools.cached_property
     def info(self) -> dict[str, Any]:
         """`audit.yaml`: what was audited, how, and the command that does it again."""
-        info = _mapping(self.folder / "audit.yaml", yaml.safe_load, "`assay audit` writes it")
+        info = _mapping(self.folder, "audit.yaml", yaml.safe_load, "`assay audit` writes it")
         missing = [key for key in AUDIT_KEYS if not _holds(info, key)]
         if missing:
-            raise DataError(f"{self.folder / 'audit.yaml'}: no {', '.join(missing)}; run `assay audit` again")
+            raise DataError(f"{self.folder.place('audit.yaml')}: no {', '.join(missing)}; run `assay audit` again")
         return info
 
     @functools.cached_property
     def manifest(self) -> dict[str, Any]:
         """`manifest.json`: the model's own account of how it was made."""
-        return _mapping(self.folder / "manifest.json", json.loads, self._again)
+        return _mapping(self.folder, "manifest.json", json.loads, self._again)
 
     @functools.cached_property
     def verdict(self) -> dict[str, Any] | None:
         """`verdict.json`, or None while nobody has decided. A verdict on another audit or model is an error."""
-        path = self.folder / "verdict.json"
-        if not path.exists():
+        if not self.folder.exists("verdict.json"):
             return None
-        verdict = _mapping(path, json.loads, "`assay approve` writes it")
+        verdict = _mapping(self.folder, "verdict.json", json.loads, "`assay approve` writes it")
+        path = self.folder.place("verdict.json")
         if verdict.get("verdict") not in VERDICTS:
             raise DataError(f"{path}: verdict is {verdict.get('verdict')!r}, not one of {', '.join(VERDICTS)}")
         for key in ("audit", "model"):
@@ -88,49 +99,54 @@ class Audit:
     @functools.cached_property
     def matrix(self) -> ScoreMatrix:
         """The scores of every attack and sample, of all the parts of `scores/`."""
-        files = sorted((self.folder / "scores").glob("attack=*/part-*.parquet"))
-        if not files:
-            raise DataError(f"{self.folder / 'scores'}: no attack=*/part-*.parquet; {self._again}")
-        return score_matrix.read(parquet.parts(files, score_matrix.columns(), f"delete it and {self._again}"))
+        keys = self.parts("scores")
+        if not keys:
+            raise DataError(f"{self.folder.place('scores')}: no attack=*/part-*.parquet; {self._again}")
+        remedy = f"delete it and {self._again}"
+        return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy))
+
+    def parts(self, table: str) -> list[str]:
+        """The keys of the parts of a table that has a folder of its own, such as `scores`; empty without them."""
+        return [f"{table}/{key}" for key in self.folder.walk(table) if PART.fullmatch(key)]
 
     @functools.cached_property
     def metrics(self) -> Columns:
         """The figures: one row per attack, norm, epsilon, regime, defect and metric."""
-        metrics = _columns([self._table(self.folder / "metrics.parquet", METRICS.names)])
+        metrics = _columns([self._table("metrics.parquet", METRICS.names)])
         if not len(metrics["metric"]):
-            raise DataError(f"{self.folder / 'metrics.parquet'} holds no figures; delete it and {self._again}")
+            raise DataError(f"{self.folder.place('metrics.parquet')} holds no figures; delete it and {self._again}")
         return metrics
 
     @functools.cached_property
     def checks(self) -> Columns:
         """The checks of the audit itself."""
-        return _columns([self._table(self.folder / "checks.parquet", CHECKS.names)])
+        return _columns([self._table("checks.parquet", CHECKS.names)])
 
     @functools.cached_property
     def cost(self) -> Columns:
         """What the attacks cost, and what it took to break samples: a row per attack, norm and epsilon."""
-        return _columns([self._table(self.folder / "cost.parquet", COST.names)])
+        return _columns([self._table("cost.parquet", COST.names)])
 
     @functools.cached_property
     def worst(self) -> Columns:
         """The samples an attacker moved furthest, with their images."""
-        return _columns([self._table(self.folder / "worst.parquet", WORST.names)])
+        return _columns([self._table("worst.parquet", WORST.names)])
 
     @functools.cached_property
     def trials(self) -> Columns | None:
         """The sweep's trials, or None if the model did not come from a sweep."""
-        path = self.folder / "trials.parquet"
-        return _columns([self._table(path, [name for name, _ in TRIALS])]) if path.exists() else None
+        there = self.folder.exists("trials.parquet")
+        return _columns([self._table("trials.parquet", [name for name, _ in TRIALS])]) if there else None
 
     @functools.cached_property
     def comparison(self) -> dict[str, Any] | None:
         """`comparison.json`: this audit less another one, or None where nobody compared them."""
-        path = self.folder / "comparison.json"
-        if not path.exists():
+        if not self.folder.exists("comparison.json"):
             return None
         remedy = "`assay compare` writes it"
-        comparison = _mapping(path, json.loads, remedy)
+        comparison = _mapping(self.folder, "comparison.json", json.loads, remedy)
         if not _holds(comparison, "b.audit") or comparison["b"]["audit"] != self.info["audit"]:
+            path = self.folder.place("comparison.json")
             raise DataError(f"{path} is not of this audit, {self.info['audit']}; delete it, {remedy}")
         return comparison
 
@@ -138,11 +154,12 @@ class Audit:
     def _again(self) -> str:
         return f"make it with: {self.info['command']}"
 
-    def _table(self, path: Path, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
+    def _table(self, key: str, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
+        path = self.folder.place(key)
         try:
-            table = pq.ParquetFile(path).read(columns)
-        except FileNotFoundError:
-            raise DataError(f"{path} is missing; {self._again}") from None
+            table = pq.ParquetFile(io.BytesIO(self.folder.read(key))).read(columns)
+        except StoreError as error:
+            raise _of_a_file(error, path, self._again) from error
         except (OSError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read ({error}); delete it and {self._again}") from error
         missing = [name for name in needed if name not in table.column_names]
@@ -215,7 +232,7 @@ class Audit:
     @functools.cached_property
     def _worst_case(self) -> pa.Table:
         columns = ["norm", "epsilon", "label", "clean_score", "score"]
-        table = self._table(self.folder / "worst_case.parquet", columns, columns)
+        table = self._table("worst_case.parquet", columns, columns)
         return table.set_column(0, "norm", table["norm"].dictionary_encode())  # a byte a row in place of the word
 
     def worst_scores(self, budget: Budget) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -224,20 +241,29 @@ class Audit:
         rows = self._worst_case.filter(pc.and_(near, pc.equal(self._worst_case["norm"], budget.norm)))
         if not len(rows):
             at = f"{budget.norm} {budget.epsilon:.4g}"
-            raise DataError(f"{self.folder / 'worst_case.parquet'} holds nothing at {at}; delete it and {self._again}")
+            path = self.folder.place("worst_case.parquet")
+            raise DataError(f"{path} holds nothing at {at}; delete it and {self._again}")
         return rows["label"].to_numpy(), rows["clean_score"].to_numpy(), rows["score"].to_numpy()
 
 
-def _mapping(path: Path, parse: Any, remedy: str) -> dict[str, Any]:
+def _mapping(folder: Store, key: str, parse: Any, remedy: str) -> dict[str, Any]:
+    path = folder.place(key)
     try:
-        content = parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing; {remedy}") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        content = parse(folder.read(key).decode())
+    except StoreError as error:
+        raise _of_a_file(error, path, remedy) from error
+    except (ValueError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no mapping; {remedy}")
     return content
+
+
+def _of_a_file(error: StoreError, path: str, remedy: str) -> DataError | StoreError:
+    """A file that is missing or unreadable can be made again; a store that cannot be reached is another matter."""
+    if isinstance(error.__cause__, FileNotFoundError):
+        return DataError(f"{path} is missing; {remedy}")
+    return error
 
 
 def _holds(mapping: Any, key: str) -> bool:

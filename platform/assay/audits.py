@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,12 +21,13 @@ def find(store: Store, text: str) -> str:
 
     Raises UnknownName or InputError. Only audits that were finished count.
     """
-    if not store.names("audits"):
-        raise InputError(f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store")
-    done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
-    if not done:
-        raise InputError(f"no audit in the store {store.root} was finished; give the `assay audit` command again")
-    newest = sorted(done, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
+    newest = finished(store)
+    if not newest:
+        if not store.names("audits"):
+            told = f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store"
+        else:
+            told = f"no audit in the store {store.root} was finished; give the `assay audit` command again"
+        raise InputError(told)
     if text == "latest":
         return newest[-1]
     if ":" in text:
@@ -40,7 +40,7 @@ def find(store: Store, text: str) -> str:
         if len(models) > 1:
             raise InputError(f"'{text}' names {len(models)} models; give the id of one audit: {', '.join(found)}")
         return found[-1]
-    matching = [name for name in done if name.startswith(text)]
+    matching = sorted(name for name in newest if name.startswith(text))
     if len(matching) == 1 or text in matching:
         return text if text in matching else matching[0]
     if matching:
@@ -48,9 +48,16 @@ def find(store: Store, text: str) -> str:
     raise UnknownName("audit", text, ["latest", *newest[-10:]])
 
 
-def folder(store: Store, audit: str) -> Path:
-    """Where an audit lies."""
-    return store.path(f"audits/{audit}")
+def finished(store: Store) -> list[str]:
+    """The ids of the audits that were finished, the newest last."""
+    keys = {f"audits/{name}/audit.yaml": name for name in store.names("audits")}
+    modified = store.modified(list(keys))
+    return [keys[key] for key in sorted(modified, key=lambda key: modified[key])]
+
+
+def folder(store: Store, audit: str) -> Store:
+    """The folder of an audit."""
+    return store.below(f"audits/{audit}")
 
 
 def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> dict[str, Any]:
@@ -72,7 +79,7 @@ def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None
     return whole
 
 
-def judged(folder: Path) -> dict[str, str]:
+def judged(folder: Store) -> dict[str, str]:
     """SHA-256 of the rows of each table that a verdict is made of, whatever their order."""
     return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
 
@@ -86,8 +93,8 @@ def _remarks(info: dict[str, Any]) -> list[str]:
     return found + [f"The audit is without {one['attack']} of its suite: {one['why']}." for one in left_out]
 
 
-def _table(folder: Path, name: str) -> pa.Table:
-    return parquet.load(Store(folder), f"{name}.parquet", getattr(tables, name.upper()))
+def _table(folder: Store, name: str) -> pa.Table:
+    return parquet.load(folder, f"{name}.parquet", getattr(tables, name.upper()))
 
 
 def _content(table: pa.Table) -> str:

@@ -33,11 +33,10 @@ def find(store: Store, text: str) -> str:
     models = [name for name in store.names("models") if name.startswith(text)]
     if len(models) != 1 or not store.names("audits"):
         return audits.find(store, text)
-    done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
-    of_model = [name for name in done if Audit(audits.folder(store, name)).info["model"] == models[0]]
+    of_model = [name for name in audits.finished(store) if Audit(audits.folder(store, name)).info["model"] == models[0]]
     if not of_model:
         raise InputError(f"model {models[0][:12]} has no finished audit; run `assay audit {models[0][:12]}` first")
-    return max(of_model, key=lambda name: store.path(f"audits/{name}/audit.yaml").stat().st_mtime)
+    return of_model[-1]
 
 
 def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:

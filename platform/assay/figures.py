@@ -71,8 +71,7 @@ def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
 
 def _parts(audit: Audit, folder: str, schema: pa.Schema) -> pa.Table | None:
     """All parts of a folder of the audit as one table, or None where there are none."""
-    files = sorted((audit.folder / folder).glob("*/part-*.parquet"))
-    parts = [part.cast(schema) for part in parquet.parts(files, schema.names)]
+    parts = [part.cast(schema) for part in parquet.parts(audit.folder, audit.parts(folder), schema.names)]
     return pa.concat_tables(parts) if parts else None
 
 
@@ -85,7 +84,7 @@ def _agreeing(audit: Audit, own: Rows, made: Rows) -> Rows:
         if there is None or not abs(there - row["value"]) < 1e-9:
             what = f"{row['metric']} of {row['attack']} {row['norm']} {row['epsilon']:.4g}"
             raise DataError(
-                f"{audit.folder / 'metrics.parquet'} says {there} for {what}, the scores beside it give "
+                f"{audit.folder.place('metrics.parquet')} says {there} for {what}, the scores beside it give "
                 f"{row['value']:.6g}, so one of them was changed; {parquet.AGAIN}"
             )
     return shared

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from assay.gate import percent
@@ -14,12 +13,12 @@ SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@]|(?<=:)/|(?i:(?<=www))\.)")
 """What Markdown acts on, the beginning of a bare address too."""
 
 
-def text(verdict: dict[str, Any], report: Path) -> str:
+def text(verdict: dict[str, Any], report: str) -> str:
     """The verdict, why, a table of the gates, the checks that did not pass, and where the report is."""
     return "\n".join(_lines(verdict, report)) + "\n"
 
 
-def _lines(verdict: dict[str, Any], report: Path) -> Iterator[str]:
+def _lines(verdict: dict[str, Any], report: str) -> Iterator[str]:
     policy = verdict["policy"]
     yield f"## Assay: {verdict['verdict']}"
     yield ""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from assay.errors import DataError
+from assay.errors import DataError, StoreError
 from assay.store import Store
 
 AGAIN = "delete it and run the same audit again, which makes only what is missing"
@@ -47,25 +46,29 @@ def load(store: Store, key: str, schema: pa.Schema) -> pa.Table:
         return table
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{store.path(key)} is damaged ({reason}); {AGAIN}") from error
+        raise DataError(f"{store.place(key)} is damaged ({reason}); {AGAIN}") from error
 
 
-def parts(files: Iterable[Path], columns: Sequence[str], remedy: str = AGAIN) -> Iterator[pa.Table]:
-    """Some columns of the tables in some files, a row group at a time, text as dictionaries.
+def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str = AGAIN) -> Iterator[pa.Table]:
+    """Some columns of the tables of those keys, a row group at a time, text as dictionaries.
 
     Raises DataError, with the remedy, for a file that cannot be read or lacks a column.
     """
-    for path in files:
+    for key in keys:
+        path = store.place(key)
         try:
-            schema = pq.read_schema(path)
+            content = pa.BufferReader(store.read(key))
+            schema = pq.read_schema(content)
             missing = [name for name in columns if name not in schema.names]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")
             text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
-            with pq.ParquetFile(path, read_dictionary=text) as file:
+            with pq.ParquetFile(content, read_dictionary=text) as file:
                 for group in range(file.num_row_groups):
                     yield file.read_row_group(group, columns=list(columns))
-        except FileNotFoundError:
+        except StoreError as error:
+            if not isinstance(error.__cause__, FileNotFoundError):
+                raise
             raise DataError(f"{path} is missing; {remedy}") from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); {remedy}") from error

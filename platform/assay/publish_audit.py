@@ -25,10 +25,10 @@ FIGURES = ("security_curves", "pareto")  # sections of the report that show no s
 UPLOAD = 600  # seconds for an artifact
 
 
-def content(folder: Path) -> str:
+def content(folder: Store) -> str:
     """What an audit's run and report are made of: another verdict makes another one."""
-    names = [name for name in (*FILES, "trials.parquet") if (folder / name).exists()]
-    return content_of({name: digest((folder / name).read_bytes()) for name in names})
+    names = [name for name in (*FILES, "trials.parquet") if folder.exists(name)]
+    return content_of({name: digest(folder.read(name)) for name in names})
 
 
 def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> None:
@@ -41,8 +41,10 @@ def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> Non
             for point in curve(audit, norm):
                 run.log(point)
         run.log({**tables(audit), **figures(audit)})
-        _artifact(run, f"model-{info['model']}", "model", sorted(store.path(f"models/{info['model']}").glob("*")))
-        _artifact(run, f"audit-{info['audit']}", "audit", [audit.folder / name for name in FILES])
+        with store.near(f"models/{info['model']}") as model:
+            _artifact(run, f"model-{info['model']}", "model", [model.path(name) for name in model.names()])
+        with audit.folder.near() as folder:
+            _artifact(run, f"audit-{info['audit']}", "audit", [folder.path(name) for name in FILES])
     connection.finish(run, content(audit.folder), summary(audit))
 
 

@@ -60,7 +60,12 @@ def sweep(connection: Connection, store: Store, name: str, ended: Ended = lambda
 
 def audit(connection: Connection, store: Store, name: str) -> Outcome:
     """Send an audit and the W&B report on it."""
-    found, run = Audit(store.path(f"audits/{name}")), run_id("audit", name)
+    with store.near(f"audits/{name}") as folder:
+        return _audit(connection, store, name, Audit(folder))
+
+
+def _audit(connection: Connection, store: Store, name: str, found: Audit) -> Outcome:
+    run = run_id("audit", name)
     published, content = Published(store, f"audits/{name}", connection), publish_audit.content(found.folder)
     what, url = f"audit {name}", f"{connection.url}/runs/{run}"
     with published.locked():

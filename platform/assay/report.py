@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -11,14 +9,21 @@ from typing import Any
 
 from markupsafe import Markup
 
-from assay import shelves
+from assay import pdf, shelves
 from assay.audit_folder import Audit
 from assay.sections._html import ENVIRONMENT, Section
+from assay.store import Store, opened
+
+FILE = "report.html"
 
 
-def render(folder: Path) -> str:
+def render(folder: Store | Path) -> str:
     """The report on the audit in `folder`; the same files give the same text. Raises DataError for a bad file."""
-    audit = Audit(Path(folder))
+    with opened(folder).near() as near:  # every file is read, some twice
+        return _page(Audit(near))
+
+
+def _page(audit: Audit) -> str:
     templates = resources.files("assay") / "templates"
     page = ENVIRONMENT.from_string((templates / "report.html").read_text(encoding="utf-8"))
     return page.render(
@@ -30,29 +35,16 @@ def render(folder: Path) -> str:
     )
 
 
-def write(folder: Path, into: Path | None = None) -> Path:
-    """Renders report.html into the audit's folder or another one, whole or not at all, and returns its path.
+def write(folder: Store | Path, into: Store | Path | None = None) -> str:
+    """Renders report.html into the audit's folder or another one, whole or not at all; returns where it lies.
 
     A report.pdf beside it was printed from a former page, and goes.
     """
-    page = Path(into or folder) / "report.html"
     content = render(folder).encode()
-    page.with_suffix(".pdf").unlink(missing_ok=True)
-    return put(page, content)
-
-
-def put(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all, readable for all, and return its path."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".report-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    target = opened(into or folder)
+    target.remove(pdf.FILE)
+    target.write(FILE, content)
+    return target.place(FILE)
 
 
 def _called(manifest: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import DataError, InputError
+from assay.store import Store, opened
 
 if TYPE_CHECKING:
     from assay.policy import Policy
@@ -73,16 +74,16 @@ def of(
     return Review(reviewer=reviewer, role=role, author=author, date=today, expires=expires or last, key=key)
 
 
-def read(folder: Path) -> Review | None:
+def read(folder: Store | Path) -> Review | None:
     """The review in an audit's folder, or None where nobody has decided; raises DataError for a damaged file."""
-    path = folder / FILE
-    if not path.exists():
+    folder = opened(folder)
+    if not folder.exists(FILE):
         return None
     try:
-        return Review.model_validate_json(path.read_bytes())
+        return Review.model_validate_json(folder.read(FILE))
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise DataError(f"{path} is damaged ({reason}); `assay approve` writes it anew") from error
+        raise DataError(f"{folder.place(FILE)} is damaged ({reason}); `assay approve` writes it anew") from error
 
 
 def _same(one: str, other: str) -> bool:

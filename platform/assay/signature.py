@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from assay.errors import InputError, StoreError
-from assay.store import write_whole
+from assay.store import Store, opened
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
@@ -96,43 +96,55 @@ def public_key(path: str | Path) -> Key:
     return Key(path, _fingerprint(path, key))
 
 
-def sign(folder: Path, key: Key) -> Path:
-    """Sign every file of a folder but `*.sig` and `wandb/` at its top; returns the path of the signature.
+def sign(folder: Store | Path, key: Key) -> str:
+    """Sign every file of a folder but `*.sig` and `wandb/` at its top; returns where the signature lies.
 
     Raises StoreError where there is a link, or what an unfinished command left behind.
     """
     from model_signing import signing
 
-    require_signable(folder)
     signer = signing.Config().use_elliptic_key_signer(private_key=key.path, password=key.password)
-    with tempfile.TemporaryDirectory() as elsewhere:
+    with tempfile.TemporaryDirectory() as elsewhere, opened(folder).near() as near:
+        require_signable(near)
         made = Path(elsewhere) / key.file
-        signer.set_hashing_config(_hashing(folder)).sign(folder, made)
-        write_whole(folder / key.file, made.read_bytes())
-    return folder / key.file
+        signer.set_hashing_config(_hashing(near.path())).sign(near.path(), made)
+        near.write(key.file, made.read_bytes())
+        return near.place(key.file)
 
 
-def require_signable(folder: Path) -> None:
+def require_signable(folder: Store | Path) -> None:
     """Raises StoreError where a folder holds a link, or a hidden file that an unfinished command left behind."""
-    for name in _names(folder):
-        if not _regular(folder / name):
-            raise StoreError(f"{folder / name} is a link or no file at all; put the file itself there, then sign")
-        if Path(name).name.startswith("."):
-            raise StoreError(f"{folder / name} was left by an unfinished command or a tool; delete it, then sign")
+    with opened(folder).near() as near:
+        for name in _names(near.path()):
+            place = f"{near.place()}/{name}"
+            if not _regular(near.path() / name):
+                raise StoreError(f"{place} is a link or no file at all; put the file itself there, then sign")
+            if Path(name).name.startswith("."):
+                raise StoreError(f"{place} was left by an unfinished command or a tool; delete it, then sign")
 
 
-def signatures(folder: Path) -> list[Path]:
-    """The signatures in a folder, by name."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+def signatures(folder: Store | Path) -> list[str]:
+    """The names of the signatures in a folder."""
+    return [name for name in opened(folder).names() if name.endswith(SUFFIX)]
 
 
-def check(folder: Path, key: Key) -> Checked:
+def signers(folder: Store | Path) -> list[str]:
+    """The beginnings of the fingerprints of the keys that signed a folder."""
+    return [name.removesuffix(SUFFIX) for name in signatures(folder)]
+
+
+def check(folder: Store | Path, key: Key) -> Checked:
     """The signature of this key on a folder: whether it is valid, and which files it lists."""
+    with opened(folder).near() as near:
+        return _check(near.path(), key)
+
+
+def _check(folder: Path, key: Key) -> Checked:
     from model_signing import verifying
 
     path = folder / key.file
     if not path.exists():
-        others = ", ".join(other.stem for other in signatures(folder))
+        others = ", ".join(signers(folder))
         told = f"signed with another key ({others}), not with {path.stem}" if others else "not signed"
         return Checked(told, {})
     try:
@@ -151,8 +163,13 @@ def check(folder: Path, key: Key) -> Checked:
     return Checked("", {one["name"]: one["digest"] for one in listed})
 
 
-def digests(folder: Path) -> dict[str, str]:
+def digests(folder: Store | Path) -> dict[str, str]:
     """The SHA-256 of every file that a signature covers, by its path in the folder; IRREGULAR for a link."""
+    with opened(folder).near() as near:
+        return _digests(near.path())
+
+
+def _digests(folder: Path) -> dict[str, str]:
     found = {}
     for name in _names(folder):
         if not _regular(folder / name):
@@ -188,7 +205,7 @@ def _hashing(folder: Path) -> Any:
         def hash(self, model_path: Path, *, files_to_hash: object = None) -> Any:
             return super().hash(model_path, files_to_hash=[Path(model_path, name) for name in _names(folder)])
 
-    left_out = [NOT_COVERED, *(path.name for path in signatures(folder))]
+    left_out = [NOT_COVERED, *signatures(folder)]
     return Covered().set_ignored_paths(paths=left_out, ignore_git_paths=False)
 
 

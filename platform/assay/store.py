@@ -1,92 +1,152 @@
-"""The store: one folder that holds sweeps, models and audits. Files are written whole or not at all."""
+"""The store: sweeps, models and audits, in one folder or in object storage. Files are written whole or not at all."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assay import store_errors
 from assay.errors import InputError, StoreError
+from assay.lease import Lease
+from assay.local_files import LocalFiles
+from assay.local_files import write_whole as write_whole
+from assay.object_files import ObjectFiles
 
 
 class Store:
-    """A local folder addressed by keys such as `models/<hash>/manifest.json`.
+    """Files addressed by keys such as `models/<hash>/manifest.json`, below a folder, `s3://...` or `gs://...`.
 
-    Raises StoreError, with what to do, where the folder cannot be read or written or the disk is full.
+    A folder of a store is a store (`below`). Names that begin with a dot are hidden. Raises StoreError, with what to
+    do, where something cannot be read or written.
     """
 
     def __init__(self, root: str | Path) -> None:
-        if "://" in str(root):
-            raise InputError(f"store '{root}' is a URL; only a local or mounted folder can be a store, give its path")
-        self.root = Path(root).expanduser().resolve()
+        text = str(root)
+        if text.partition(":/")[0] in ("s3", "gs") and "://" not in text:
+            raise InputError(f"store '{text}': a slash is missing, write {text.replace(':/', '://', 1)}")
+        self._files = ObjectFiles(text) if "://" in text else LocalFiles(root)
+        self._lease: Lease | None = None
+        self._origin: Store | None = None  # of a copy: what it is a copy of
 
-    def path(self, key: str) -> Path:
-        """Where a key lies on disk, whether or not it exists; a key that leaves the store is refused."""
-        path = (self.root / key).resolve()
-        if not path.is_relative_to(self.root):
-            raise InputError(f"'{key}' points outside the store {self.root}; use a plain name")
-        return path
+    @property
+    def root(self) -> str:
+        """The folder or URL."""
+        return self._origin.root if self._origin else self._files.root
+
+    @property
+    def local(self) -> bool:
+        """Whether its files can be opened by their paths."""
+        return isinstance(self._files, LocalFiles)
+
+    def path(self, key: str = "") -> Path:
+        """Where a key lies on disk, whether or not it exists; refused where the store is in object storage."""
+        if not isinstance(self._files, LocalFiles):
+            raise InputError(f"{self.place(key)} has no path on this machine")
+        return self._files.path(key)
+
+    def place(self, key: str = "") -> str:
+        """Where a key lies, as a person is told it: a path or a URL. A key that leaves the store is refused."""
+        return self._origin.place(key) if self._origin else self._files.place(key)
+
+    def below(self, folder: str) -> Store:
+        """A folder of this store as a store."""
+        return Store(self._files.below(folder))
+
+    def up(self, levels: int) -> Store:
+        """The store so many folders above this one."""
+        return self._origin.up(levels) if self._origin else Store(self._files.up(levels))
+
+    @contextmanager
+    def near(self, folder: str = "") -> Iterator[Store]:
+        """A folder of this store, to be read again and again or by path: itself, or a copy for the time of the block.
+
+        What is written to the copy, or removed from it, is so in the store, too.
+        """
+        found = self.below(folder)
+        if not isinstance(found._files, ObjectFiles):
+            yield self if not folder else found
+            return
+        with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
+            with self.explain(folder):
+                found._files.fetch(Path(scratch))
+            copy = Store(scratch)
+            copy._origin = found
+            yield copy
 
     def exists(self, key: str) -> bool:
         """Whether a file or folder of that key exists."""
-        return self.path(key).exists()
+        with self.explain(key):
+            return self._files.exists(key)
 
-    def names(self, folder: str) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
         """The sorted names in a folder; empty if there is no such folder. Unfinished files are left out."""
-        path = self.path(folder)
         with self.explain(folder):
-            return sorted(p.name for p in path.iterdir() if not p.name.startswith(".")) if path.is_dir() else []
+            return sorted(name for name in self._files.names(folder) if not name.startswith("."))
+
+    def walk(self, folder: str = "") -> list[str]:
+        """The sorted keys, from `folder` on, of all files below it; hidden ones left out, and hidden folders."""
+        with self.explain(folder):
+            return sorted(key for key in self._files.walk(folder) if not f"/{key}".count("/."))
+
+    def modified(self, keys: Sequence[str]) -> dict[str, float]:
+        """When each of these files was last written (seconds of the epoch); without those that are not there."""
+        with self.explain(keys[0] if keys else ""):
+            return self._files.modified(keys)
 
     def read(self, key: str) -> bytes:
         """The bytes of a file; raises StoreError where it is missing or cannot be read."""
         with self.explain(key):
-            return self.path(key).read_bytes()
+            return self._files.read(key)
 
-    def write(self, key: str, content: bytes) -> Path:
+    def write(self, key: str, content: bytes) -> None:
         """Write a file whole or not at all: a reader sees the old content or the new, never a part."""
-        path = self.path(key)
         with self.explain(key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, content)
-        return path
+            if self._lease:
+                self._lease.confirm()
+            if self._origin:
+                self._origin.write(key, content)
+            self._files.write(key, content)
 
     def remove(self, key: str) -> None:
         """Remove a file if it is there."""
         with self.explain(key):
-            self.path(key).unlink(missing_ok=True)
+            if self._origin:
+                self._origin.remove(key)
+            self._files.remove(key)
 
     def read_json(self, key: str) -> Any:
         """The content of a JSON file; raises StoreError where it is not JSON."""
         try:
             return json.loads(self.read(key))
         except ValueError as error:
-            raise StoreError(f"{self.path(key)} is not valid JSON ({error}); it was damaged or cut short") from error
+            raise StoreError(f"{self.place(key)} is not valid JSON ({error}); it was damaged or cut short") from error
+
+    def require_writable(self) -> None:
+        """Write a small file and remove it, so that a place that cannot be written is known before work begins."""
+        self.write(".writable", b"Assay looked whether this place can be written.\n")
+        self.remove(".writable")
 
     @contextmanager
     def locked(self, key: str, what: str) -> Iterator[None]:
         """Hold a lock for the time of the block; it ends with the process, however that ends.
 
-        Raises StoreError where another process holds it. what: what that process does, for the message.
+        In object storage it is a lease, which lapses half a minute after the process has ended; `lease` says what it
+        cannot promise. Raises StoreError where another process holds it. what: what that process does, for the message.
         """
-        path = self.path(key)
+        lock = self._files.locked(key, what)
         with self.explain(key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("ab")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise StoreError(f"{what} is running in {self.root}; wait until it ends, or stop it") from error
-            except OSError:
-                pass  # a mounted folder may know no locks; everything works without one
+            held = lock.__enter__()
+        self._lease = held
+        try:
             yield
+        finally:
+            self._lease = None
+            lock.__exit__(None, None, None)
 
     @contextmanager
     def explain(self, key: str) -> Iterator[None]:
@@ -94,22 +154,13 @@ class Store:
         try:
             yield
         except OSError as error:
-            raise StoreError(f"{self.path(key)}: {_advice(error)}") from error
+            told = store_errors.advice if self.local and not self._origin else store_errors.of_object_storage
+            raise StoreError(f"{self.place(key)}: {told(error)}") from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write beside the target, flush to disk, then rename over it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def opened(place: Store | Path | str) -> Store:
+    """A store, or the store of that folder or URL."""
+    return place if isinstance(place, Store) else Store(place)
 
 
 def canonical(value: Any) -> bytes:
@@ -120,15 +171,3 @@ def canonical(value: Any) -> bytes:
 def digest(content: bytes) -> str:
     """SHA-256 of bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
-
-
-def _advice(error: OSError) -> str:
-    if error.errno == errno.ENOSPC:
-        return "no space left on the disk; free some and run the same command again, what was written is kept"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "not allowed to read or write here; give another folder with --store or change its permissions"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
-        return "a file is where a folder is wanted, or a folder where a file is; give another folder with --store"
-    if error.errno == errno.ENOENT:
-        return "there is no such file; look at what the store holds with `assay trials` or `ls`"
-    return f"{error.strerror or error}; check the disk, then run the same command again"

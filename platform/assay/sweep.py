@@ -8,7 +8,6 @@ import yaml
 
 from assay import budget, gpu_nodes, packing, trial_log, trials, tune_run
 from assay import data as data_module
-from assay import spec as spec_module
 from assay.budget import Meter
 from assay.cluster import connected
 from assay.contracts import TrainingData
@@ -27,7 +26,7 @@ def check(spec: Spec, store: Store, resume: bool) -> None:
             f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
             "give the new one another name with `--set name=...`"
         )
-    if resume and spec_module.read(store.path(key)).hash != spec.hash:
+    if resume and trials.stored_spec(store, spec.name).hash != spec.hash:
         raise SweepError(f"sweep '{spec.name}' was started from another file; resume it by name: --resume {spec.name}")
 
 
@@ -66,6 +65,7 @@ def run(
     A name is taken only when everything is ready. Raises SweepError where nothing can be run, DataError where the
     data cannot be used, StoreError where the store cannot be written.
     """
+    store.require_writable()
     with store.locked(f"sweeps/.{spec.name}.lock", f"sweep '{spec.name}'"):
         check(spec, store, resume)
         data = load_data(spec, store)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -188,11 +189,17 @@ class Trial:
         content, seal = found[:-DIGEST_LENGTH], found[-DIGEST_LENGTH:]
         if digest(content).encode() != seal:  # torch.load itself takes changed bytes for weights
             raise StoreError(
-                f"{self.store.path(self.order.checkpoint)} is damaged; delete it and resume the sweep: "
+                f"{self.store.place(self.order.checkpoint)} is damaged; delete it and resume the sweep: "
                 "the trial then starts again from its beginning"
             )
         # To the CPU: a generator's state must stay there, and modules and optimisers copy theirs to where they are.
-        state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        try:
+            state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
+        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+            raise StoreError(
+                f"{self.store.place(self.order.checkpoint)} holds more than tensors and plain values, which is never "
+                "loaded; delete it and resume the sweep: the trial then starts again from its beginning"
+            ) from error
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])

@@ -1,6 +1,6 @@
 """The trial log: every event of a sweep, appended as it happens. The one truth that a sweep is rebuilt from.
 
-`sweeps/<name>/log/NNNN.jsonl`, one segment for every run of the driver, one JSON event a line. A line that was
+`sweeps/<name>/log/NNNN.jsonl`, a segment or more for every run of the driver, one JSON event a line. A line that was
 cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
 `report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an attempt came to nothing, by which
 kind of failure, and it is tried again; without a kind: one that had ended so, when the sweep was resumed).
@@ -9,13 +9,13 @@ kind of failure, and it is tried again; without a kind: one that had ended so, w
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 from assay.errors import StoreError
+from assay.log_segments import Appended, Rewritten
 from assay.store import Store
 
 
@@ -67,30 +67,26 @@ class TrialLog:
 
     def __init__(self, store: Store, sweep: str) -> None:
         self.store, self.folder = store, f"sweeps/{sweep}/log"
-        self._file: IO[bytes] | None = None
-        self._synced = 0.0
+        self._segment: Appended | Rewritten | None = None
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Append one event: on disk for any reader when this returns, safe from a power cut within a second."""
-        with self.store.explain(self.folder):
-            if self._file is None:
-                last = max((int(name.partition(".")[0]) for name in self.store.names(self.folder)), default=-1)
-                path = self.store.path(f"{self.folder}/{last + 1:04d}.jsonl")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = path.open("xb")  # never one that is there: its last line may be cut short
-            self._file.write(json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n")
-            self._file.flush()
-            if time.monotonic() - self._synced > 1:
-                os.fsync(self._file.fileno())
-                self._synced = time.monotonic()
+        """Append one event: there for any reader when this returns.
+
+        In object storage a report may follow within about a second, or with the next event. A driver that is killed
+        before loses nothing by it: the trial repeats the report when it goes on from its checkpoint.
+        """
+        if self._segment is None or self._segment.full:
+            last = max((int(name.partition(".")[0]) for name in self.store.names(self.folder)), default=-1)
+            kind = Appended if self.store.local else Rewritten
+            self._segment = kind(self.store, f"{self.folder}/{last + 1:04d}.jsonl")
+        line = json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n"
+        self._segment.add(line, urgent=event["event"] != "report")
 
     def close(self) -> None:
-        """Flush to disk and close the segment."""
-        if self._file is not None:
-            with self.store.explain(self.folder):
-                os.fsync(self._file.fileno())
-                self._file.close()
-            self._file = None
+        """Write everything down, to disk where it is one."""
+        if self._segment is not None:
+            self._segment.close()
+            self._segment = None
 
 
 def read(store: Store, sweep: str) -> list[dict[str, Any]]:
@@ -105,8 +101,8 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
             except ValueError as error:
                 if number < len(lines):  # a whole line ends in a newline, so the last piece may be a cut one
                     raise StoreError(
-                        f"{store.path(f'sweeps/{sweep}/log/{name}')} line {number} is damaged; restore the file from a "
-                        "copy, or run the sweep again under another name"
+                        f"{store.place(f'sweeps/{sweep}/log/{name}')} line {number} is damaged; restore the file from "
+                        "a copy, or run the sweep again under another name"
                     ) from error
     return events
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import choice, parquet, spec, tables, trial_log
+from assay import choice, parquet, spec, tables, trial_log, yaml_file
 from assay.errors import InputError, SweepError, UnknownName
 from assay.spec import Spec
 from assay.store import Store
@@ -87,7 +87,13 @@ def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
     """A sweep's spec and records from the store; raises UnknownName with the sweeps there are."""
     if not store.exists(f"sweeps/{sweep}/spec.yaml"):
         raise UnknownName("sweep", sweep, store.names("sweeps"))
-    return spec.read(store.path(f"sweeps/{sweep}/spec.yaml")), trial_log.records(trial_log.read(store, sweep))
+    return stored_spec(store, sweep), trial_log.records(trial_log.read(store, sweep))
+
+
+def stored_spec(store: Store, sweep: str) -> Spec:
+    """The spec that a sweep was started with."""
+    key = f"sweeps/{sweep}/spec.yaml"
+    return spec.check(yaml_file.decoded(store.read(key), store.place(key)), store.place(key))
 
 
 def models(store: Store, text: str) -> list[str]:

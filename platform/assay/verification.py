@@ -6,16 +6,15 @@ of an audit are held by a signature alone.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay import audits, model, review, signature
 from assay.audit_folder import Audit
-from assay.errors import AssayError, InputError
+from assay.errors import AssayError, InputError, StoreError
 from assay.signature import Key
-from assay.store import Store
+from assay.store import Store, opened
 
 CHANGED = 3
 """Exit code of the command line where something was changed or a signature is not valid."""
@@ -31,7 +30,7 @@ class Found:
 
     kind: str
     name: str
-    folder: Path
+    folder: str
     files: int
     changed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -50,71 +49,96 @@ class Found:
 def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     """What is found of the model that `text` names; of an audit, and of its model where that is there too.
 
-    text: a model's hash or an audit as `audits.find` says, or the path of such a folder anywhere.
+    text: a model's hash or an audit as `audits.find` says, or the path or URL of such a folder anywhere.
     Raises InputError where it names neither.
     """
+    if "://" in text:
+        return of_folder(Store(text), key)
     path = Path(text).expanduser()
     if "/" in text and not path.is_dir():
         raise InputError(f"there is no folder {text}")
     if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
-        return of_folder(path.resolve(), key)
+        return of_folder(Store(path), key)
     if text in store.names("audits"):
-        return of_audit(store.path(f"audits/{text}"), key, text)
+        return of_audit(audits.folder(store, text), key, text)
     if any(name.startswith(text) for name in store.names("models")):
         name = model.find(store, text)
-        return [of_model(store.path(f"models/{name}"), key, name)]
+        return [of_model(store.below(f"models/{name}"), key, name)]
     name = audits.find(store, text)
     return of_audit(audits.folder(store, name), key, name)
 
 
-def of_folder(folder: Path, key: Key | None) -> list[Found]:
+def of_folder(folder: Store, key: Key | None) -> list[Found]:
     """What is found of a folder that may lie anywhere; the model of an audit is looked for as in a store."""
-    if (folder / "audit.yaml").exists() or (folder / review.FILE).exists():
+    place = folder.place()
+    if folder.exists("audit.yaml") or folder.exists(review.FILE):
         return of_audit(folder, key)
-    if (folder / "manifest.json").exists():
-        hashed = model.is_hash(folder.name)
+    if folder.exists("manifest.json"):
+        hashed = model.is_hash(_name(folder))
         if not hashed and key is None:
-            raise InputError(f"{folder} is not named by the hash of a model, so nothing tells what it was; give --key")
-        return [of_model(folder, key, folder.name if hashed else None)]
-    raise InputError(f"{folder} is neither an audit (audit.yaml) nor a model (manifest.json)")
+            raise InputError(f"{place} is not named by the hash of a model, so nothing tells what it was; give --key")
+        return [of_model(folder, key, _name(folder) if hashed else None)]
+    raise InputError(f"{place} is neither an audit (audit.yaml) nor a model (manifest.json)")
 
 
-def of_audit(folder: Path, key: Key | None, name: str | None = None, *, decided: bool = True) -> list[Found]:
+def _name(folder: Store) -> str:
+    return folder.place().rpartition("/")[2]
+
+
+def of_audit(place: Store | Path, key: Key | None, name: str | None = None, *, decided: bool = True) -> list[Found]:
     """What is found of an audit, and of its model in `../../models`; name: the id that it must be.
 
     decided: whether the verdict and the review count; not where both are about to be written anew.
     """
+    with opened(place).near() as folder:
+        found = _of_audit(folder, key, name, decided)
+        hash = _model(folder)
+    beside = opened(place).up(2)
+    if model.is_hash(hash) and beside.exists(f"models/{hash}"):
+        return [found, of_model(beside.below(f"models/{hash}"), key, hash)]
+    return [found]
+
+
+def _model(folder: Store) -> str:
+    """The hash of the model that an audit names, or nothing where that cannot be read."""
+    try:
+        return str(Audit(folder).info["model"])
+    except AssayError:
+        return ""
+
+
+def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -> Found:
     files = signature.digests(folder)
     problems: list[str] = []
     changed: tuple[str, ...] = ()
-    says = hash = ""
+    says = ""
     try:
         audit = Audit(folder)
-        hash = str(audit.info["model"])
         if name and audit.info["audit"] != name:
             problems.append(f"it is audit {audit.info['audit']}, under another name")
-        if files.get("manifest.json", "")[: model.HASH_LENGTH] != hash:
+        if files.get("manifest.json", "")[: model.HASH_LENGTH] != str(audit.info["model"]):
             changed = ("manifest.json",)
         if decided:
             says = _says(audit)
             problems += _stale(audit)
     except AssayError as error:
         problems.append(str(error))
-    plain = Found("audit", name or folder.name, folder, len(files), changed, problems=tuple(problems), says=says)
-    found = [_with_signature(plain, files, key)]
-    beside = folder.parent.parent / "models" / hash
-    return [*found, of_model(beside, key, hash)] if model.is_hash(hash) and beside.is_dir() else found
+    plain = Found(
+        "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
+    )
+    return _with_signature(plain, folder, files, key)
 
 
-def of_model(folder: Path, key: Key | None, name: str | None = None) -> Found:
+def of_model(place: Store | Path, key: Key | None, name: str | None = None) -> Found:
     """What is found of a model; name: the hash that it must have, None where its folder is not named by it."""
-    files = signature.digests(folder)
-    changed, missing, new = _content(folder, files, name)
-    plain = Found("model", name or folder.name, folder, len(files), tuple(changed), tuple(missing), tuple(new))
-    return _with_signature(plain, files, key)
+    with opened(place).near() as folder:
+        files = signature.digests(folder)
+        changed, missing, new = map(tuple, _content(folder, files, name))
+        plain = Found("model", name or _name(folder), folder.place(), len(files), changed, missing, new)
+        return _with_signature(plain, folder, files, key)
 
 
-def _content(folder: Path, files: dict[str, str], name: str | None) -> tuple[list[str], list[str], list[str]]:
+def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[list[str], list[str], list[str]]:
     """What the hashes say that a model is named by: files changed, missing and new."""
     others = [file for file in files if file != "manifest.json"]
     if "manifest.json" not in files:
@@ -122,24 +146,24 @@ def _content(folder: Path, files: dict[str, str], name: str | None) -> tuple[lis
     if name and files["manifest.json"][: model.HASH_LENGTH] != name:
         return ["manifest.json"], [], []
     try:
-        manifest = json.loads((folder / "manifest.json").read_bytes())
+        manifest = folder.read_json("manifest.json")
         weights = manifest.get("weights_sha256")
-    except (ValueError, AttributeError):
+    except (StoreError, AttributeError):
         return ["manifest.json"], [], []
     if weights in (None, *files.values()):
         return [], [], [file for file in others if files[file] != weights]
     return (others, [], []) if others else ([], ["the file beside manifest.json"], [])
 
 
-def _with_signature(found: Found, files: dict[str, str], key: Key | None) -> Found:
+def _with_signature(found: Found, folder: Store, files: dict[str, str], key: Key | None) -> Found:
     """What was found by content alone, and what the signature of a key says beside it."""
     links = [file for file, digest in files.items() if digest == signature.IRREGULAR]
     found = replace(found, changed=_sorted(found.changed, links))
-    others = [path for path in signature.signatures(found.folder) if key is None or path.name != key.file]
-    found = replace(found, unchecked=tuple(path.stem for path in others))
+    others = [name for name in signature.signers(folder) if key is None or name + signature.SUFFIX != key.file]
+    found = replace(found, unchecked=tuple(others))
     if key is None:
         return found
-    problem, signed = signature.check(found.folder, key)
+    problem, signed = signature.check(folder, key)
     if problem:
         return replace(found, problems=(*found.problems, problem))
     differs = [file for file in files.keys() & signed.keys() if files[file] != signed[file]]

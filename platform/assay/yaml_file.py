@@ -49,7 +49,12 @@ def load(path: str | Path) -> dict[str, Any]:
     Raises InputError for a file that is missing, unreadable, over 1 MB, not UTF-8, not YAML, empty or not a mapping,
     and SpecError naming every key that is there twice or is not text.
     """
-    return parse(_text(Path(path)), str(path))
+    return decoded(_read(Path(path)), str(path))
+
+
+def decoded(raw: bytes, file: str) -> dict[str, Any]:
+    """The mapping that the bytes of a YAML file hold; `file` is what errors call it. Raises as `load` does."""
+    return parse(_text(raw, file), file)
 
 
 def parse(text: str, file: str) -> dict[str, Any]:
@@ -76,16 +81,19 @@ def parse(text: str, file: str) -> dict[str, Any]:
     return data
 
 
-def _text(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
-            raw = stream.read(LIMIT + 1)
+            return stream.read(LIMIT + 1)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; name a YAML file") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _text(raw: bytes, path: str) -> str:
     if len(raw) > LIMIT:
         raise InputError(f"{path}: larger than {LIMIT // 1_000_000} MB; a settings file is much smaller")
     try:

@@ -20,8 +20,8 @@ def store(function: Callable[..., Any]) -> Callable[..., Any]:
         envvar="ASSAY_STORE",
         default=DEFAULT_STORE,
         show_default=True,
-        metavar="FOLDER",
-        help="Folder of sweeps, models and audits; also from ASSAY_STORE.",
+        metavar="FOLDER|URL",
+        help="Folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX of sweeps, models and audits; also from ASSAY_STORE.",
     )(function)
 
 

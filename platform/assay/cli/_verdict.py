@@ -22,7 +22,7 @@ def files(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def tell(verdict: dict[str, Any], page: Path) -> None:
+def tell(verdict: dict[str, Any], page: str) -> None:
     """Every gate with its figure, the reasons, the verdict and where the report is."""
     from assay.gate import percent
 
@@ -38,7 +38,7 @@ def tell(verdict: dict[str, Any], page: Path) -> None:
     click.echo(f"report: {page}")
 
 
-def write(verdicts: Sequence[tuple[dict[str, Any], Path]], junit: Path | None, summary: Path | None) -> None:
+def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, summary: Path | None) -> None:
     """The files of --junit and --summary, for each verdict and its report."""
     from assay import job_summary
     from assay import junit as xml

@@ -65,9 +65,9 @@ def command(
         key=signer.fingerprint if signer else None,
         today=datetime.datetime.now(datetime.UTC).date(),
     )
-    former = [path.stem for path in signature.signatures(audits.folder(store, name))]
+    former = signature.signers(audits.folder(store, name))
     verdict = approval.approve(store, name, rules, told, signer)
-    page = audits.folder(store, name) / "report.html"
+    page = store.place(f"audits/{name}/report.html")
     _verdict.write([(verdict, page)], junit, summary)
     if as_json:
         click.echo(json.dumps(verdict, indent=2))

@@ -54,7 +54,7 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
     if former:
         click.echo(f"it supersedes {former.name} ({former.model[:12]})")
-    compared = Audit(store.path(f"audits/{standing.audit}")).comparison
+    compared = Audit(store.below(f"audits/{standing.audit}")).comparison
     if compared and compared.get("regression"):
         click.echo(f"mind: its report shows a regression against audit {compared['a']['audit']}")
     if public is None:

@@ -41,13 +41,13 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
 
 def _projects(store: Any, names: tuple[str, ...], project: str | None) -> dict[str, list[str]]:
     """Project -> keys of what goes there, such as `sweeps/demo`; sweeps first, as reports on audits show them."""
-    from assay import tracking
+    from assay import audits, tracking
     from assay.errors import InputError
 
     sweeps = store.names("sweeps")
     keys = [_key(store, name) for name in names]
     if not names:
-        finished = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
+        finished = audits.finished(store)
         tracked = [name for name in sweeps if tracking.settings(store, f"sweeps/{name}").get("wandb", True)]
         keys = [f"sweeps/{name}" for name in tracked] + [f"audits/{name}" for name in finished]
     if not keys:

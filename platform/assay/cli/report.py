@@ -36,7 +36,7 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
     if output is None and signature.signatures(folder):
         raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
     predecessor.comparison(store, name)
-    page = report.write(folder, output)
-    click.echo(f"report: {page}")
+    into = Store(output) if output else folder
+    click.echo(f"report: {report.write(folder, into)}")
     if as_pdf:
-        click.echo(f"pdf: {pdf.write(page)}")
+        click.echo(f"pdf: {pdf.write(into)}")

@@ -50,9 +50,9 @@ def figure_of(audit: Audit, name: str, value: Any) -> Interval | None:
 
 def kept(audit: Audit, name: str, schema: pa.Schema) -> Columns | None:
     """The table `<name>.parquet` of an audit, or None where it wrote none. Raises DataError for a damaged one."""
-    path = audit.folder / f"{name}.parquet"
-    if not path.exists():
+    key = f"{name}.parquet"
+    if not audit.folder.exists(key):
         return None
-    parts = parquet.parts([path], schema.names, f"delete it and make it with: {audit.info['command']}")
+    parts = parquet.parts(audit.folder, [key], schema.names, f"delete it and make it with: {audit.info['command']}")
     table = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
     return {column: table[column].to_numpy() for column in schema.names}

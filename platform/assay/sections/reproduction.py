@@ -39,14 +39,15 @@ matches has not changed since.</p>
 
 def reproduction(audit: Audit) -> Section:
     """The command, where the records lie, and the hash of each."""
-    groups = {name: [audit.folder / name] for name in FILES if (audit.folder / name).exists()}
+    there = set(audit.folder.names())
+    groups = {name: [name] for name in FILES if name in there}
     for kind in PARTS:
-        for folder in sorted((audit.folder / kind).glob("*=*")):
-            groups[f"{kind}/{folder.name}"] = sorted(folder.glob("part-*.parquet"))
+        for key in audit.parts(kind):
+            groups.setdefault(key.rpartition("/")[0], []).append(key)
     records = []
-    for name, files in groups.items():
+    for name, keys in groups.items():
         digest = hashlib.sha256()
-        for file in files:
-            digest.update(file.read_bytes())
-        records.append({"name": name, "parts": len(files), "digest": digest.hexdigest()})
+        for key in keys:
+            digest.update(audit.folder.read(key))
+        records.append({"name": name, "parts": len(keys), "digest": digest.hexdigest()})
     return section("Reproduction", TEMPLATE, info=audit.info, records=records)

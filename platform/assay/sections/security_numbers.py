@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from assay import parquet
 from assay.audit_folder import Audit, Budget
 from assay.certified_floor import bracket
 from assay.errors import DataError
@@ -107,13 +107,12 @@ def _told(name: str, row: dict[str, Any] | None) -> str:
 
 
 def _minimal(audit: Audit) -> pa.Table:
-    parts = sorted((audit.folder / "minimal").glob("norm=*/part-*.parquet"))
+    remedy = f"delete it and run: {audit.info['command']}"
+    parts = parquet.parts(audit.folder, audit.parts("minimal"), MINIMAL.names, remedy)
     try:
-        return pa.concat_tables([MINIMAL.empty_table(), *(pq.ParquetFile(part).read().cast(MINIMAL) for part in parts)])
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise DataError(
-            f"{audit.folder / 'minimal'} cannot be read ({error}); delete it and run: {audit.info['command']}"
-        ) from error
+        return pa.concat_tables([MINIMAL.empty_table(), *(part.cast(MINIMAL) for part in parts)])
+    except (ValueError, pa.ArrowException) as error:
+        raise DataError(f"{audit.folder.place('minimal')} cannot be read ({error}); {remedy}") from error
 
 
 def _brackets(audit: Audit) -> list[dict[str, Any]]:

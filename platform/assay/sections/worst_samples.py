@@ -65,8 +65,8 @@ def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
         change = adversarial.astype(int) - clean
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DataError(
-            f"{audit.folder / 'worst.parquet'}: the pictures of sample {row['sample']!r} cannot be compared ({error}); "
-            f"delete it and make it with: {audit.info['command']}"
+            f"{audit.folder.place('worst.parquet')}: the pictures of sample {row['sample']!r} cannot be compared "
+            f"({error}); delete it and make it with: {audit.info['command']}"
         ) from error
     largest = int(np.abs(change).max())
     gain = 127 / largest if largest else 1.0

@@ -1,0 +1,201 @@
+"""The files of a store in object storage: `s3://bucket/prefix` and `gs://bucket/prefix`, by the clients of pyarrow.
+
+An object is there whole or not at all: a small one is one request, a large one appears when its last part was taken.
+The clients repeat, with growing pauses, what the service refuses for a moment (503), what is cut off and what stalls.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from assay import lease, store_errors
+from assay.errors import InputError, StoreError
+
+SCHEMES = ("s3", "gs")
+ATTEMPTS = 6  # of a request that may succeed later: half a minute at most, with growing pauses
+CONNECT, STALLED = 10.0, 30.0  # seconds to reach the service, and without a byte from or to it
+TOGETHER = 16  # requests at a time
+
+Answer = TypeVar("Answer")
+
+
+class ObjectFiles:
+    """Objects below a prefix, by keys with slashes. Raises OSError as pyarrow does; see store_errors."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES:
+            raise InputError(f"store '{url}': a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
+        if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+            raise InputError(
+                f"store '{url}': write {parts.scheme}://BUCKET/PREFIX; what else is needed to reach it comes from the "
+                "environment (AWS_PROFILE, AWS_ENDPOINT_URL)"
+            )
+        self.scheme, self.bucket = parts.scheme, parts.netloc
+        self.prefix = "/".join([self.bucket, *_parts(parts.path.strip("/"), url)])
+        self.root = f"{self.scheme}://{self.prefix}"
+        self.seen = False  # whether the bucket is known to exist
+
+    def object(self, key: str) -> str:
+        """`BUCKET/PREFIX/KEY`; raises InputError for a key that leaves the prefix."""
+        return "/".join([self.prefix, *_parts(key, self.root)])
+
+    def place(self, key: str) -> str:
+        """The URL of a key."""
+        return f"{self.scheme}://{self.object(key)}"
+
+    def below(self, folder: str) -> str:
+        """The root of a store in that folder."""
+        return self.place(folder)
+
+    def up(self, levels: int) -> str:
+        """The root of the store so many folders above, the bucket at most."""
+        kept = self.prefix.split("/")[:-levels]
+        return f"{self.scheme}://{'/'.join(kept or [self.bucket])}"
+
+    def do(self, work: Callable[[Any], Answer]) -> Answer:
+        """What `work` makes of the client; with a new client, and so new credentials, where those had expired."""
+        try:
+            return self._once(work)
+        except OSError as error:
+            if not store_errors.expired(error):
+                raise
+        _client.cache_clear()
+        return self._once(work)
+
+    def _once(self, work: Callable[[Any], Answer]) -> Answer:
+        from pyarrow.fs import FileSelector
+
+        client = _client(self.scheme, self.bucket)
+        try:
+            return work(client)
+        except OSError as error:
+            if "No response body" in str(error):  # it was a HEAD; the answer to a listing says why
+                client.get_file_info(FileSelector(self.prefix, allow_not_found=True))
+            raise
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object of that key, or any below it."""
+        return bool(self._info(self.object(key)).type)
+
+    def _info(self, path: str) -> Any:
+        return self.do(lambda client: client.get_file_info(path))
+
+    def names(self, folder: str) -> list[str]:
+        """The names in a folder; none where there is nothing below it."""
+        return [info.base_name for info in self._listed(folder, recursive=False)]
+
+    def walk(self, folder: str) -> list[str]:
+        """The keys, from `folder` on, of all objects below it; raises StoreError for one that no folder can hold."""
+        start = len(self.object(folder)) + 1
+        keys = [info.path[start:] for info in self._listed(folder, recursive=True) if info.is_file]
+        for key in keys:
+            if not PurePosixPath(key).parts or {"", ".", ".."} & set(key.split("/")):
+                raise StoreError(f"{self.place(folder)} holds an object named '{key}', as no folder can; delete it")
+        return keys
+
+    def _listed(self, folder: str, recursive: bool) -> Any:
+        from pyarrow.fs import FileSelector
+
+        selector = FileSelector(self.object(folder), recursive=recursive, allow_not_found=True)
+        found = self.do(lambda client: client.get_file_info(selector))
+        if not found and not self.seen and not self._info(self.bucket).type:
+            raise OSError(f"NO_SUCH_BUCKET: {self.bucket}")  # a listing alone does not tell it from an empty one
+        self.seen = True
+        return found
+
+    def modified(self, keys: Sequence[str]) -> dict[str, float]:
+        """When each of these objects was last written, in seconds of the epoch; without those that are not there."""
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            found = list(pool.map(lambda key: self._info(self.object(key)), keys))
+        return {key: info.mtime.timestamp() for key, info in zip(keys, found, strict=True) if info.is_file}
+
+    def read(self, key: str) -> bytes:
+        """The bytes of an object."""
+        return self.do(lambda client: _read(client, self.object(key)))
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write an object whole or not at all."""
+        # In a thread, for Ctrl-C stops none: a stream that an exception closes is an object cut short there.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(self.do, lambda client: _write(client, self.object(key), content)).result()
+
+    def remove(self, key: str) -> None:
+        """Remove an object if it is there."""
+        with suppress(FileNotFoundError):
+            self.do(lambda client: client.delete_file(self.object(key)))
+
+    def fetch(self, folder: Path) -> None:
+        """Copy all objects into a folder."""
+        keys = self.walk("")
+
+        def one(key: str) -> None:
+            path = folder / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(self.read(key))
+
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            list(pool.map(one, keys))
+
+    @contextmanager
+    def locked(self, key: str, what: str) -> Iterator[lease.Lease]:
+        """Hold the lease of that key; see `lease`. Raises StoreError where another process holds it."""
+        with lease.held(self, key, what) as held:
+            yield held
+
+
+def _parts(key: str, root: str) -> list[str]:
+    parts = [part for part in key.split("/") if part]
+    if {".", ".."} & set(parts) or key.startswith("/"):
+        raise InputError(f"'{key}' points outside the store {root}; use a plain name")
+    return parts
+
+
+@functools.lru_cache(maxsize=8)
+def _client(scheme: str, bucket: str) -> Any:
+    """The client of pyarrow, which finds credentials as all tools of that cloud do."""
+    from pyarrow import fs
+
+    if scheme == "gs":
+        return fs.GcsFileSystem(retry_time_limit=datetime.timedelta(seconds=60))
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not endpoint:
+        region = _region(bucket) or region  # where the bucket is counts, not where the user mostly works
+    return fs.S3FileSystem(
+        endpoint_override=endpoint,
+        region=region,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
+        connect_timeout=CONNECT,
+        request_timeout=STALLED,
+        allow_delayed_open=True,  # a small object is one request, not three
+        background_writes=True,  # without it, an upload of which a part fails is closed into an object cut short
+    )
+
+
+def _region(bucket: str) -> str | None:
+    from pyarrow import fs
+
+    try:
+        return str(fs.resolve_s3_region(bucket))
+    except OSError:  # no such bucket or no network: the request itself says so
+        return None
+
+
+def _read(client: Any, path: str) -> bytes:
+    with client.open_input_stream(path) as stream:
+        content: bytes = stream.read()
+    return content
+
+
+def _write(client: Any, path: str, content: bytes) -> None:
+    with client.open_output_stream(path) as stream:
+        stream.write(content)
