@@ -14,11 +14,13 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import data, spec, trial_log
+from assay import data, live, spec, trial_log
+from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Trial
+from assay.trial_log import Record
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -169,7 +171,7 @@ def test_a_damaged_log_is_an_error_in_a_line(assay, tmp_path):
     assert trial_log.read(Store(tmp_path / "elsewhere"), "toy") == []
 
 
-def test_a_users_own_trainable_is_found_in_the_folder_where_the_command_is_given(tmp_path):
+def test_a_users_own_trainable_is_found_where_the_command_is_given_and_beside_the_file(tmp_path):
     shutil.copy(toy_runs.__file__, tmp_path / "own_runs.py")
     raw = toy_runs.search_space(tmp_path)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw).replace("toy_runs:", "own_runs:"))
@@ -178,8 +180,26 @@ def test_a_users_own_trainable_is_found_in_the_folder_where_the_command_is_given
     other = tmp_path / "other"
     other.mkdir()
     run = subprocess.run([ASSAY, "validate", "../toy.yaml"], cwd=other, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout
+    shutil.move(tmp_path / "toy.yaml", other / "toy.yaml")
+    run = subprocess.run([ASSAY, "validate", "toy.yaml"], cwd=other, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "'own_runs:Runs' cannot be imported" in run.stdout
+
+
+def test_events_of_a_sweep_in_a_line_each():
+    record = Record(7, {}, {}, {})
+    assert live.line(record, "ask", 1.5) == "    1.5 s  trial   7  starts"
+    record.apply({"event": "retry", "failure": "node", "message": "gone"})
+    assert live.line(record, "retry", 2) == "    2.0 s  trial   7  begins again from where it was last saved (node)"
+    record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})
+    assert live.line(record, "end", 3) == "    3.0 s  trial   7  failed  bug: RuntimeError: no"
+
+
+def test_the_table_of_a_sweep_says_what_was_spent(tmp_path):
+    found = write(tmp_path, budget={"price": {"cpu_hour": 2}})
+    shown = live.table(found, {}, 3.0, Meter(found.budget, Spent(cpu_hours=1.5)))
+    assert shown.caption == "spent: 1.50 CPU-hours, 3.00 USD"
 
 
 def test_what_lies_where_the_command_is_given_hides_no_library(tmp_path):

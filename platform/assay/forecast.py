@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, failures, gpu, packing, probe, trial_log
+from assay import budget, failures, gpu, labels_needed, packing, probe, trial_log
 from assay import data as data_module
 from assay.budget import Spent
 from assay.domains import Choice
@@ -95,6 +95,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     rates = probe.by_log(spec, records.values())
     wanted = {name: alone for name, alone in probe.alternatives(spec).items() if name not in rates}
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    labels_needed.require(spec, data)
     seconds = probe.SECONDS / max(1, len(wanted))
     if address is not None:
         from assay import probe_nodes

@@ -6,21 +6,35 @@ Such a trainable's module states `NEEDS = "anomalies"`; one with a parameter `ps
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from assay import shelves
+from assay.contracts import TrainingData
 from assay.domains import Choice
-from assay.errors import InputError
+from assay.errors import DataError, InputError
 from assay.parameters import nested
 from assay.space import Space, corners, merge
+
+if TYPE_CHECKING:
+    from assay.spec import Spec
 
 
 def by(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
     """The names of those that do at any corner of the space, sorted."""
     return sorted({found for name, given in _configured(trainable, fixed, space) for found in _needy(name, given)})
+
+
+def require(spec: Spec, data: TrainingData) -> None:
+    """Raises DataError where a trainable needs labelled anomalies and the dataset turned out to have none."""
+    names = [] if len(data.labelled) else by(spec.trainable, spec.fixed, spec.space)
+    if names:
+        raise DataError(
+            f"{data.description['name']}: no labelled anomalies, and {', '.join(names)} trains on some; give the "
+            "dataset samples of the split `labelled`, or the trainable a pseudo_anomaly"
+        )
 
 
 def _configured(

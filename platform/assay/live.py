@@ -44,6 +44,8 @@ def line(record: Record, event: str, seconds: float) -> str:
     if event == "report":
         report = record.reports[-1]
         what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'])}"
+    elif event == "retry":
+        what = f"begins again from where it was last saved ({record.retried[-1]})"
     elif record.kept:
         what += f"  kept epoch {record.kept['epoch']}  {figures(record.kept)}"
     failure = f"  {record.failure}: {record.message.splitlines()[0]}" if record.failure else ""

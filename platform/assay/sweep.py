@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import yaml
 
-from assay import budget, gpu_nodes, packing, trial_log, trials, tune_run
+from assay import budget, gpu_nodes, labels_needed, packing, trial_log, trials, tune_run
 from assay import data as data_module
 from assay.budget import Meter
 from assay.cluster import connected
@@ -40,6 +40,7 @@ def prepare(spec: Spec, store: Store) -> None:
 def load_data(spec: Spec, store: Store) -> TrainingData:
     """The sweep's data; raises SweepError where a sweep to be resumed was started on other images."""
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    labels_needed.require(spec, data)
     now = data.description["hash"]
     if any(event["dataset"] != now for event in trial_log.read(store, spec.name) if event["event"] == "start"):
         raise SweepError(
