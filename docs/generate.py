@@ -25,6 +25,7 @@ SECTIONS = {
     "stop_early": spec.StopEarly,
     "resources": spec.Resources,
     "budget": spec.Budget,
+    "budget.price": spec.Price,
     "tracking": spec.Tracking,
     "purpose": spec.Purpose,
 }
@@ -36,6 +37,7 @@ IN_WORDS = {
     "maximize": "mean or " + " or ".join(spec.OBJECTIVES),
     "at_least": "a bound for each of " + ", ".join(spec.OBJECTIVES),
     "metric": "all, or one or a list of " + ", ".join(spec.OBJECTIVES),
+    "price": "what an hour costs, see below",
     **dict.fromkeys(SECTIONS, "see below"),
 }
 """Where a type says less than a sentence."""
@@ -55,13 +57,60 @@ Numbers may be written as fractions (`2/255`). A parameter inside another is rea
 `adversary.epsilon: {uniform: [0, 6/255]}`. Any key can be changed for one run: `--set search.trials=4`.
 """
 
+PACKING = """Ray counts what trials ask for and holds no trial to it: a trial that takes more memory than it asked for
+takes it from the others, and what is asked for of a GPU is a share of all of it, not only of its memory. A trial on a
+share of a GPU therefore limits itself: PyTorch gets that share of the memory, less 0.5 GB for CUDA itself, and runs out
+of it in its own trial alone. With `gpu_memory_gb: 5.5` on GPUs of 24 GB four trials share one. The time of a GPU is not
+divided; four trials on one are each slower. As many CPU threads as `cpu` says are used, at least one.
+"""
+
+FORECAST = """A budget that is used up ends the sweep as Ctrl-C does, with exit code 0: every trial keeps what it last
+saved, and `--resume` goes on. Wall time then counts anew. Hours and cost are of all runs together, so a sweep that has
+used them up needs more to go on:
+
+```
+assay sweep search_spaces/demo.yaml --budget wall_minutes=60 --budget cost=20 --budget price.cpu_hour=0.04
+assay sweep --resume demo --budget cost=40
+```
+
+Given with a file, the budget is kept with the sweep; given with `--resume`, it is of that run. Hours are those in
+which a trial had its worker, whatever came of it: one that failed or was tried again has held its cores all the same.
+The log notes them every half minute, so a driver that is killed forgets half a minute at most. Nodes that start, idle,
+or hold the head cost money too; they are no trial's, and so not in these figures.
+
+## What it will cost
+
+`assay sweep FILE --dry-run` trains the first trial of every trainable for under a minute in all, on this machine or,
+with `--address`, on the cluster, and starts nothing:
+
+```
+$ assay sweep search_spaces/demo.yaml --dry-run --budget cost=0.001 --budget price.cpu_hour=0.04
+search space demo: 8 trials over 5 parameters
+  ...
+  2 trials at a time on 2 cores
+  cobra: 24 epochs of 0.74 s, 18 s a trial (probe of 24 epochs)
+  rungs at epochs 6, 12; about 1 in 2 goes on at each
+  forecast: 0.6 to 1.2 minutes, 96 to 192 epochs, 0.02 to 0.04 CPU-hours, 0.00079 to 0.0016 USD
+  memory: 0.4 GB a trial at its peak; to reserve it, write `memory_gb: 0.5`
+  budget: cost 0.001 ends the sweep after about 5 to 8 of 8 trials
+```
+
+The low figure has as many trials stopped at each rung as may be, the high one none. An epoch holds its share of an
+evaluation. One trial stands for all of its trainable, so what varies an epoch's time (a backbone, a number of steps)
+varies the figures. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials took; with
+`--json` all of it as JSON.
+"""
+
+AFTER = {"resources": PACKING, "budget.price": FORECAST}
+"""What is told after a section."""
+
 
 def search_space() -> str:
     """The reference of search-space files: every section, its keys, and what `fixed` and `space` may set."""
     parts = ["# Search-space files", MADE, "`assay validate FILE` reports every fault of a file at once.\n"]
     parts += [_document(spec.Spec), _table(spec.Spec), DOMAINS]
     for name, section in SECTIONS.items():
-        parts += [f"## `{name}:`\n", _document(section), _table(section)]
+        parts += [f"## `{name}:`\n", _document(section), _table(section), AFTER.get(name, "")]
     for shelf, singular in (("trainables", "trainable"), ("datasets", "dataset")):
         parts += [f"## Parameters of each {singular}\n"]
         for name in shelves.names(shelf):

@@ -55,10 +55,10 @@ def _memory(found: Forecast) -> list[str]:
     of_gpu = max((rate.gpu_memory_gb for rate in found.rates.values()), default=0.0)
     asked, lines = found.spec.resources, []
     if of_gpu:
-        said = "" if asked.gpu_memory_gb else f"; to share GPUs by it, `gpu_memory_gb: {HEADROOM * of_gpu:.1f}`"
+        said = "" if asked.gpu_memory_gb else f"; to share GPUs by it, write `gpu_memory_gb: {HEADROOM * of_gpu:.1f}`"
         lines.append(f"  GPU memory: {of_gpu:.1f} GB a trial at its peak{said}")
     if own:
-        said = "" if asked.memory_gb else f"; to have it kept free, `memory_gb: {HEADROOM * own:.1f}`"
+        said = "" if asked.memory_gb else f"; to reserve it, write `memory_gb: {HEADROOM * own:.1f}`"
         lines.append(f"  memory: {own:.1f} GB a trial at its peak{said}")
     return lines
 

@@ -142,8 +142,8 @@ class Price(Section):
 class Budget(Section):
     """When the sweep ends before all its trials have run: with the first of these that is used up.
 
-    wall_minutes: since it was started or resumed. gpu_hours, cpu_hours: what trials held, all runs of the sweep
-    together: hours times `resources.gpu` or `resources.cpu`. cost: of these hours, by `price`.
+    wall_minutes: since it was started or resumed. gpu_hours, cpu_hours: of all its runs, the hours that its trials held
+    a worker times `resources.gpu` or `resources.cpu`. cost: of these hours, by `price`.
     """
 
     wall_minutes: Positive | None = None
