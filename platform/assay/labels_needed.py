@@ -6,6 +6,7 @@ Such a trainable's module states `NEEDS = "anomalies"`; one with a parameter `ps
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from pydantic.fields import FieldInfo
@@ -43,8 +44,10 @@ def _configured(
     """Every trainable of the file with its parameters at every corner."""
     if isinstance(trainable, str):
         yield from ((trainable, merge(fixed, corner)) for corner in corners(space))
-    else:
-        yield from (shelves.normal_form(corner) for corner in trainable.corners())
+        return
+    for corner in trainable.corners():
+        with suppress(PydanticCustomError):  # what names no trainable is a fault of its own
+            yield shelves.normal_form(corner)
 
 
 def _needy(name: str, given: Mapping[str, Any]) -> Iterator[str]:
