@@ -22,8 +22,8 @@ TRAINABLES = REPO / "trainables"
 SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
 RAY_MODULES = {
-    "asker.py", "cluster.py", "fan_out.py", "gpu_nodes.py", "lost.py", "ray_token.py", "spending.py", "tune_run.py",
-    "worker.py",
+    "asker.py", "cluster.py", "fan_out.py", "gpu_nodes.py", "lost.py", "probe_nodes.py", "ray_token.py", "spending.py",
+    "tune_run.py", "worker.py",
 }  # fmt: skip
 STAGES = {
     "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
