@@ -132,9 +132,11 @@ def run(found: Spec, store: Store, address: str | None) -> Ends:
 
 @contextmanager
 def raylets() -> Iterator[str]:
-    """The address of a cluster of several raylets on this machine, with one worker each."""
+    """The address of a cluster of several raylets on this machine, with one worker each, which asks for a token."""
+    from ray._private.authentication.authentication_token_setup import enable_token_auth_by_default
     from ray.cluster_utils import Cluster
 
+    enable_token_auth_by_default()
     small = {"object_store_memory": 100 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False, **small})
     try:
