@@ -5,6 +5,7 @@ from __future__ import annotations
 import ray
 
 from assay import failures
+from assay.redaction import redacted
 
 OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 
@@ -13,6 +14,8 @@ def kind(error: BaseException) -> str:
     """The kind of failure: of the work itself where it raised, else of what it ran on."""
     if isinstance(error, ray.exceptions.RayTaskError):
         return failures.kind(error.cause)
+    if getattr(error, "actor_init_failed", False):  # it raised before it could say so in a report
+        return "bug"
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in str(error):
         return "host_memory"  # Ray's memory monitor ended the process
     if isinstance(error, OF_A_NODE) or getattr(error, "preempted", False) or "node has died" in str(error):
@@ -21,11 +24,11 @@ def kind(error: BaseException) -> str:
 
 
 def told(error: BaseException) -> str:
-    """A line for a person."""
+    """What happened, for a person."""
     if getattr(error, "preempted", False):
         return "the machine was pre-empted"
     return {
         "host_memory": "Ray ended the worker process because the machine ran out of memory",
         "node": "the machine was lost, or cannot be reached",
         "worker": "the worker process died; look for out-of-memory in the logs",
-    }.get(kind(error), str(error).splitlines()[0] if str(error) else type(error).__name__)
+    }.get(kind(error), redacted(str(error)))

@@ -46,6 +46,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     spec = study.spec
     asker = Asker(study)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
+    os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"  # or Tune tries again by itself, and tells nobody
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
     # Ray would write these into a log, in clear. Workers here have them anyhow, those of a cluster their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
