@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "rsync", "/usr/sbin/sshd")
+TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "ps", "rsync", "/usr/sbin/sshd")
 NETWORK = "10.213.7"
 NEW = "setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child --mount-proc"
 
@@ -47,7 +47,7 @@ def missing() -> str:
         return "making network namespaces needs root"
     lacking = [tool for tool in TOOLS if not shutil.which(tool)]
     if lacking:
-        return f"needs {', '.join(lacking)} (openssh-server, rsync, iproute2, util-linux)"
+        return f"needs {', '.join(lacking)} (openssh-server, rsync, iproute2, procps, util-linux)"
     if subprocess.run([*NEW.split(), "true"], capture_output=True, timeout=30, check=False).returncode:
         return "this machine does not allow new namespaces"
     return ""

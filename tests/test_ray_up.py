@@ -42,7 +42,7 @@ def hosts(tmp_path_factory) -> Iterator[dict[str, ssh_hosts.Host]]:
 
 @pytest.fixture(scope="module")
 def job(hosts) -> Iterator[str]:
-    """What a submitted sweep of three trials printed, through the tunnel to the dashboard."""
+    """What a submitted sweep of four trials printed, through the tunnel to the dashboard."""
     laptop = hosts["laptop"]
     tunnel = subprocess.Popen(
         laptop.command(*TOKEN, "ray", "dashboard", "/home/cluster.yaml"),
@@ -53,11 +53,9 @@ def job(hosts) -> Iterator[str]:
     wait_for(lambda: answers(laptop, "127.0.0.1"), "the tunnel to the dashboard")
     wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
     changes = ["search.trials=4", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
-    sweep = " ".join(
-        ["assay sweep ~/assay/search_spaces/demo.yaml --address auto --store /mnt/assay-store"]
-        + [f"--set {change}" for change in changes]
-    )
-    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", "bash", "-c", sweep]
+    sweep = "assay sweep /home/assay/search_spaces/demo.yaml --address auto --store /mnt/assay-store".split()
+    settings = [word for change in changes for word in ("--set", change)]
+    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", *sweep, *settings]
     yield laptop.run(*TOKEN, *submit, timeout=PATIENCE)
     tunnel.kill()
     tunnel.wait(timeout=30)
@@ -103,11 +101,31 @@ def test_the_dashboard_listens_on_the_head_alone_and_refuses_who_has_no_token(ho
         hosts["head"].run("python", "-c", ask)
 
 
+def test_a_worker_that_is_told_of_its_end_leaves_the_cluster(hosts, job):
+    worker = hosts["worker-2"]
+    notice = worker.home / "computeMetadata" / "v1" / "instance"
+    notice.mkdir(parents=True)
+    (notice / "preempted").write_text("TRUE")
+    serve = worker.command("python", "-m", "http.server", "--bind", "127.0.0.1", "8111")
+    server = subprocess.Popen(serve, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = yaml.safe_load((REPO / "docs" / "cluster-gcp.yaml").read_text())["worker_start_ray_commands"][-1]
+    here = command.replace("$RAY_HEAD_IP:6379", "10.213.7.2:6379 --every 0.5 --metadata http://127.0.0.1:8111")
+    try:
+        assert here != command
+        worker.run("bash", "--login", "-c", "-i", f"source ~/.bashrc; ({here})")
+        log = worker.tmp / "preemption.log"
+        wait_for(lambda: log.exists() and "drained: this node is taken in 30 s" in log.read_text(), "the drain")
+        wait_for(lambda: not [line for line in worker.running() if "/raylet/raylet " in line], "the raylet to end")
+    finally:
+        server.kill()
+        server.wait(timeout=30)
+
+
 def test_down_stops_the_head_and_the_workers_stop_as_the_file_says(hosts, job):
     laptop = hosts["laptop"]
     laptop.run(*TOKEN, "ray", "down", "-y", "/home/cluster.yaml", timeout=PATIENCE)
     for address in ("10.213.7.3", "10.213.7.4"):
         trust = ["-i", "/home/.ssh/id_ed25519", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
-        laptop.run("ssh", *trust, f"root@{address}", 'bash -lic "ray stop"', timeout=PATIENCE)
+        laptop.run("ssh", *trust, f"root@{address}", "~/venv/bin/ray stop", timeout=PATIENCE)
     for name in ("head", "worker-1", "worker-2"):
         wait_for(lambda name=name: not [line for line in hosts[name].running() if "ray" in line], f"{name} to be idle")
