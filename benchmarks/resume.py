@@ -97,7 +97,7 @@ def search_space(folder: Path, trials: int) -> Spec:
 def write(folder: Path, store: Store, trials: int) -> None:
     """The store of a sweep that has so many finished trials and some more to run for every round."""
     log = TrialLog(store, NAME)
-    data = sweep.load_data(search_space(folder, trials), store)
+    data = sweep.load_data(search_space(folder, trials), [])
     log.append({"event": "start", "dataset": data.description["hash"], "environment": environment()})
     log.close()
     random = np.random.default_rng(0)

@@ -40,7 +40,8 @@ Listener = Callable[[Record, str], None]
 class Study:
     """Hands out orders, takes in reports, writes the log; `listeners` are told of every change."""
 
-    def __init__(self, spec: Spec, store: Store) -> None:
+    def __init__(self, spec: Spec, store: Store, events: list[dict[str, Any]] | None = None) -> None:
+        """events: those of the sweep's log, where they have been read."""
         self.spec, self.store = spec, store
         self.plain = spec.plain()
         self.log = TrialLog(store, spec.name)
@@ -58,7 +59,7 @@ class Study:
         self.history = history.History(max(history.ENDED, spec.search.startup), history.RUNNING)
         self.records: dict[int, Record] = {}
         self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
-        self._replay(trial_log.read(store, spec.name))
+        self._replay(trial_log.read(store, spec.name) if events is None else events)
 
     def _replay(self, events: list[dict[str, Any]]) -> None:
         """Rebuild records, study and rungs; rungs in the order in which reports came, as that decides who stops."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import yaml
 
@@ -37,12 +38,12 @@ def prepare(spec: Spec, store: Store) -> None:
     store.write(f"sweeps/{spec.name}/spec.yaml", plain.encode())  # last: with it the sweep exists
 
 
-def load_data(spec: Spec, store: Store) -> TrainingData:
-    """The sweep's data; raises SweepError where a sweep to be resumed was started on other images."""
+def load_data(spec: Spec, events: Sequence[Mapping[str, Any]]) -> TrainingData:
+    """The sweep's data; raises SweepError where the log's events say that it was started on other images."""
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
     labels_needed.require(spec, data)
     now = data.description["hash"]
-    if any(event["dataset"] != now for event in trial_log.read(store, spec.name) if event["event"] == "start"):
+    if any(event["dataset"] != now for event in events if event["event"] == "start"):
         raise SweepError(
             f"the images of dataset '{data.description['name']}' are not those that sweep '{spec.name}' was started "
             "on; bring them back, or run it again under another name"
@@ -69,13 +70,14 @@ def run(
     store.require_writable()
     with store.locked(f"sweeps/.{spec.name}.lock", f"sweep '{spec.name}'"):
         check(spec, store, resume)
-        data = load_data(spec, store)
+        events = trial_log.read(store, spec.name)  # once: that of a long sweep takes a while
+        data = load_data(spec, events)
         if on_data:
             on_data(data)
-        study = Study(spec, store)
+        study = Study(spec, store, events)
         study.listeners.extend(listeners)
         meter, joined = meter or Meter(spec.budget), address is not None
-        meter.before = budget.spent(trial_log.read(store, spec.name))
+        meter.before = budget.spent(events)
         if not study.remaining:
             trials.write(store, spec, study.records)
         elif over := meter.over():
