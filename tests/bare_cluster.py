@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -35,8 +36,8 @@ def interpreter(folder: Path, **other: str) -> Path:
 class BareCluster:
     """A head, and nodes that join it; `environment` is what a client must have to be let in."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, mode: str = "token") -> None:
+        self.folder, self.mode = folder, mode
         self.logs = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # short: sockets lie in it
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -45,7 +46,7 @@ class BareCluster:
         token = folder / "token"
         token.write_text(TOKEN)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHON", "ASSAY_"))}
-        self.environment = {**kept, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)}
+        self.environment = {**kept, "RAY_AUTH_TOKEN_PATH": str(token)}
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     def start(self, python: Path, *, cpus: int = 1, **environment: str) -> subprocess.Popen[bytes]:
@@ -57,7 +58,7 @@ class BareCluster:
         node = subprocess.Popen(
             [python, "-m", "ray.scripts.scripts", "start", *where, *temporary, f"--num-cpus={cpus}", "--block"],
             cwd=home,
-            env={**self.environment, "OMP_NUM_THREADS": "1", **environment},
+            env={**self.environment, "RAY_AUTH_MODE": self.mode, "OMP_NUM_THREADS": "1", **environment},
             stdout=(home / "output").open("wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -78,6 +79,7 @@ class BareCluster:
                 os.kill(process, signal.SIGKILL)
         for node in self.nodes:
             node.wait(PATIENCE)
+        shutil.rmtree(self.logs, ignore_errors=True)
 
     def _processes(self) -> list[int]:
         """Everything that a node started, however far from it by now."""

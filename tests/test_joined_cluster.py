@@ -38,7 +38,6 @@ def cluster(tmp_path_factory):
         yield found
     finally:
         found.stop()
-        shutil.rmtree(found.logs, ignore_errors=True)
 
 
 @pytest.fixture
@@ -85,7 +84,8 @@ def test_own_modules_reach_workers_that_have_no_assay_and_another_folder(cluster
 
 
 def test_who_has_no_token_or_another_one_is_refused_in_words(cluster, work):
-    for environment in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}):
+    none = {"RAY_AUTH_TOKEN_PATH": "", "HOME": str(work)}
+    for environment in ({"RAY_AUTH_TOKEN": "0" * 64}, {"RAY_AUTH_MODE": "disabled"}, none):
         code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address, **environment)
         assert code == 1, output
         assert f"cannot start or join the cluster at {cluster.address}: its token is missing here" in output
@@ -114,3 +114,18 @@ def test_a_node_with_another_torch_is_refused_with_both_versions(cluster, work):
     assert f"has torch 1.2.3 (the driver: {torch.__version__}" in output
     assert "install the same versions on every node" in output
     assert not Store(work / "store").exists("sweeps/toy")
+
+
+def test_a_cluster_without_a_token_is_joined_with_a_warning_though_a_token_lies_here(tmp_path, work):
+    open_to_all = BareCluster(tmp_path, mode="disabled")
+    try:
+        open_to_all.start(Path(sys.executable))
+        code, output = assay(open_to_all, work, "sweep", "toy.yaml", "--address", open_to_all.address)
+        assert code == 0, output
+        assert f"the Ray cluster at {open_to_all.address} asks for no token" in output
+        assert "2 complete" in output
+    finally:
+        open_to_all.stop()
+    code, output = assay(open_to_all, work, "sweep", "toy.yaml", "--set", "name=b", "--address", open_to_all.address)
+    assert code == 1, output
+    assert f"cannot start or join the cluster at {open_to_all.address}: nothing answers there" in output

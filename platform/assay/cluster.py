@@ -40,8 +40,9 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         options |= {"num_cpus": cpus, "include_dashboard": False}
     else:
         options["runtime_env"] = code()
-        ray_token.use()
     try:
+        if address is not None:
+            ray_token.match(address)
         ray.init(**options)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at {address}" if address else "a local Ray cluster"

@@ -27,7 +27,7 @@ def reason(error: BaseException) -> str:
             f"{size[2] if size else '512 MiB'} can be sent to workers; keep data elsewhere, or name it in a "
             ".rayignore in that folder, which is written as a .gitignore"
         )
-    if isinstance(error, ConnectionError):
+    if isinstance(error, ConnectionError | TimeoutError) or "waiting for GCS to become available" in whole:
         return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was told otherwise)"
     told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     # The errors of tasks and of their environments begin with a traceback, and end in what was raised.

@@ -5,17 +5,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 from pathlib import Path
 
-from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
-from ray._raylet import AuthenticationMode, get_authentication_mode  # type: ignore[attr-defined]
+from ray._private.services import canonicalize_bootstrap_address_or_die
+from ray._raylet import AuthenticationMode, Config, GcsClient, get_authentication_mode  # type: ignore[attr-defined]
+from ray.exceptions import AuthenticationError
+
+REACH = 10.0  # seconds to reach the head
 
 
-def use() -> None:
-    """Show the token on joining a cluster, where there is one; Ray itself does so only where it finds the cluster."""
-    quiet = logging.getLogger("ray._private.authentication.authentication_token_setup")
-    quiet.setLevel(logging.ERROR)
-    maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+def match(address: str) -> None:
+    """Show the token to a cluster that asks for one, and to no other, unless RAY_AUTH_MODE says what to do.
+
+    Ray would take a token that lies on this machine as a reason to ask one of everybody: the nodes of a cluster that
+    was started without one could then not answer this process. Raises OSError where nothing is reached.
+    """
+    if "RAY_AUTH_MODE" in os.environ or "://" in address:
+        return
+    head = canonicalize_bootstrap_address_or_die(address)
+    host, _, port = head.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), REACH).close()
+    try:
+        GcsClient(address=head)
+        mode = "disabled"
+    except AuthenticationError:
+        mode = "token"
+    os.environ["RAY_AUTH_MODE"] = mode
+    Config.initialize("")  # Ray has read the environment before
 
 
 def guard(joined: str | None) -> None:
