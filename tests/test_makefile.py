@@ -95,4 +95,9 @@ def test_a_missing_environment_is_made(place):
 def test_ci_runs_the_same_targets_and_stops_at_the_first_that_fails():
     script = (REPO / ".ci" / "run").read_text(encoding="utf-8")
     assert "set -euo pipefail" in script
-    assert [line for line in script.splitlines() if line.startswith("make")] == ["make lint", "make types", "make test"]
+    assert [line for line in script.splitlines() if line.startswith("make")] == [
+        "make lint",
+        "make types",
+        "make audit-deps",
+        "make test",
+    ]
