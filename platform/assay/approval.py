@@ -27,9 +27,10 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
             raise InputError(
                 f"{model.root} is not there, and the model is signed too; bring its folder into this store"
             )
-        found = verification.of_audit(folder, None, audit, decided=False)
-        verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
-        signature.require_signable(folder)
+        with folder.near() as near:
+            found = verification.of_audit(near, None, audit, decided=False)
+            verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
+            signature.require_signable(near)
         signature.require_signable(model)
     former = signature.signatures(folder)
     verdict = audits.decide(store, audit, policy)
@@ -39,12 +40,13 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     store.write(f"audits/{audit}/{review.FILE}", told.text())
     predecessor.comparison(store, audit)
     printed = folder.exists(pdf.FILE)
-    report.write(folder)
-    if printed:
-        pdf.write(folder)  # or there would be none of this verdict
-    if key:
-        signature.sign(model, key)
-        signature.sign(folder, key)
+    with folder.near() as near:
+        report.write(near)
+        if printed:
+            pdf.write(near)  # or there would be none of this verdict
+        if key:
+            signature.sign(model, key)
+            signature.sign(near, key)
     about = {"model": verdict["model"], "audit": audit, "verdict": verdict["verdict"], "policy": verdict["policy"]}
     register.record(store, "decided", {**about, **told.model_dump(mode="json")})
     return verdict

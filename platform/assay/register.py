@@ -51,9 +51,8 @@ def record(store: Store, event: str, content: dict[str, Any]) -> None:
 
 def entries(store: Store, event: str) -> list[dict[str, Any]]:
     """What the register holds of one kind of event (`decided`, `promoted`), the oldest first."""
-    names = [name for name in store.names(FOLDER) if name.endswith(".json")]
-    found = [store.read_json(f"{FOLDER}/{name}") for name in names]
-    return [one for one in found if one["event"] == event]
+    names = [name for name in store.names(FOLDER) if name.endswith(".json") and f"-{event}-" in name]
+    return [store.read_json(f"{FOLDER}/{name}") for name in names]
 
 
 def standings(store: Store, today: datetime.date) -> list[Standing]:
@@ -63,8 +62,9 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
         one = _standing(Audit(audits.folder(store, audit)), today)
         if one.model not in of or (one.decided, one.audit) > (of[one.model].decided, of[one.model].audit):
             of[one.model] = one
-    holders = {one["name"]: one for one in entries(store, "promoted")}
-    for entry in entries(store, "promoted"):
+    promoted = entries(store, "promoted")
+    holders = {one["name"]: one for one in promoted}
+    for entry in promoted:
         if entry["model"] in of:
             of[entry["model"]] = _served(of[entry["model"]], holders[entry["name"]], holders)
     return sorted(of.values(), key=lambda one: (not one.serves, one.state, one.name))

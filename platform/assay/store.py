@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from assay.errors import InputError, StoreError
 from assay.lease import Lease
 from assay.local_files import LocalFiles
 from assay.local_files import write_whole as write_whole
-from assay.object_files import ObjectFiles
+from assay.object_files import TOGETHER, ObjectFiles
 
 
 class Store:
@@ -102,6 +103,13 @@ class Store:
         """The bytes of a file; raises StoreError where it is missing or cannot be read."""
         with self.explain(key):
             return self._files.read(key)
+
+    def read_all(self, keys: Sequence[str]) -> list[bytes]:
+        """The bytes of many small files, which object storage is asked for together."""
+        if self.local:
+            return [self.read(key) for key in keys]
+        with ThreadPoolExecutor(TOGETHER) as pool:
+            return list(pool.map(self.read, keys))
 
     def write(self, key: str, content: bytes) -> None:
         """Write a file whole or not at all: a reader sees the old content or the new, never a part."""

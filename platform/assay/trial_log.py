@@ -92,8 +92,9 @@ class TrialLog:
 def read(store: Store, sweep: str) -> list[dict[str, Any]]:
     """All events of a sweep, in order; raises StoreError where a line other than the last of a segment is damaged."""
     events: list[dict[str, Any]] = []
-    for name in store.names(f"sweeps/{sweep}/log"):
-        lines = store.read(f"sweeps/{sweep}/log/{name}").split(b"\n")
+    names = store.names(f"sweeps/{sweep}/log")
+    for name, content in zip(names, store.read_all([f"sweeps/{sweep}/log/{name}" for name in names]), strict=True):
+        lines = content.split(b"\n")
         for number, line in enumerate(lines, 1):
             try:
                 if line:
