@@ -96,8 +96,9 @@ search space demo: 8 trials over 5 parameters
 ```
 
 The low figure has as many trials stopped at each rung as may be, the high one none. An epoch holds its share of an
-evaluation. One trial stands for all of its trainable, so what varies an epoch's time (a backbone, a number of steps)
-varies the figures. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials took; with
+evaluation, timed on 32 images. One trial stands for all of its trainable, so what varies an epoch's time (a backbone, a
+number of steps) varies the figures. The probe runs alone: trials that share a GPU, or the caches and the bandwidth of a
+machine, are slower. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials took; with
 `--json` all of it as JSON.
 """
 

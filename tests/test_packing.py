@@ -107,6 +107,13 @@ def test_a_trial_keeps_to_its_part_of_a_gpu(monkeypatch):
     assert limits == [pytest.approx(0.23), 0.01]  # less CUDA's own half GB of 25, and never nothing
 
 
+def test_the_most_that_pytorch_held_is_asked_for_and_counted_anew(monkeypatch):
+    held = [6 * GB]
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda: held[0])
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda: held.__setitem__(0, GB))
+    assert [gpu.peak_gb(), gpu.peak_gb()] == [6, 1]
+
+
 def test_what_a_trial_leaves_on_a_gpu_is_given_back(monkeypatch):
     emptied = []
     monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
