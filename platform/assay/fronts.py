@@ -7,6 +7,8 @@ from typing import TypeAlias
 
 Point: TypeAlias = tuple[float, ...]
 """Figures, all to be maximised."""
+Place: TypeAlias = tuple[float, float]
+"""The first figure of a point negated, and its second."""
 
 
 class Line:
@@ -32,59 +34,67 @@ class Fronts:
     A front is held with its first figure falling, so its second rises. What a new point beats in its front is one
     stretch of it, which moves to the next front, where what it beats is one stretch again: a new point costs a binary
     search a front, not a comparison with every point (after ENLU: Li et al. 2017, "Efficient non-domination level
-    update method for steady-state evolutionary multiobjective optimization").
+    update method for steady-state evolutionary multiobjective optimization"). Equal points stand in one place.
     """
 
     def __init__(self) -> None:
-        self._fronts: list[list[tuple[float, float, int]]] = []  # (-first, second, number), ascending
+        self._fronts: list[list[Place]] = []
+        self._sizes: list[int] = []  # how many points each front has
+        self._at: dict[Place, list[int]] = {}  # the numbers of the points in a place, ascending
 
     def add(self, point: Point, number: int, room: int = 0) -> bool:
         """Take in a point; returns whether it is among the first `room`."""
-        first, second = point
-        entry = (-first, second, number)
-        rank = bisect_left(self._fronts, True, key=lambda front: not _beaten(front, entry))
-        moving = [entry]
-        for front in self._fronts[rank:]:
-            stretch = _stretch(front, moving)
-            front[stretch], moving = moving, front[stretch]
-            if not moving:
-                break
-        if moving:
-            self._fronts.append(moving)
-        left = room - sum(map(len, self._fronts[:rank]))
-        front = self._fronts[rank]
-        if left <= 0 or left >= len(front):  # no need to look where in its front the point stands
+        place = (-point[0], point[1])
+        rank = bisect_left(self._fronts, True, key=lambda front: not _beaten(front, place))
+        if place in self._at:
+            insort(self._at[place], number)
+            self._sizes[rank] += 1
+        else:
+            self._at[place] = [number]
+            self._insert(place, rank)
+        left = room - sum(self._sizes[:rank])
+        if left <= 0 or left >= self._sizes[rank]:  # no need to look where in its front the point stands
             return left > 0
-        key = (-first - second, number)
-        return sum((-one[1] + one[0], one[2]) < key for one in front) < left
+        return self._before(place, number, rank) < left
+
+    def _insert(self, place: Place, rank: int) -> None:
+        """Put a new place into its front; what it beats there goes to the next one, and so on."""
+        moving, count = [place], 1
+        for at in range(rank, len(self._fronts)):
+            front = self._fronts[at]
+            start = bisect_left(front, moving[0][0], key=lambda one: one[0])
+            stop = max(start, bisect_right(front, moving[-1][1], key=lambda one: one[1]))
+            front[start:stop], moving = moving, front[start:stop]
+            beaten = sum(len(self._at[one]) for one in moving)
+            self._sizes[at], count = self._sizes[at] + count - beaten, beaten
+            if not moving:
+                return
+        self._fronts.append(moving)
+        self._sizes.append(count)
+
+    def _before(self, place: Place, number: int, rank: int) -> int:
+        """How many points of its front stand before one."""
+        total = place[1] - place[0]
+        higher = sum(len(self._at[one]) for one in self._fronts[rank] if one[1] - one[0] > total)
+        equal = (self._at[one] for one in self._fronts[rank] if one[1] - one[0] == total)
+        return higher + sum(bisect_left(numbers, number) for numbers in equal)
 
     def first(self, count: int) -> list[int]:
         """The numbers of the best points, front by front; of a front with more than are wanted, evenly along it."""
         found: list[int] = []
         for front in self._fronts:
-            left = min(count - len(found), len(front))
-            found += [front[place * (len(front) - 1) // max(1, left - 1)][2] for place in range(left)]
+            numbers = [number for place in front for number in self._at[place]]
+            left = min(count - len(found), len(numbers))
+            found += [numbers[one * (len(numbers) - 1) // max(1, left - 1)] for one in range(left)]
             if len(found) == count:
                 break
         return found
 
 
-def _beaten(front: list[tuple[float, float, int]], entry: tuple[float, float, int]) -> bool:
+def _beaten(front: list[Place], place: Place) -> bool:
     """Whether a point of a front is as good in both figures and better in one."""
-    at = bisect_right(front, entry[0], key=lambda one: one[0])  # up to here the first figure is as high or higher
+    at = bisect_right(front, place[0], key=lambda one: one[0])  # up to here the first figure is as high or higher
     if not at:
         return False
     best = front[at - 1]
-    return best[1] > entry[1] or (best[1] == entry[1] and best[0] < entry[0])
-
-
-def _stretch(front: list[tuple[float, float, int]], moving: list[tuple[float, float, int]]) -> slice:
-    """Where in a front those are that a stretch of the front before beats; where none are, where it belongs."""
-    start = bisect_left(front, moving[0][:1], key=lambda one: one[:1])
-    stop = bisect_right(front, moving[-1][1], key=lambda one: one[1])
-    equal = moving[0][:2]  # a single new point beats none that equals it
-    while start < stop and front[start][:2] == equal:
-        start += 1
-    while start < stop and front[stop - 1][:2] == equal:
-        stop -= 1
-    return slice(start, max(start, stop))
+    return best[1] > place[1] or (best[1] == place[1] and best[0] < place[0])
