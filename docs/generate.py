@@ -60,8 +60,10 @@ Numbers may be written as fractions (`2/255`). A parameter inside another is rea
 PACKING = """Ray counts what trials ask for and holds no trial to it: a trial that takes more memory than it asked for
 takes it from the others, and what is asked for of a GPU is a share of all of it, not only of its memory. A trial on a
 share of a GPU therefore limits itself: PyTorch gets that share of the memory, less 0.5 GB for CUDA itself, and runs out
-of it in its own trial alone. With `gpu_memory_gb: 5.5` on GPUs of 24 GB four trials share one. The time of a GPU is not
-divided; four trials on one are each slower. As many CPU threads as `cpu` says are used, at least one.
+of it in its own trial alone.
+With `gpu_memory_gb: 5.5` on GPUs of 24 GB four trials share one; where GPUs differ, the smallest of those that are up
+decides. The time of a GPU is not divided; four trials on one are each slower. A trial uses as many CPU threads as `cpu`
+says, at least one.
 """
 
 FORECAST = """A budget that is used up ends the sweep as Ctrl-C does, with exit code 0: every trial keeps what it last
@@ -96,10 +98,10 @@ search space demo: 8 trials over 5 parameters
 ```
 
 The low figure has as many trials stopped at each rung as may be, the high one none. An epoch holds its share of an
-evaluation, timed on 32 images. One trial stands for all of its trainable, so what varies an epoch's time (a backbone, a
-number of steps) varies the figures. The probe runs alone: trials that share a GPU, or the caches and the bandwidth of a
-machine, are slower. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials took; with
-`--json` all of it as JSON.
+evaluation, timed on at most 32 images. One trial stands for all of its trainable, so what varies an epoch's time (a
+backbone, a number of steps) varies the figures. The probe runs alone: trials that share a GPU, or the caches and the
+bandwidth of a machine, are slower. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials
+took; with `--json` all of it as JSON.
 """
 
 AFTER = {"resources": PACKING, "budget.price": FORECAST}

@@ -159,6 +159,7 @@ def test_a_budget_on_the_command_line_is_checked_as_in_the_file(tmp_path):
     assert "budget.money: found 20; unknown key" in run("money=20")
     assert "budget.cost: found 20.0; needs the price" in run("cost=20")
     assert "'cost': write KEY=VALUE, such as cost=20" in run("cost")
+    assert "'=20': write KEY=VALUE" in run("=20")
 
 
 def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, own_cache):

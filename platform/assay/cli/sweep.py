@@ -13,7 +13,7 @@ from assay.cli import _options
 def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     """The values as they are, each KEY=VALUE."""
     for value in values:
-        if "=" not in value:
+        if value.find("=") < 1:
             raise click.BadParameter(f"'{value}': write KEY=VALUE, such as cost=20")
     return values
 
