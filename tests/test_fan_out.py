@@ -25,11 +25,21 @@ PATIENCE = 60
 
 def test_a_worker_that_is_killed_costs_what_it_was_doing(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))  # workers import slow_work too
-    works, ended = [Note(number, deadly=number == 2) for number in range(6)], []
+    works, ended = [Note(number, deadly=2 * (number == 2)) for number in range(6)], []
     fan_out.run(works, str(tmp_path), workers=2, gpus=0.0, on_done=lambda work, _: ended.append(work.number))
-    assert Store(tmp_path).exists("killed"), "nothing was killed, so nothing was tested"
+    assert len(Store(tmp_path).names("killed")) == 2, "nothing was killed, so nothing was tested"
     assert sorted(ended) == list(range(6)), "each is told once"
     assert Store(tmp_path).names("notes") == [str(number) for number in range(6)]
+
+
+def test_work_that_kills_its_worker_every_time_ends_in_words_and_what_is_done_stays(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    with pytest.raises(
+        AssayError, match=r"^note-1: the worker process died.* 3 times; .*fewer --workers.*same audit again"
+    ):
+        fan_out.run([Note(0), Note(1, deadly=99)], str(tmp_path), workers=2, on_done=lambda *_: None)
+    assert len(Store(tmp_path).names("killed")) == 3
+    assert Store(tmp_path).names("notes") == ["0"]
 
 
 def test_workers_share_a_gpu(tmp_path, monkeypatch):

@@ -29,10 +29,10 @@ def sweep(tmp_path, own_cache):
 
 
 def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, monkeypatch):
-    """Own module in the working folder, two trials at a time: they complete, break, diverge and die."""
+    """Own module in the working folder, two trials at a time: they complete, break, diverge, die and eat all memory."""
     shutil.copy(toy_runs.__file__, sweep.folder / "own_runs.py")
     monkeypatch.syspath_prepend(str(sweep.folder))
-    troubles = ["none", "error", "nan_loss", "nan_score", "dies_once", "dies"]
+    troubles = ["none", "error", "nan_loss", "nan_score", "dies_once", "dies", "hungry"]
     found = sweep.write(
         space={"trouble": {"choice": troubles}, "learning_rate": {"uniform": [0.01, 0.01]}},
         search={"sampler": "grid", "trials": 20, "seed": 0},
@@ -55,7 +55,11 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
         "nan_score": ("failed", "diverged"),
         "dies_once": ("complete", ""),
         "dies": ("failed", "worker"),
+        "hungry": ("failed", "host_memory"),
     }
+    assert records["dies_once"].retried == records["dies"].retried == ["worker"]
+    assert records["hungry"].retried == ["host_memory"], "once more, then a clear end"
+    assert "failed (host_memory: out of host memory: run fewer trials" in output
     assert "own_runs.py" in records["error"].message
     again, plain = records["dies_once"], found.plain()
     assert [report["attempts"] for report in again.reports] == [1, 2, 2, 2]
@@ -86,7 +90,8 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     [best] = trials.models(sweep.store, "toy:best")
     assert best in {rows["none"]["model"], rows["dies_once"]["model"]}
     assert model.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
-    assert sweep.store.names("sweeps/toy/checkpoints") == [f"trial-{records['dies'].number:05d}.pt"]
+    outside = sorted(records[trouble].number for trouble in ("dies", "hungry"))  # a resume goes on with them
+    assert sweep.store.names("sweeps/toy/checkpoints") == [f"trial-{number:05d}.pt" for number in outside]
 
 
 def test_a_driver_killed_in_the_middle_and_resumed_finds_what_it_would_have_found(sweep):

@@ -7,6 +7,7 @@ a process that dies, an epoch that takes its time.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -66,7 +67,7 @@ class Runs:
         epochs: Count = 4,
         learning_rate: Positive = 0.01,
         pseudo_anomaly: Annotated[Item, Shelf("pseudo_anomalies")] = Item("pseudo_anomalies", "cutpaste", {}),
-        trouble: Literal["none", "nan_loss", "nan_score", "error", "dies_once", "dies"] = "none",
+        trouble: Literal["none", "nan_loss", "nan_score", "error", "dies_once", "dies", "hungry"] = "none",
         pause: NonNegative = 0,
         marks: str | None = None,
     ) -> None:
@@ -109,6 +110,8 @@ class Runs:
     def _have_trouble(self) -> None:
         if self.trouble == "error":
             raise RuntimeError("the wheel [/came] off")
+        if self.trouble == "hungry":
+            out_of_memory()
         died = self.marks and self.marks / "died"
         if self.trouble == "dies" or (self.trouble == "dies_once" and died and not died.exists()):
             if died:
@@ -140,6 +143,17 @@ class Runs:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         self.epoch = state["epoch"]
+
+
+def out_of_memory() -> None:
+    """Really ask for more memory than this process may have."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 2**28, limits[1]))
+    try:
+        torch.ones(2**28)  # 1 GiB
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def search_space(folder: Path, **changes: Any) -> dict[str, Any]:

@@ -1,0 +1,150 @@
+"""How many sweeps outlive a SIGKILL of their driver, of a worker process or of a whole node, and lose nothing by it.
+
+    .venv/bin/python benchmarks/kill.py                about 8 minutes on 2 free cores
+    .venv/bin/python benchmarks/kill.py --kills 3      one of each
+
+Target: survived=20 tried=20. Each try is a sweep of 24 toy trials, two at a time, by the command line on a Ray cluster
+of a head and two nodes of one core each. At a random moment of it (seeded) one thing is killed: the driver, which is
+resumed; the process of a trial; a node, its raylet and all that runs on it, which then comes back. A try has survived
+when the log holds every trial exactly once and all of them have the configurations and figures, to the last bit, of
+the rival: the same sweep, undisturbed, one trial after another without Ray, in this run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
+
+import nodes as nodes_module  # noqa: E402 - they lie in tests
+import toy_runs  # noqa: E402
+from sweep_process import ASSAY, outcome, without_ray  # noqa: E402
+
+from assay import spec, trial_log  # noqa: E402
+from assay.store import Store  # noqa: E402
+
+TRIALS, EPOCHS, PAUSE = 24, 4, 0.1
+WHAT = ("driver", "worker", "node")
+LIMIT = 300  # seconds for a sweep to end
+
+
+def main() -> None:
+    """Kill, count, print."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    random_, survived = random.Random(arguments.seed), 0
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy(toy_runs.__file__, folder)
+        expected = outcome(without_ray(write(Path(folder), 0), Store(f"{folder}/whole")).records)
+        write(Path(folder), PAUSE)
+        with nodes_module.cluster(2) as nodes:
+            for number in range(arguments.kills):
+                what = WHAT[number % len(WHAT)]
+                told, same = attempt(Path(folder), number, what, random_, nodes, expected)
+                survived += same
+                print(f"{number + 1:3d}  {what:<7}{told}  {'same' if same else 'DIFFERENT'}", flush=True)
+    print(f"\nRESULT survived={survived} tried={arguments.kills}")
+
+
+def write(folder: Path, pause: float) -> spec.Spec:
+    """The search space, with epochs that take so long."""
+    raw = toy_runs.search_space(
+        folder,
+        fixed={"epochs": EPOCHS, "pause": pause, "marks": str(folder / "marks")},
+        search={"sampler": "random", "trials": TRIALS, "seed": 3},
+        resources={"concurrent": 2},
+    )
+    (folder / "marks").mkdir(exist_ok=True)
+    (folder / "toy.yaml").write_text(yaml.safe_dump(raw))
+    return spec.read(folder / "toy.yaml")
+
+
+def attempt(
+    folder: Path, number: int, what: str, random_: random.Random, nodes: nodes_module.Nodes, expected: list[Any]
+) -> tuple[str, bool]:
+    """One sweep and one kill: what happened, and whether the sweep found what the undisturbed one did."""
+    store = Store(folder / f"store-{number}")
+    moment = random_.randrange(1, TRIALS * EPOCHS * 9 // 10)  # so many reports
+    lag = random_.uniform(0, PAUSE * 2)  # and into the next epoch
+    started = time.monotonic()
+    process = start(folder, store, nodes.address, "toy.yaml")
+    try:
+        while count(store, "report") < moment and process.poll() is None:
+            time.sleep(0.02)
+        time.sleep(lag)
+        at, pid = count(store, "report"), running(folder, nodes)
+        if process.poll() is not None:
+            return f"the sweep ended before it could be killed: {process.communicate()[0][-300:]}", False
+        if what == "driver":
+            process.kill()
+            process.wait()
+            process = start(folder, store, nodes.address, "--resume", "toy")
+        elif what == "worker":
+            os.kill(pid, signal.SIGKILL)
+        else:
+            nodes.kill(nodes.of(pid))
+            nodes.add()
+        output = process.communicate(timeout=LIMIT)[0]
+    except subprocess.TimeoutExpired:
+        return f"not over after {LIMIT} s", False
+    finally:
+        process.kill()
+    events = trial_log.read(store, "toy")
+    retries = Counter(event["failure"] for event in events if event["event"] == "retry")
+    once = all(
+        Counter(event["trial"] for event in events if event["event"] == kind) == Counter(range(TRIALS))
+        for kind in ("ask", "end")
+    )
+    again = "resumed" if what == "driver" else ", ".join(f"{kind} lost {n} x" for kind, n in retries.items()) or "-"
+    told = f"after report {at:3d} of {TRIALS * EPOCHS}, then {again:<15} exit {process.returncode}, "
+    told += f"{count(store, 'end')} ended, {time.monotonic() - started:.0f} s"
+    same = process.returncode == 0 and once and outcome(trial_log.records(events)) == expected
+    return told if same else f"{told}\n{output[-2000:]}", same
+
+
+def start(folder: Path, store: Store, address: str, *arguments: str) -> subprocess.Popen[str]:
+    """`assay sweep` on the cluster."""
+    return subprocess.Popen(
+        [ASSAY, "sweep", *arguments, "--address", address, "--store", str(store.root)],
+        cwd=folder,
+        env={**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def count(store: Store, event: str) -> int:
+    """How many events of that kind the log holds."""
+    return sum(one["event"] == event for one in trial_log.read(store, "toy"))
+
+
+def running(folder: Path, nodes: nodes_module.Nodes) -> int:
+    """The process in which the newest trial runs; of others, their workers may wait for one."""
+    for mark in sorted((folder / "marks").glob("pid-*"), key=lambda mark: -mark.stat().st_mtime):
+        with suppress(OSError, ValueError):
+            nodes.of(int(mark.name[4:]))
+            return int(mark.name[4:])
+    raise SystemExit("no trial runs, so none can be killed")
+
+
+if __name__ == "__main__":
+    main()
