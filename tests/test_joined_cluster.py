@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import toy_audit
 import toy_runs
 import yaml
 from bare_cluster import PATIENCE, TOKEN, BareCluster, interpreter
@@ -27,6 +29,35 @@ class Runs(toy_runs.Runs):
         return {**found, "scale": SCALE, "bare": float(os.environ.get("BARE", 0)), "here": float(os.getcwd() == HERE)}
 
 HERE = %r
+"""
+
+
+ATTACK = """
+import os
+from pathlib import Path
+from assay.attacks.noise import noise
+
+def own(*arguments, start=None):
+    Path(MARKS, "bare" if "BARE" in os.environ else "here").touch()
+    return noise(*arguments, start=start, draws=1)
+
+MARKS = %r
+"""
+LOCAL = """
+import os, subprocess, sys
+from pathlib import Path
+import ray
+from assay.cluster import connected
+
+with connected(cpus=1):
+    node = ray._private.worker._global_node
+    code = "from ray._raylet import GcsClient; GcsClient(address=%r)" % node.gcs_address
+    strangers = ({}, {"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "0" * 64})
+    for stranger in strangers:
+        environment = {**os.environ, **stranger}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        print("let in" if done.returncode == 0 else done.stderr.splitlines()[-1].split(":")[0])
+    print(oct(Path("~/.ray/auth_token").expanduser().stat().st_mode & 0o777), node.webui_url or "no dashboard")
 """
 
 
@@ -70,6 +101,7 @@ def assay(cluster: BareCluster, folder: Path, *arguments: str, **environment: st
     )
     assert TOKEN not in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode or "gcs_client.cc" not in done.stderr  # a refusal, Ray may write down
     return done.returncode, " ".join((done.stdout + done.stderr).split())
 
 
@@ -80,6 +112,15 @@ def test_own_modules_reach_workers_that_have_no_assay_and_another_folder(cluster
     assert [record.state for record in records.values()] == ["complete"] * 2
     losses = [report["losses"] for record in records.values() for report in record.reports]
     assert {(found["scale"], found["bare"], found["here"]) for found in losses} == {(3, 1, 0)}
+
+    (work / "suites").mkdir()
+    (work / "suites" / "own_attacks.py").write_text(ATTACK % str(work / "suites"))
+    made = {"name": "own", "attack": "own_attacks:own", "threat": "linf", "epsilons": ["1/255"]}
+    suite = toy_audit.write_suite(work / "suites" / "own.yaml", attacks=[*toy_audit.SUITE["attacks"][:2], made])
+    arguments = ("audit", "toy:best", "--suite", suite, "--limit", "4", "--workers", "2")
+    code, output = assay(cluster, work, *arguments, "--address", cluster.address)
+    assert code == 0, output
+    assert (work / "suites" / "bare").exists()
     assert len(Store(work / "store").names("models")) == 2
 
 
@@ -129,3 +170,16 @@ def test_a_cluster_without_a_token_is_joined_with_a_warning_though_a_token_lies_
     code, output = assay(open_to_all, work, "sweep", "toy.yaml", "--set", "name=b", "--address", open_to_all.address)
     assert code == 1, output
     assert f"cannot start or join the cluster at {open_to_all.address}: nothing answers there" in output
+
+
+def test_a_local_cluster_lets_nobody_in_without_its_token_and_has_no_dashboard(tmp_path):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOCAL],
+        env={**kept, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    refused = "ray.exceptions.AuthenticationError"
+    assert done.stdout.splitlines() == ["let in", refused, refused, "0o600 no dashboard"], done.stderr

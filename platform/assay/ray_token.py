@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from ray._private.services import canonicalize_bootstrap_address_or_die
@@ -27,7 +28,8 @@ def match(address: str) -> None:
     host, _, port = head.rpartition(":")
     socket.create_connection((host.strip("[]"), int(port)), REACH).close()
     try:
-        GcsClient(address=head)
+        with _no_stderr():  # Ray writes there that it was refused
+            GcsClient(address=head)
         mode = "disabled"
     except AuthenticationError:
         mode = "token"
@@ -51,3 +53,16 @@ def guard(joined: str | None) -> None:
             "`ray get-auth-token --generate`, and RAY_AUTH_MODE=token on every node",
             what,
         )
+
+
+@contextlib.contextmanager
+def _no_stderr() -> Iterator[None]:
+    """Standard error goes nowhere, what C++ writes there included."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -65,13 +65,16 @@ def command(
     """
     from rich.console import Console
 
-    from assay import foreseen, policy, suite
+    from assay import foreseen, own_modules, policy, suite
     from assay import model as model_module
     from assay.store import Store
 
     if policy_name is None and (junit or summary):
         raise click.UsageError("--junit and --summary tell a verdict; give --policy, too")
     store, console = Store(root), Console()
+    for file in (suite_name, model, card or ""):
+        if file.endswith((".yaml", ".yml")):
+            own_modules.beside(file)
     chosen = suite.read(suite_name)
     rules = policy.read(policy_name) if policy_name else None
     if rules:
