@@ -1,4 +1,4 @@
-# make demo | make test | make lint | make types | make audit-deps
+# make demo | make test | make lint | make types | make dependencies
 #
 # Each makes $(VENV) where it is missing and installs what it needs with pip, once for every change of pyproject.toml.
 
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: demo test lint types audit-deps
+.PHONY: demo test lint types dependencies
 
 # From nothing to a verdict, in a store of its own that is made anew each time. FAIL (3) and INCONCLUSIVE (5) are
 # results; an audit that cannot be trusted (4) and an error (1, 2) are not.
@@ -34,7 +34,7 @@ types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 # Known vulnerabilities of the libraries that are installed; says so where nothing can be asked.
-audit-deps: $(VENV)/.installed-test
+dependencies: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit_dependencies.py
 
 $(VENV)/.installed-%: pyproject.toml
