@@ -87,7 +87,8 @@ class Host:
         """What runs a command in this machine, in root's home there, with nothing of this process's environment."""
         enter = ["nsenter", "-t", str(self.init), "--mount", "--net", "--pid", "--uts", "--ipc", "--wd=/home"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return [*enter, "env", "-i", "HOME=/home", "USER=root", "SHELL=/bin/bash", f"PATH={path}", *command]
+        follow = ["setpriv", "--pdeathsig", "KILL"]  # it ends with the nsenter that is waited for
+        return [*enter, *follow, "env", "-i", "HOME=/home", "USER=root", "SHELL=/bin/bash", f"PATH={path}", *command]
 
     def run(self, *command: str, timeout: float = 60) -> str:
         """Its output, which an error shows."""
