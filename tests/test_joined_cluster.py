@@ -18,6 +18,8 @@ from assay import trial_log
 from assay.store import Store
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
+QUICK = {"WANDB_MODE": "disabled", "RAY_NUM_REDIS_GET_RETRIES": "2"}
+SECRET = "PLANTEDaws0000000000000000000000000000001"
 MODULE = """
 import os, sys
 from own_helper import SCALE
@@ -94,7 +96,7 @@ def assay(cluster: BareCluster, folder: Path, *arguments: str, **environment: st
     done = subprocess.run(
         [ASSAY, *arguments, "--store", str(folder / "store")],
         cwd=folder,
-        env={**cluster.environment, "WANDB_MODE": "disabled", "RAY_NUM_REDIS_GET_RETRIES": "2", **environment},
+        env={**cluster.environment, **QUICK, "AWS_SECRET_ACCESS_KEY": SECRET, **environment},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -121,6 +123,9 @@ def test_own_modules_reach_workers_that_have_no_assay_and_another_folder(cluster
     code, output = assay(cluster, work, *arguments, "--address", cluster.address)
     assert code == 0, output
     assert (work / "suites" / "bare").exists()
+    logs = {path.name: path.read_bytes() for path in cluster.logs.glob("session_2*/logs/**/*") if path.is_file()}
+    assert any(b"Creating runtime env" in log for log in logs.values())
+    assert [name for name, log in logs.items() if TOKEN.encode() in log or SECRET.encode() in log] == []
     assert len(Store(work / "store").names("models")) == 2
 
 
