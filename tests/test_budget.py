@@ -172,7 +172,7 @@ def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, 
     def run(*arguments: str) -> tuple[int, str]:
         command = [ASSAY, "sweep", *arguments, "--store", str(tmp_path / "store")]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
         )
         assert "Traceback" not in done.stderr
         return done.returncode, done.stdout + done.stderr

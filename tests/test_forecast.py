@@ -219,3 +219,4 @@ def test_what_does_not_fit_this_machine_is_said_before_anything_is_probed(assay,
     result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run")
     assert result.exit_code == 1
     assert "a trial needs 100000 memory_gb and the cluster has" in result.stderr
+    assert "with --address a cluster is" in result.stderr

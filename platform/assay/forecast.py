@@ -11,6 +11,7 @@ from assay import budget, failures, gpu, labels_needed, packing, probe, trial_lo
 from assay import data as data_module
 from assay.budget import Spent
 from assay.domains import Choice
+from assay.errors import SweepError
 from assay.halving import Halving
 from assay.probe import Rate
 from assay.spec import Price, Spec
@@ -103,8 +104,11 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
         spec, resources, found = probe_nodes.rates(spec, wanted, data, address, seconds)
     else:
         resources = here()
-        spec = packing.settled(spec, resources, False, gpu.memory_gb)
-        packing.together(spec, resources, joined=False)
+        try:
+            spec = packing.settled(spec, resources, False, gpu.memory_gb)
+            packing.together(spec, resources, joined=False)
+        except SweepError as error:
+            raise SweepError(f"{error}; this machine was asked, and with --address a cluster is") from error
         settled = {"resources": spec.resources}
         found = [probe.probe(name, alone.model_copy(update=settled), data, seconds) for name, alone in wanted.items()]
     rates |= {rate.trainable: rate for rate in found}
