@@ -194,13 +194,7 @@ class Trial:
             )
         # To the CPU: a generator's state must stay there, and modules and optimisers copy theirs to where they are.
         try:
-            try:
             state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
-        except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-            raise StoreError(
-                f"{self.store.place(self.order.checkpoint)} holds more than tensors and plain values, which is never "
-                "loaded; delete it and resume the sweep: the trial then starts again from its beginning"
-            ) from error
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             raise StoreError(
                 f"{self.store.place(self.order.checkpoint)} holds more than tensors and plain values, which is never "
