@@ -13,12 +13,19 @@ import time
 import pyarrow.parquet as pq
 import pytest
 import toy_runs
+from click.testing import CliRunner
 from sweep_process import PATIENCE, Sweep, figures, outcome, wait_for, without_ray
 
 from assay import data, model, tables, trial_log, trials
+from assay.cli import main
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Order, Trial
+
+
+def listed(store: Store) -> str:
+    """What `assay trials` prints."""
+    return CliRunner().invoke(main, ["trials", "toy", "--store", str(store.root)]).output
 
 
 @pytest.fixture
@@ -82,9 +89,13 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
         "objective.robust_auroc",
         "parameter.learning_rate",
         "parameter.trouble",
+        "retried",
     ]
     rows = {row["parameter.trouble"]: row for row in table.to_pylist()}
-    assert rows["dies_once"]["attempts"] == 2
+    assert (rows["dies_once"]["attempts"], rows["dies_once"]["retried"]) == (2, "worker")
+    assert (rows["hungry"]["attempts"], rows["hungry"]["retried"]) == (2, "host_memory")
+    assert f"trial {records['dies_once'].number}:" in listed(sweep.store)
+    assert "begun 2 times (lost: worker)" in listed(sweep.store)
     assert (rows["none"]["epochs"], rows["none"]["state"]) == (4, "complete")
     assert rows["nan_loss"]["model"] == ""
     [best] = trials.models(sweep.store, "toy:best")

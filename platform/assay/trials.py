@@ -16,8 +16,8 @@ from assay.trial_log import Record
 
 
 def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
-    """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>` and `parameter.<key>`."""
-    front = pareto(spec, records)
+    """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>`, `parameter.<key>`, `retried`."""
+    front = set(pareto(spec, records))
     objectives = spec.directions
     found = []
     for number, record in sorted(records.items()):
@@ -31,11 +31,12 @@ def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
             "model": last.get("model", ""),
             "seed": last.get("seed"),
             "seconds": last.get("seconds", 0.0),
-            "attempts": last.get("attempts", 0),
+            "attempts": max(last.get("attempts", 0), len(record.retried) + bool(last)),
             "failure": record.failure,
             "message": record.message,
             "parameters": json.dumps(record.parameters, sort_keys=True),
             "config": json.dumps(spec.config(record.assignment), sort_keys=True),
+            "retried": ", ".join(record.retried),  # why earlier attempts came to nothing
         }
         row |= {f"objective.{name}": last["kept"][name] if last else None for name in objectives}
         found.append(row | {f"parameter.{name}": value for name, value in record.parameters.items()})

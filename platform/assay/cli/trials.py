@@ -75,4 +75,5 @@ def varied(row: dict[str, Any]) -> str:
     for key, value in json.loads(row["parameters"]).items():
         written = in_255(value) if key.endswith("epsilon") else f"{value:.3g}" if isinstance(value, float) else value
         parts.append(f"{key}={written}")
-    return f"trial {row['trial']}: {', '.join(parts)}"
+    again = f"; begun {row['attempts']} times (lost: {row['retried']})" if row["retried"] else ""
+    return f"trial {row['trial']}: {', '.join(parts)}{again}"
