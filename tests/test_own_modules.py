@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import toy_runs
+import yaml
 
 from assay import own_modules, shelves
 from assay.errors import InputError
@@ -16,6 +21,7 @@ def folder(tmp_path, monkeypatch):
     """An empty folder; the path, and what was loaded from it, are as before afterwards."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(shelves, "_OWN", set())
+    monkeypatch.setenv(shelves.FOLDERS, "")
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -58,6 +64,7 @@ def test_a_module_beside_a_file_cannot_take_the_place_of_an_installed_one(folder
     (folder / "yaml.py").write_text("raise SystemExit\n")
     (folder / "random.py").write_text("raise SystemExit\n")
     own_modules.beside(folder / "space.yaml")
+    shelves.load("attacks", "json:dumps")
     assert sys.path[-1] == str(folder)
     assert own_modules.places("yaml")[0].parent != folder
 
@@ -71,3 +78,23 @@ def test_a_module_that_is_nowhere_is_told_with_where_it_was_looked_for(folder):
     with pytest.raises(InputError, match=r"No module named 'what_it_needs'; write"):
         shelves.load("trainables", "own_present:Runs")
     assert shelves.own_modules() == frozenset()
+
+
+def test_local_workers_find_a_module_beside_a_search_space_of_another_folder(tmp_path):
+    spaces, elsewhere = tmp_path / "spaces", tmp_path / "elsewhere"
+    spaces.mkdir()
+    elsewhere.mkdir()
+    shutil.copy(toy_runs.__file__, spaces / "own_runs.py")
+    raw = toy_runs.search_space(tmp_path, search={"sampler": "random", "trials": 1, "seed": 0, "startup": 1})
+    text = yaml.safe_dump(raw).replace("toy_runs:", "own_runs:")
+    (spaces / "toy.yaml").write_text(text)
+    done = subprocess.run(
+        [Path(sys.executable).with_name("assay"), "sweep", spaces / "toy.yaml", "--store", tmp_path / "store"],
+        cwd=elsewhere,
+        env={**os.environ, "WANDB_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 complete" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import sysconfig
 from importlib.machinery import SOURCE_SUFFIXES
@@ -9,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from assay.errors import InputError
-from assay.shelves import own_modules
+from assay.shelves import FOLDERS, own_modules
 
 OURS = ("assay", "trainables")
 """The packages that always travel."""
@@ -20,9 +21,9 @@ def beside(file: str | Path) -> None:
 
     Never for a file of the store: what lies there is not to be run.
     """
-    folder = str(Path(file).resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
+    folder, known = str(Path(file).resolve().parent), os.environ.get(FOLDERS)
+    if folder not in (known or "").split(os.pathsep):
+        os.environ[FOLDERS] = f"{known}{os.pathsep}{folder}" if known else folder
 
 
 def to_send() -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import pkgutil
 import sys
 import sysconfig
@@ -80,6 +81,7 @@ def stated(item: Callable[..., Any], constant: str, default: Any) -> Any:
 
 def _users_own(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
+    sys.path += [folder for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder not in ("", *sys.path)]
     try:
         item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
@@ -94,6 +96,8 @@ def _users_own(name: str) -> Callable[..., Any]:
     return item
 
 
+FOLDERS = "ASSAY_MODULES"
+"""The environment variable with the folders where modules are looked for after all else, in workers, too."""
 _OWN: set[str] = set()
 
 
