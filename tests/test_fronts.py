@@ -5,11 +5,26 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.choice import ranks
 from assay.fronts import Fronts, Line
 
 FEW = st.integers(0, 4).map(float)  # many ties
 MANY = st.floats(-1, 1, allow_subnormal=False)
+
+
+def ranks(points) -> list[int]:
+    """The non-dominated rank of every point, in brute force: the longest chain of points above it."""
+    memo: dict = {}
+
+    def above(point) -> int:
+        if point not in memo:
+            memo[point] = max((above(other) + 1 for other in points if beats(other, point)), default=0)
+        return memo[point]
+
+    return [above(point) for point in points]
+
+
+def beats(one, other) -> bool:
+    return one != other and one[0] >= other[0] and one[1] >= other[1]
 
 
 @given(st.one_of(st.lists(st.tuples(FEW, FEW)), st.lists(st.tuples(MANY, MANY))), st.integers(1, 4))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 
 def merit(
     values: Mapping[str, float], best: Mapping[str, object], directions: Mapping[str, str]
@@ -31,20 +29,13 @@ def mean(values: Mapping[str, float], directions: Mapping[str, str]) -> float:
     return sum(-value if directions.get(name) == "min" else value for name, value in values.items()) / len(values)
 
 
-def ranks(points: Sequence[Sequence[float]]) -> list[int]:
-    """The non-dominated rank of every point (all to be maximised): 0 is the Pareto front.
+def front(points: Sequence[tuple[float, ...]]) -> list[int]:
+    """Where those points of one or two figures (to be maximised) stand that no other point beats, ascending.
 
-    Source: non-dominated sorting (Deb et al. 2002, NSGA-II, section III-A); a rank is one more than the highest among
-    the points that dominate it, and those come before it in lexicographic order.
+    By a falling first figure only a point whose last figure is the highest yet can be one of them, or its equal.
     """
-    if not points:
-        return []
-    matrix = np.array(points, dtype=np.float64)
-    rank = np.zeros(len(points), dtype=np.int64)
-    order = np.lexsort(matrix.T[::-1])[::-1]
-    for place, at in enumerate(order):
-        before = order[:place]
-        dominate = (matrix[before] >= matrix[at]).all(axis=1) & (matrix[before] > matrix[at]).any(axis=1)
-        rank[at] = rank[before[dominate]].max(initial=-1) + 1
-    found: list[int] = rank.tolist()
-    return found
+    found: list[int] = []
+    for at in sorted(range(len(points)), key=lambda at: points[at], reverse=True):
+        if not found or points[at][-1] > points[found[-1]][-1] or points[at] == points[found[-1]]:
+            found.append(at)
+    return sorted(found)

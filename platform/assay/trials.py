@@ -48,10 +48,10 @@ def pareto(spec: Spec, records: Mapping[int, Record]) -> list[int]:
     objectives = spec.directions
     complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
     points = [
-        [value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items()]
+        tuple(value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items())
         for n in complete
     ]
-    return [n for n, rank in zip(complete, choice.ranks(points), strict=True) if rank == 0]
+    return [complete[at] for at in choice.front(points)]
 
 
 def best(spec: Spec, records: Mapping[int, Record]) -> int:

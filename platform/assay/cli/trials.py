@@ -64,11 +64,11 @@ def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
             *("-" if value is None else f"{value:.3f}" for value in values),
             (row["model"] or "-")[:12],
         )
-    return Group(found, *(Text(varied(row), overflow="fold") for row in rows))
+    return Group(found, Text("\n".join(varied(row) for row in rows), overflow="fold"))
 
 
 def varied(row: dict[str, Any]) -> str:
-    """What a trial varied: `trial 3: backbone=pixels, adversary.epsilon=3.57/255`."""
+    """What a trial varied, and what befell it: `trial 3: adversary.epsilon=3.57/255; begun 2 times (lost: node)`."""
     from assay.units import in_255
 
     parts = []
