@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import errno
+import itertools
+import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
+from pyarrow import fs
 
 from assay import local_files as module
+from assay import object_files
 from assay.errors import InputError, StoreError
 from assay.store import Store, canonical, digest
+
+BUCKETS = itertools.count()
 
 
 @pytest.fixture
@@ -22,11 +31,38 @@ def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture(scope="session")
+def gs_service() -> Iterator[str]:
+    """Google's storage, imitated on loopback: host and port."""
+    server = pytest.importorskip("gcp_storage_emulator.server", reason="needs the package gcp-storage-emulator")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    service = server.create_server("127.0.0.1", port, in_memory=True)
+    service.start()
+    yield f"127.0.0.1:{port}"
+    service.stop()
+
+
+@pytest.fixture
+def gs(gs_service, monkeypatch) -> str:
+    """The name of a new bucket there."""
+    client = fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=gs_service)
+    monkeypatch.setattr(object_files, "_client", lambda scheme, bucket: client)
+    name = f"bucket-{next(BUCKETS)}"
+    body = json.dumps({"name": name}).encode()
+    asked = Request(f"http://{gs_service}/storage/v1/b", body, {"Content-Type": "application/json"})
+    urlopen(asked, timeout=20).close()
+    return name
+
+
+@pytest.fixture(params=["folder", "s3", "gs"])
 def either(request, tmp_path) -> Store:
-    """A store of each kind: the same is expected of both."""
+    """A store of each kind: the same is expected of all."""
     if request.param == "folder":
         return Store(tmp_path / "store")
+    if request.param == "gs":
+        return Store(f"gs://{request.getfixturevalue('gs')}/some/prefix")
     return Store(f"s3://{request.getfixturevalue('s3').bucket()}/some/prefix")
 
 

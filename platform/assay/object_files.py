@@ -91,7 +91,10 @@ class ObjectFiles:
 
     def names(self, folder: str) -> list[str]:
         """The names in a folder; none where there is nothing below it."""
-        return [info.base_name for info in self._listed(folder, recursive=False)]
+        start = len(self.object(folder)) + 1
+        # The client for gs:// does not list a folder that is there only by what lies in it, so all below is asked for.
+        listed = self._listed(folder, recursive=self.scheme == "gs")
+        return sorted({info.path[start:].partition("/")[0] for info in listed})
 
     def walk(self, folder: str) -> list[str]:
         """The keys, from `folder` on, of all objects below it; raises StoreError for one that no folder can hold."""
@@ -126,7 +129,10 @@ class ObjectFiles:
         """Write an object whole or not at all."""
         # In a thread, for Ctrl-C stops none: a stream that an exception closes is an object cut short there.
         with ThreadPoolExecutor(1) as pool:
-            pool.submit(self.do, lambda client: _write(client, self.object(key), content)).result()
+            try:
+                pool.submit(self.do, lambda client: _write(client, self.object(key), content)).result()
+            except FileNotFoundError as error:
+                raise OSError(f"NO_SUCH_BUCKET: {self.bucket}") from error
 
     def remove(self, key: str) -> None:
         """Remove an object if it is there."""

@@ -24,6 +24,9 @@ CODES = (
      "the service asks to slow down or fails, and did so at every attempt; wait a little, " + AGAIN),
     (("InsufficientStorage", "HTTP status 507", "QuotaExceeded"),
      f"no space left there; free some or raise the quota, {AGAIN}"),
+    (("OAuth2 access token", "UNAUTHENTICATED"),
+     f"no credentials of Google Cloud that could be used; set GOOGLE_APPLICATION_CREDENTIALS, or say gcloud auth "
+     f"application-default login, {AGAIN}"),
     (("NETWORK_CONNECTION", "curlCode", "Could not resolve", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
      f"the service cannot be reached, or the connection stalls, at every attempt; look at the network and at "
      f"AWS_ENDPOINT_URL, {AGAIN}"),
@@ -55,7 +58,7 @@ def of_object_storage(error: OSError) -> str:
         if any(code in text for code in codes):
             return told
     if any(code in text for code in ("ACCESS_DENIED", "HTTP status 403", "HTTP status 401", "PERMISSION_DENIED")):
-        if no_credentials():
+        if "ACCESS_DENIED" in text and no_credentials():
             return f"not allowed, and no credentials were found; set {KEYS}, {AGAIN}"
         did = text.partition(" during ")[2].partition(" operation")[0]
         return (
