@@ -28,12 +28,12 @@ RAY_MODULES = {
 STAGES = {
     "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
     "corrupted", "decision", "evaluation", "fan_out", "figures", "forecast", "forecast_text", "foreseen",
-    "gpu_nodes", "labels_needed", "lease", "live", "local_files", "log_segments", "minimal_epsilon", "model",
-    "object_files", "own_modules", "packing", "plan", "policy", "predecessor", "preemption", "preflight", "probe",
-    "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing", "ray_errors", "ray_token",
-    "register", "report", "shard", "signature", "simulator", "spec", "spending", "store", "store_errors", "study",
-    "sweep", "tracking", "trial", "trial_log", "trials", "tune_run", "verification", "versions", "wandb_client",
-    "wandb_report", "worker",
+    "gpu_nodes", "history", "labels_needed", "lease", "live", "local_files", "log_segments", "minimal_epsilon",
+    "model", "object_files", "own_modules", "packing", "plan", "policy", "predecessor", "preemption", "preflight",
+    "probe", "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing", "ray_errors", "ray_token",
+    "register", "report", "samplers", "shard", "signature", "simulator", "spec", "spending", "store",
+    "store_errors", "study", "sweep", "tracking", "trial", "trial_log", "trials", "tune_run", "verification",
+    "versions", "wandb_client", "wandb_report", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
