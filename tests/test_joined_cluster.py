@@ -59,7 +59,9 @@ with connected(cpus=1):
         environment = {**os.environ, **stranger}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         print("let in" if done.returncode == 0 else done.stderr.splitlines()[-1].split(":")[0])
-    print(oct(Path("~/.ray/auth_token").expanduser().stat().st_mode & 0o777), node.webui_url or "no dashboard")
+    for path in (Path("~/.ray/auth_token").expanduser(), Path(node.get_session_dir_path())):
+        print(oct(path.stat().st_mode & 0o777))
+    print(node.webui_url or "no dashboard")
 """
 
 
@@ -187,4 +189,4 @@ def test_a_local_cluster_lets_nobody_in_without_its_token_and_has_no_dashboard(t
         timeout=PATIENCE,
     )
     refused = "ray.exceptions.AuthenticationError"
-    assert done.stdout.splitlines() == ["let in", refused, refused, "0o600 no dashboard"], done.stderr
+    assert done.stdout.splitlines() == ["let in", refused, refused, "0o600", "0o700", "no dashboard"], done.stderr

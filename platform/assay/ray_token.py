@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import ray
 from ray._private.services import canonicalize_bootstrap_address_or_die
 from ray._raylet import AuthenticationMode, Config, GcsClient, get_authentication_mode  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError
@@ -38,10 +39,12 @@ def match(address: str) -> None:
 
 
 def guard(joined: str | None) -> None:
-    """Once connected: keep the token file from other users of this machine, and warn where no token is asked for.
+    """Once connected: keep token and session from other users of this machine, and warn where no token is asked for.
 
     joined: the address of a cluster that was not started here.
     """
+    if joined is None:
+        Path(ray._private.worker._global_node.get_session_dir_path()).chmod(0o700)  # Ray lets everybody write there
     with contextlib.suppress(OSError):  # none there, or not ours: then it is not for us to change
         path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
         if path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():
