@@ -34,7 +34,6 @@ def aws(tmp_path_factory) -> Iterator[Any]:
         "AWS_SECRET_ACCESS_KEY": "none",
         "AWS_DEFAULT_REGION": "us-west-2",
         "AWS_EC2_METADATA_DISABLED": "true",
-        "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",
         "HOME": str(tmp_path_factory.mktemp("home")),  # Ray writes its key pair to ~/.ssh
     }
     with pytest.MonkeyPatch.context() as patch:
@@ -170,3 +169,40 @@ def test_a_worker_may_use_the_bucket_and_nothing_else_and_the_head_may_hand_out_
     head = yaml.safe_load(iam.get_role_policy(RoleName="assay-head", PolicyName="workers")["PolicyDocument"])
     [handed] = [statement["Resource"] for statement in head["Statement"] if statement["Action"] == "iam:PassRole"]
     assert handed.endswith("role/assay-worker")
+
+
+@pytest.mark.parametrize(
+    ("trial", "number", "nodes_for_it"),
+    [
+        ({"CPU": 1, "GPU": 1, "memory": 8e9}, 4, {"one_gpu": 4}),
+        ({"CPU": 1, "GPU": 0.5, "memory": 4e9}, 4, {"one_gpu": 2}),
+        ({"CPU": 1, "GPU": 1, "memory": 8e9}, 7, {"one_gpu": 4}),  # max_workers: three trials wait
+        ({"CPU": 8, "GPU": 1, "memory": 8e9}, 4, {"four_gpus": 1}),
+        ({"CPU": 1, "GPU": 4, "memory": 8e9}, 1, {"four_gpus": 1}),
+        ({"CPU": 1, "GPU": 1}, 4, {"four_gpus": 1}),  # who asks for no memory leaves all of it idle either way
+    ],
+)
+def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_for_it):
+    from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
+    from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+    from ray.autoscaler.v2.utils import ResourceRequestUtil
+    from ray.core.generated.autoscaler_pb2 import ResourceRequestByCount
+
+    kinds = {
+        name: NodeTypeConfig(
+            name=name,
+            min_worker_nodes=kind["min_workers"],
+            max_worker_nodes=kind["max_workers"],
+            resources=kind["resources"],
+        )
+        for name, kind in config["available_node_types"].items()
+        if name != config["head_node_type"]
+    }
+    wanted = SchedulingRequest(
+        node_type_configs=kinds,
+        disable_launch_config_check=True,
+        max_num_nodes=config["max_workers"],
+        resource_requests=[ResourceRequestByCount(request=ResourceRequestUtil.make(trial), count=number)],
+    )
+    launched = ResourceDemandScheduler(None).schedule(wanted).to_launch
+    assert {request.instance_type: request.count for request in launched} == nodes_for_it
