@@ -75,6 +75,11 @@ def test_the_head_is_on_demand_and_runs_no_trial_and_workers_of_two_sizes_are_sp
     assert config["provider"]["cache_stopped_nodes"] is False
 
 
+def test_google_s_workers_say_what_they_have_or_no_trial_that_asks_for_memory_would_bring_one():
+    for kind in workers(CONFIGS["gcp"]).values():
+        assert {"CPU", "GPU", "memory"} <= {name for name, amount in kind["resources"].items() if amount > 0}
+
+
 def test_on_machines_of_one_s_own_the_head_runs_no_trial_either():
     assert "--num-cpus=0 --num-gpus=0" in starts(CONFIGS["local"], "head")
 
