@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from assay import simulator, spec, trials
@@ -65,6 +67,27 @@ def test_it_is_the_same_again(tmp_path):
     first, second = play(tmp_path / "first"), play(tmp_path / "second")
     assert first.seconds == second.seconds
     assert [r.state for r in first.study.records.values()] == [r.state for r in second.study.records.values()]
+
+
+def test_a_sweep_in_the_store_is_a_recorded_one(tmp_path):
+    play(tmp_path / "first")
+    store = Store(tmp_path / "first")
+    store.write("sweeps/played/spec.yaml", json.dumps(SPACE).encode())
+    whole, records = trials.load(store, "played")
+    curves = simulator.curves(whole, records)
+    found = simulator.simulate(whole, Store(tmp_path / "again"), simulator.Nearest(curves).to, 8)
+    assert len(curves) == sum(record.state == "complete" for record in records.values()) > 0
+    told = {tuple(report["values"].items()) for record in found.study.records.values() for report in record.reports}
+    assert told <= {tuple(report.values.items()) for curve in curves for report in curve.reports}
+
+
+def test_every_decision_is_noted_with_what_kind_it_was(tmp_path):
+    found = play(tmp_path)
+    records = found.study.records.values()
+    assert len(found.asking) == 8 + 40  # each worker at first, and again after each trial
+    assert len(found.judging) == sum(len(record.reports) for record in records)
+    assert sum(one.ended for one in found.judging) == 40
+    assert {one.epoch for one in found.judging} == {1, 2, 3, 4}
 
 
 def test_a_parameter_that_only_some_recorded_trials_have_counts(tmp_path):
