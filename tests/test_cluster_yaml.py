@@ -99,6 +99,7 @@ def test_pins_are_those_of_the_project(cloud):
             assert declared.extras <= ray.extras
         if declared.name == "torch":
             assert declared.specifier == torch.specifier
+    assert re.search(r"astral\.sh/uv/\d+\.\d+\.\d+/install\.sh", CONFIGS[cloud]["setup_commands"][0])
     [python] = re.findall(r"uv venv --python ([\d.]+)", " ".join(CONFIGS[cloud]["setup_commands"]))
     assert f">={python}" in project["requires-python"]
 
