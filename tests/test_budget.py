@@ -13,6 +13,7 @@ import pytest
 import toy_runs
 import yaml
 from click.testing import CliRunner
+from sweep_process import Sweep, wait_for
 
 from assay import budget, spec, trial_log, trials
 from assay.budget import Meter, Spent
@@ -196,3 +197,18 @@ def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, 
     assert code == 0, output
     assert {record.state for record in trials.load(store, "toy")[1].values()} == {"complete"}
     assert budget.spent(trial_log.read(store, "toy")).cpu_hours > first.cpu_hours
+
+
+def test_what_a_killed_driver_spent_is_known_to_the_next(tmp_path, own_cache):
+    sweep = Sweep(tmp_path)
+    sweep.write(fixed={"epochs": 400, "pause": 0.05})
+    often = "from assay import budget; budget.NOTED_EVERY = 0.5\nfrom assay.cli import main; main()"
+    process = sweep.start("toy.yaml", code=often)
+    wait_for(
+        lambda: process.poll() is not None or budget.spent(sweep.events()).cpu_hours > 1 / 3600, "a second to be noted"
+    )
+    process.kill()
+    sweep.end(process)
+    code, output = sweep.run("--resume", "toy", "--budget", f"cpu_hours={1 / 3600}")
+    assert code == 1, output
+    assert "sweep 'toy' has used up its budget (cpu_hours: " in output
