@@ -95,3 +95,16 @@ def test_a_sweep_outlives_a_process_its_nodes_and_a_pre_emption(sweep, nodes):
     assert {kind for kind, _ in why} == {"worker", "node"}, why
     assert "the machine was pre-empted" in {message for _, message in why}, why
     assert all(record.state == "complete" for record in records.values())
+
+
+def test_a_driver_that_is_killed_on_a_cluster_and_resumed_at_once_loses_and_repeats_nothing(sweep, nodes):
+    """At once: what it had started on the nodes may still be ending."""
+    expected = written(sweep, trials=4, epochs=6, resources={"concurrent": 2})
+    process = sweep.start("toy.yaml", "--address", nodes.address, path=False)
+    wait_for(lambda: process.poll() is not None or sweep.reports() >= 5, "five reports")
+    process.kill()
+    code, output = sweep.run("--resume", "toy", "--address", nodes.address, path=False)
+    assert sweep.end(process)[0] == -signal.SIGKILL
+    assert code == 0, output
+    check_log(sweep, 4)
+    assert sweep.outcome() == expected
