@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 TOKEN = "c0ffee" * 10 + "beef"
-PATIENCE = 120  # seconds
+PATIENCE = 300  # seconds; what takes 10 on an idle machine may take long on a busy one
 
 
 def interpreter(folder: Path, **other: str) -> Path:

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -156,7 +158,18 @@ def test_a_module_that_a_node_lacks_is_told_before_any_trial(cluster, work, tmp_
 def test_a_node_with_another_torch_is_refused_with_both_versions(cluster, work):
     import torch
 
-    cluster.start(interpreter(cluster.folder / "other", torch="1.2.3"))
+    slow = ("--set", "fixed={epochs: 60, pause: 0.5}", "--set", "resources.concurrent=2", "--set", "name=slow")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(assay, cluster, work, "sweep", "toy.yaml", *slow, "--address", cluster.address)
+        until = time.monotonic() + PATIENCE
+        while not Store(work / "store").names("sweeps/slow/checkpoints") and time.monotonic() < until:
+            assert not running.done(), running.result()
+            time.sleep(0.2)
+        cluster.start(interpreter(cluster.folder / "other", torch="1.2.3"))  # in the middle of a sweep
+        code, output = running.result()
+    assert code == 1, output
+    assert f"the machine of this worker has torch 1.2.3 (the driver: {torch.__version__}" in output
+
     code, output = assay(cluster, work, "sweep", "toy.yaml", "--address", cluster.address)
     assert code == 1, output
     assert f"has torch 1.2.3 (the driver: {torch.__version__}" in output

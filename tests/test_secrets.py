@@ -128,7 +128,7 @@ def run(place: tuple[Path, Path], *arguments: str, **environment: str) -> tuple[
         env={**clean, **own, **SECRETS, **environment},
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
     )
     return done.returncode, done.stdout + done.stderr
 
