@@ -9,12 +9,12 @@ from __future__ import annotations
 import datetime
 import functools
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from assay import lease, store_errors
 from assay.errors import InputError, StoreError
@@ -31,16 +31,16 @@ class ObjectFiles:
     """Objects below a prefix, by keys with slashes. Raises OSError as pyarrow does; see store_errors."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
-            raise InputError(f"store '{url}': a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX")
-        if not parts.netloc or parts.query or parts.fragment or "@" in parts.netloc:
+        self.scheme, _, rest = url.partition("://")
+        self.bucket, _, prefix = rest.partition("/")
+        if self.scheme not in SCHEMES:
+            raise InputError(f"a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, not {self.scheme}://")
+        if not re.fullmatch(r"[\w.-]+", self.bucket) or set(prefix) & set("?#"):  # the URL may hold a secret: not shown
             raise InputError(
-                f"store '{url}': write {parts.scheme}://BUCKET/PREFIX; what else is needed to reach it comes from the "
+                f"write a store as {self.scheme}://BUCKET/PREFIX; what else is needed to reach it comes from the "
                 "environment (AWS_PROFILE, AWS_ENDPOINT_URL)"
             )
-        self.scheme, self.bucket = parts.scheme, parts.netloc
-        self.prefix = "/".join([self.bucket, *_parts(parts.path.strip("/"), url)])
+        self.prefix = "/".join([self.bucket, *_parts(prefix.strip("/"), url)])
         self.root = f"{self.scheme}://{self.prefix}"
         self.seen = False  # whether the bucket is known to exist
 
@@ -94,7 +94,7 @@ class ObjectFiles:
         start = len(self.object(folder)) + 1
         # The client for gs:// does not list a folder that is there only by what lies in it, so all below is asked for.
         listed = self._listed(folder, recursive=self.scheme == "gs")
-        return sorted({info.path[start:].partition("/")[0] for info in listed})
+        return list({info.path[start:].partition("/")[0] for info in listed} - {""})
 
     def walk(self, folder: str) -> list[str]:
         """The keys, from `folder` on, of all objects below it; raises StoreError for one that no folder can hold."""

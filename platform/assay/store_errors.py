@@ -50,7 +50,7 @@ def advice(error: OSError) -> str:
 def of_object_storage(error: OSError) -> str:
     """Why an error of object storage came, and what to do."""
     text = str(error)
-    if error.errno == errno.ENOSPC:  # of the copy on this machine
+    if error.errno in (errno.ENOSPC, errno.EISDIR, errno.ENOTDIR, errno.EEXIST):  # of the copy on this machine
         return advice(error)
     if isinstance(error, FileNotFoundError):
         return "there is no such object; look at what the store holds with `assay trials` or `assay models`"
