@@ -13,6 +13,7 @@ from ray.exceptions import (
     OutOfMemoryError,
     RayActorError,
     RayTaskError,
+    RuntimeEnvSetupError,
     WorkerCrashedError,
 )
 
@@ -38,6 +39,7 @@ def raised(error: Exception) -> RayTaskError:
         (OutOfMemoryError("killed"), "host_memory"),
         (RayActorError(error_msg="1 worker(s) were killed due to the node running low on memory."), "host_memory"),
         (RayActorError(error_msg="raised in its creation task", actor_init_failed=True), "bug"),
+        (RuntimeEnvSetupError("pip failed"), "bug"),
         (raised(MemoryError()), "host_memory"),
         (raised(StoreError("full")), "store"),
         (raised(DivergedError("NaN")), "diverged"),

@@ -83,9 +83,10 @@ def _spread(
                     if isinstance(error.cause, AssayError):
                         raise error.cause from None
                     raise
+                times = f"{len(failed[number]) + 1} times" if failed[number] else "and no second time would help"
                 raise AssayError(
-                    f"{works[number].label}: {lost.told(error)}, {len(failed[number]) + 1} times; {ADVICE[kind]} "
-                    "Run the same audit again, it goes on where it stopped"
+                    f"{works[number].label}: {lost.told(error)}, {times}; {ADVICE.get(kind, '')}run the same audit again, "
+                    "it goes on where it stopped"
                 ) from error
             failed[number].append(kind)
             waiting.appendleft(number)
@@ -94,9 +95,9 @@ def _spread(
 
 
 ADVICE = {
-    "host_memory": "give fewer --workers.",
-    "node": "look at the cluster's nodes.",
-    "worker": "perhaps for want of memory: give fewer --workers.",
+    "host_memory": "give fewer --workers, and ",
+    "node": "look at the cluster's nodes, and ",
+    "worker": "perhaps for want of memory; give fewer --workers, and ",
 }
 """Kind of failure -> what to do about it."""
 

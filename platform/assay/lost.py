@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from assay import failures
+from assay import failures, ray_errors
 from assay.redaction import redacted
 
 OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
@@ -14,8 +14,8 @@ def kind(error: BaseException) -> str:
     """The kind of failure: of the work itself where it raised, else of what it ran on."""
     if isinstance(error, ray.exceptions.RayTaskError):
         return failures.kind(error.cause)
-    if getattr(error, "actor_init_failed", False):  # it raised before it could say so in a report
-        return "bug"
+    if getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RuntimeEnvSetupError):
+        return "bug"  # it raised before it could say so in a report, or its code could not be brought to the machine
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in str(error):
         return "host_memory"  # Ray's memory monitor ended the process
     if isinstance(error, OF_A_NODE) or getattr(error, "preempted", False) or "node has died" in str(error):
@@ -31,4 +31,4 @@ def told(error: BaseException) -> str:
         "host_memory": "Ray ended the worker process because the machine ran out of memory",
         "node": "the machine was lost, or cannot be reached",
         "worker": "the worker process died; look for out-of-memory in the logs",
-    }.get(kind(error), redacted(str(error)))
+    }.get(kind(error), redacted(ray_errors.reason(error)))
