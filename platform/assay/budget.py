@@ -111,7 +111,7 @@ class Meter:
 
     def _of_this_run(self) -> Spent:
         now = self.clock()
-        return self._ended + taken(self.resources, sum(now - began for began in self._since.values()))
+        return self._ended + taken(self.resources, sum(now - began for began in list(self._since.values())))
 
     def over(self) -> dict[str, str]:
         """The parts of the budget that are used up, each in words."""

@@ -28,13 +28,14 @@ def shown(
     if not console.is_terminal:
         yield lambda record, event: console.print(line(record, event, time.monotonic() - started), soft_wrap=True)
         return
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
 
-        def listen(record: Record, event: str) -> None:
-            records[record.number] = record
-            live.update(table(spec, records, time.monotonic() - started, meter))
+    def listen(record: Record, event: str) -> None:
+        records[record.number] = record
 
-        live.update(table(spec, records, 0.0))
+    def drawn() -> Table:  # four times a second, in a thread of its own
+        return table(spec, dict(records), time.monotonic() - started, meter)
+
+    with Live(console=console, refresh_per_second=4, transient=True, get_renderable=drawn):
         yield listen
 
 

@@ -86,14 +86,14 @@ def table(found: list[dict[str, Any]]) -> pa.Table:
 
 def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
     """A sweep's spec and records from the store; raises UnknownName with the sweeps there are."""
-    if not store.exists(f"sweeps/{sweep}/spec.yaml"):
-        raise UnknownName("sweep", sweep, store.names("sweeps"))
     return stored_spec(store, sweep), trial_log.records(trial_log.read(store, sweep))
 
 
 def stored_spec(store: Store, sweep: str) -> Spec:
-    """The spec that a sweep was started with."""
+    """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
     key = f"sweeps/{sweep}/spec.yaml"
+    if not store.exists(key):
+        raise UnknownName("sweep", sweep, store.names("sweeps"))
     return spec.check(yaml_file.decoded(store.read(key), store.place(key)), store.place(key))
 
 

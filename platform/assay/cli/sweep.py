@@ -67,14 +67,16 @@ def command(
     from assay.store import Store
 
     store = Store(root)
+    console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     budgets = [f"budget.{pair}" for pair in budget]
+    records: Any = {}
     if resume:
-        spec, records = trials.load(store, resume)
-        spec = spec_module.changed(spec, budgets)
+        spec = spec_module.changed(trials.stored_spec(store, resume), budgets)
+        if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
+            _, records = trials.load(store, resume)
     else:
         own_modules.beside(str(file))
-        spec, records = spec_module.read(str(file), [*changes, *budgets]), {}
-    console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
+        spec = spec_module.read(str(file), [*changes, *budgets])
     if dry_run:
         _forecast(spec, store, records, address, as_json, console)
         return
