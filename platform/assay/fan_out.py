@@ -85,8 +85,8 @@ def _spread(
                     raise
                 times = f"{len(failed[number]) + 1} times" if failed[number] else "and no second time would help"
                 raise AssayError(
-                    f"{works[number].label}: {lost.told(error)}, {times}; {ADVICE.get(kind, '')}run the same audit again, "
-                    "it goes on where it stopped"
+                    f"{works[number].label}: {lost.told(error)}, {times}; {ADVICE.get(kind, '')}run the same audit "
+                    "again, it goes on where it stopped"
                 ) from error
             failed[number].append(kind)
             waiting.appendleft(number)
