@@ -72,12 +72,12 @@ def main() -> None:
         found = search_space(folder, options.trials, options.seconds, share, WORKERS)
         slept, _ = run(found, Store(str(folder / "asleep")), None).after(WORKERS)
         with connected() as _:
-            tune_slept, _ = plain_tune(6 * WORKERS, options.seconds, share, WORKERS).after(WORKERS)
+            tune_slept, _ = plain_tune(3 * WORKERS, options.seconds, share, WORKERS).after(WORKERS)
         with raylets() as address:
             found = search_space(folder, options.idle, 0.0, 1, RAYLETS)
             wall, driver = run(found, Store(str(folder / "idle")), address).after(RAYLETS)
             with connected(address) as _:
-                tune_wall, tune_driver = plain_tune(6 * RAYLETS, 0.0, 1, RAYLETS).after(RAYLETS)
+                tune_wall, tune_driver = plain_tune(3 * RAYLETS, 0.0, 1, RAYLETS).after(RAYLETS)
     print(f"load average after: {os.getloadavg()[0]:.1f}\n")
     ideal = options.seconds / WORKERS
     row = "{:<58}{:>16}{:>16}".format
