@@ -37,7 +37,7 @@ STAGES = {
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
-LIGHT = ("assay.__version__", "assay.errors", "assay.cli")
+LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
 
 
 def imports(path: Path, *, only_on_import: bool = False) -> Iterator[str]:
