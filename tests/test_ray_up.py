@@ -60,6 +60,7 @@ def job(hosts, bucket) -> Iterator[str]:
     laptop = hosts["laptop"]
     tunnel = started(laptop, *SETTINGS, "ray", "dashboard", "/home/cluster.yaml")
     wait_for(lambda: answers(laptop, "127.0.0.1"), "the tunnel to the dashboard")
+    wait_for(lambda: has_raylet(hosts["worker-1"]) and has_raylet(hosts["worker-2"]), "both workers to start")
     wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
     changes = ["search.trials=2", "resources.cpu=2", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
     sweep = ["assay", "sweep", "/home/assay/search_spaces/demo.yaml", "--address", "auto", "--store", STORE]
@@ -89,6 +90,11 @@ def answers(host: ssh_hosts.Host, address: str, port: int = 8265) -> bool:
     return not subprocess.run(
         host.command("bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"), capture_output=True, timeout=30, check=False
     ).returncode
+
+
+def has_raylet(host: ssh_hosts.Host) -> bool:
+    """Whether Ray runs there; cheap to ask, unlike `status`."""
+    return any("/raylet/raylet " in line for line in host.running())
 
 
 def status(head: ssh_hosts.Host) -> str:
@@ -127,7 +133,7 @@ def test_a_worker_that_is_told_of_its_end_leaves_the_cluster(hosts, job):
         worker.run("bash", "--login", "-c", "-i", f"source ~/.bashrc; ({here})")
         log = worker.tmp / "preemption.log"
         wait_for(lambda: log.exists() and "drained: this node is taken in 30 s" in log.read_text(), "the drain")
-        wait_for(lambda: not [line for line in worker.running() if "/raylet/raylet " in line], "the raylet to end")
+        wait_for(lambda: not has_raylet(worker), "the raylet to end")
     finally:
         server.kill()
         server.wait(timeout=30)
