@@ -182,7 +182,7 @@ def test_an_error_of_the_store_ends_the_sweep_in_words(sweep):
         "append, count = trial_log.TrialLog.append, iter(range(99))\n"
         "def full(log, event):\n"
         "    with log.store.explain(log.folder):\n"
-        "        if next(count) == 4: raise OSError(errno.ENOSPC, 'full')\n"
+        "        if next(count) >= 4: raise OSError(errno.ENOSPC, 'full')\n"
         "    append(log, event)\n"
         "trial_log.TrialLog.append = full\n"
         "main()\n"
