@@ -59,19 +59,23 @@ def main() -> None:
             write(folder, store, options.trials)
         size = sum(path.stat().st_size for path in store.path(f"sweeps/{NAME}/log").iterdir()) / 2**20
         print(f"{options.trials} finished trials of {REPORTS} reports, a log of {size:.0f} MB")
-        again = [resumed(folder, store) for _ in range(options.rounds)]
-        fresh = new(folder)
+        again = [told("resumed", resumed(folder, store)) for _ in range(options.rounds)]
+        fresh = told("a new sweep", new(folder))
         listed = seconds_of([ASSAY, "trials", NAME, "--store", str(store.root)])
         front = seconds_of([ASSAY, "trials", NAME, "--pareto", "--store", str(store.root)])
+        print(f"assay trials: {listed:.1f} s, --pareto: {front:.1f} s", flush=True)
         rival = optuna_alone(options.trials)
-    print(f"load average after: {os.getloadavg()[0]:.1f}")
-    for what, (first, whole) in [*(("resumed", times) for times in again), ("a new sweep", fresh)]:
-        print(f"{what}: first new trial after {first:.1f} s, all {MORE} ended after {whole:.1f} s")
-    print(f"assay trials: {listed:.1f} s, --pareto: {front:.1f} s")
     print(f"Optuna opens and asks a study of as many trials in SQLite, no worker, no reports: {rival:.1f} s")
+    print(f"load average after: {os.getloadavg()[0]:.1f}")
     seconds = float(np.median([first for first, _ in again]))
     print(f"target {TARGET} s: {'met' if seconds <= TARGET else 'MISSED'}")
     print(f"RESULT seconds={seconds:.1f} fresh={fresh[0]:.1f} trials_seconds={listed:.1f} pareto_seconds={front:.1f}")
+
+
+def told(what: str, times: tuple[float, float]) -> tuple[float, float]:
+    """The times of first_trial, once they are printed."""
+    print(f"{what}: first new trial after {times[0]:.1f} s, all {MORE} ended after {times[1]:.1f} s", flush=True)
+    return times
 
 
 def search_space(folder: Path, trials: int) -> Spec:
