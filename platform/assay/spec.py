@@ -164,6 +164,7 @@ class Spec(Section):
     """A whole search-space file; `fixed` is the trainable's configuration less what is searched.
 
     trainable: a name, or a Choice of several; each of those brings its own parameters, and there is no other space.
+    retries: how often a trial whose process died is begun again; other failures have rules of their own (`retry`).
     """
 
     name: Name
