@@ -12,6 +12,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from assay import versions
+
 REPO = Path(__file__).parent.parent
 FILES = {"aws": "cluster.yaml", "gcp": "docs/cluster-gcp.yaml", "local": "docs/cluster-local.yaml"}
 TEXTS = {cloud: (REPO / name).read_text(encoding="utf-8") for cloud, name in FILES.items()}
@@ -89,16 +91,15 @@ def test_pins_are_those_of_the_project(cloud):
     [install] = [command for command in CONFIGS[cloud]["setup_commands"] if "uv pip install" in command]
     pins = [Requirement(text) for text in re.findall(r"'([^']+)'", install)]
     assert '"$HOME/assay[cluster,demo]"' in install
-    ray, torch = (next(pin for pin in pins if pin.name == name) for name in ("ray", "torch"))
-    [version] = re.findall(r"^==([\d.]+)$", str(ray.specifier))  # not a range: Ray must be the same to the last digit
+    pinned = {pin.name: pin for pin in pins if re.fullmatch(r"==[\d.]+", str(pin.specifier))}
+    assert {*versions.PARTS} - {"python"} <= {*pinned}  # no ranges: a node that comes later must not get newer ones
     project = PROJECT["project"]
     for text in [*project["dependencies"], *project["optional-dependencies"]["cluster"]]:
         declared = Requirement(text)
-        if declared.name == "ray":
-            assert declared.specifier.contains(version)
-            assert declared.extras <= ray.extras
-        if declared.name == "torch":
-            assert declared.specifier == torch.specifier
+        if declared.name in pinned:
+            [version] = re.findall(r"[\d.]+", str(pinned[declared.name].specifier))
+            assert declared.specifier.contains(version), declared.name
+            assert declared.extras <= pinned[declared.name].extras
     assert re.search(r"astral\.sh/uv/\d+\.\d+\.\d+/install\.sh", CONFIGS[cloud]["setup_commands"][0])
     [python] = re.findall(r"uv venv --python ([\d.]+)", " ".join(CONFIGS[cloud]["setup_commands"]))
     assert f">={python}" in project["requires-python"]
