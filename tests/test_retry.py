@@ -38,8 +38,8 @@ def raised(error: Exception) -> RayTaskError:
         (NodeDiedError("gone"), "node"),
         (OutOfMemoryError("killed"), "host_memory"),
         (RayActorError(error_msg="1 worker(s) were killed due to the node running low on memory."), "host_memory"),
-        (RayActorError(error_msg="raised in its creation task", actor_init_failed=True), "bug"),
-        (RuntimeEnvSetupError("pip failed"), "bug"),
+        (RayActorError(error_msg="raised in its creation task", actor_init_failed=True), "worker"),
+        (RuntimeEnvSetupError("pip failed"), "worker"),
         (raised(MemoryError()), "host_memory"),
         (raised(StoreError("full")), "store"),
         (raised(DivergedError("NaN")), "diverged"),
@@ -51,6 +51,19 @@ def test_a_kind_and_a_line_for_every_way_work_is_lost(error, kind):
     assert lost.kind(error) == kind
     assert kind in failures.KINDS
     assert lost.told(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RayActorError(error_msg="The actor died, in its creation task\nTraceback\nno space", actor_init_failed=True),
+        RuntimeEnvSetupError("Traceback\nno space"),
+    ],
+)
+def test_a_worker_that_never_began_says_why_and_is_tried_again(error):
+    assert lost.told(error) == "the worker could not begin: no space"
+    assert retry.again(lost.kind(error), [])
+    assert lost.kind(error) in failures.OUTSIDE, "a resume tries it once more"
 
 
 def test_each_kind_has_its_own_rule_and_count():

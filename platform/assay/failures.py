@@ -13,7 +13,7 @@ KINDS = {
     "configuration": "the trainable cannot be built as it was told to",
     "dataset": "the data cannot be used by this trainable",
     "store": "the store could not be read or written",
-    "worker": "the worker process died, again and again",
+    "worker": "the worker process died or could not begin, again and again",
     "node": "its machine was lost or pre-empted, again and again",
     "versions": "the worker's machine has other versions of what a trial is made with",
     "bug": "an error in the code of Assay or of the trainable",

@@ -97,7 +97,7 @@ def _spread(
 ADVICE = {
     "host_memory": "give fewer --workers, and ",
     "node": "look at the cluster's nodes, and ",
-    "worker": "perhaps for want of memory; give fewer --workers, and ",
+    "worker": "where memory is short, give fewer --workers, and ",
 }
 """Kind of failure -> what to do about it."""
 

@@ -14,8 +14,8 @@ def kind(error: BaseException) -> str:
     """The kind of failure: of the work itself where it raised, else of what it ran on."""
     if isinstance(error, ray.exceptions.RayTaskError):
         return failures.kind(error.cause)
-    if getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RuntimeEnvSetupError):
-        return "bug"  # it raised before it could say so in a report, or its code could not be brought to the machine
+    if never_began(error):
+        return "worker"  # what works on one machine may fail on another that is sick
     if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in str(error):
         return "host_memory"  # Ray's memory monitor ended the process
     if isinstance(error, OF_A_NODE) or getattr(error, "preempted", False) or "node has died" in str(error):
@@ -23,10 +23,17 @@ def kind(error: BaseException) -> str:
     return "worker"
 
 
+def never_began(error: BaseException) -> bool:
+    """Whether the code could not be brought to the machine, or the worker raised before it could say so in a report."""
+    return getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RuntimeEnvSetupError)
+
+
 def told(error: BaseException) -> str:
     """What happened, for a person."""
     if getattr(error, "preempted", False):
         return "the machine was pre-empted"
+    if never_began(error):
+        return f"the worker could not begin: {redacted(ray_errors.reason(error))}"
     return {
         "host_memory": "Ray ended the worker process because the machine ran out of memory",
         "node": "the machine was lost, or cannot be reached",

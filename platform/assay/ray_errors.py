@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+ENDS_IN_REASON = ("cause", "error_message", "actor_init_failed")
+"""Attributes of those errors of Ray whose text ends in the cause; that of the others begins with it."""
+
 
 def reason(error: BaseException) -> str:
     """The cause that Ray buried in its messages."""
@@ -30,8 +33,8 @@ def reason(error: BaseException) -> str:
     if isinstance(error, ConnectionError | TimeoutError) or "waiting for GCS to become available" in whole:
         return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was told otherwise)"
     told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # The errors of tasks and of their environments begin with a traceback, and end in what was raised.
-    return told[-1] if hasattr(error, "cause") or hasattr(error, "error_message") else told[0]
+    # The errors of tasks, actors and their environments begin with a traceback, and end in what was raised.
+    return told[-1] if any(getattr(error, name, False) for name in ENDS_IN_REASON) else told[0]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
