@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import itertools
 import json
 import os
@@ -284,3 +285,10 @@ def test_canonical_text_has_one_form_and_no_nan():
     assert digest(b"") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     with pytest.raises(ValueError):
         canonical(float("nan"))
+
+
+def test_a_folder_without_locks_is_said_to_be_one(store, monkeypatch, caplog):
+    fail_with(monkeypatch, errno.ENOLCK, fcntl, "flock")
+    with store.locked("sweeps/.toy.lock", "sweep 'toy'"):
+        pass
+    assert "file system without locks: see to it that nothing else runs sweep 'toy'" in caplog.text

@@ -243,6 +243,30 @@ def test_who_lost_his_lease_writes_no_more(store, monkeypatch):
     assert store.read("a") == b"y"
 
 
+def test_who_slept_while_another_one_began_and_ended_writes_no_more(store, monkeypatch):
+    monkeypatch.setattr(lease, "RENEW", 60.0)
+    monkeypatch.setattr(lease, "LAPSE", 0.2)
+    monkeypatch.setattr(lease, "LOOK", 0.1)
+    monkeypatch.setattr(lease, "SETTLE", 0.1)
+    with store.locked("x/.lock", "sweep 'toy'"):
+        with Store(store.root).locked("x/.lock", "sweep 'toy'"):
+            pass
+        assert not store.exists("x/.lock")
+        with pytest.raises(StoreError, match="was taken over by another process"):
+            store.write("a", b"z")
+    assert not store.exists("x/.lock")
+
+
+def test_a_lease_counts_from_when_its_renewal_was_sent(store, monkeypatch):
+    """Others see it from then on; an answer that comes late gives nobody more time."""
+    held = lease.Lease(store._files, "x/.lock", "it")
+    write = store._files.write
+    monkeypatch.setattr(store._files, "write", lambda *told: (write(*told), time.sleep(0.5)))
+    began = time.monotonic()
+    held.write()
+    assert held.renewed - began < 0.4
+
+
 def test_of_two_that_begin_together_one_goes_on(store, monkeypatch):
     found, held = [], threading.Barrier(2)
     monkeypatch.setattr(lease, "LAPSE", 2.0)
@@ -272,10 +296,11 @@ def test_what_may_not_be_lost_is_there_at_once_and_reports_with_it(store, s3):
     ask = {"event": "ask", "trial": 0, "assignment": {}, "parameters": {}, "distributions": {}, "attributes": {}}
     log.append(ask)
     assert len(trial_log.read(store, "toy")) == 1
-    before = s3.requests["PUT", f"/{store.root[5:]}/sweeps/toy/log/0000.jsonl"]
+    [segment] = store.names("sweeps/toy/log")
+    before = s3.requests["PUT", f"/{store.root[5:]}/sweeps/toy/log/{segment}"]
     for epoch in range(50):
         log.append({"event": "report", "trial": 0, "epoch": epoch})
-    assert s3.requests["PUT", f"/{store.root[5:]}/sweeps/toy/log/0000.jsonl"] - before <= 3
+    assert s3.requests["PUT", f"/{store.root[5:]}/sweeps/toy/log/{segment}"] - before <= 3
     log.append({"event": "end", "trial": 0, "state": "complete", "failure": "", "message": ""})
     assert [event["event"] for event in trial_log.read(store, "toy")] == ["ask", *["report"] * 50, "end"]
     log.close()
@@ -286,7 +311,9 @@ def test_a_long_log_goes_on_in_another_segment(store):
     for number in range(9):
         log.append({"event": "ask", "trial": number, "padding": "x" * 60_000})
     log.close()
-    assert store.names("sweeps/toy/log") == ["0000.jsonl", "0001.jsonl"]
+    names = store.names("sweeps/toy/log")
+    assert [name[:5] for name in names] == ["0000-", "0001-"]
+    assert names[0][4:] == names[1][4:], "of one run"
     assert [event["trial"] for event in trial_log.read(store, "toy")] == list(range(9))
 
 
@@ -295,3 +322,15 @@ def wait_for(seen, what: str) -> None:
     while not seen():
         assert time.monotonic() < until, f"waited in vain for {what}"
         time.sleep(0.02)
+
+
+def test_two_runs_that_begin_at_once_write_to_segments_of_their_own(store, monkeypatch):
+    logs = [TrialLog(store, "toy"), TrialLog(store, "toy")]
+    with monkeypatch.context() as blind:
+        blind.setattr(Store, "names", lambda store, folder="": [])  # neither has seen the other's
+        for log in logs:
+            log.append({"event": "ask", "trial": 0, **{key: {} for key in trial_log.ASKED}})
+    events = trial_log.read(store, "toy")
+    assert len(events) == 2
+    with pytest.raises(StoreError, match="trial 0 begun twice, so two drivers wrote to it at once"):
+        trial_log.records(events)

@@ -261,6 +261,14 @@ def test_a_damaged_state_is_found_and_said_what_to_do_about(training, store, dam
     assert Trial(order(), training, store).step()["epoch"] == 1
 
 
+def test_a_state_of_another_configuration_under_the_same_number_is_not_gone_on_with(training, store):
+    """What is left when a power cut takes the end of the log and not the state."""
+    Trial(order(seed=1), training, store).step()
+    again, alone = Trial(order(), training, store), Trial(order(), training, Store(store.path("alone")))
+    assert again.epoch == 0
+    assert lasting(again.step()) == lasting(alone.step())
+
+
 def test_trials_do_not_share_their_state(training, store):
     first = finish(Trial(order(), training, store))
     second = finish(Trial(dataclasses.replace(order(), number=1), training, store))

@@ -1,9 +1,11 @@
 """A lock in object storage, which has none: an object that says who holds it, renewed while he does.
 
 Who comes later watches it for LAPSE seconds by his own clock: where it is renewed meanwhile he is refused, else its
-holder was killed and he takes it. It cannot promise what a real lock can: two that begin within the same second, while
-a request of one of them is held up for longer than SETTLE, may both go on until the next renewal, when one of them
-finds the other's name and is refused every further write. A log that both wrote to keeps both runs' segments.
+holder was killed and he takes it. A holder that was not able to renew it for nearly that long looks before it writes,
+and ends if another one has it or had it. It cannot promise what a real lock can: two that begin within the same
+second, while a request of one of them is held up for longer than SETTLE, may both go on until the next renewal, and a
+write that is under way when the lease lapses may still arrive. Each run writes to segments of the log of its own, and
+a log that two have written to is refused when it is read.
 """
 
 from __future__ import annotations
@@ -92,20 +94,21 @@ class Lease:
         """Say that it is held."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         about = {"name": self.name, "host": socket.gethostname(), "process": os.getpid(), "time": now}
+        began = time.monotonic()  # others see it from then on, whenever the answer comes
         self.files.write(self.key, json.dumps(about).encode())
-        self.renewed = time.monotonic()
+        self.renewed = began
 
     def renew(self) -> None:
         """Say again that it is held, unless another one took it."""
         with self.busy:
             now = self.found()
-            self.lost = self.lost or (now is not None and now["name"] != self.name)
+            self.lost = self.lost or now is None or now["name"] != self.name  # gone: another one had it, and has ended
             if not self.lost and not self.ended.is_set():
                 self.write()
 
     def confirm(self) -> None:
         """Raise StoreError where another process took over: this one was stopped, or cut off, for too long."""
-        if not self.lost and time.monotonic() - self.renewed > LAPSE:
+        if not self.lost and time.monotonic() - self.renewed > LAPSE - RENEW:
             self.renew()
         if self.lost:
             raise StoreError(

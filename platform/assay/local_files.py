@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -81,8 +82,10 @@ class LocalFiles:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise StoreError(f"{what} is running in {self.root}; wait until it ends, or stop it") from error
-            except OSError:
-                pass  # a mounted folder may know no locks; everything works without one
+            except OSError:  # a mounted folder may know no locks; everything works without one
+                logging.getLogger(__name__).warning(
+                    "%s is on a file system without locks: see to it that nothing else runs %s", self.root, what
+                )
             yield
 
 

@@ -20,7 +20,7 @@ from assay import lease, store_errors
 from assay.errors import InputError, StoreError
 
 SCHEMES = ("s3", "gs")
-ATTEMPTS = 6  # of a request that may succeed later: half a minute at most, with growing pauses
+ATTEMPTS = 6  # of a request that may succeed later, with growing pauses: half a minute if each is answered at once
 CONNECT, STALLED = 10.0, 30.0  # seconds to reach the service, and without a byte from or to it
 TOGETHER = 16  # requests at a time
 

@@ -20,7 +20,7 @@ from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
 from assay.provenance import environment
-from assay.store import Store, digest
+from assay.store import Store, canonical, digest
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 
@@ -55,6 +55,11 @@ class Order:
     def checkpoint(self) -> str:
         """The store's key of this trial's saved state."""
         return checkpoint(self.sweep, self.number)
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides how training goes."""
+        return digest(canonical([self.seed, self.trainable, dict(self.dataset), dict(self.config)]))
 
 
 class Trial:
@@ -178,6 +183,7 @@ class Trial:
             "report": self.report,
             "kept": self.kept,
             "run": self.run.state_dict(),
+            "order": self.order.identity,
         }
         torch.save(state, content)
         self.store.write(self.order.checkpoint, content.getvalue() + digest(content.getvalue()).encode())
@@ -200,6 +206,8 @@ class Trial:
                 f"{self.store.place(self.order.checkpoint)} holds more than tensors and plain values, which is never "
                 "loaded; delete it and resume the sweep: the trial then starts again from its beginning"
             ) from error
+        if state.get("order") != self.order.identity:
+            return  # the log has lost, in a power cut, the trial that this was; another one has its number now
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])

@@ -1,6 +1,7 @@
 """The trial log: every event of a sweep, appended as it happens. The one truth that a sweep is rebuilt from.
 
-`sweeps/<name>/log/NNNN.jsonl`, a segment or more for every run of the driver, one JSON event a line. A line that was
+`sweeps/<name>/log/NNNN.jsonl` (`NNNN-<run>.jsonl` in object storage, where no two runs may write to one object), a
+segment or more for every run of the driver, one JSON event a line. A line that was
 cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
 `report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an attempt came to nothing, by which
 kind of failure, and it is tried again; without a kind: one that had ended so, when the sweep was resumed).
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,6 +70,7 @@ class TrialLog:
     def __init__(self, store: Store, sweep: str) -> None:
         self.store, self.folder = store, f"sweeps/{sweep}/log"
         self._segment: Appended | Rewritten | None = None
+        self._run = uuid.uuid4().hex[:8]
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Append one event: there for any reader when this returns.
@@ -76,9 +79,12 @@ class TrialLog:
         before loses nothing by it: the trial repeats the report when it goes on from its checkpoint.
         """
         if self._segment is None or self._segment.full:
-            last = max((int(name.partition(".")[0]) for name in self.store.names(self.folder)), default=-1)
-            kind = Appended if self.store.local else Rewritten
-            self._segment = kind(self.store, f"{self.folder}/{last + 1:04d}.jsonl")
+            last = max((int(name.split(".")[0].split("-")[0]) for name in self.store.names(self.folder)), default=-1)
+            key = f"{self.folder}/{last + 1:04d}"
+            if self.store.local:
+                self._segment = Appended(self.store, f"{key}.jsonl")
+            else:
+                self._segment = Rewritten(self.store, f"{key}-{self._run}.jsonl")
         line = json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n"
         self._segment.add(line, urgent=event["event"] != "report")
 
@@ -109,11 +115,19 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
 
 
 def records(events: list[dict[str, Any]]) -> dict[int, Record]:
-    """Trial number -> its record, from all events; raises StoreError for events of a trial that was never asked for."""
+    """Trial number -> its record, from all events; raises StoreError where the log cannot be of one sweep.
+
+    That is: events of a trial that was never asked for, or one asked for twice, as by two drivers at once.
+    """
     found: dict[int, Record] = {}
     for event in events:
         if event["event"] == "ask":
             asked = {key: event[key] for key in ASKED}
+            if event["trial"] in found:
+                raise StoreError(
+                    f"the log has trial {event['trial']} begun twice, so two drivers wrote to it at once; run the "
+                    "sweep again under another name"
+                )
             found[event["trial"]] = Record(event["trial"], **asked)
         elif "trial" in event:
             if event["trial"] not in found:
