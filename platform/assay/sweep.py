@@ -80,7 +80,7 @@ def run(
         meter.before = budget.spent(events)
         if not study.remaining:
             trials.write(store, spec, study.records)
-        elif over := meter.over():
+        elif over := budget.over(spec.budget, meter.spent()):  # wall time has not begun
             more = " ".join(f"--budget {name}={2 * getattr(spec.budget, name):g}" for name in over)
             raise SweepError(
                 f"sweep '{spec.name}' has used up its budget ({', '.join(over.values())}); go on with: "
