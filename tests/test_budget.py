@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import yaml
 from click.testing import CliRunner
 from sweep_process import Sweep, wait_for
 
-from assay import budget, spec, trial_log, trials
+from assay import budget, spec, sweep, trial_log, trials, tune_run
 from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.errors import SpecError
@@ -102,22 +103,20 @@ def test_a_worker_that_dies_and_one_that_is_stopped_stop_costing():
     told = []
     found, clock = meter(Resources())
     tune = Spending(found, told.append)
-    trials = {name: SimpleNamespace(trial_id=name) for name in "abcd"}
+    trials = {name: SimpleNamespace(trial_id=name) for name in "abc"}
     for trial in trials.values():
         tune.on_trial_start(0, [], trial)
     clock.hours = 1
     tune.on_trial_complete(0, [], trials["a"])
     tune.on_trial_error(0, [], trials["b"])
-    tune.on_trial_recover(0, [], trials["c"])
     clock.hours = 2
     tune.on_step_end(0, [])
-    assert told == [{"event": "spent", "cpu_hours": pytest.approx(5), "gpu_hours": 0}]
-    tune.on_trial_start(0, [], trials["c"])
+    assert told == [{"event": "spent", "cpu_hours": pytest.approx(4), "gpu_hours": 0}]
     clock.hours = 3
     tune.on_experiment_end(list(trials.values()))
     clock.hours = 9
-    assert found.spent().cpu_hours == pytest.approx(7)
-    assert sum(note["cpu_hours"] for note in told) == pytest.approx(7)
+    assert found.spent().cpu_hours == pytest.approx(5)
+    assert sum(note["cpu_hours"] for note in told) == pytest.approx(5)
 
 
 def check(tmp_path, **changes) -> spec.Spec:
@@ -161,6 +160,18 @@ def test_a_budget_on_the_command_line_is_checked_as_in_the_file(tmp_path):
     assert "budget.cost: found 20.0; needs the price" in run("cost=20")
     assert "'cost': write KEY=VALUE, such as cost=20" in run("cost")
     assert "'=20': write KEY=VALUE" in run("=20")
+
+
+def test_wall_time_begins_when_trials_can(tmp_path, own_cache, monkeypatch):
+    """Before, there may have been a wait for the store, and images were read."""
+    found, began = check(tmp_path, budget={"wall_minutes": 5}), []
+    late = Meter(found.budget, clock=(clock := Clock()))
+    clock.hours = 1
+    assert late.over()
+    monkeypatch.setattr(sweep, "connected", lambda address: nullcontext({"CPU": 1.0}))
+    monkeypatch.setattr(tune_run, "fit", lambda study, data, concurrent, meter: began.append(meter.over()))
+    sweep.run(found, Store(tmp_path / "store"), meter=late)
+    assert began == [{}]
 
 
 def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, own_cache):

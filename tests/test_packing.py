@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from types import SimpleNamespace
 
@@ -130,6 +131,9 @@ def test_a_cluster_s_gpus_are_asked_for_their_memory_where_they_are():
             SweepError, match=r"a GPU of the cluster cannot be used by PyTorch there: \w+Error: .*(CUDA|NVIDIA)"
         ):
             gpu_nodes.memory_gb(patience=60)
+        with pytest.raises(SweepError, match=r"^a node with a GPU did not say how much memory.*again") as lost:
+            gpu_nodes.memory_gb(lambda: os._exit(1), patience=60)
+        assert "PyTorch" not in str(lost.value)
     finally:
         ray.shutdown()
     ray.init(address="local", num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayError
+from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import gpu
+from assay import gpu, ray_errors
 from assay.errors import SweepError
 
 PATIENCE = 900.0
@@ -19,7 +19,7 @@ PATIENCE = 900.0
 def memory_gb(ask: Callable[[], float] = gpu.memory_gb, patience: float = PATIENCE) -> float:
     """GB of the smallest GPU: a tiny task on every node that has one, or on the first that the cluster then starts.
 
-    Raises SweepError where no such node comes up in time or its GPU cannot be used.
+    Raises SweepError where no such node comes up in time, one is lost meanwhile or its GPU cannot be used.
     """
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("GPU")]
     places: list[Any] = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes] or ["DEFAULT"]
@@ -32,6 +32,10 @@ def memory_gb(ask: Callable[[], float] = gpu.memory_gb, patience: float = PATIEN
             f"no GPU could be asked for its memory in {patience:.0f} s; look at `ray status`, or write "
             "resources.gpu, the share of a GPU that a trial takes, in place of gpu_memory_gb"
         ) from error
+    except RayTaskError as error:
+        raise SweepError(f"a GPU of the cluster cannot be used by PyTorch there: {ray_errors.reason(error)}") from error
     except RayError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise SweepError(f"a GPU of the cluster cannot be used by PyTorch there: {reason}") from error
+        raise SweepError(
+            f"a node with a GPU did not say how much memory it has: {ray_errors.reason(error)}; run the same command "
+            "again, or look at the cluster's nodes"
+        ) from error

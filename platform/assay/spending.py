@@ -26,11 +26,7 @@ class Spending(tune.Callback):  # type: ignore[misc]
         self.meter.ends(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Its worker died for the last time."""
-        self.meter.ends(trial.trial_id)
-
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Its worker died, and it waits for another one."""
+        """Its worker died."""
         self.meter.ends(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
