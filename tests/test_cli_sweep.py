@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def made(tmp_path, found: spec.Spec, trials: int = 99) -> Study:
     ("arguments", "words"),
     [
         ((), "give a search-space FILE, or --resume NAME"),
-        (("a.yaml", "--resume", "toy"), "give a search-space FILE, or --resume NAME"),
+        (("a.yaml", "--resume", "toy"), "sweep 'toy' is not known; there is: nothing"),
         (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
         (("a.yaml", "--json"), "--json goes with --dry-run"),
         (("no.yaml",), "no.yaml"),
@@ -185,6 +186,39 @@ def test_a_users_own_trainable_is_found_where_the_command_is_given_and_beside_th
     run = subprocess.run([ASSAY, "validate", "toy.yaml"], cwd=other, capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert "'own_runs:Runs' cannot be imported" in run.stdout
+
+
+def test_a_sweep_with_a_module_beside_its_file_is_resumed_from_another_folder(tmp_path, own_cache):
+    shutil.copy(toy_runs.__file__, tmp_path / "own_runs.py")
+    made(tmp_path, write(tmp_path))
+    for place in (tmp_path / "toy.yaml", tmp_path / "store/sweeps/toy/spec.yaml"):
+        place.write_text(place.read_text().replace("toy_runs:Runs", "own_runs:Runs"))
+    other = tmp_path / "other"
+    other.mkdir()
+
+    def run(*arguments: str):
+        command = [ASSAY, "sweep", *arguments, "--resume", "toy", "--store", "../store"]
+        return subprocess.run(command, cwd=other, capture_output=True, text=True, check=False, env=environment)
+
+    environment = {**os.environ, "PYTHONPATH": str(Path(toy_runs.__file__).parent)}  # the data set of the test
+    refused = run()
+    assert refused.returncode == 2
+    assert "No module named 'own_runs'" in refused.stderr
+    assert "give that, too: assay sweep FILE --resume toy" in refused.stderr
+    done = run("../toy.yaml")
+    assert done.returncode == 0, done.stderr
+    assert "sweep toy: 4 complete in" in done.stdout
+
+
+def test_the_file_given_with_resume_is_that_of_the_sweep(assay, tmp_path):
+    raw = toy_runs.search_space(tmp_path, search={"trials": 3})
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(raw))
+    made(tmp_path, write(tmp_path))
+    result = assay("sweep", str(tmp_path / "other.yaml"), "--resume", "toy", "--set", "purpose.intended_use=cells")
+    assert result.exit_code == 1
+    assert "other.yaml as it is now: search, purpose differ" in result.stderr
+    result = assay("sweep", str(tmp_path / "toy.yaml"), "--resume", "toy", "--set", "budget.wall_minutes=60")
+    assert result.exit_code == 0, result.output  # a budget may be another one
 
 
 def test_events_of_a_sweep_in_a_line_each():

@@ -20,7 +20,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]")
-@click.option("--resume", metavar="NAME", help="Go on with a sweep of the store; needs no FILE.")
+@click.option("--resume", metavar="NAME", help="Go on with a sweep of the store; no FILE, or the one of before.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the file: --set search.trials=4.")
 @click.option(
     "--budget",
@@ -47,16 +47,18 @@ def command(
     """Run a sweep: trials go to a Ray cluster, everything it learns to the store.
 
     Ctrl-C ends it cleanly, and so does a budget that is used up; --resume goes on from the last checkpoint of every
-    trial. Wall time counts anew then, hours and cost go on, so that --resume may want more --budget.
+    trial. Wall time counts anew then, hours and cost go on, so that --resume may want more --budget. A sweep whose
+    own modules lie beside FILE finds them from another folder with FILE and the --set it was started with.
 
     \b
       assay sweep search_spaces/demo.yaml
       assay sweep search_spaces/demo.yaml --dry-run
       assay sweep --resume demo --budget cpu_hours=4
+      assay sweep spaces/own.yaml --resume own
     """
-    if (file is None) == (resume is None):
+    if file is None and resume is None:
         raise click.UsageError("give a search-space FILE, or --resume NAME to go on with a sweep")
-    if resume and changes:
+    if changes and file is None:
         raise click.UsageError("a sweep is resumed as it was started; --set goes with a FILE")
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run")
@@ -70,18 +72,45 @@ def command(
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     budgets = [f"budget.{pair}" for pair in budget]
     records: Any = {}
+    if file:
+        own_modules.beside(file)
     if resume:
-        spec = spec_module.changed(trials.stored_spec(store, resume), budgets)
+        spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
         if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
             _, records = trials.load(store, resume)
     else:
-        own_modules.beside(str(file))
         spec = spec_module.read(str(file), [*changes, *budgets])
     if dry_run:
         _forecast(spec, store, records, address, as_json, console)
         return
     study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
     _conclude(spec, store, study, meter, seconds, console)
+
+
+def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -> Any:
+    """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
+    from assay import spec as spec_module
+    from assay import trials
+    from assay.errors import InputError, SpecError, SweepError
+    from assay.store import canonical
+
+    try:
+        stored = trials.stored_spec(store, name)
+    except SpecError as error:
+        if file is None and "No module named" in str(error):
+            hint = f"where it lies beside the search space, give that, too: assay sweep FILE --resume {name}"
+            raise InputError(f"{error}\n{hint}") from None
+        raise
+    if file:
+        given = spec_module.read(file, changes)
+        if given.hash != stored.hash:
+            now, then = given.plain(), stored.plain()
+            differs = [key for key in now if key != "budget" and canonical(now[key]) != canonical(then.get(key))]
+            raise SweepError(
+                f"sweep '{name}' was not started from {file} as it is now: {', '.join(differs)} differ. Give the file "
+                f"as it was, with the same --set, or go on by name alone: assay sweep --resume {name}"
+            )
+    return stored
 
 
 def _forecast(spec: Any, store: Any, records: Any, address: str | None, as_json: bool, console: Any) -> None:
