@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ FORMAT = 1  # of the runs; another number sends everything anew
 CONTENT = "assay/content"  # a run's summary says under this name what it was made of
 TIMEOUT = 15  # seconds for an answer
 ARRIVAL = 20.0  # seconds until what the server accepted can be read back
+LEAVING = 60.0  # seconds for W&B's own process to end
 SETTINGS: dict[str, Any] = {
     "silent": True,
     "console": "off",
@@ -137,7 +139,9 @@ def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
                 owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
             yield Connection(api, server, settings.app_url, str(owner), project, folder)
         finally:
-            wandb.teardown()
+            leaving = threading.Thread(target=wandb.teardown, name="W&B ends", daemon=True)
+            leaving.start()
+            leaving.join(LEAVING)  # everything was sent or given up by now, and that process may hang as it ends
 
 
 @contextmanager
