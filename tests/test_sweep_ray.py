@@ -119,18 +119,22 @@ def test_a_driver_killed_in_the_middle_and_resumed_finds_what_it_would_have_foun
     assert sweep.store.names("sweeps/toy/log") == ["0000.jsonl", "0001.jsonl"]
 
 
-def test_ctrl_c_ends_a_sweep_in_order_and_a_resume_finishes_it(sweep):
+@pytest.mark.parametrize(("send", "number", "ends"), [(os.killpg, signal.SIGINT, 130), (os.kill, signal.SIGTERM, 143)])
+def test_a_signal_ends_a_sweep_in_order_and_a_resume_finishes_it(sweep, send, number, ends):
+    """Ctrl-C as a terminal sends it, to all processes; SIGTERM to the driver alone."""
     found = sweep.write(fixed={"pause": 0.3}, search={"trials": 3, "startup": 2})
     expected = outcome(without_ray(found, Store(sweep.folder / "whole")).records)
     process = sweep.start("toy.yaml")
     wait_for(lambda: sweep.reports() >= 2 or process.poll() is not None, "two reports")
     pressed = time.monotonic()
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    send(process.pid, number)
     code, output = sweep.end(process)
-    assert code == 130, output
+    assert code == ends, output
+    assert "SIGTERM" not in output, "Ray's own account of it"
     assert time.monotonic() - pressed < PATIENCE / 2
     assert f"stopped early; go on with: assay sweep --resume toy --store {sweep.store.root}" in output
     assert "running" in {record.state for record in trial_log.records(sweep.events()).values()}
+    assert sweep.events()[-1]["event"] == "spent", "the last note"
     assert sweep.store.exists("sweeps/toy/trials.parquet")
     code, output = sweep.run("--resume", "toy")
     assert code == 0, output

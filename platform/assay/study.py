@@ -46,7 +46,7 @@ class Study:
         self.plain = spec.plain()
         self.log = TrialLog(store, spec.name)
         self.listeners: list[Listener] = []
-        self.interrupted = ""  # why the sweep ended before its trials did: interrupt or budget
+        self.interrupted = ""  # why the sweep ended before its trials did: interrupt, termination or budget
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objectives = spec.directions
         self.study = optuna.create_study(

@@ -27,6 +27,9 @@ from assay.spending import Spending
 from assay.study import Study
 from assay.worker import Worker
 
+SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
+"""Signal -> what it is to a study. Ctrl-C is the first; `ray job stop`, Slurm and `docker stop` send the other one."""
+
 
 class NewestFirst(FIFOScheduler):  # type: ignore[misc]
     """A worker that comes free takes the newest trial that waits.
@@ -92,8 +95,8 @@ def last_line(error: Exception) -> str:
 
 @contextmanager
 def watched_for_interrupt(study: Study) -> Iterator[None]:
-    """Note a Ctrl-C, which Tune takes to end its run in order; a second one ends it at once."""
-    before = signal.getsignal(signal.SIGINT)
+    """Note a Ctrl-C or SIGTERM, after which Tune ends its run in order; a second one ends it at once."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -101,13 +104,15 @@ def watched_for_interrupt(study: Study) -> Iterator[None]:
     def on_interrupt(number: int, frame: Any) -> None:
         if study.interrupted:
             raise KeyboardInterrupt
-        study.interrupted = "interrupt"
+        study.interrupted = SIGNALS[number]
 
-    signal.signal(signal.SIGINT, on_interrupt)
+    for number in SIGNALS:
+        signal.signal(number, on_interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def in_memory(data: TrainingData) -> TrainingData:

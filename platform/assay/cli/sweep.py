@@ -46,9 +46,9 @@ def command(
 ) -> None:
     """Run a sweep: trials go to a Ray cluster, everything it learns to the store.
 
-    Ctrl-C ends it cleanly, and so does a budget that is used up; --resume goes on from the last checkpoint of every
-    trial. Wall time counts anew then, hours and cost go on, so that --resume may want more --budget. A sweep whose
-    own modules lie beside FILE finds them from another folder with FILE and the --set it was started with.
+    Ctrl-C (or SIGTERM) ends it cleanly, as does a budget that is used up; --resume goes on from the last checkpoint
+    of every trial. Wall time counts anew then, hours and cost go on, so that --resume may want more --budget. A sweep
+    whose own modules lie beside FILE finds them from another folder with FILE and the --set it was started with.
 
     \b
       assay sweep search_spaces/demo.yaml
@@ -158,7 +158,7 @@ def _run(
 
 
 def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, console: Any) -> None:
-    """What came of it: counts, failures, the front, what to do next; exit 1 if no trial completed, 130 if stopped."""
+    """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130 or 143 if stopped."""
     from collections import Counter
 
     from assay import failures, trials
@@ -187,6 +187,6 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
             counted = [name for name in over if name != "wall_minutes"]  # wall time begins anew by itself
             more = "".join(f" --budget {name}={2 * getattr(spec.budget, name):g}" for name in counted)
         console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{more}{where}", soft_wrap=True)
-        raise SystemExit(130 if study.interrupted == "interrupt" else 0)
+        raise SystemExit({"interrupt": 130, "termination": 143}.get(study.interrupted, 0))
     if not states["complete"]:
         raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}{where}`")
