@@ -5,8 +5,13 @@
 
 Targets: 1,000 trials that sleep a second, over 8 workers: at least 0.9 of the ideal throughput, which is 8 trials a
 second, once all workers have ended a first trial. 200 trials that train nothing on 4 raylets of one machine, joined by
-their address: at most 60 ms of the driver's processor time each. What a trial still does: the sampler's choice, the
-hand-over, a detector built, scored and attacked (FGSM) on a few tiny images, the model folder and the log written.
+their address: at most 60 ms of the driver each, of its own wall time and of its processor time. What a trial still
+does: the sampler's choice, the hand-over, a detector built, scored and attacked (FGSM) on a few tiny images, the model
+folder and the log written.
+
+`driver_ms` is the wall time that the driver spends in its own handling of a trial: the next order asked for, each
+report taken in, a failure noted, with all that waits for the disk or the store. What Tune does around it is not in it.
+`driver_cpu_ms` is the processor time of the whole driver, Tune included, in which waiting costs nothing.
 
 Rivals in the same run: Ray Tune with OptunaSearch and a function that sleeps as long, or not at all (Tune's defaults:
 no actor reuse), with fewer trials, as it is slow, and as many at a time. It evaluates and writes nothing.
@@ -16,15 +21,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from sweep_overhead import images
 
@@ -33,26 +40,61 @@ from assay import sweep
 from assay.cluster import connected
 from assay.spec import Spec
 from assay.store import Store
+from assay.study import Study
 
 WORKERS, RAYLETS, TARGET, DRIVER_MS = 8, 4, 0.9, 60
 
 
 @dataclass
 class Ends:
-    """When trials ended, on the clock and of the driver's processor time."""
+    """When trials ended, on the clock, of the driver's processor time and of its own handling of trials."""
 
-    wall: list[float]
-    driver: list[float]
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    handled: list[float] = field(default_factory=list)
 
-    def note(self) -> None:
-        """A trial ended."""
+    def note(self, handled: float = math.nan) -> None:
+        """A trial ended; so many seconds went into handling trials until now."""
         self.wall.append(time.monotonic())
-        self.driver.append(time.process_time())
+        self.cpu.append(time.process_time())
+        self.handled.append(handled)
 
-    def after(self, first: int) -> tuple[float, float]:
-        """Seconds a trial, wall and driver, of those after the first few."""
+    def after(self, first: int) -> tuple[float, float, float]:
+        """Seconds a trial, wall, processor and handling, of those after the first few."""
         rest = len(self.wall) - first
-        return (self.wall[-1] - self.wall[first - 1]) / rest, (self.driver[-1] - self.driver[first - 1]) / rest
+        wall, cpu, handled = ((c[-1] - c[first - 1]) / rest for c in (self.wall, self.cpu, self.handled))
+        return wall, cpu, handled
+
+
+class Handling:
+    """The wall time spent in what the driver itself does for trials, where it asks the study from outside."""
+
+    def __init__(self) -> None:
+        self.before, self.since = 0.0, math.nan
+
+    def seconds(self) -> float:
+        """Until now."""
+        return self.before + (0 if math.isnan(self.since) else time.monotonic() - self.since)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """All studies are watched during the block."""
+        with ExitStack() as stack:
+            for name in ("next_order", "report", "failed"):
+                stack.enter_context(mock.patch.object(Study, name, self._timed(getattr(Study, name))))
+            yield
+
+    def _timed(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any, **named: Any) -> Any:
+            if not math.isnan(self.since):  # asked by another of them
+                return function(*given, **named)
+            self.since = time.monotonic()
+            try:
+                return function(*given, **named)
+            finally:
+                self.before, self.since = self.seconds(), math.nan
+
+        return timed
 
 
 def main() -> None:
@@ -70,30 +112,30 @@ def main() -> None:
         folder = Path(temporary)
         os.environ["ASSAY_CACHE"] = f"{folder}/cache"
         found = search_space(folder, options.trials, options.seconds, share, WORKERS)
-        slept, _ = run(found, Store(str(folder / "asleep")), None).after(WORKERS)
+        slept, *_ = run(found, Store(str(folder / "asleep")), None).after(WORKERS)
         with connected() as _:
-            tune_slept, _ = plain_tune(3 * WORKERS, options.seconds, share, WORKERS).after(WORKERS)
+            tune_slept, *_ = plain_tune(3 * WORKERS, options.seconds, share, WORKERS).after(WORKERS)
         with raylets() as address:
             found = search_space(folder, options.idle, 0.0, 1, RAYLETS)
-            wall, driver = run(found, Store(str(folder / "idle")), address).after(RAYLETS)
+            wall, cpu, driver = run(found, Store(str(folder / "idle")), address).after(RAYLETS)
             with connected(address) as _:
-                tune_wall, tune_driver = plain_tune(3 * RAYLETS, 0.0, 1, RAYLETS).after(RAYLETS)
+                tune_wall, tune_cpu, _ = plain_tune(3 * RAYLETS, 0.0, 1, RAYLETS).after(RAYLETS)
     print(f"load average after: {os.getloadavg()[0]:.1f}\n")
     ideal = options.seconds / WORKERS
-    row = "{:<58}{:>16}{:>16}".format
-    print(
-        row(
-            f"{options.trials} trials asleep for {options.seconds:g} s, {WORKERS} at a time", "trials/s", "of the ideal"
-        )
-    )
-    print(row("assay sweep", f"{1 / slept:.2f}", f"{ideal / slept:.3f}"))
-    print(row("Ray Tune + OptunaSearch", f"{1 / tune_slept:.2f}", f"{ideal / tune_slept:.3f}"))
-    print(row(f"{options.idle} trials of nothing, {RAYLETS} raylets", "driver ms each", "wall ms each"))
-    print(row("assay sweep", f"{1000 * driver:.1f}", f"{1000 * wall:.1f}"))
-    print(row("Ray Tune + OptunaSearch", f"{1000 * tune_driver:.1f}", f"{1000 * tune_wall:.1f}"))
-    met = ideal / slept >= TARGET, 1000 * driver <= DRIVER_MS
+    row = "{:<58}{:>16}{:>16}{:>16}".format
+    asleep = f"{options.trials} trials asleep for {options.seconds:g} s, {WORKERS} at a time"
+    print(row(asleep, "trials/s", "of the ideal", ""))
+    print(row("assay sweep", f"{1 / slept:.2f}", f"{ideal / slept:.3f}", ""))
+    print(row("Ray Tune + OptunaSearch", f"{1 / tune_slept:.2f}", f"{ideal / tune_slept:.3f}", ""))
+    print(row(f"{options.idle} trials of nothing, {RAYLETS} raylets", "driver ms", "driver CPU ms", "wall ms each"))
+    print(row("assay sweep", f"{1000 * driver:.1f}", f"{1000 * cpu:.1f}", f"{1000 * wall:.1f}"))
+    print(row("Ray Tune + OptunaSearch", "-", f"{1000 * tune_cpu:.1f}", f"{1000 * tune_wall:.1f}"))
+    met = ideal / slept >= TARGET, 1000 * max(driver, cpu) <= DRIVER_MS
     print(f"\ntargets {TARGET} and {DRIVER_MS} ms: " + ", ".join("met" if one else "MISSED" for one in met))
-    print(f"RESULT fraction_of_ideal={ideal / slept:.3f} driver_ms={1000 * driver:.1f} wall_ms={1000 * wall:.1f}")
+    print(
+        f"RESULT fraction_of_ideal={ideal / slept:.3f} driver_ms={1000 * driver:.1f} "
+        f"driver_cpu_ms={1000 * cpu:.1f} wall_ms={1000 * wall:.1f}"
+    )
 
 
 def search_space(folder: Path, trials: int, seconds: float, cpu: float, concurrent: int) -> Spec:
@@ -117,13 +159,14 @@ def search_space(folder: Path, trials: int, seconds: float, cpu: float, concurre
 
 def run(found: Spec, store: Store, address: str | None) -> Ends:
     """Our sweep; raises SystemExit where a trial did not complete."""
-    ends = Ends([], [])
+    ends, handling = Ends(), Handling()
 
     def listen(record: Any, event: str) -> None:
         if event == "end":
-            ends.note()
+            ends.note(handling.seconds())
 
-    study = sweep.run(found, store, address=address, listeners=[listen])
+    with handling.watched():
+        study = sweep.run(found, store, address=address, listeners=[listen])
     failed = [record.message for record in study.records.values() if record.state != "complete"]
     if failed:
         raise SystemExit(f"{len(failed)} trials did not complete, such as: {failed[0]}")
@@ -159,7 +202,7 @@ def plain_tune(trials: int, seconds: float, cpu: float, concurrent: int) -> Ends
         time.sleep(seconds)
         tune.report({"clean_auroc": float(torch.tensor(config["weight"])), "robust_auroc": config["unused"]})
 
-    ends = Ends([], [])
+    ends = Ends()
 
     class Noting(tune.Callback):  # type: ignore[misc]
         def on_trial_complete(self, *told: Any, **more: Any) -> None:
