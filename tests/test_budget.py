@@ -23,6 +23,7 @@ from assay.errors import SpecError
 from assay.spec import Budget, Price, Resources
 from assay.spending import Spending
 from assay.store import Store
+from assay.waiting import Waiting
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 PRICE = Price(gpu_hour=2, cpu_hour=0.1, currency="EUR")
@@ -102,7 +103,7 @@ def test_a_budget_is_used_up_part_by_part(limits, words):
 def test_a_worker_that_dies_and_one_that_is_stopped_stop_costing():
     told = []
     found, clock = meter(Resources())
-    tune = Spending(found, told.append)
+    tune = Spending(found, told.append, Waiting("trial", {}, dict))
     trials = {name: SimpleNamespace(trial_id=name) for name in "abc"}
     for trial in trials.values():
         tune.on_trial_start(0, [], trial)
@@ -117,6 +118,25 @@ def test_a_worker_that_dies_and_one_that_is_stopped_stop_costing():
     clock.hours = 9
     assert found.spent().cpu_hours == pytest.approx(5)
     assert sum(note["cpu_hours"] for note in told) == pytest.approx(5)
+
+
+def test_trials_that_only_wait_are_told_of_once_a_minute(caplog):
+    found, clock = meter(Resources())
+    idle = Waiting("trial", {"cpu": 2, "gpu": 0.25, "memory_gb": None}, lambda: {"CPU": 1.0}, clock)
+    tune, trial = Spending(found, [].append, idle), SimpleNamespace(trial_id="a")
+    told = []
+    for minutes in range(8):
+        clock.hours = 1.001 * minutes / 60
+        if minutes in (0, 4):
+            tune.on_trial_start(0, [], trial)
+        if minutes in (1, 5):
+            tune.on_trial_complete(0, [], trial)
+        for _ in range(3):
+            tune.on_step_end(0, [])
+        told.append(len(caplog.messages))
+    assert told == [0, 1, 2, 3, 3, 4, 5, 6]
+    words = "each needs 2 cpu, 0.25 gpu and the cluster has 1 cpu, 0 gpu; look at `ray status`"
+    assert caplog.messages[1] == f"no trial has had a worker for 120 s; {words}"
 
 
 def check(tmp_path, **changes) -> spec.Spec:

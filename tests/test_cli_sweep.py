@@ -223,7 +223,7 @@ def test_the_file_given_with_resume_is_that_of_the_sweep(assay, tmp_path):
 
 def test_events_of_a_sweep_in_a_line_each():
     record = Record(7, {}, {}, {})
-    assert live.line(record, "ask", 1.5) == "    1.5 s  trial   7  starts"
+    assert live.line(record, "ask", 1.5) == "    1.5 s  trial   7  waits for a worker"
     record.apply({"event": "retry", "failure": "node", "message": "gone"})
     assert live.line(record, "retry", 2) == "    2.0 s  trial   7  begins again from where it was last saved (node)"
     record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})

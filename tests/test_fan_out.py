@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import ray
 import toy_audit
 from slow_work import Note
 
-from assay import cluster, fan_out
+from assay import cluster, fan_out, waiting
 from assay.errors import AssayError, InputError
 from assay.store import Store
 
@@ -58,6 +59,51 @@ def test_workers_share_a_gpu(tmp_path, monkeypatch):
     ray.shutdown()
     fan_out.run(works, str(tmp_path), workers=2, gpus=0.5, on_done=lambda *_: None)
     assert all(work.done(Store(tmp_path)) for work in works)
+
+
+def test_a_cluster_without_a_worker_is_told_of(tmp_path, monkeypatch, caplog):
+    class SeenError(Exception):
+        """The test has seen what it waits for."""
+
+    @contextmanager
+    def no_cores(address, cpus):
+        ray.init(address="local", num_cpus=0, include_dashboard=False, log_to_driver=False)
+        yield ray.cluster_resources()
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.name == "assay"]
+
+    def wait(*arguments, wait=ray.wait, **options):
+        if told():
+            raise SeenError
+        return wait(*arguments, **options)
+
+    monkeypatch.setattr(cluster, "connected", no_cores)
+    monkeypatch.setattr(waiting, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray, "wait", wait)
+    try:
+        with pytest.raises(SeenError):
+            fan_out.run([Note(0)], str(tmp_path), workers=1, address="there", on_done=lambda *_: None)
+    finally:
+        ray.shutdown()
+    words = "each needs 1 cpu and the cluster has 0 cpu; look at `ray status`"
+    assert re.fullmatch(rf"no piece of work has had a worker for \d+ s; {words}", told()[0])
+
+
+@pytest.mark.parametrize(
+    ("has", "free", "runs"),
+    [
+        ({}, {}, False),
+        ({"CPU": 4.0, "GPU": 1.0}, {"CPU": 4.0, "GPU": 1.0}, False),
+        ({"CPU": 4.0, "GPU": 1.0}, {"CPU": 1.0, "GPU": 1.0}, False),  # others' work, which takes no GPU
+        ({"CPU": 4.0, "GPU": 1.0}, {"CPU": 3.0, "GPU": 0.75}, True),
+        ({"CPU": 1.0, "GPU": 1.0}, {"GPU": 0.75}, True),
+    ],
+)
+def test_work_that_takes_its_time_does_not_wait(has, free, runs, monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: has)
+    monkeypatch.setattr(ray, "available_resources", lambda: free)
+    assert fan_out._taken(1, 0.25) is runs
 
 
 def test_without_workers_an_error_of_the_work_reaches_the_caller(tmp_path):

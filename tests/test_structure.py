@@ -33,7 +33,7 @@ STAGES = {
     "probe", "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing", "ray_errors", "ray_token",
     "register", "report", "samplers", "shard", "signature", "simulator", "spec", "spending", "store",
     "store_errors", "study", "sweep", "tracking", "trial", "trial_log", "trials", "tune_run", "verification",
-    "versions", "wandb_client", "wandb_report", "worker",
+    "versions", "waiting", "wandb_client", "wandb_report", "worker",
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}

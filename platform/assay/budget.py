@@ -105,6 +105,11 @@ class Meter:
         if trial in self._since:
             self._ended += taken(self.resources, self.clock() - self._since.pop(trial))
 
+    @property
+    def running(self) -> bool:
+        """Whether a trial has a worker."""
+        return bool(self._since)
+
     def spent(self) -> Spent:
         """By all runs until now."""
         return self.before + self._of_this_run()

@@ -64,19 +64,22 @@ def _spread(
 ) -> None:
     import ray
 
-    from assay import lost
+    from assay import lost, waiting
 
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # what is tried again is up to retry.py
-    waiting, running = deque(range(len(works))), dict[Any, int]()
+    queue, running = deque(range(len(works))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in works]
-    while waiting or running:
-        while waiting and len(running) < at_a_time:
-            number = waiting.popleft()
+    idle = waiting.Waiting("piece of work", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
+    while queue or running:
+        while queue and len(running) < at_a_time:
+            number = queue.popleft()
             running[remote.remote(works[number], root)] = number
-        [ended], _ = ray.wait(list(running), num_returns=1)
-        number = running.pop(ended)
+        while not (ended := ray.wait(list(running), num_returns=1, timeout=waiting.PATIENCE / 4)[0]):
+            idle.look(_taken(1, gpus))
+        idle.look(True)
+        number = running.pop(ended[0])
         try:
-            seconds = ray.get(ended)
+            seconds = ray.get(ended[0])
         except ray.exceptions.RayError as error:
             if not retry.again(kind := lost.kind(error), failed[number]):
                 if isinstance(error, ray.exceptions.RayTaskError):
@@ -89,7 +92,7 @@ def _spread(
                     "again, it goes on where it stopped"
                 ) from error
             failed[number].append(kind)
-            waiting.appendleft(number)
+            queue.appendleft(number)
         else:
             on_done(works[number], seconds)
 
@@ -100,6 +103,14 @@ ADVICE = {
     "worker": "where memory is short, give fewer --workers, and ",
 }
 """Kind of failure -> what to do about it."""
+
+
+def _taken(cpus: float, gpus: float) -> bool:
+    """Whether so much of the cluster is in use: a piece of work may run, and need not end soon."""
+    import ray
+
+    has, free = ray.cluster_resources(), ray.available_resources()
+    return all(has.get(key, 0) - free.get(key, 0) > amount - 1e-6 for key, amount in (("CPU", cpus), ("GPU", gpus)))
 
 
 def _run(work: Work, root: str) -> float:

@@ -41,7 +41,7 @@ def shown(
 
 def line(record: Record, event: str, seconds: float) -> str:
     """One event in one line."""
-    what = {"ask": "starts", "report": "epoch"}.get(event, record.state)
+    what = {"ask": "waits for a worker", "report": "epoch"}.get(event, record.state)
     if event == "report":
         report = record.reports[-1]
         what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'])}"

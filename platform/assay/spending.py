@@ -9,13 +9,17 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from assay.budget import Meter
+from assay.waiting import Waiting
 
 
 class Spending(tune.Callback):  # type: ignore[misc]
-    """Tells the meter which trials hold their resources, and the log now and then what the meter says."""
+    """Tells the meter which trials hold their resources, and the log now and then what the meter says.
 
-    def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any]) -> None:
-        self.meter, self.append = meter, append
+    idle: is told whether any trial does.
+    """
+
+    def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any], idle: Waiting) -> None:
+        self.meter, self.append, self.idle = meter, append, idle
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial holds a worker."""
@@ -30,8 +34,9 @@ class Spending(tune.Callback):  # type: ignore[misc]
         self.meter.ends(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Write a note when it is time for one."""
+        """Write a note when it is time for one, and say so when trials only wait."""
         self.write()
+        self.idle.look(self.meter.running)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """None holds a worker any more, not even one that was stopped in the middle; write the last note."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import ray
 from ray import tune
 from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
@@ -25,6 +26,7 @@ from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
 from assay.spending import Spending
 from assay.study import Study
+from assay.waiting import Waiting
 from assay.worker import Worker
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
@@ -54,6 +56,8 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     # Ray would write these into a log, in clear. Workers here have them anyhow, those of a cluster their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
+    need = spec.resources.model_dump(include=set(packing.IN_RAY))
+    idle = Waiting("trial", need, ray.cluster_resources)
     with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(worker, packing.need(spec)),
@@ -68,7 +72,10 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
                 name=spec.name,
                 storage_path=scratch,  # nobody but Tune reads it
                 stop=Judge(study, asker, meter),
-                callbacks=[Losses(asker), Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)))],
+                callbacks=[
+                    Losses(asker),
+                    Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)), idle),
+                ],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # what is tried again is the study's to say
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),

@@ -158,7 +158,7 @@ def _run(
 
 
 def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, console: Any) -> None:
-    """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130 or 143 if stopped."""
+    """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130, 143 if stopped."""
     from collections import Counter
 
     from assay import failures, trials
