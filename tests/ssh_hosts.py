@@ -17,14 +17,20 @@ from pathlib import Path
 
 TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "ps", "rsync", "/usr/sbin/sshd")
 NETWORK = "10.213.7"
+KEPT = (Path(__file__).parent.parent, Path(sys.prefix), Path(sys.base_prefix))
+"""What of this machine they must see: the checkout, its environment and the interpreter."""
 NEW = "setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child --mount-proc"
 
 # Run in new namespaces: folders of its own over those that programs write to, and root's home at /home.
 BOOT = """
 set -e
 mount --make-rprivate /
-mount --bind "$SHARED" /mnt; mount --bind "$FOLDER/home" /home; mount --bind "$FOLDER/passwd" /etc/passwd
-mount --bind "$FOLDER/tmp" /tmp  # last, for the folders may lie in there
+for path in $KEPT; do
+  case "$path" in /tmp/*) there="$FOLDER$path" ;; /home/*) there="$FOLDER$path" ;; *) continue ;; esac
+  mkdir -p "$there"; mount --bind "$path" "$there"
+done
+mount --bind "$SHARED" /mnt; mount --rbind "$FOLDER/home" /home; mount --bind "$FOLDER/passwd" /etc/passwd
+mount --rbind "$FOLDER/tmp" /tmp  # last, for the folders may lie in there
 mount -t tmpfs none /dev/shm; mount -t tmpfs none /run; mkdir /run/sshd
 hostname "$NAME"; ip link set lo up
 cd /; touch "/home/.booted"
@@ -68,10 +74,17 @@ class Host:
         shutil.copy(key.with_suffix(".pub"), self.home / ".ssh" / "authorized_keys")
         for path in (folder, self.home, self.home / ".ssh"):
             path.chmod(0o700)
+        kept = " ".join(map(str, KEPT))
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*NEW.split(), "bash", "-c", BOOT],
-                env={"PATH": os.environ["PATH"], "FOLDER": str(folder), "SHARED": str(shared), "NAME": name},
+                env={
+                    "PATH": os.environ["PATH"],
+                    "FOLDER": str(folder),
+                    "SHARED": str(shared),
+                    "NAME": name,
+                    "KEPT": kept,
+                },
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

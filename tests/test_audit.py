@@ -200,7 +200,7 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
     shutil.rmtree(done)
     computed = []
     with cluster.connected(cpus=4):
-        monkeypatch.setattr(cluster, "connected", lambda **_: nullcontext({}))  # one start is enough
+        monkeypatch.setattr(cluster, "connected", lambda *_, **__: nullcontext({}))  # one start is enough
         audit.run(store, name, tiny, workers=4, on_progress=lambda one: computed.append(one.work))
         assert sorted(computed) == sorted(entry.name for entry in tiny.attacks)
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))
