@@ -27,7 +27,7 @@ RAY_MODULES = {
 }  # fmt: skip
 STAGES = {
     "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
-    "corrupted", "decision", "evaluation", "fan_out", "figures", "forecast", "forecast_text", "foreseen",
+    "corrupted", "decision", "early_start", "evaluation", "fan_out", "figures", "forecast", "forecast_text", "foreseen",
     "gpu_nodes", "history", "labels_needed", "lease", "live", "local_files", "log_segments", "minimal_epsilon",
     "model", "object_files", "own_modules", "packing", "plan", "policy", "predecessor", "preemption", "preflight",
     "probe", "probe_nodes", "publish_audit", "publish_sweep", "published", "publishing", "ray_errors", "ray_token",

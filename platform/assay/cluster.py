@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import own_modules, ray_errors, ray_token, shelves, versions
+from assay import early_start, own_modules, ray_errors, ray_token, shelves, versions
 from assay.errors import SweepError
 
 Answer = TypeVar("Answer")
@@ -26,10 +26,24 @@ PATIENCE = 60.0  # seconds for a node to unpack the code and answer
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
     """A Ray cluster for the time of the block: the one at `address`, or a local one of this machine's cores.
 
+    Yields the cluster's resources; on leaving, a local cluster is shut down, but for one that was begun by
+    `early_start`, which is used. Raises SweepError if none can be had.
+    """
+    begun = early_start.cluster() if address is None and cpus is None else None
+    if begun:
+        yield begun.result()
+        return
+    with connected_alone(address, cpus) as resources:
+        yield resources
+
+
+@contextmanager
+def connected_alone(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
+    """As `connected`, whatever was begun.
+
     A plain `ray.init()` would join whatever cluster runs on the machine, so the local one is asked for by name. To a
     cluster that is joined goes the code of Assay and of the modules that `module:attribute` items came from; a node of
     it with other libraries, or without a module that is installed here, is refused. Both ask for a token.
-    Yields the cluster's resources; on leaving, a local cluster is shut down. Raises SweepError if none can be had.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning on machines without a GPU
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # five files a trial that nobody reads

@@ -55,6 +55,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
     # Ray would write these into a log, in clear. Workers here have them anyhow, those of a cluster their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
+    class_cache.DEFAULT_ENV_VARS.clear()  # workers with variables of their own are started anew; Ray has some ready
     worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
     need = spec.resources.model_dump(include=set(packing.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)

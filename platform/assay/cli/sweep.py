@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from typing import Any
 
@@ -64,7 +65,7 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
-    from assay import own_modules, trials
+    from assay import early_start, own_modules, trials
     from assay import spec as spec_module
     from assay.store import Store
 
@@ -72,18 +73,21 @@ def command(
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     budgets = [f"budget.{pair}" for pair in budget]
     records: Any = {}
-    if file:
-        own_modules.beside(file)
-    if resume:
-        spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
-        if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
-            _, records = trials.load(store, resume)
-    else:
-        spec = spec_module.read(str(file), [*changes, *budgets])
-    if dry_run:
-        _forecast(spec, store, records, address, as_json, console)
-        return
-    study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
+    with contextlib.ExitStack() as stack:
+        if resume and not dry_run and address is None and store.exists(f"sweeps/{resume}/spec.yaml"):
+            stack.enter_context(early_start.begun())  # before the imports and the reading that come now
+        if file:
+            own_modules.beside(file)
+        if resume:
+            spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
+            if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
+                _, records = trials.load(store, resume)
+        else:
+            spec = spec_module.read(str(file), [*changes, *budgets])
+        if dry_run:
+            _forecast(spec, store, records, address, as_json, console)
+            return
+        study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
     _conclude(spec, store, study, meter, seconds, console)
 
 
