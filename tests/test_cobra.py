@@ -120,9 +120,10 @@ class TestVariants:
         step = _cobra_steps.Step(
             run.network, batch, run.adversary, run.loss, Views(flips=False), torch.Generator().manual_seed(0)
         )
+        fixed = step.encoded(batch)
         for raised in (
-            _cobra_steps._towards_others(step, batch, run.network.embeddings),
-            _cobra_steps._against_pairs(step, [batch], run.network.embeddings, plain=True),
+            _cobra_steps._towards_others(step, fixed, run.network.embeddings),
+            _cobra_steps._against_pairs(step, fixed, 1, run.network.embeddings, plain=True),
         ):
             found = step.worst(raised, batch)
             run.network.eval()

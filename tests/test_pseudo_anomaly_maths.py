@@ -13,7 +13,7 @@ from trainables.pseudo_anomalies._colour import hue_matrix, jitter, recoloured
 from trainables.pseudo_anomalies._geometry import two_places
 from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
 from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._poisson import Box, blend, gradients
+from trainables.pseudo_anomalies._poisson import Box, Windows, blend, gradients
 from trainables.pseudo_anomalies._spots import boxes, read, sample
 
 
@@ -122,11 +122,8 @@ def test_blending_solves_the_poisson_equation_exactly() -> None:
         )
     )
 
-    def wanted(some: Tensor, here: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        rows = box.top[some, None] - 1 + torch.arange(height)
-        columns = box.left[some, None] - 1 + torch.arange(width)
-        there = foreign[some[:, None, None], :, rows.clamp(max=19)[:, :, None], columns.clamp(max=23)[:, None]]
-        return gradients(there.permute(0, 3, 1, 2))
+    def wanted(windows: Windows, here: Tensor) -> tuple[Tensor, Tensor]:
+        return gradients(windows.of(foreign))
 
     spots, values = blend(images, box, wanted)
     for number in range(9):
@@ -151,5 +148,5 @@ def test_blending_solves_the_poisson_equation_exactly() -> None:
 def test_blending_is_accurate_in_single_precision_and_of_the_image_itself_changes_nothing() -> None:
     images = noise(2, 1, 224, 224)
     box = Box(*(torch.full((2,), side) for side in (1, 1, 222, 222)))
-    spots, values = blend(images, box, lambda some, here, height, width: gradients(here))
+    spots, values = blend(images, box, lambda windows, here: gradients(here))
     torch.testing.assert_close(values, read(images, spots), atol=2e-4, rtol=0)

@@ -135,7 +135,7 @@ class Cobra:
         anomalies = self.make_anomalous(normals, self.generator).images
         adversary = self.adversary.now(self._warmed(), self.generator)
         images = torch.cat([normals, anomalies])
-        step = Step(self.network, images, adversary, self.loss, self.views, self.generator, together=images.is_cuda)
+        step = Step(self.network, images, adversary, self.loss, self.views, self.generator)
         found = terms(step, self.variant)
         total = self.loss.total(found)
         self.optimizer.zero_grad(set_to_none=True)

@@ -3,27 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._spots import Spots, read, write
+from trainables.pseudo_anomalies._spots import Spots, read
 
 TRIES = 8
 VISIBLE = 1 / 255
 """A change of less than one grey level at every pixel does not survive 8 bits."""
 
 
-def paste(images: Tensor, draw: Callable[[], tuple[Spots, Tensor]], tries: int = TRIES) -> PseudoAnomalies:
-    """Images with the pixels that `draw` returns replaced by its values (N, C): of several draws the first seen.
+Draw: TypeAlias = Callable[[], tuple[Spots, Tensor]]
+"""Draws pixels and their new values (N, C)."""
+
+
+def paste(images: Tensor, draw: Draw, tries: int = TRIES) -> PseudoAnomalies:
+    """Images with the pixels that `draw` returns replaced by its values: of several draws the first seen.
 
     A black patch pasted on black would be a normal image called anomalous, so an image is drawn for until a pixel
     changes by a grey level. Where no draw does that, the image stays as it is and its mask is empty.
-    Every try draws for the whole batch, so an image's result does not depend on its neighbours' luck.
     """
+    made = PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
+    paste_into(made, draw, tries=tries)
+    return made
+
+
+def paste_into(made: PseudoAnomalies, draw: Draw, some: Tensor | None = None, tries: int = TRIES) -> None:
+    """As `paste`, written into images that were made already; into some of them (K,), if given, which `draw` is for.
+
+    Every try draws for all of them, so an image's result does not depend on its neighbours' luck.
+    """
+    images = made.images
     spots, values = draw()
     seen = _seen(images, spots, values)
+    if some is not None:
+        seen |= torch.ones_like(seen).index_fill(0, some, 0)
     for _ in range(tries - 1):
         if seen.all():
             break
@@ -35,7 +52,8 @@ def paste(images: Tensor, draw: Callable[[], tuple[Spots, Tensor]], tries: int =
     if not seen.all():
         keep = seen[spots.image]
         spots, values = spots.where(keep), values[keep]
-    return PseudoAnomalies(*write(images, spots, values))
+    images[spots.image, :, spots.row, spots.column] = values
+    made.mask[spots.image, 0, spots.row, spots.column] = True
 
 
 def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:

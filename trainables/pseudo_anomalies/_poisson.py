@@ -1,7 +1,8 @@
 """Poisson blending in a box of every image at once, exactly (Perez et al. 2003).
 
 In a box the discrete Poisson equation is diagonal in sine waves. A batch of sine transforms of different lengths is
-one batched matrix product with matrices that are zero beyond each box, so there is nothing to iterate.
+one batched matrix product with matrices that are zero beyond each box, so there is nothing to iterate. Boxes of about
+the same size are solved together, each turned so that its longer side is the first: then little is beyond a box.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._spots import Spots, boxes, read, windows
+from trainables.pseudo_anomalies._spots import Spots, boxes, read
 
-GROUPS = 8
+IN_A_GROUP = 8
 
 
 class Box(NamedTuple):
@@ -27,12 +28,53 @@ class Box(NamedTuple):
     width: Tensor
 
 
+class Windows(NamedTuple):
+    """Windows on the boxes of some of the images (K,) and the pixels around them, padded to one size.
+
+    first, second: (K, M) and (K, N), where in its image each line along either axis of a window lies; rows of the image
+    are first, or second where `turned` (K,).
+    """
+
+    some: Tensor
+    first: Tensor
+    second: Tensor
+    turned: Tensor
+
+    def of(self, images: Tensor, number: Tensor | None = None) -> Tensor:
+        """The windows (K, C, M, N) of these images, of which each takes the one of its own number if none is given."""
+        return lattice(images, self.some if number is None else number, self.first, self.second, self.turned)
+
+
 Gradients: TypeAlias = tuple[Tensor, Tensor]
-"""Differences of (..., H, W) to the next row (..., H - 1, W) and to the next column (..., H, W - 1)."""
+"""Differences of (..., M, N) to the next along the first axis (..., M - 1, N) and along the second (..., M, N - 1)."""
+
+
+def lattice(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:
+    """Pixels (K, C, M, N) of the images of these numbers (K,), at every pair of places as Windows has them."""
+    channels, height, width = images.shape[1:]
+    places = torch.arange(channels, device=images.device)[:, None, None] * (height * width)
+    step, across = torch.where(turned, 1, width), torch.where(turned, width, 1)
+    start = number[:, None] * (channels * height * width)
+    along = start + first * step[:, None]
+    return images.take(places + along[:, None, :, None] + (second * across[:, None])[:, None, None, :])
+
+
+def between(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:
+    """As `lattice`, of places between the pixels too, bilinear."""
+    top, left = first.long(), second.long()
+    bottom, right = first.ceil().long(), second.ceil().long()
+    down, across = ((places - places.floor()).to(images.dtype) for places in (first, second))
+    upper, lower = (
+        torch.lerp(
+            *(lattice(images, number, row, column, turned) for column in (left, right)), across[:, None, None, :]
+        )
+        for row in (top, bottom)
+    )
+    return torch.lerp(upper, lower, down[:, None, :, None])
 
 
 def gradients(values: Tensor) -> Gradients:
-    """Of windows (..., H, W)."""
+    """Of windows (..., M, N)."""
     return values.diff(dim=-2), values.diff(dim=-1)
 
 
@@ -42,54 +84,65 @@ def stronger(first: Gradients, second: Gradients) -> Gradients:
     return down, right
 
 
-def solve(around: Tensor, wanted: Gradients, height: Tensor, width: Tensor) -> Tensor:
+def solve(around: Tensor, wanted: Gradients, length: Tensor, breadth: Tensor) -> Tensor:
     """Values in boxes that meet their surroundings and come as near as can be to the wanted gradients.
 
-    around: (B, C, M + 2, N + 2) windows of the images; a box is rows 1..height and columns 1..width of its window.
-    wanted: gradients of the window as `gradients` gives them. Returns (B, C, M, N), 0 outside the boxes.
+    around: (B, C, M + 2, N + 2) windows; a box is lines 1..length and 1..breadth of its window, sides (B,).
+    wanted: gradients of the window as `gradients` gives them. Returns (B, C, M, N), `around` itself outside the boxes.
     """
-    rows, columns = _within(height, around.shape[-2] - 2, around), _within(width, around.shape[-1] - 2, around)
-    box = (rows[:, :, None] * columns[:, None, :])[:, None]
-    frame = around * (1 - torch.nn.functional.pad(box, (1, 1, 1, 1)))
-    down, right = wanted
+    # What is to be added to the window is 0 around the box, so that nothing of the frame comes into the equation.
+    down, right = (there - here for there, here in zip(wanted, gradients(around), strict=True))
     down, right = down[..., 1:-1], right[..., 1:-1, :]
     divergence = down[..., :-1, :] - down[..., 1:, :] + right[..., :-1] - right[..., 1:]
-    beside = frame[..., :-2, 1:-1] + frame[..., 2:, 1:-1] + frame[..., 1:-1, :-2] + frame[..., 1:-1, 2:]
-    vertical, curve_y = _sines(height, rows)
-    horizontal, curve_x = _sines(width, columns)
-    waves = vertical @ ((divergence + beside) * box) @ horizontal
-    return vertical @ (waves / (curve_y[..., :, None] + curve_x[..., None, :])) @ horizontal
+    vertical, curve_y = _sines(length, divergence.shape[-2], around)
+    horizontal, curve_x = _sines(breadth, divergence.shape[-1], around)
+    waves = vertical @ divergence @ horizontal
+    added = vertical @ (waves / (curve_y[..., :, None] + curve_x[..., None, :])) @ horizontal
+    return around[..., 1:-1, 1:-1] + added
 
 
-def blend(images: Tensor, box: Box, wanted: Callable[[Tensor, Tensor, int, int], Gradients]) -> tuple[Spots, Tensor]:
+def blend(
+    images: Tensor, box: Box, wanted: Callable[[Windows, Tensor], Gradients], chosen: Tensor | None = None
+) -> tuple[Spots, Tensor]:
     """The pixels of one box per image and the values (N, C) in [0, 1] that blend something into them.
 
-    box: not on the outermost pixels. wanted(some, here, height, width): gradients for the windows `here` (K, C, height,
-    width) around some boxes (K,); boxes of about the same size come together, so that no window is much too large.
+    box: not on the outermost pixels. wanted(windows, here): gradients for windows that now look like `here`.
+    chosen: of these images (K,) alone.
     """
+    if chosen is None:
+        chosen = torch.arange(len(images), device=images.device)
+    turned = box.width > box.height
+    length, breadth = torch.maximum(box.height, box.width), torch.minimum(box.height, box.width)
+    start = torch.where(turned, box.left, box.top), torch.where(turned, box.top, box.left)
+    rows, columns = (side - 1 for side in images.shape[-2:])
+    last = torch.where(turned, columns, rows), torch.where(turned, rows, columns)
     parts = []
-    for some in (box.height * box.width).argsort().chunk(GROUPS):
-        top, left, tall, wide = (sides[some] for sides in box)
-        height, width = int(tall.amax()) + 2, int(wide.amax()) + 2
-        here = windows(images, some, top - 1, left - 1, height, width)
-        solved = solve(here, wanted(some, here, height, width), tall, wide)
-        inside = boxes(torch.zeros_like(top), torch.zeros_like(left), tall, wide)
-        spots = Spots(some[inside.image], inside.row + top[inside.image], inside.column + left[inside.image])
-        parts.append((spots, read(solved, inside).clamp(0, 1)))
+    for some in chosen[length[chosen].argsort()].split(IN_A_GROUP):  # type: ignore[no-untyped-call]
+        sides = length[some], breadth[some]
+        first, second = (
+            torch.minimum(
+                corner[some, None] - 1 + torch.arange(int(side.amax()) + 2, device=images.device), most[some, None]
+            )
+            for corner, side, most in zip(start, sides, last, strict=True)
+        )
+        windows = Windows(some, first, second, turned[some])
+        here = windows.of(images)
+        solved = solve(here, wanted(windows, here), *sides)
+        inside = boxes(torch.zeros_like(some), torch.zeros_like(some), *sides)
+        along, across = first[inside.image, inside.row + 1], second[inside.image, inside.column + 1]
+        flipped = windows.turned[inside.image]
+        row, column = torch.where(flipped, across, along), torch.where(flipped, along, across)
+        parts.append((Spots(some[inside.image], row, column), read(solved, inside).clamp(0, 1)))
     lists = zip(*(spots for spots, _ in parts), strict=True)
     return Spots(*map(torch.cat, lists)), torch.cat([values for _, values in parts])
 
 
-def _within(length: Tensor, side: int, like: Tensor) -> Tensor:
-    """1 on the first `length` of `side` places, else 0: (B, side)."""
-    return (torch.arange(side, device=like.device) < length[:, None]).to(like.dtype)
-
-
-def _sines(length: Tensor, within: Tensor) -> tuple[Tensor, Tensor]:
-    """The orthonormal sine transform (B, 1, N, N) of each length and the curvature (B, 1, N) of its waves."""
-    places = torch.arange(1, within.shape[1] + 1, device=within.device, dtype=within.dtype)
-    step = math.pi / (length + 1).to(within.dtype)[:, None, None]
-    scale = (2 / (length + 1).to(within.dtype)).sqrt()[:, None, None]
+def _sines(length: Tensor, side: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The orthonormal sine transform (B, 1, N, N) of each length, 0 beyond it, and the curvature (B, 1, N) of waves."""
+    places = torch.arange(1, side + 1, device=like.device, dtype=like.dtype)
+    within = (places <= length[:, None]).to(like.dtype)
+    step = math.pi / (length + 1).to(like.dtype)[:, None, None]
+    scale = (2 / (length + 1).to(like.dtype)).sqrt()[:, None, None]
     waves = scale * (step * places[:, None] * places).sin() * within[:, :, None] * within[:, None, :]
     curvature = 2 - 2 * (step[:, 0] * places).cos()
     # Beyond the length there are no waves; any number but 0 will do.

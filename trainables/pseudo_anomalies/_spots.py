@@ -48,15 +48,6 @@ def sample(images: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return torch.lerp(upper, lower, down)
 
 
-def write(images: Tensor, spots: Spots, values: Tensor) -> tuple[Tensor, Tensor]:
-    """A copy of the images with these pixels replaced by `values` (N, C), and the mask (B, 1, H, W) of them."""
-    written = images.clone()
-    written[spots.image, :, spots.row, spots.column] = values
-    mask = torch.zeros_like(images[:, :1], dtype=torch.bool)
-    mask[spots.image, 0, spots.row, spots.column] = True
-    return written, mask
-
-
 def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
     """Windows (K, C, height, width) of the given images (K,) from (top, left) on; beyond the border it repeats."""
     rows = (top[:, None] + torch.arange(height, device=images.device)).clamp(0, images.shape[-2] - 1)

@@ -7,15 +7,14 @@ from typing import Annotated, Literal
 import torch
 from annotated_types import Ge, Le
 from torch import Tensor
-from torch.nn.functional import grid_sample
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreign import others
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._poisson import Box, Gradients, blend, gradients, stronger
+from trainables.pseudo_anomalies._paste import paste_into
+from trainables.pseudo_anomalies._poisson import Box, Gradients, Windows, between, blend, gradients, stronger
 from trainables.pseudo_anomalies._spots import Spots
 
 SMALLEST, SCALE = 0.03, 0.05
@@ -41,21 +40,21 @@ def nsa(
 
     Looks like: one to three soft-edged lumps of another picture that have grown into this one.
     """
-    made = _with_patch(images, images, generator, half, gradient)
-    for _ in range(patches - 1):
-        [more] = (whole(images, generator, 2) == 1).nonzero(as_tuple=True)
-        if len(more):
-            again = _with_patch(made.images[more], images[more], generator, half, gradient)
-            changed = made.images.index_put((more,), again.images)
-            made = PseudoAnomalies(changed, made.mask.index_put((more,), made.mask[more] | again.mask))
+    made = PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
+    some = torch.arange(len(images), device=images.device)
+    for _ in range(patches):
+        if len(some):
+            _add_patch(made, images, some, generator, half, gradient)
+        [some] = (whole(images, generator, 2) == 1).nonzero(as_tuple=True)
     return made
 
 
-def _with_patch(
-    images: Tensor, normals: Tensor, generator: torch.Generator, half: float, gradient: str
-) -> PseudoAnomalies:
-    """Images with one patch of another of the normals blended in."""
+def _add_patch(
+    made: PseudoAnomalies, images: Tensor, some: Tensor, generator: torch.Generator, half: float, gradient: str
+) -> None:
+    """Blend a patch of another of the images into some (K,) of those that were made of them."""
     rows, columns = images.shape[-2:]
+    before = made.images.clone() if images.requires_grad else made.images  # a gradient needs what was read unchanged
 
     def sides(length: int) -> Tensor:
         # A Gamma variable of shape 2 is the sum of two exponential ones.
@@ -64,27 +63,27 @@ def _with_patch(
         return (share * length).round().long().clamp(2, length - 2)
 
     def draw() -> tuple[Spots, Tensor]:
-        source, number = others(normals, generator)
+        source, number = others(images, generator)
         tall, wide = sides(rows), sides(columns)
         top, left = one_place(images[..., 2:, 2:], generator, tall, wide)
         resize = uniform(images, generator, *RESIZE)
         taken_y, taken_x = (tall / resize).clamp(max=rows - 1), (wide / resize).clamp(max=columns - 1)
         from_y = (rows - 1 - taken_y) * uniform(images, generator)
         from_x = (columns - 1 - taken_x) * uniform(images, generator)
+        # By axis: a pixel at `place` of the image is given what lies at `shift + step * place` of the other one.
+        step = torch.stack([taken_y / tall, taken_x / wide])
+        shift = torch.stack([from_y, from_x]) - step * (torch.stack([top, left]) + 0.5)
+        last = torch.tensor([rows - 1, columns - 1], device=images.device)
 
-        def wanted(some: Tensor, here: Tensor, height: int, width: int) -> Gradients:
-            y = _places(from_y[some], taken_y[some] / tall[some], rows, height)[:, :, None].expand(-1, -1, width)
-            x = _places(from_x[some], taken_x[some] / wide[some], columns, width)[:, None, :].expand(-1, height, -1)
-            grid = torch.stack([x, y], dim=-1).to(images.dtype)
-            there = gradients(grid_sample(source[number[some]], grid, padding_mode="border", align_corners=True))
+        def wanted(windows: Windows, here: Tensor) -> Gradients:
+            own, axis = windows.some, windows.turned.long()
+            first, second = (
+                (shift[a, own, None] + step[a, own, None] * places).clamp(min=0).minimum(last[a, None])
+                for a, places in ((axis, windows.first), (1 - axis, windows.second))
+            )
+            there = gradients(between(source, number[own], first, second, windows.turned))
             return there if gradient == "source" else stronger(gradients(here), there)
 
-        return blend(images, Box(top + 1, left + 1, tall, wide), wanted)
+        return blend(before, Box(top + 1, left + 1, tall, wide), wanted, some)
 
-    return paste(images, draw)
-
-
-def _places(start: Tensor, step: Tensor, side: int, count: int) -> Tensor:
-    """Where along a side the pixels of a window come from, the frame's first: (B, count), -1 to 1 over the side."""
-    steps = torch.arange(count, device=start.device) - 0.5
-    return 2 * (start[:, None] + steps * step[:, None]) / (side - 1) - 1
+    paste_into(made, draw, some)

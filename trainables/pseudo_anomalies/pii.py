@@ -13,8 +13,8 @@ from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
 from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
-from trainables.pseudo_anomalies._spots import Spots, windows
+from trainables.pseudo_anomalies._poisson import Gradients, Windows, blend, gradients, stronger
+from trainables.pseudo_anomalies._spots import Spots
 
 
 def pii(
@@ -39,9 +39,9 @@ def pii(
         box = square(images, generator, side)
         share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[:, None, None, None]
 
-        def wanted(some: Tensor, here: Tensor, height: int, width: int) -> Gradients:
-            there = windows(source, number[some], box.top[some] - 1, box.left[some] - 1, height, width)
-            return stronger(gradients((1 - share[some]) * here), gradients(share[some] * there))
+        def wanted(windows: Windows, here: Tensor) -> Gradients:
+            there, factor = windows.of(source, number[windows.some]), share[windows.some]
+            return stronger(gradients((1 - factor) * here), gradients(factor * there))
 
         return blend(images, box, wanted)
 
