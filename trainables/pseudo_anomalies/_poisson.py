@@ -64,13 +64,9 @@ def between(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turne
     top, left = first.long(), second.long()
     bottom, right = first.ceil().long(), second.ceil().long()
     down, across = ((places - places.floor()).to(images.dtype) for places in (first, second))
-    upper, lower = (
-        torch.lerp(
-            *(lattice(images, number, row, column, turned) for column in (left, right)), across[:, None, None, :]
-        )
-        for row in (top, bottom)
-    )
-    return torch.lerp(upper, lower, down[:, None, :, None])
+    sides = ([lattice(images, number, row, line, turned) for line in (left, right)] for row in (top, bottom))
+    upper, lower = (one.lerp(other, across[:, None, None, :]) for one, other in sides)
+    return upper.lerp(lower, down[:, None, :, None])
 
 
 def gradients(values: Tensor) -> Gradients:
