@@ -7,11 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._colour import jitter as colour_jitter
 from trainables.pseudo_anomalies._draws import log_uniform, uniform
 from trainables.pseudo_anomalies._geometry import Turned, box_sides, middle, reaches, two_places
-from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._paste import Draw
 from trainables.pseudo_anomalies._spots import Spots, boxes, read
 
 NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
@@ -21,51 +20,70 @@ TILT = math.pi / 4
 
 
 def rectangle(
-    images: Tensor, generator: torch.Generator, *, areas: tuple[float, float], oblong: float, jitter: float
-) -> PseudoAnomalies:
-    """Images with one rectangle of themselves pasted elsewhere.
+    images: Tensor,
+    generator: torch.Generator,
+    some: Tensor | None = None,
+    *,
+    areas: tuple[float, float],
+    oblong: float,
+    jitter: float,
+) -> Draw:
+    """Draws one rectangle of every image, or of some (K,) of them, to be pasted elsewhere in it.
 
     areas: least and largest share of the image. oblong: least ratio of the sides; it is log-uniform up to its inverse.
     """
+    those, number = _chosen(images, some)
 
     def draw() -> tuple[Spots, Tensor]:
-        aspect = log_uniform(images, generator, oblong)
-        height, width = box_sides(images, uniform(images, generator, *areas), aspect)
-        (top, left), (from_top, from_left) = two_places(images, generator, height, width)
+        aspect = log_uniform(those, generator, oblong)
+        height, width = box_sides(those, uniform(those, generator, *areas), aspect)
+        (top, left), (from_top, from_left) = two_places(those, generator, height, width)
         spots, source = boxes(top, left, height, width), boxes(from_top, from_left, height, width)
-        return spots, colour_jitter(images, spots.image, read(images, source), jitter, generator)
+        own = number[spots.image]
+        values = read(images, source._replace(image=own))
+        return spots._replace(image=own), colour_jitter(those, spots.image, values, jitter, generator)
 
-    return paste(images, draw)
+    return draw
 
 
 def strip(
     images: Tensor,
     generator: torch.Generator,
+    some: Tensor | None = None,
     *,
     widths: tuple[float, float],
     lengths: tuple[float, float],
     jitter: float,
-) -> PseudoAnomalies:
-    """Images with one upright strip of themselves pasted elsewhere, tilted by U[-45, 45] degrees.
+) -> Draw:
+    """Draws one upright strip of every image, or of some (K,), to be pasted elsewhere, tilted by U[-45, 45] degrees.
 
     widths, lengths: least and largest, as shares of the shorter side; never less than 1.5 and 4 pixels.
     """
+    those, number = _chosen(images, some)
     height, width = images.shape[-2:]
     side = min(height, width)
 
     def draw() -> tuple[Spots, Tensor]:
-        across = (side * uniform(images, generator, *widths)).clamp(min=NARROWEST_PIXELS) / 2
-        along = (side * uniform(images, generator, *lengths)).clamp(min=SHORTEST_PIXELS) / 2
-        angle = uniform(images, generator, -TILT, TILT)
+        across = (side * uniform(those, generator, *widths)).clamp(min=NARROWEST_PIXELS) / 2
+        along = (side * uniform(those, generator, *lengths)).clamp(min=SHORTEST_PIXELS) / 2
+        angle = uniform(those, generator, -TILT, TILT)
         reach_y, reach_x = reaches(along, across, angle)
-        y, x = middle(images, generator, reach_y, height), middle(images, generator, reach_x, width)
-        from_y, from_x = middle(images, generator, along, height), middle(images, generator, across, width)
+        y, x = middle(those, generator, reach_y, height), middle(those, generator, reach_x, width)
+        from_y, from_x = middle(those, generator, along, height), middle(those, generator, across, width)
         turned = Turned(y, x, along, across, angle)
-        spots = turned.spots(images)
+        spots = turned.spots(those)
         up, right = turned.upright(*spots)
         row = (from_y[spots.image] + up).round().long().clamp(0, height - 1)
         column = (from_x[spots.image] + right).round().long().clamp(0, width - 1)
-        values = read(images, Spots(spots.image, row, column))
-        return spots, colour_jitter(images, spots.image, values, jitter, generator)
+        own = number[spots.image]
+        values = read(images, Spots(own, row, column))
+        return spots._replace(image=own), colour_jitter(those, spots.image, values, jitter, generator)
 
-    return paste(images, draw)
+    return draw
+
+
+def _chosen(images: Tensor, some: Tensor | None) -> tuple[Tensor, Tensor]:
+    """As many images as are drawn for, of whatever content, and the numbers (K,) of the real ones."""
+    if some is None:
+        return images, torch.arange(len(images), device=images.device)
+    return images[: len(some)], some

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
+from trainables.pseudo_anomalies._paste import Draw, paste_into, unchanged
 
 
 def one_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], PseudoAnomalies]]) -> PseudoAnomalies:
@@ -20,3 +21,13 @@ def one_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], Pse
             made = way(images[those])
             changed[those], mask[those] = made
     return PseudoAnomalies(changed, mask)
+
+
+def one_paste_of(images: Tensor, chosen: Tensor, draws: Sequence[Callable[[Tensor], Draw]]) -> PseudoAnomalies:
+    """As `one_of`, of pastes: each is given the numbers (K,) of the images it is for, so that none is copied twice."""
+    made = unchanged(images)
+    for number, draw in enumerate(draws):
+        [those] = (chosen == number).nonzero(as_tuple=True)
+        if len(those):
+            paste_into(made, draw(those), those)
+    return made

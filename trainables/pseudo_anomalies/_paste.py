@@ -26,9 +26,14 @@ def paste(images: Tensor, draw: Draw, tries: int = TRIES) -> PseudoAnomalies:
     A black patch pasted on black would be a normal image called anomalous, so an image is drawn for until a pixel
     changes by a grey level. Where no draw does that, the image stays as it is and its mask is empty.
     """
-    made = PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
+    made = unchanged(images)
     paste_into(made, draw, tries=tries)
     return made
+
+
+def unchanged(images: Tensor) -> PseudoAnomalies:
+    """A copy of the images with empty masks."""
+    return PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
 
 
 def paste_into(made: PseudoAnomalies, draw: Draw, some: Tensor | None = None, tries: int = TRIES) -> None:

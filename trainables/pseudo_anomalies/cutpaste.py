@@ -11,6 +11,7 @@ from torch import Tensor
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import rectangle
+from trainables.pseudo_anomalies._paste import paste
 
 SMALLEST = 0.02
 MOST_OBLONG = 0.3
@@ -32,4 +33,4 @@ def cutpaste(
 
     Looks like: an upright rectangle of the wrong part of the picture, hard edges, about the right colour.
     """
-    return rectangle(images, generator, areas=(SMALLEST, area), oblong=MOST_OBLONG, jitter=jitter)
+    return paste(images, rectangle(images, generator, areas=(SMALLEST, area), oblong=MOST_OBLONG, jitter=jitter))

@@ -9,7 +9,7 @@ from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import rectangle, strip
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._one_of import one_of
+from trainables.pseudo_anomalies._one_of import one_paste_of
 
 AREAS, MOST_OBLONG = (0.02, 0.15), 0.3
 WIDTHS, LENGTHS = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
@@ -26,8 +26,8 @@ def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fractio
 
     Looks like: cutpaste on half of the images, on the others a short thin scratch.
     """
-    ways = [
-        lambda some: rectangle(some, generator, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
-        lambda some: strip(some, generator, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
+    draws = [
+        lambda some: rectangle(images, generator, some, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
+        lambda some: strip(images, generator, some, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
     ]
-    return one_of(images, whole(images, generator, len(ways)), ways)
+    return one_paste_of(images, whole(images, generator, len(draws)), draws)

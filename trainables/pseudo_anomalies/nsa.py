@@ -13,7 +13,7 @@ from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreign import others
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import paste_into
+from trainables.pseudo_anomalies._paste import paste_into, unchanged
 from trainables.pseudo_anomalies._poisson import Box, Gradients, Windows, between, blend, gradients, stronger
 from trainables.pseudo_anomalies._spots import Spots
 
@@ -40,7 +40,7 @@ def nsa(
 
     Looks like: one to three soft-edged lumps of another picture that have grown into this one.
     """
-    made = PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
+    made = unchanged(images)
     some = torch.arange(len(images), device=images.device)
     for _ in range(patches):
         if len(some):

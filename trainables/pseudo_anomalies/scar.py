@@ -11,6 +11,7 @@ from torch import Tensor
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import strip
+from trainables.pseudo_anomalies._paste import paste
 
 NARROWEST, SHORTEST = 2 / 16, 10 / 25
 """The least width and length as shares of the largest, as in the paper (2 to 16 and 10 to 25 pixels)."""
@@ -34,4 +35,4 @@ def scar(
     Looks like: one slanted scratch, hard edges, in colours of the picture made lighter or darker.
     """
     widths, lengths = (NARROWEST * width, width), (SHORTEST * length, length)
-    return strip(images, generator, widths=widths, lengths=lengths, jitter=jitter)
+    return paste(images, strip(images, generator, widths=widths, lengths=lengths, jitter=jitter))
