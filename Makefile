@@ -23,8 +23,9 @@ demo: $(VENV)/.installed-demo
 	@echo $(BIN)/assay approve latest --policy demo
 	@$(BIN)/assay approve latest --policy demo || { code=$$?; [ $$code -eq 3 ] || [ $$code -eq 5 ] || exit $$code; }
 
+# Three files at a time whatever the cores: those that start clusters mostly wait for them.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check

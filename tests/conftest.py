@@ -17,6 +17,20 @@ from assay.store import Store
 REPORT = runpy.run_path(str(Path(__file__).with_name("report_fixture.py")))
 
 
+SLOW = (
+    "test_sweep_ray.py", "test_faults.py", "test_faults_audit.py", "test_s3_main_job.py", "test_joined_cluster.py",
+    "test_budget.py", "test_ray_up.py", "test_secrets.py", "test_fan_out.py", "test_full_disk.py",
+    "test_forecast_joined.py", "test_cli_sweep.py", "test_preemption.py", "test_packing.py",
+)  # fmt: skip
+"""Files that start clusters and wait for them, the slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow files come first: begun last, they would be waited for when nothing else is left to run beside them."""
+    order = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.name, len(SLOW)))
+
+
 @pytest.fixture(scope="session")
 def pristine_audit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undecided audit with hostile names in it: 60 samples, 3 attacks x 2 norms x 3 epsilons. Not to be changed."""
