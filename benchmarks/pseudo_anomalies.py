@@ -27,6 +27,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import diags, kron
 from scipy.sparse.linalg import spsolve
 
+from assay import huge_pages
 from assay.shelves import Item
 from trainables.pseudo_anomalies._items import ready
 
@@ -310,6 +311,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    huge_pages.ask()  # for both; every command of Assay does
     torch.set_num_threads(2)
     random.seed(0)
     decoded = pictures()

@@ -92,8 +92,8 @@ def solve(around: Tensor, wanted: Gradients, length: Tensor, breadth: Tensor) ->
     divergence = down[..., :-1, :] - down[..., 1:, :] + right[..., :-1] - right[..., 1:]
     vertical, curve_y = _sines(length, divergence.shape[-2], around)
     horizontal, curve_x = _sines(breadth, divergence.shape[-1], around)
-    waves = vertical @ divergence @ horizontal
-    added = vertical @ (waves / (curve_y[..., :, None] + curve_x[..., None, :])) @ horizontal
+    waves = _along(_along(divergence, horizontal).mT, vertical) / (curve_x[:, None, :, None] + curve_y[:, None, None])
+    added = _along(_along(waves, vertical).mT, horizontal)
     return around[..., 1:-1, 1:-1] + added
 
 
@@ -133,8 +133,13 @@ def blend(
     return Spots(*map(torch.cat, lists)), torch.cat([values for _, values in parts])
 
 
+def _along(values: Tensor, transform: Tensor) -> Tensor:
+    """Values (B, C, M, N) transformed along their last axis by (B, N, N); one product an image for all channels."""
+    return (values.flatten(1, 2) @ transform).unflatten(1, values.shape[1:3])
+
+
 def _sines(length: Tensor, side: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The orthonormal sine transform (B, 1, N, N) of each length, 0 beyond it, and the curvature (B, 1, N) of waves."""
+    """The orthonormal sine transform (B, N, N) of each length, 0 beyond it, and the curvature (B, N) of its waves."""
     places = torch.arange(1, side + 1, device=like.device, dtype=like.dtype)
     within = (places <= length[:, None]).to(like.dtype)
     step = math.pi / (length + 1).to(like.dtype)[:, None, None]
@@ -142,4 +147,4 @@ def _sines(length: Tensor, side: int, like: Tensor) -> tuple[Tensor, Tensor]:
     waves = scale * (step * places[:, None] * places).sin() * within[:, :, None] * within[:, None, :]
     curvature = 2 - 2 * (step[:, 0] * places).cos()
     # Beyond the length there are no waves; any number but 0 will do.
-    return waves[:, None], torch.where(within > 0, curvature, 1)[:, None]
+    return waves, torch.where(within > 0, curvature, 1)
