@@ -11,7 +11,13 @@ The floor: an item returns a new batch, and to copy the old one is all that `cut
 says how long that takes; loops that take less than four times as long cannot be beaten by 0.25.
 """
 
+# ruff: noqa: E402
+
 from __future__ import annotations
+
+from assay import huge_pages
+
+huge_pages.ask()  # before PyTorch is imported, as every command of Assay does; the loops have them, too
 
 import math
 import random
@@ -27,7 +33,6 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import diags, kron
 from scipy.sparse.linalg import spsolve
 
-from assay import huge_pages
 from assay.shelves import Item
 from trainables.pseudo_anomalies._items import ready
 
@@ -311,7 +316,6 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    huge_pages.ask()  # for both; every command of Assay does
     torch.set_num_threads(2)
     random.seed(0)
     decoded = pictures()

@@ -135,7 +135,7 @@ def blend(
 
 def _along(values: Tensor, transform: Tensor) -> Tensor:
     """Values (B, C, M, N) transformed along their last axis by (B, N, N); one product an image for all channels."""
-    return (values.flatten(1, 2) @ transform).unflatten(1, values.shape[1:3])
+    return (values.flatten(1, 2) @ transform).view_as(values)
 
 
 def _sines(length: Tensor, side: int, like: Tensor) -> tuple[Tensor, Tensor]:
