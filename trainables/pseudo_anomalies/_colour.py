@@ -30,8 +30,8 @@ def jitter(
         return uniform(images, generator, 1 - strength, 1 + strength).to(values.dtype)
 
     channels = values.shape[1]
-    sums = torch.zeros(len(images), channels, dtype=values.dtype, device=values.device).index_add(0, image, values)
-    mean = sums.mean(1) / image.bincount(minlength=len(images)).clamp(min=1)
+    sums = torch.zeros(len(images), dtype=values.dtype, device=values.device).index_add(0, image, values.mean(1))
+    mean = sums / image.bincount(minlength=len(images)).clamp(min=1)
     brightness, contrast = factor(), factor()
     matrix = (brightness * contrast)[:, None, None] * torch.eye(channels, dtype=values.dtype, device=values.device)
     shift = (brightness * mean * (1 - contrast))[:, None].expand(-1, channels)
@@ -58,7 +58,7 @@ def recoloured(values: Tensor, image: Tensor, matrix: Tensor, shift: Tensor) -> 
     def plane(row: int) -> Tensor:
         changed = shift[:, row].index_select(0, image)
         for column, before in enumerate(planes):  # lists of single numbers are looked up far faster than rows of three
-            changed = changed + matrix[:, row, column].index_select(0, image) * before
+            changed = changed.addcmul(matrix[:, row, column].index_select(0, image), before)
         return changed
 
-    return torch.stack([plane(row) for row in range(len(planes))], dim=1)
+    return torch.stack([plane(row) for row in range(len(planes))]).T

@@ -38,9 +38,9 @@ def rectangle(
         aspect = log_uniform(those, generator, oblong)
         height, width = box_sides(those, uniform(those, generator, *areas), aspect)
         (top, left), (from_top, from_left) = two_places(those, generator, height, width)
-        spots, source = boxes(top, left, height, width), boxes(from_top, from_left, height, width)
-        own = number[spots.image]
-        values = read(images, source._replace(image=own))
+        spots = boxes(top, left, height, width)
+        own, down, right = (each.index_select(0, spots.image) for each in (number, from_top - top, from_left - left))
+        values = read(images, Spots(own, spots.row + down, spots.column + right))
         return spots._replace(image=own), colour_jitter(those, spots.image, values, jitter, generator)
 
     return draw

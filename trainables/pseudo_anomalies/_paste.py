@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._spots import Spots, read
+from trainables.pseudo_anomalies._spots import Spots, places, read
 
 TRIES = 8
 VISIBLE = 1 / 255
@@ -57,8 +57,8 @@ def paste_into(made: PseudoAnomalies, draw: Draw, some: Tensor | None = None, tr
     if not seen.all():
         keep = seen[spots.image]
         spots, values = spots.where(keep), values[keep]
-    images[spots.image, :, spots.row, spots.column] = values
-    made.mask[spots.image, 0, spots.row, spots.column] = True
+    images.put_(places(images, spots), values.T)
+    made.mask.put_(places(made.mask, spots)[0], torch.ones_like(spots.image, dtype=torch.bool))
 
 
 def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:

@@ -130,7 +130,7 @@ def blend(
         row, column = torch.where(flipped, across, along), torch.where(flipped, along, across)
         parts.append((Spots(some[inside.image], row, column), read(solved, inside).clamp(0, 1)))
     lists = zip(*(spots for spots, _ in parts), strict=True)
-    return Spots(*map(torch.cat, lists)), torch.cat([values for _, values in parts])
+    return Spots(*map(torch.cat, lists)), torch.cat([values.T for _, values in parts], dim=1).T
 
 
 def _along(values: Tensor, transform: Tensor) -> Tensor:
