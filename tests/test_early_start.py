@@ -45,13 +45,14 @@ def test_a_cluster_of_another_kind_is_not_the_one_that_was_begun(monkeypatch):
     assert asked == [(None, None), (None, 3), ("1.2.3.4:6379", None)]
 
 
-def test_whoever_waits_is_told_why_there_is_none(monkeypatch):
+@pytest.mark.parametrize("error", [SweepError("cannot start a local Ray cluster: no room"), SystemExit("no room")])
+def test_whoever_waits_is_told_why_there_is_none(monkeypatch, error):
     @contextlib.contextmanager
     def alone(address=None, cpus=None):
-        raise SweepError("cannot start a local Ray cluster: no room")
+        raise error
         yield
 
     monkeypatch.setattr(cluster, "connected_alone", alone)
-    with early_start.begun(), pytest.raises(SweepError, match="no room"), cluster.connected():
+    with early_start.begun(), pytest.raises(type(error), match="no room"), cluster.connected():
         pass
     assert "early start of Ray" not in {thread.name for thread in threading.enumerate()}

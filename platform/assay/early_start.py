@@ -42,7 +42,7 @@ def _hold(started: Future[dict[str, float]], over: threading.Event) -> None:
         with connected_alone() as resources:
             started.set_result(resources)
             over.wait()
-    except Exception as error:
+    except BaseException as error:  # also if Ray wants to end the process: whoever waits would wait for ever
         if started.done():
             raise
-        started.set_exception(error)  # for whoever waits
+        started.set_exception(error)
