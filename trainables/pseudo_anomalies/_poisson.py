@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._spots import Spots, boxes, read
+from trainables.pseudo_anomalies._spots import Spots, boxes, lattice, read
 
 IN_A_GROUP = 8
 
@@ -47,16 +47,6 @@ class Windows(NamedTuple):
 
 Gradients: TypeAlias = tuple[Tensor, Tensor]
 """Differences of (..., M, N) to the next along the first axis (..., M - 1, N) and along the second (..., M, N - 1)."""
-
-
-def lattice(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:
-    """Pixels (K, C, M, N) of the images of these numbers (K,), at every pair of places as Windows has them."""
-    channels, height, width = images.shape[1:]
-    places = torch.arange(channels, device=images.device)[:, None, None] * (height * width)
-    step, across = torch.where(turned, 1, width), torch.where(turned, width, 1)
-    start = number[:, None] * (channels * height * width)
-    along = start + first * step[:, None]
-    return images.take(places + along[:, None, :, None] + (second * across[:, None])[:, None, None, :])
 
 
 def between(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:

@@ -59,8 +59,21 @@ def sample(images: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     return upper.lerp(images.take(corner).lerp(images.take(corner + beside), across), down).T
 
 
+def lattice(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:
+    """Pixels (K, C, M, N) of the images of these numbers (K,), at every pair of places along its two axes.
+
+    first, second: (K, M) and (K, N). Rows of an image are the first axis, or the second where `turned` (K,).
+    """
+    channels, height, width = images.shape[1:]
+    places = torch.arange(channels, device=images.device)[:, None, None] * (height * width)
+    step, across = torch.where(turned, 1, width), torch.where(turned, width, 1)
+    start = number[:, None] * (channels * height * width)
+    along = start + first * step[:, None]
+    return images.take(places + along[:, None, :, None] + (second * across[:, None])[:, None, None, :])
+
+
 def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
     """Windows (K, C, height, width) of the given images (K,) from (top, left) on; beyond the border it repeats."""
     rows = (top[:, None] + torch.arange(height, device=images.device)).clamp(0, images.shape[-2] - 1)
     columns = (left[:, None] + torch.arange(width, device=images.device)).clamp(0, images.shape[-1] - 1)
-    return images[image[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return lattice(images, image, rows, columns, torch.zeros_like(image, dtype=torch.bool))

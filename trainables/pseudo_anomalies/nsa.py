@@ -41,11 +41,11 @@ def nsa(
     Looks like: one to three soft-edged lumps of another picture that have grown into this one.
     """
     made = unchanged(images)
-    some = torch.arange(len(images), device=images.device)
-    for _ in range(patches):
-        if len(some):
-            _add_patch(made, images, some, generator, half, gradient)
-        [some] = (whole(images, generator, 2) == 1).nonzero(as_tuple=True)
+    _add_patch(made, images, torch.arange(len(images), device=images.device), generator, half, gradient)
+    for _ in range(patches - 1):
+        [more] = (whole(images, generator, 2) == 1).nonzero(as_tuple=True)
+        if len(more):
+            _add_patch(made, images, more, generator, half, gradient)
     return made
 
 
