@@ -11,13 +11,7 @@ The floor: an item returns a new batch, and to copy the old one is all that `cut
 says how long that takes; loops that take less than four times as long cannot be beaten by 0.25.
 """
 
-# ruff: noqa: E402
-
 from __future__ import annotations
-
-from assay import huge_pages
-
-huge_pages.ask()  # before PyTorch is imported, as every command of Assay does; the loops have them, too
 
 import math
 import random
@@ -33,6 +27,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import diags, kron
 from scipy.sparse.linalg import spsolve
 
+from assay import kept_memory
 from assay.shelves import Item
 from trainables.pseudo_anomalies._items import ready
 
@@ -316,6 +311,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
+    kept_memory.keep()  # as every trial does; the loops gain by it, too
     torch.set_num_threads(2)
     random.seed(0)
     decoded = pictures()

@@ -28,7 +28,7 @@ RAY_MODULES = {
 STAGES = {
     "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
     "corrupted", "decision", "early_start", "evaluation", "fan_out", "figures", "forecast", "forecast_text",
-    "foreseen", "gpu_nodes", "history", "huge_pages", "labels_needed", "lease", "live", "local_files",
+    "foreseen", "gpu_nodes", "history", "kept_memory", "labels_needed", "lease", "live", "local_files",
     "log_segments", "minimal_epsilon", "model", "object_files", "own_modules", "packing", "plan", "policy",
     "predecessor", "preemption", "preflight", "probe", "probe_nodes", "publish_audit", "publish_sweep",
     "published", "publishing", "ray_errors", "ray_token", "register", "report", "samplers", "shard", "signature",
@@ -37,7 +37,7 @@ STAGES = {
 }  # fmt: skip
 FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
-LIGHT = ("assay.__version__", "assay.errors", "assay.huge_pages", "assay.redaction", "assay.cli")
+LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
 
 
 def imports(path: Path, *, only_on_import: bool = False) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import early_start, huge_pages, own_modules, ray_errors, ray_token, shelves, versions
+from assay import early_start, own_modules, ray_errors, ray_token, shelves, versions
 from assay.errors import SweepError
 
 Answer = TypeVar("Answer")
@@ -75,8 +75,7 @@ def connected_alone(address: str | None = None, cpus: int | None = None) -> Iter
 
 def code() -> dict[str, Any]:
     """The runtime environment of workers on other machines: our code, the user's own, and what versions to expect."""
-    variables = versions.variable() | huge_pages.wanted()
-    return {"py_modules": own_modules.to_send(), "excludes": LEFT_OUT, "env_vars": variables}
+    return {"py_modules": own_modules.to_send(), "excludes": LEFT_OUT, "env_vars": versions.variable()}
 
 
 def check_nodes() -> None:

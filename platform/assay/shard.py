@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay import model, parquet, tables
+from assay import kept_memory, model, parquet, tables
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
@@ -104,6 +104,7 @@ def one_thread() -> Iterator[None]:
     """One thread for the block: sums then have one order, and a score the same bits in every process."""
     import torch
 
+    kept_memory.keep()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay import choice, gpu, model, shelves
+from assay import choice, gpu, kept_memory, model, shelves
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
@@ -68,6 +68,7 @@ class Trial:
     def __init__(self, order: Order, data: TrainingData, store: Store) -> None:
         import torch
 
+        kept_memory.keep()
         torch.set_num_threads(order.threads)
         gpu.keep_to(order.gpu)
         self.order, self.data, self.store = order, data, store

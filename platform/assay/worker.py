@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from assay import failures, gpu, versions
+from assay import failures, gpu, kept_memory, versions
 from assay.contracts import TrainingData
 from assay.redaction import redacted
 from assay.store import Store
@@ -25,9 +25,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin the next trial in the same process: imports and data stay, the GPU's memory is given back."""
+        """Begin the next trial in the same process: imports and data stay, memory is given back."""
         self.trial = None
         gpu.emptied()
+        kept_memory.give_back()
         self.begin(new_config)
         return True
 

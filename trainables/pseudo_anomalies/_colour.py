@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from trainables.pseudo_anomalies._draws import uniform
+from trainables.pseudo_anomalies._windows import Windows
 
 
-def jitter(
-    images: Tensor,
-    image: Tensor,
-    values: Tensor,
-    strength: float | Tensor,
-    generator: torch.Generator,
-    hue: float | None = None,
-) -> Tensor:
-    """Values (N, C) of a part, brightness and contrast (three channels: hue and saturation too) changed, in [0, 1].
+class Jitter(NamedTuple):
+    """A change of brightness and contrast (three channels: of hue and saturation too), one per image.
 
-    The part's own mean is the pivot of contrast.
-    image: the image that each of the values belongs to (N,); every image gets its own factors.
+    The part's own mean is the pivot of contrast. matrix: (B, C, C), for colours; lift: (B,), for the mean, to be added.
+    """
+
+    matrix: Tensor
+    lift: Tensor
+
+    def of_spots(self, image: Tensor, values: Tensor) -> Tensor:
+        """Values (N, C) of a part, each of the image of its number (N,), changed, in [0, 1]."""
+        sums = values.new_zeros(len(self.lift)).index_add(0, image, values.mean(1))
+        mean = sums / image.bincount(minlength=len(self.lift)).clamp(min=1)
+        shift = (self.lift * mean)[:, None].expand(-1, values.shape[1])
+        return recoloured(values, image, self.matrix, shift).clamp(0, 1)
+
+    def of_windows(self, windows: Windows, values: Tensor) -> Tensor:
+        """Values (K, C, M, N) of windows changed, in [0, 1]; the mean is their boxes'."""
+        inside = windows.inside
+        mean = (values.mean(1, keepdim=True) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
+        shift = (self.lift[windows.number] * mean)[:, None, None].expand(-1, values.shape[1], 1)
+        return torch.baddbmm(shift, self.matrix[windows.number], values.flatten(2)).view_as(values).clamp(0, 1)
+
+
+def jitter(images: Tensor, generator: torch.Generator, strength: float | Tensor, hue: float | None = None) -> Jitter:
+    """Draws a change of colour for every image.
+
     strength: one, or one per image (B,), of factors U[1 - strength, 1 + strength].
     hue: it turns by U[-hue, hue] of a circle, half the strength if not given.
     """
 
     def factor() -> Tensor:
-        return uniform(images, generator, 1 - strength, 1 + strength).to(values.dtype)
+        return uniform(images, generator, 1 - strength, 1 + strength).to(images.dtype)
 
-    channels = values.shape[1]
-    sums = torch.zeros(len(images), dtype=values.dtype, device=values.device).index_add(0, image, values.mean(1))
-    mean = sums / image.bincount(minlength=len(images)).clamp(min=1)
+    channels = images.shape[1]
     brightness, contrast = factor(), factor()
-    matrix = (brightness * contrast)[:, None, None] * torch.eye(channels, dtype=values.dtype, device=values.device)
-    shift = (brightness * mean * (1 - contrast))[:, None].expand(-1, channels)
+    matrix = (brightness * contrast)[:, None, None] * torch.eye(channels, dtype=images.dtype, device=images.device)
     if channels == 3:  # neither saturation nor hue moves a shift that is grey
         most = strength / 2 if hue is None else hue
-        turns = uniform(images, generator, -most, most).to(values.dtype)
+        turns = uniform(images, generator, -most, most).to(images.dtype)
         matrix = hue_matrix(turns, factor()) @ matrix
-    return recoloured(values, image, matrix, shift).clamp(0, 1)
+    return Jitter(matrix, brightness * (1 - contrast))
 
 
 def hue_matrix(turns: Tensor, saturation: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -10,8 +11,9 @@ from torch import Tensor
 from trainables.pseudo_anomalies._colour import jitter as colour_jitter
 from trainables.pseudo_anomalies._draws import log_uniform, uniform
 from trainables.pseudo_anomalies._geometry import Turned, box_sides, middle, reaches, two_places
-from trainables.pseudo_anomalies._paste import Draw
-from trainables.pseudo_anomalies._spots import Spots, boxes, read
+from trainables.pseudo_anomalies._paste import Boxed, Draw, Scattered
+from trainables.pseudo_anomalies._spots import Spots, read
+from trainables.pseudo_anomalies._windows import Box, Windows, around, boxes_elsewhere
 
 NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
 """Thinner than sqrt(2) a turned strip can slip between the pixels' centres."""
@@ -34,14 +36,18 @@ def rectangle(
     """
     those, number = _chosen(images, some)
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Boxed:
         aspect = log_uniform(those, generator, oblong)
         height, width = box_sides(those, uniform(those, generator, *areas), aspect)
         (top, left), (from_top, from_left) = two_places(those, generator, height, width)
-        spots = boxes(top, left, height, width)
-        own, down, right = (each.index_select(0, spots.image) for each in (number, from_top - top, from_left - left))
-        values = read(images, Spots(own, spots.row + down, spots.column + right))
-        return spots._replace(image=own), colour_jitter(those, spots.image, values, jitter, generator)
+        colour = colour_jitter(those, generator, jitter)
+
+        def blocks() -> Iterator[tuple[Windows, Tensor]]:
+            for windows in around(images, Box(top, left, height, width), number):
+                values = boxes_elsewhere(images, windows, from_top[windows.number], from_left[windows.number])
+                yield windows, colour.of_windows(windows, values)
+
+        return Boxed(blocks())
 
     return draw
 
@@ -63,7 +69,7 @@ def strip(
     height, width = images.shape[-2:]
     side = min(height, width)
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Scattered:
         across = (side * uniform(those, generator, *widths)).clamp(min=NARROWEST_PIXELS) / 2
         along = (side * uniform(those, generator, *lengths)).clamp(min=SHORTEST_PIXELS) / 2
         angle = uniform(those, generator, -TILT, TILT)
@@ -77,7 +83,8 @@ def strip(
         column = (from_x[spots.image] + right).round().long().clamp(0, width - 1)
         own = number[spots.image]
         values = read(images, Spots(own, row, column))
-        return spots._replace(image=own), colour_jitter(those, spots.image, values, jitter, generator)
+        changed = colour_jitter(those, generator, jitter).of_spots(spots.image, values)
+        return Scattered(spots._replace(image=own), changed)
 
     return draw
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainables.pseudo_anomalies._draws import neighbour, uniform
-from trainables.pseudo_anomalies._poisson import Box
+from trainables.pseudo_anomalies._windows import Box
 
 CORE = 0.8
 SMALLEST = 0.1

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainables.pseudo_anomalies._draws import uniform, whole
-from trainables.pseudo_anomalies._spots import Spots, boxes
+from trainables.pseudo_anomalies._spots import Spots, lines
 
 
 def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,6 +62,10 @@ def reaches(along: Tensor, across: Tensor, angle: Tensor) -> tuple[Tensor, Tenso
     return along * cos + across * sin, along * sin + across * cos
 
 
+LEAST = 1e-6
+"""In place of a sine or cosine nearer to 0, to divide by."""
+
+
 class Turned(NamedTuple):
     """One turned box per image, by its middle, its half sides and its angle: all (B,)."""
 
@@ -83,11 +87,20 @@ class Turned(NamedTuple):
 
     def spots(self, images: Tensor) -> Spots:
         """The pixels of the images whose centres are inside."""
-        last_row, last_column = images.shape[-2] - 1, images.shape[-1] - 1
-        reach_y, reach_x = reaches(self.along, self.across, self.angle)
-        top = (self.y - reach_y).floor().long().clamp(0, last_row)
-        left = (self.x - reach_x).floor().long().clamp(0, last_column)
-        bottom = (self.y + reach_y).ceil().long().clamp(0, last_row)
-        right = (self.x + reach_x).ceil().long().clamp(0, last_column)
-        spots = boxes(top, left, bottom - top + 1, right - left + 1)
-        return spots.where(self.inside(spots.image, *self.upright(*spots)))
+        height, width = images.shape[-2:]
+        reach, _ = reaches(self.along, self.across, self.angle)
+        top = (self.y - reach).floor().long().clamp(0, height - 1)
+        tall = (self.y + reach).ceil().long().clamp(0, height - 1) - top + 1
+        # Row by row, for there are far fewer rows than pixels.
+        image = torch.arange(len(tall), device=tall.device).repeat_interleave(tall)
+        row = top[image] + torch.arange(len(image), device=tall.device) - (tall.cumsum(0) - tall)[image]
+        # Both pairs of sides leave a stretch of the row between them; a pair along the rows leaves all or nothing.
+        cos, sin = self.angle.cos(), self.angle.sin()
+        cos, sin = (torch.where(part.abs() < LEAST, LEAST, part)[image] for part in (cos, sin))
+        down, along, across = row - self.y[image], self.along[image], self.across[image]
+        first = (down * cos - along) / sin, (down * cos + along) / sin
+        second = (-across - down * sin) / cos, (across - down * sin) / cos
+        left = torch.maximum(torch.minimum(*first), torch.minimum(*second)) + self.x[image]
+        right = torch.minimum(torch.maximum(*first), torch.maximum(*second)) + self.x[image]
+        left, right = left.ceil().clamp(0, width).long(), right.floor().clamp(-1, width - 1).long()
+        return lines(image, row, left, (right - left + 1).clamp(min=0))

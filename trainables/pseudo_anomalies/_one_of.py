@@ -8,19 +8,29 @@ import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._paste import Draw, paste_into, unchanged
+from trainables.pseudo_anomalies._paste import Draw, paste_into, replaced, unchanged
+from trainables.pseudo_anomalies._windows import AT_ONCE
 
 
 def one_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], PseudoAnomalies]]) -> PseudoAnomalies:
     """Every image changed by the way of its number: `ways[chosen[b]]`, called once with all the images it is for."""
     changed = torch.empty_like(images)
-    mask = torch.zeros_like(images[:, :1], dtype=torch.bool)
+    mask = torch.empty_like(images[:, :1], dtype=torch.bool)
     for number, way in enumerate(ways):
         [those] = (chosen == number).nonzero(as_tuple=True)
         if len(those):
-            made = way(images[those])
-            changed[those], mask[those] = made
+            changed[those], mask[those] = way(images[those])
     return PseudoAnomalies(changed, mask)
+
+
+def one_whole_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], Tensor]]) -> PseudoAnomalies:
+    """As `one_of`, of ways that make images (K, C, H, W) of images, each by itself and without a draw."""
+    changed = torch.empty_like(images)
+    for number, way in enumerate(ways):
+        [those] = (chosen == number).nonzero(as_tuple=True)
+        for some in those.split(AT_ONCE):  # type: ignore[no-untyped-call]
+            changed[some] = way(images[some])
+    return replaced(images, changed)
 
 
 def one_paste_of(images: Tensor, chosen: Tensor, draws: Sequence[Callable[[Tensor], Draw]]) -> PseudoAnomalies:

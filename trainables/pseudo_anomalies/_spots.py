@@ -20,17 +20,12 @@ class Spots(NamedTuple):
         return Spots(self.image[chosen], self.row[chosen], self.column[chosen])
 
 
-def boxes(top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Spots:
-    """All pixels of one box per image; corner and sides in pixels (B,) int64. A side of 0 is no box."""
-    device = top.device
-    # Line by line: there are far fewer lines than pixels.
-    owner = torch.arange(len(top), device=device).repeat_interleave(height)
-    line = top[owner] + torch.arange(len(owner), device=device) - (height.cumsum(0) - height)[owner]
-    across = width[owner]
-    which = torch.arange(len(owner), device=device).repeat_interleave(across)
-    start = (left[owner] - (across.cumsum(0) - across)).index_select(0, which)
-    column = torch.arange(len(which), device=device) + start
-    return Spots(owner.index_select(0, which), line.index_select(0, which), column)
+def lines(image: Tensor, row: Tensor, left: Tensor, width: Tensor) -> Spots:
+    """The pixels of pieces of rows, each by its image, row, first column and width: int64 (L,). A width may be 0."""
+    which = torch.arange(len(image), device=image.device).repeat_interleave(width)
+    start = (left - (width.cumsum(0) - width)).index_select(0, which)
+    column = torch.arange(len(which), device=image.device) + start
+    return Spots(image.index_select(0, which), row.index_select(0, which), column)
 
 
 def places(images: Tensor, spots: Spots) -> Tensor:
@@ -57,23 +52,3 @@ def sample(images: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     upper = images.take(corner).lerp(images.take(corner + beside), across)
     corner = corner + below
     return upper.lerp(images.take(corner).lerp(images.take(corner + beside), across), down).T
-
-
-def lattice(images: Tensor, number: Tensor, first: Tensor, second: Tensor, turned: Tensor) -> Tensor:
-    """Pixels (K, C, M, N) of the images of these numbers (K,), at every pair of places along its two axes.
-
-    first, second: (K, M) and (K, N). Rows of an image are the first axis, or the second where `turned` (K,).
-    """
-    channels, height, width = images.shape[1:]
-    places = torch.arange(channels, device=images.device)[:, None, None] * (height * width)
-    step, across = torch.where(turned, 1, width), torch.where(turned, width, 1)
-    start = number[:, None] * (channels * height * width)
-    along = start + first * step[:, None]
-    return images.take(places + along[:, None, :, None] + (second * across[:, None])[:, None, None, :])
-
-
-def windows(images: Tensor, image: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """Windows (K, C, height, width) of the given images (K,) from (top, left) on; beyond the border it repeats."""
-    rows = (top[:, None] + torch.arange(height, device=images.device)).clamp(0, images.shape[-2] - 1)
-    columns = (left[:, None] + torch.arange(width, device=images.device)).clamp(0, images.shape[-1] - 1)
-    return lattice(images, image, rows, columns, torch.zeros_like(image, dtype=torch.bool))

@@ -11,8 +11,9 @@ from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._colour import jitter
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._geometry import Turned, middle, one_place, reaches
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._spots import Spots, read, windows
+from trainables.pseudo_anomalies._paste import Scattered, paste
+from trainables.pseudo_anomalies._row_first import interpolation
+from trainables.pseudo_anomalies._spots import Spots, read
 
 WIDTHS, HEIGHTS = (7, 40), (10, 40)
 """In pixels, whatever the size of the image."""
@@ -38,7 +39,7 @@ def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> Ps
     height, width = images.shape[-2:]
     most = min(height, width) // 2
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Scattered:
         tall, wide = _side(images, generator, HEIGHTS, most), _side(images, generator, WIDTHS, most)
         from_top, from_left = one_place(images, generator, tall, wide)
         angle = uniform(images, generator, 0, 2 * math.pi)
@@ -55,8 +56,8 @@ def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> Ps
         column = _within(wide, right + across[spots.image], spots.image)
         blurred = _blurred(images, from_top, from_left, uniform(images, generator, *BLUR))
         values = read(blurred, Spots(spots.image, row, column))
-        coloured = jitter(images, spots.image, values, JITTER, generator, hue=HUE)
-        return spots, torch.where(black[:, None], 0, coloured)
+        coloured = jitter(images, generator, JITTER, hue=HUE).of_spots(spots.image, values)
+        return Scattered(spots, torch.where(black[:, None], 0, coloured))
 
     return paste(images, draw, tries=1)
 
@@ -75,14 +76,19 @@ def _within(length: Tensor, place: Tensor, image: Tensor) -> Tensor:
 def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor:
     """The largest patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with a deviation per image."""
     own, size = torch.arange(len(images), device=images.device), max(*WIDTHS, *HEIGHTS)
-    patches = windows(images, own, top - REACH_Y, left - REACH_X, size + 2 * REACH_Y, size + 2 * REACH_X)
-    down, right = (_weights(size, reach, sigma).to(images.dtype) for reach in (REACH_Y, REACH_X))
-    return down @ patches @ right.mT
+    read = []
+    for first, reach, length in zip((top, left), (REACH_Y, REACH_X), images.shape[-2:], strict=True):
+        places = first[:, None] + torch.arange(-reach, size + reach, device=images.device)
+        start, weights = interpolation(places.clamp(0, length - 1), length, images.dtype)
+        read.append((start, _weights(size, reach, sigma).to(images.dtype) @ weights))
+    (top, down), (left, right) = read
+    patches = images.unfold(2, down.shape[2], 1).unfold(3, right.shape[2], 1)[own, :, top, left]
+    return down[:, None] @ patches @ right[:, None].mT
 
 
 def _weights(size: int, reach: int, sigma: Tensor) -> Tensor:
-    """How much each of `size` + 2 `reach` places gives to each of `size`: (B, 1, size, size + 2 reach)."""
+    """How much each of `size` + 2 `reach` places gives to each of `size`: (B, size, size + 2 reach)."""
     to, start = torch.arange(size, device=sigma.device), torch.arange(size + 2 * reach, device=sigma.device)
     away = start - reach - to[:, None]
     weights = torch.exp(-(away**2) / (2 * sigma[:, None, None] ** 2)) * (away.abs() <= reach)
-    return (weights / weights.sum(2, keepdim=True))[:, None]
+    return weights / weights.sum(2, keepdim=True)

@@ -12,8 +12,8 @@ from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._spots import Spots, boxes
+from trainables.pseudo_anomalies._paste import Boxed, paste
+from trainables.pseudo_anomalies._windows import Box, around
 
 
 def cutout(
@@ -32,12 +32,12 @@ def cutout(
     Looks like: one upright box, about square, black or in the picture's mean colour.
     """
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Boxed:
         share = uniform(images, generator, side * 2 / 3, side)
         height = (share * images.shape[-2]).round().long()
         width = (share * images.shape[-1]).round().long()
-        spots = boxes(*one_place(images, generator, height, width), height, width)
         colour = images.new_zeros(images.shape[:2]) if fill == "zero" else images.mean((2, 3))
-        return spots, colour[spots.image]
+        box = Box(*one_place(images, generator, height, width), height, width)
+        return Boxed((windows, colour[windows.image, :, None, None]) for windows in around(images, box))
 
     return paste(images, draw)

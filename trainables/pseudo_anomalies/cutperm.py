@@ -7,8 +7,7 @@ from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._one_of import one_of
-from trainables.pseudo_anomalies._paste import replaced
+from trainables.pseudo_anomalies._one_of import one_whole_of
 
 
 def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
@@ -21,8 +20,8 @@ def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
     # Swapping two halves is a circular shift by half a side.
     down, right = -(images.shape[-2] // 2), -(images.shape[-1] // 2)
     layouts = [
-        lambda some: replaced(some, some.roll(down, 2)),
-        lambda some: replaced(some, some.roll(right, 3)),
-        lambda some: replaced(some, some.roll((down, right), (2, 3))),
+        lambda some: some.roll(down, 2),
+        lambda some: some.roll(right, 3),
+        lambda some: some.roll((down, right), (2, 3)),
     ]
-    return one_of(images, whole(images, generator, 3), layouts)
+    return one_whole_of(images, whole(images, generator, 3), layouts)

@@ -15,7 +15,7 @@ from trainables.pseudo_anomalies._colour import jitter
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreground import foreground, somewhere
 from trainables.pseudo_anomalies._geometry import Turned
-from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._paste import Scattered, paste
 from trainables.pseudo_anomalies._spots import Spots, sample
 
 LIGHT, MEDIUM, HEAVY = 1, 2, 3
@@ -51,7 +51,7 @@ def foreground_patch(
     shorter = min(height, width)
     cells = foreground(images)
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Scattered:
         along = (shorter / 2 * uniform(images, generator, SMALLEST, side)).clamp(min=1)
         across = (shorter / 2 * uniform(images, generator, SMALLEST, side)).clamp(min=1)
         angle = uniform(images, generator, -math.pi / 2, math.pi / 2)
@@ -65,9 +65,9 @@ def foreground_patch(
         bend = (heaviness - LIGHT) * torch.minimum(along, across) / 4
         bend_y, bend_x = _bends(images, generator, piece, spots, up, right)
         y, x = from_y[image] + up + bend[image] * bend_y, from_x[image] + right + bend[image] * bend_x
-        values = jitter(images, image, sample(images, image, y, x), 0.2 * heaviness, generator)
+        values = jitter(images, generator, 0.2 * heaviness).of_spots(image, sample(images, image, y, x))
         inverted = (heaviness == HEAVY) & (whole(images, generator, 2) == 1)
-        return spots, torch.where(inverted[image, None], 1 - values, values)
+        return Scattered(spots, torch.where(inverted[image, None], 1 - values, values))
 
     return paste(images, draw)
 

@@ -12,8 +12,8 @@ from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._spots import Spots, boxes, read
+from trainables.pseudo_anomalies._paste import Boxed, paste
+from trainables.pseudo_anomalies._windows import around
 
 
 def fpi(
@@ -32,11 +32,13 @@ def fpi(
     Looks like: a square ghost of another picture, from hardly visible to solid, hard edges.
     """
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Boxed:
         source, number = others(images, generator)
-        spots = boxes(*square(images, generator, side))
-        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[spots.image, None]
-        foreign = read(source, Spots(number[spots.image], spots.row, spots.column))
-        return spots, torch.lerp(read(images, spots), foreign, share)
+        box = square(images, generator, side)
+        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)
+        return Boxed(
+            (windows.fainter(share[windows.image]), windows.of(source, number[windows.image]))
+            for windows in around(images, box)
+        )
 
     return paste(images, draw)

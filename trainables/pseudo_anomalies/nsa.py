@@ -13,9 +13,10 @@ from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreign import others
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import paste_into, unchanged
-from trainables.pseudo_anomalies._poisson import Box, Gradients, Windows, between, blend, gradients, stronger
-from trainables.pseudo_anomalies._spots import Spots
+from trainables.pseudo_anomalies._paste import Boxed, paste_into, unchanged
+from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
+from trainables.pseudo_anomalies._row_first import lattice
+from trainables.pseudo_anomalies._windows import Box, Windows
 
 SMALLEST, SCALE = 0.03, 0.05
 RESIZE = (0.7, 1.3)
@@ -54,7 +55,6 @@ def _add_patch(
 ) -> None:
     """Blend a patch of another of the images into some (K,) of those that were made of them."""
     rows, columns = images.shape[-2:]
-    before = made.images.clone() if images.requires_grad else made.images  # a gradient needs what was read unchanged
 
     def sides(length: int) -> Tensor:
         # A Gamma variable of shape 2 is the sum of two exponential ones.
@@ -62,7 +62,7 @@ def _add_patch(
         share = 2 * (SMALLEST - SCALE * both.log()).clamp(max=half)
         return (share * length).round().long().clamp(2, length - 2)
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Boxed:
         source, number = others(images, generator)
         tall, wide = sides(rows), sides(columns)
         top, left = one_place(images[..., 2:, 2:], generator, tall, wide)
@@ -70,20 +70,18 @@ def _add_patch(
         taken_y, taken_x = (tall / resize).clamp(max=rows - 1), (wide / resize).clamp(max=columns - 1)
         from_y = (rows - 1 - taken_y) * uniform(images, generator)
         from_x = (columns - 1 - taken_x) * uniform(images, generator)
-        # By axis: a pixel at `place` of the image is given what lies at `shift + step * place` of the other one.
-        step = torch.stack([taken_y / tall, taken_x / wide])
-        shift = torch.stack([from_y, from_x]) - step * (torch.stack([top, left]) + 0.5)
-        last = torch.tensor([rows - 1, columns - 1], device=images.device)
+        # A pixel at `place` of the image is given what lies at `shift + step * place` of the other one.
+        step_y, step_x = taken_y / tall, taken_x / wide
+        shift_y, shift_x = from_y - step_y * (top + 0.5), from_x - step_x * (left + 0.5)
 
         def wanted(windows: Windows, here: Tensor) -> Gradients:
-            own, axis = windows.some, windows.turned.long()
-            first, second = (
-                (shift[a, own, None] + step[a, own, None] * places).clamp(min=0).minimum(last[a, None])
-                for a, places in ((axis, windows.first), (1 - axis, windows.second))
-            )
-            there = gradients(between(source, number[own], first, second, windows.turned))
+            own, (down, across) = windows.image, windows.lines()
+            down = (shift_y[own, None] + step_y[own, None] * down).clamp(0, rows - 1)
+            across = (shift_x[own, None] + step_x[own, None] * across).clamp(0, columns - 1)
+            there = gradients(lattice(source, number[own], down, across))
             return there if gradient == "source" else stronger(gradients(here), there)
 
-        return blend(before, Box(top + 1, left + 1, tall, wide), wanted, some)
+        box = Box(*(part[some] for part in (top + 1, left + 1, tall, wide)))
+        return Boxed(blend(made.images, box, wanted, some))
 
     paste_into(made, draw, some)

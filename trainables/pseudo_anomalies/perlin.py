@@ -14,7 +14,7 @@ from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import hue_matrix, recoloured
 from trainables.pseudo_anomalies._draws import log_uniform, neighbour, per_pixel, uniform, whole
 from trainables.pseudo_anomalies._noise import perlin_noise
-from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._paste import Scattered, paste
 from trainables.pseudo_anomalies._spots import Spots, read, sample
 from trainables.pseudo_anomalies._textures import textures
 
@@ -43,10 +43,11 @@ def perlin(
     Looks like: one or more cloudy blots with hard edges, filled with a strange pattern, often half transparent.
     """
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Scattered:
         spots = _blots(images, generator)
         share = uniform(images, generator, opacity / 5, opacity).to(images.dtype)[spots.image, None]
-        return spots, torch.lerp(read(images, spots), _pattern(images, spots, texture, generator), share).clamp(0, 1)
+        pattern = _pattern(images, spots, texture, generator)
+        return Scattered(spots, torch.lerp(read(images, spots), pattern, share).clamp(0, 1))
 
     return paste(images, draw)
 

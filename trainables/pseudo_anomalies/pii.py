@@ -12,9 +12,10 @@ from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
-from trainables.pseudo_anomalies._paste import paste
-from trainables.pseudo_anomalies._poisson import Gradients, Windows, blend, gradients, stronger
-from trainables.pseudo_anomalies._spots import Spots
+from trainables.pseudo_anomalies._paste import Boxed, paste
+from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
+from trainables.pseudo_anomalies._row_first import row_first
+from trainables.pseudo_anomalies._windows import Windows
 
 
 def pii(
@@ -34,15 +35,16 @@ def pii(
     Looks like: structure of another picture that fades into this one, no edges; the faintest of all.
     """
 
-    def draw() -> tuple[Spots, Tensor]:
+    def draw() -> Boxed:
         source, number = others(images, generator)
         box = square(images, generator, side)
         share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[:, None, None, None]
 
         def wanted(windows: Windows, here: Tensor) -> Gradients:
-            there, factor = windows.of(source, number[windows.some]), share[windows.some]
+            there = row_first(windows.of(source, number[windows.image]))
+            factor = share[windows.image]
             return stronger(gradients((1 - factor) * here), gradients(factor * there))
 
-        return blend(images, box, wanted)
+        return Boxed(blend(images, box, wanted))
 
     return paste(images, draw)

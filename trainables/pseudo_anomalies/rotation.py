@@ -8,8 +8,7 @@ from torch import Tensor
 from assay.contracts import PseudoAnomalies
 from assay.errors import InputError
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._one_of import one_of
-from trainables.pseudo_anomalies._paste import replaced
+from trainables.pseudo_anomalies._one_of import one_whole_of
 
 
 def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
@@ -26,8 +25,8 @@ def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
             "set the dataset's image_size to one number, or choose another pseudo-anomaly"
         )
     quarters = [
-        lambda some: replaced(some, some.rot90(1, (2, 3))),
-        lambda some: replaced(some, some.rot90(2, (2, 3))),
-        lambda some: replaced(some, some.rot90(3, (2, 3))),
+        lambda some: some.rot90(1, (2, 3)),
+        lambda some: some.rot90(2, (2, 3)),
+        lambda some: some.rot90(3, (2, 3)),
     ]
-    return one_of(images, whole(images, generator, 3), quarters)
+    return one_whole_of(images, whole(images, generator, 3), quarters)

@@ -21,7 +21,7 @@ from typing import Any
 
 import click
 
-from assay import __version__, huge_pages
+from assay import __version__
 from assay.errors import AssayError, suggest
 from assay.redaction import redacted
 
@@ -100,6 +100,5 @@ def _system(error: OSError) -> str:
 @click.version_option(__version__, prog_name="assay")
 def main(debug: bool) -> None:
     """Find adversarially robust anomaly detectors, audit them under attack, decide whether one may be deployed."""
-    huge_pages.ask()
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # a user's own module:attribute lies where the command is given
