@@ -1,7 +1,8 @@
 """Memory that PyTorch frees on a CPU is kept for its next tensors, not given back to the system each time.
 
 The C library maps every large block anew and unmaps it when it is freed. A training step makes and frees hundreds of
-them, and the system clears each, page by page: 10 to 27 % of a ResNet-18's step were spent so.
+them, and the system clears each, page by page: 5 to 20 % of a ResNet-18's step are spent so
+(`benchmarks/kept_memory.py`). What is kept beyond the most that is needed at once is gaps between blocks.
 """
 
 from __future__ import annotations
