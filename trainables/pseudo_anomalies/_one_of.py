@@ -9,7 +9,9 @@ from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._paste import Draw, paste_into, replaced, unchanged
-from trainables.pseudo_anomalies._windows import AT_ONCE
+
+AT_ONCE = 4
+"""Images that are turned or moved whole at a time: so few stay in a processor's cache."""
 
 
 def one_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], PseudoAnomalies]]) -> PseudoAnomalies:
