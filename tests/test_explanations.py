@@ -137,7 +137,6 @@ def test_the_report_shows_pictures_and_localisation(audit_folder):
     html = section(audit_folder, "explanations")
     assert html.count("<img ") == html.count(' alt="') == 3 * 8
     assert "Pixel AUROC" in html
-    assert "<code>localisation.parquet</code>" in html
     assert "No masks" not in html
 
 

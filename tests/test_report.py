@@ -124,6 +124,36 @@ def test_sections_name_the_files_they_read(html, audit_folder):
         assert shelves.stated(shelves.load("sections", name), "SOURCES", ()), name
 
 
+def test_every_file_that_a_section_was_read_from_is_there_and_listed_with_its_hash(html, pristine_audit_folder):
+    named = set(re.findall(r'<a href="#reproduction">(.*?)</a>', html.replace(">Reproduction<", "><"))) - {""}
+    rows = re.findall(
+        r'<th[^>]* class="name"[^>]*>(.*?)</th>', re.search(r'id="reproduction".*?</section>', html, re.S)[0]
+    )
+    assert {name for name in named if not name.endswith("/")} <= set(rows)
+    assert all(any(row.startswith(name) for row in rows) for name in named)
+    assert "comparison.json" not in named
+    digest = hashlib.sha256((pristine_audit_folder / "metrics.parquet").read_bytes()).hexdigest()
+    assert digest in html
+
+
+def test_checks_say_on_which_side_of_its_limit_a_value_lies(audit_folder):
+    path = audit_folder / "checks.parquet"
+    table = pq.read_table(path)
+    rows = [
+        {**table.to_pylist()[0], "check": name, "value": value, "limit": limit, "evidence": evidence}
+        for name, value, limit, evidence in (
+            ("below", 0.01, 0.02, "at linf 2/255 by pgd-linf"),
+            ("above", 3.0, 1.0, "-"),
+            ("at", 0.0, 0.0, "-"),
+            ("idle", 0.0, 0.0, "not applicable: nothing was certified"),
+        )
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    text = said(re.search(r'<section id="checks".*?</section>', report.render(audit_folder), re.S)[0])
+    for part in ("0.01 < 0.02", "3 > 1", "0 = 0", "nothing was certified –", "at L∞ 2/255 by pgd-linf"):
+        assert part in text
+
+
 def test_cells_say_the_heading_of_their_column(html):
     summary = re.search(r'<section id="summary".*?</section>', html, re.S)[0]
     labels = re.findall(r'data-label="(.*?)"', summary)

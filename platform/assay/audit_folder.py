@@ -105,6 +105,11 @@ class Audit:
         remedy = f"delete it and {self._again}"
         return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy))
 
+    def there(self, sources: Sequence[str]) -> list[str]:
+        """Those of some files that the folder has; a name that ends in `/` is a table of parts."""
+        names = set(self.folder.names())
+        return [name for name in sources if name in names or (name.endswith("/") and self.parts(name[:-1]))]
+
     def parts(self, table: str) -> list[str]:
         """The keys of the parts of a table that has a folder of its own, such as `scores`; empty without them."""
         return [f"{table}/{key}" for key in self.folder.walk(table) if PART.fullmatch(key)]

@@ -54,10 +54,10 @@ def _called(manifest: Mapping[str, Any]) -> str:
 
 
 def _sections(audit: Audit) -> list[tuple[str, Section, Sequence[str]]]:
-    """Id, section and the files it was read from, of the whole shelf, by the ORDER each file states."""
+    """Id, section and the files there it was read from, of the whole shelf, by the ORDER each file states."""
     functions = {name: shelves.load("sections", name) for name in shelves.names("sections")}
     order = {name: (shelves.stated(function, "ORDER", 0), name) for name, function in functions.items()}
     return [
-        (name.replace("_", "-"), functions[name](audit), shelves.stated(functions[name], "SOURCES", ()))
+        (name.replace("_", "-"), functions[name](audit), audit.there(shelves.stated(functions[name], "SOURCES", ())))
         for name in sorted(functions, key=lambda name: order[name])
     ]

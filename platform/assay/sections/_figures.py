@@ -61,6 +61,9 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
 }
 LEGEND_ROW = 0.17  # inches
+HALO = "halo"
+"""The `gid` of a text begins so where lines run behind it: on the screen its letters have a white rim."""
+
 WIDTH = 3.6  # inches; about the width of a phone, so that the text keeps its size there
 
 

@@ -70,6 +70,11 @@ def norm(name: str) -> str:
     return NORMS.get(name, name)
 
 
+def signs(text: str) -> str:
+    """A sentence of another part of Assay with the norms in it as this page writes them; names of attacks stay."""
+    return re.sub(r"(?<![-\w])(linf|l2|l1)(?![-\w])", lambda found: norm(found[0]), text)
+
+
 def short(value: Any) -> str:
     """A parameter's value: four significant digits, `–` where it does not apply."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -120,7 +125,7 @@ def _said(value: Any) -> Any:
 ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_said, lstrip_blocks=True)
 ENVIRONMENT.globals["table"] = table
 ENVIRONMENT.filters.update(
-    {f.__name__: f for f in (number, estimate, budget, norm, in_255, short, parameters, words, moment)}
+    {f.__name__: f for f in (number, estimate, budget, norm, signs, in_255, short, parameters, words, moment)}
 )
 
 

@@ -14,6 +14,7 @@ from assay.sections._sweep import kept
 from assay.tables import BANK_SIZE
 
 ORDER = 64
+SOURCES = ("bank_size.parquet",)
 
 TEMPLATE = """
 {% if rows %}
@@ -37,7 +38,7 @@ the machine of the audit</caption>
 </tbody>
 </table>
 </div>
-<p class="note">Source: <code>bank_size.parquet</code>, made of the scores in <code>bank/</code>. The sizes share images
+<p class="note">Made of the scores in <code>bank/</code>. The sizes share images
 and attack, so differences between them are surer than the intervals look.</p>
 {% else %}
 <p>Not measured: {{ why }}.</p>

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.audit_folder import Audit
-from assay.sections._html import Section, section
+from assay.sections._html import Section, section, short
 
 ORDER = 60
 SOURCES = ("checks.parquet",)
@@ -15,7 +15,7 @@ TEMPLATE = """
 A required check that does not pass makes the audit INVALID.</p>
 {{ table("Checks of the audit") }}
 <table>
-<thead><tr><th>Outcome</th><th>Check</th><th>Evidence</th><th>Value; limit</th>
+<thead><tr><th>Outcome</th><th>Check</th><th>Evidence</th><th>Value and limit</th>
 <th class="right">Samples</th></tr></thead>
 <tbody>
 {% for check in checks %}
@@ -26,8 +26,8 @@ A required check that does not pass makes the audit INVALID.</p>
 {% else %}<td class="mark fail"><span aria-hidden="true">✕</span> failed</td>{% endif %}
 <th class="name">{{ check.check.replace("_", " ") }}{% if not check.required %} <span class="note">(not required)</span>
 {%- endif %}</th>
-<td class="wide">{{ check.evidence }}</td>
-<td>{{ check.value | short }}; {{ check.limit | short }}</td>
+<td class="wide">{{ check.evidence | signs }}</td>
+<td>{{ check.stands }}</td>
 <td class="right">{{ check.samples | number }}</td>
 </tr>
 {% endfor %}
@@ -52,7 +52,14 @@ def checks(audit: Audit) -> Section:
     ]
     for one in rows:
         one["idle"] = str(one["evidence"]).startswith("not applicable")
+        one["stands"] = "–" if one["idle"] or one["passed"] is None else _against(one["value"], one["limit"])
     rows.sort(key=lambda row: (row["idle"], bool(row["passed"]), not row["required"]))
     looked = [row for row in rows if not row["idle"]]
     passed = sum(bool(row["passed"]) for row in looked)
     return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed, applicable=len(looked))
+
+
+def _against(value: float, limit: float) -> str:
+    """`0.012 < 0.02`: with the outcome beside it this says which side of the limit is the good one."""
+    sign = "<" if value < limit else ">" if value > limit else "="
+    return f"{short(value)} {sign} {short(limit)}"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from assay.audit_folder import Audit
-from assay.sections._html import Section, section
+from assay.sections._html import Section, norm, section
+from assay.units import in_255
 
 ORDER = 50
 SOURCES = ("metrics.parquet", "audit.yaml", "manifest.json")
@@ -54,7 +58,7 @@ Clopper-Pearson); of rates Clopper-Pearson.</p>
 {% if figures %}
 <p>When the model was chosen, validation gave
 {% for name, value in figures.items() %}{{ name | words }} {{ value | number }}{{ ", " if not loop.last }}{% endfor %}
-{{- " (" ~ (evaluation | parameters) ~ ")" if evaluation }}; no interval was recorded. That was on other images and
+{{- " (" ~ under ~ ")" if under }}; no interval was recorded. That was on other images and
 under the sweep's own attack; a much lower robust figure in this report suggests that the attack which screened the
 trials was too weak.</p>
 {% endif %}
@@ -72,5 +76,14 @@ def clean_performance(audit: Audit) -> Section:
         of_kind=OF_KIND,
         confidence=audit.confidence,
         figures={name: value for name, value in audit.manifest.get("figures", {}).items() if isinstance(value, float)},
-        evaluation=audit.manifest.get("evaluation") or {},
+        under=_under(audit.manifest.get("evaluation") or {}),
     )
+
+
+def _under(evaluation: Mapping[str, Any]) -> str:
+    """`pgd, 5 steps, L∞ 2/255`: the attack that screened the trials, as far as the manifest says."""
+    said = [str(evaluation["attack"])] if evaluation.get("attack") else []
+    said += [f"{evaluation['steps']} steps"] if evaluation.get("steps") else []
+    if evaluation.get("norm") and evaluation.get("epsilon") is not None:
+        said.append(f"{norm(evaluation['norm'])} {in_255(float(evaluation['epsilon']), evaluation['norm'])}")
+    return ", ".join(said)

@@ -24,7 +24,7 @@ TEMPLATE = """
 {% if convergence %}
 <dl>
 {% for check, outcome, evidence in convergence %}
-<dt>{{ check.replace("_", " ") }}: {{ outcome }}</dt><dd>{{ evidence }}</dd>
+<dt>{{ check.replace("_", " ") }}: {{ outcome }}</dt><dd>{{ evidence | signs }}</dd>
 {% endfor %}
 </dl>
 {% else %}
@@ -33,7 +33,8 @@ TEMPLATE = """
 <h3>What the audit cost</h3>
 {{ table("Cost of each attack") }}
 <table>
-<caption>An attacked image is one sample at one budget in one regime; in brackets, per attacked image</caption>
+<caption>An attacked image is one sample at one budget in one regime; in brackets, per attacked image; seconds of
+all workers are added up</caption>
 <thead><tr><th>Attack</th><th class="right">Attacked images</th><th class="right">Forward passes</th>
 <th class="right">Backward passes</th><th class="right">Seconds</th></tr></thead>
 <tbody>
@@ -47,7 +48,7 @@ TEMPLATE = """
 </tbody>
 </table>
 </div>
-<p class="note">{{ "The whole audit took %.0f s with its checks and figures." | format(seconds) if seconds }}
+<p class="note">{{ "By the clock the audit took %.0f s, checks and figures included." | format(seconds) if seconds }}
 More passes are no proof of strength.</p>
 <h3>What it takes to break a sample</h3>
 <p>At risk is a sample that the detector decides rightly when clean; it is broken once its score is on the other side of

@@ -14,6 +14,7 @@ from assay.sections._sweep import kept
 from assay.tables import EXPLANATIONS, LOCALISATION
 
 ORDER = 75
+SOURCES = ("explanations.parquet", "localisation.parquet", "audit.yaml")
 
 TEMPLATE = """
 {% if why %}
@@ -58,10 +59,8 @@ false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
 </tbody>
 </table>
 </div>
-<p class="note">Source: <code>localisation.parquet</code>; pictures: <code>explanations.parquet</code>.</p>
 {% else %}
 <p>No masks: the dataset does not say where its defects are, so nobody can say how well the maps find them.</p>
-<p class="note">Source: <code>explanations.parquet</code>.</p>
 {% endif %}
 {% endif %}
 """

@@ -16,6 +16,7 @@ from assay.sections._sweep import NO_SWEEP, kept
 from assay.tables import FIDELITY
 
 ORDER = 83
+SOURCES = ("fidelity.parquet", "audit.yaml")
 
 STYLES: dict[str, dict[str, Any]] = {
     "clean_auroc": {"color": BLUE, "marker": "o", "label": "clean AUROC"},
@@ -57,9 +58,9 @@ this store. {% for name, found in ranks.items() %}
 </tbody>
 </table>
 </div>
-<p class="note">Source: <code>fidelity.parquet</code>, written when this audit was made; models that were audited later
-come in when the same command is given again. Intervals: cheap, Newcombe's closed form over the validation images;
-audited, as everywhere in this report; gap, from both; rank correlation, models and figures drawn anew.</p>
+<p class="note">As it stood when this audit was made; models that were audited later come in when the same command is
+given again. Intervals: cheap, Newcombe's closed form over the validation images; audited, as everywhere in this
+report; gap, from both; rank correlation, models and figures drawn anew.</p>
 {% endif %}
 """
 

@@ -16,6 +16,7 @@ from assay.sections._sweep import NO_SWEEP, kept
 from assay.tables import IMPORTANCE
 
 ORDER = 82
+SOURCES = ("importance.parquet", "trials.parquet")
 
 ROW = 0.42  # inches a parameter
 
@@ -49,9 +50,9 @@ would stay below 19 times in 20, says nothing. {{ verdict }}</p>
 </tbody>
 </table>
 </div>
-<p class="note">Source: <code>importance.parquet</code>, made of the complete trials of <code>trials.parquet</code>.
-Intervals: the trials redrawn with replacement. A parameter that only some trials have is compared among those, and
-weighted by how many they are. A search does not try all values alike: what it soon gave up is known least.</p>
+<p class="note">Of the complete trials. Intervals: the trials redrawn with replacement. A parameter that only some
+trials have is compared among those, and weighted by how many they are. A search does not try all values alike: what
+it soon gave up is known least.</p>
 {% endif %}
 """
 

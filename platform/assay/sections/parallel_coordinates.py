@@ -11,11 +11,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from assay.audit_folder import Audit, Columns
-from assay.sections._figures import BLUE, GREY, VERMILION, clipped, figure
+from assay.sections._figures import BLUE, GREY, HALO, VERMILION, clipped, figure
 from assay.sections._html import Section, number, section, setting
 from assay.sections._sweep import NO_SWEEP, audited, called, objectives, parameters
 
 ORDER = 81
+SOURCES = ("trials.parquet",)
 
 NOT_THERE = -0.14  # where a line passes an axis that its trial does not have
 ROW = 0.62  # inches between two axes
@@ -27,7 +28,7 @@ TEMPLATE = """
 trial's figures on validation. Right is more. Lines that end far to the right at the bottom show where on the axes above
 the good trials lie. A line left of the scale, at “none”: the trial does not have that parameter.</p>
 <div class="panels">{{ picture }}</div>
-<p class="note">Source: <code>trials.parquet</code>, {{ count }} complete trials of {{ all }}; pruned and failed ones
+<p class="note">{{ count }} complete trials of {{ all }}; pruned and failed ones
 are left out. Intervals of the figures are in the table of the Pareto front; whether a pattern is more than chance is
 said under the importance of hyperparameters.</p>
 {% else %}
@@ -109,14 +110,13 @@ def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> 
         for i, name in enumerate(names):
             axes.plot([0, 1], [-i, -i], color=GREY, linewidth=0.8, zorder=1)
             bold = "bold" if name.startswith("objective.") else "normal"
-            halo = {"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.75}
-            axes.text(0, 0.1 - i, clipped(called(name), 40), va="bottom", weight=bold, zorder=5, bbox=halo)
+            axes.text(0, 0.1 - i, clipped(called(name), 40), va="bottom", weight=bold, zorder=5, gid=f"{HALO}-{i}")
             ticks = _ticks(name, seen[name])
             if any(_missing(value) for value in t[name][rows].tolist()):
                 ticks = [(NOT_THERE, "none"), *ticks]
             for at, text in ticks:
                 side = "left" if at <= 0 else "right" if at == 1 else "center"
-                axes.text(at, -0.09 - i, text, ha=side, va="top", zorder=5, bbox=halo)
+                axes.text(at, -0.09 - i, text, ha=side, va="top", zorder=5, gid=f"{HALO}-{i}-{at:.2f}")
         axes.set_xlim(-0.18, 1.05)
         axes.set_ylim(0.5 - len(names), 0.55)
         axes.axis("off")

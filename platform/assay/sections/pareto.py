@@ -10,10 +10,11 @@ from matplotlib.axes import Axes
 
 from assay.audit_folder import Audit, Columns
 from assay.sections._figures import BLUE, GREY, VERMILION, figure
-from assay.sections._html import Section, estimate, number, section, setting, short
+from assay.sections._html import Section, estimate, number, section, short
 from assay.sections._sweep import audited, called, figure_of, objectives, parameters
 
 ORDER = 80
+SOURCES = ("trials.parquet", "audit.yaml")
 
 TEMPLATE = """
 {% if trials is none %}
@@ -34,14 +35,14 @@ trials looks better than it is.</p>
 {% if front %}
 {{ table("Trials on the Pareto front") }}
 <table>
-<thead><tr>{% for name in columns %}<th>{{ name }}</th>{% endfor %}</tr></thead>
+<thead><tr><th>Trial</th><th class="right">Epoch</th>{% for name in goals %}<th>{{ name }}</th>{% endfor %}
+<th>Parameters</th></tr></thead>
 <tbody>
-{% for number, row in front %}
-<tr{% if number == trial %} class="chosen"{% endif %}>
-{% for cell in row %}
-<td>{{ cell }}{{ " (audited)" if loop.first and number == trial }}</td>
-{% endfor %}
-</tr>
+{% for row in front %}
+<tr{% if row.trial == trial %} class="chosen"{% endif %}>
+<th>{{ row.trial }}{{ " (audited)" if row.trial == trial }}</th>
+<td class="right">{{ row.epoch }}</td>{% for cell in row.goals %}<td>{{ cell }}</td>{% endfor %}
+<td class="wide">{{ row.parameters | parameters }}</td></tr>
 {% endfor %}
 </tbody>
 </table>
@@ -49,7 +50,7 @@ trials looks better than it is.</p>
 {% else %}
 <p>No trial is on the front.</p>
 {% endif %}
-<p class="note">Source: <code>trials.parquet</code>. {% if counts %}In brackets and as crosses: 95% intervals,
+<p class="note">{% if counts %}In brackets and as crosses: 95% intervals,
 Newcombe's closed form over the {{ counts.normal }} normal and {{ counts.anomalous }} anomalous validation images.
 {%- else %}How many validation images there were is not recorded, so the figures have no intervals.{% endif %}</p>
 {% endif %}
@@ -67,7 +68,6 @@ def pareto(audit: Audit) -> Section:
     front = t["pareto"].astype(bool)
     listed = np.flatnonzero(front | (t["trial"] == trial))
     listed = listed[np.argsort(-t[goals[0]][listed])] if goals else listed
-    columns = [*goals, *(name for name in parameters(t) if any(short(t[name][row]) != "–" for row in listed))]
     return section(
         "The sweep",
         TEMPLATE,
@@ -77,20 +77,23 @@ def pareto(audit: Audit) -> Section:
         trial=trial,
         place=", which is not on the front" if trial is not None and not front[t["trial"] == trial].any() else "",
         picture=_picture(audit, t, goals[0], goals[1]) if len(goals) > 1 else None,
-        columns=["trial", "epoch", *map(called, columns)],
+        goals=[called(name) for name in goals],
         front=[
-            (int(t["trial"][row]), [_cell(audit, name, t[name][row]) for name in ["trial", "epoch", *columns]])
+            {
+                "trial": int(t["trial"][row]),
+                "epoch": int(t["epoch"][row]),
+                "goals": [_goal(audit, name, float(t[name][row])) for name in goals],
+                "parameters": {called(n): t[n][row] for n in parameters(t) if short(t[n][row]) != "–"},
+            }
             for row in listed
         ],
         counts=(audit.info["dataset"].get("counts") or {}).get("validation"),
     )
 
 
-def _cell(audit: Audit, name: str, value: Any) -> str:
-    if not name.startswith("objective."):
-        return setting(name, value)
+def _goal(audit: Audit, name: str, value: float) -> str:
     found = figure_of(audit, name, value)
-    return estimate(found) if found else number(float(value))
+    return estimate(found) if found else number(value)
 
 
 def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import hashlib
 
+from assay import shelves
 from assay.audit_folder import Audit
 from assay.sections._html import Section, section
 
 ORDER = 110
 SOURCES = ("audit.yaml",)
 
-FILES = (
-    "audit.yaml", "manifest.json", "metrics.parquet", "checks.parquet", "worst.parquet", "worst_case.parquet",
-    "cost.parquet", "minimal.parquet", "comparison.json", "trials.parquet", "verdict.json",
-)  # fmt: skip
 PARTS = ("scores", "corrupted", "certified", "minimal")
+"""Tables of many files behind the figures; sections name those that they read themselves."""
 
 TEMPLATE = """
 <p>The same command on the same code and data gives the same scores:</p>
 <pre>{{ info.command }}</pre>
 <p>This page is made of the files below and of nothing else, by <code>assay report {{ info.audit }}</code>. They lie in
-the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 still
-matches has not changed since.</p>
+the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 matches is the one that was read.</p>
 {{ table("Files behind this report and their SHA-256") }}
 <table>
 <thead><tr><th>File</th><th class="right">Parts</th><th>SHA-256</th></tr></thead>
@@ -39,9 +36,10 @@ matches has not changed since.</p>
 
 def reproduction(audit: Audit) -> Section:
     """The command, where the records lie, and the hash of each."""
-    there = set(audit.folder.names())
-    groups = {name: [name] for name in FILES if name in there}
-    for kind in PARTS:
+    sections = (shelves.load("sections", name) for name in shelves.names("sections"))
+    sources = sorted({source for function in sections for source in shelves.stated(function, "SOURCES", ())})
+    groups = {name: [name] for name in audit.there(sources) if not name.endswith("/")}
+    for kind in sorted({*PARTS, *(source.removesuffix("/") for source in sources if source.endswith("/"))}):
         for key in audit.parts(kind):
             groups.setdefault(key.rpartition("/")[0], []).append(key)
     records = []

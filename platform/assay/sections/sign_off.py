@@ -35,7 +35,7 @@ and the checks that did not pass.</p>
 <code>{{ told.key }}</code>. The page cannot vouch for itself; whoever has the public key can check it:</p>
 <pre>assay verify {{ info.audit }} --key PUBLIC.pem</pre>
 {% else %}
-<p>Nothing is signed by a key, so nothing shows whether these files were changed. To sign them:</p>
+<p>Nothing is signed by a key: who can change a file can change its hash on this page, too. To sign them all:</p>
 <pre>assay approve {{ info.audit }} --policy POLICY --key KEY.pem --reviewer NAME --author NAME</pre>
 {% endif %}
 {% if told.expires %}<p>The decision counts until {{ told.expires }}, and from that day on no more.</p>{% endif %}

@@ -86,7 +86,7 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 <td class="mark {{ colours[gate.decision] | default(gate.decision | lower) }}">
 <span aria-hidden="true">{{ marks[gate.decision] | default("") }}</span> {{ gate.decision }}</td>
 <td class="gate"><strong>{{ gate.name }}</strong>
-{% if gate.text != gate.name %}<br>{{ gate.text }}{% endif %}
+{% if gate.text != gate.name %}<br>{{ gate.text | signs }}{% endif %}
 {% if gate.purpose %}<br><span class="note">{{ gate.purpose }}</span>{% endif %}
 </td>
 <td>{{ gate | estimate }}</td>
