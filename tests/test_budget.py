@@ -178,7 +178,7 @@ def test_a_budget_on_the_command_line_is_checked_as_in_the_file(tmp_path):
 
     assert "budget.money: found 20; unknown key" in run("money=20")
     assert "budget.cost: found 20.0; needs the price" in run("cost=20")
-    assert "'cost': write KEY=VALUE, such as cost=20" in run("cost")
+    assert "'cost': write KEY=VALUE, such as cost=20; the keys are wall_minutes, gpu_hours" in run("cost")
     assert "'=20': write KEY=VALUE" in run("=20")
 
 

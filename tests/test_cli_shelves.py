@@ -142,7 +142,9 @@ def test_what_cannot_be_drawn_is_said(picture):
     to = ["--output", sheet]
     cutpaste = ["show", "pseudo_anomalies", "cutpaste"]
     assert "no such file" in fails(*cutpaste, "--image", picture / "none.png", *to)
-    assert "text.png: cannot be decoded" in fails(*cutpaste, "--image", picture / "text.png", *to)
+    bad = fails(*cutpaste, "--image", picture / "text.png", *to)
+    assert "text.png: cannot be decoded" in bad
+    assert "give --image a picture" in bad
     assert "nowhere" in fails(*cutpaste, "--image", grey, "--output", picture / "nowhere" / "sheet.png")
     assert "sheet.png" in fails(*cutpaste, "--image", grey, "--output", picture / "sheet.whatever")
     assert "needs both" in fails(*cutpaste, "--image", grey)
@@ -155,3 +157,9 @@ def test_what_cannot_be_drawn_is_said(picture):
     assert "at least 10 normals" in fails("show", "pseudo_anomalies", "acceptance", "--image", grey, *to)
     assert "turns square images" in fails("show", "pseudo_anomalies", "rotation", "--image", grey, *to)
     assert not sheet.exists()
+
+
+def test_what_is_missing_is_listed():
+    assert "the shelves are attacks, backbones" in fails("show")
+    assert "there is classification, cobra" in fails("show", "losses")
+    assert "did you mean 'losses'" in fails("show", "loses")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -131,3 +132,17 @@ def test_faults_inside_a_shelf_item_know_its_parameters(monkeypatch: pytest.Monk
 
 def test_a_long_value_is_shortened():
     assert len(faults.shown({"key": "x" * 500})) == 60
+
+
+def test_a_missing_file_says_where_it_may_be(tmp_path):
+    (tmp_path / "spaces").mkdir()
+    for name in ("demo.yaml", "spaces/small.yml"):
+        (tmp_path / name).write_text("a: 1\n")
+    for asked, expected in {
+        "deno.yaml": f"did you mean {tmp_path / 'demo.yaml'}",
+        "small.yaml": f"did you mean {tmp_path / 'spaces' / 'small.yml'}",
+        "other.yaml": f"YAML files in {tmp_path}, {tmp_path / 'spaces'}",
+        "nowhere/a.yaml": f"no folder {tmp_path / 'nowhere'}",
+    }.items():
+        with pytest.raises(InputError, match=re.escape(expected)):
+            yaml_file.load(tmp_path / asked)

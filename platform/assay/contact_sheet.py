@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from assay import shelves
-from assay.errors import InputError
+from assay.errors import DataError, InputError
 from assay.images import RESAMPLING, open_image
 
 DRAWS = 8
@@ -28,8 +28,8 @@ def draw(shelf: str, item: Callable[..., Any], values: Mapping[str, Any], image:
     """The sheet of an item of one of SHELVES with the parameters `values`, on the image of a file.
 
     A pseudo-anomaly: the image and eight draws, below them their masks, white where something changed. A corruption:
-    the image and the five severities. Raises DataError for a file that is no image, pydantic.ValidationError for wrong
-    parameters, InputError for an item that has no picture.
+    the image and the five severities. Raises InputError for a file that is no image and an item that has no picture,
+    pydantic.ValidationError for wrong parameters.
     """
     if shelf not in SHELVES:
         raise InputError(f"there are no pictures of {shelf}; --image goes with {' and '.join(SHELVES)}")
@@ -47,7 +47,11 @@ def save(sheet: Image.Image, output: Path) -> None:
 
 def _read(path: Path) -> Tensor:
     """The image (1, C, H, W) in [0, 1], no side longer than LARGEST, grey or colour as it is."""
-    image = open_image(path)
+    try:
+        image = open_image(path)
+    except DataError as error:
+        what, _, _ = str(error).rpartition("; ")  # the advice is for a data set
+        raise InputError(f"{what}; give --image a picture") from error
     shrink = min(1.0, LARGEST / max(image.size))
     image = image.resize((round(image.width * shrink) or 1, round(image.height * shrink) or 1), RESAMPLING)
     pixels = torch.from_numpy(np.array(image)).float() / 255

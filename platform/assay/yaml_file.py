@@ -6,6 +6,7 @@ aliases are refused. `yes`, `on` and `2026-01-31` are text, as they look.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ from assay.redaction import holds_password, redacted
 
 LIMIT = 1_000_000
 """The largest file read, in bytes."""
+
+NAMED = 4
+"""Folders that are named where a file is missing."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -86,7 +90,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as stream:
             return stream.read(LIMIT + 1)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
+        raise InputError(f"{path}: no such file{_near(path)}") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder; name a YAML file") from error
     except OSError as error:
@@ -127,3 +131,16 @@ def _faults(node: yaml.Node | None, at: str) -> Iterator[Fault]:
 
 def _join(at: str, key: str) -> str:
     return f"{at}.{key}" if at else key
+
+
+def _near(path: Path) -> str:
+    """Where the file may be instead: one of a like name beside it or one folder further down, else where any lie."""
+    folder = path.parent
+    if not folder.is_dir():
+        return f", and no folder {folder}"
+    files = [file for pattern in ("*.y*ml", "[!.]*/*.y*ml") for file in sorted(folder.glob(pattern))]
+    likest = difflib.get_close_matches(path.stem, {file.stem for file in files})
+    if likest:
+        return f"; did you mean {', '.join(str(file) for stem in likest for file in files if file.stem == stem)}?"
+    places = sorted({str(file.parent) for file in files})
+    return f"; there are YAML files in {', '.join(places[:NAMED])}" if places else ""

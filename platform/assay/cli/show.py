@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("shelf")
-@click.argument("name")
+@click.argument("shelf", required=False, metavar="SHELF")
+@click.argument("name", required=False, metavar="NAME")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--image", type=click.Path(path_type=Path), help="Draw a contact sheet of what the item makes of this file."
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="For the sheet: --set area=0.3.")
 @click.option("--seed", default=0, show_default=True, help="Of what the sheet draws.")
 def command(
-    shelf: str,
-    name: str,
+    shelf: str | None,
+    name: str | None,
     as_json: bool,
     image: Path | None,
     output: Path | None,
@@ -52,7 +52,11 @@ def command(
     from assay import parameters, shelves
     from assay.cli._table import table
 
-    shelves.names(shelf)  # an unknown shelf is an error also for module:attribute
+    if shelf is None:
+        raise click.UsageError(f"name a shelf and an item of it; the shelves are {', '.join(sorted(shelves.PACKAGES))}")
+    items = shelves.names(shelf)  # an unknown shelf is an error also for module:attribute
+    if name is None:
+        raise click.UsageError(f"name an item of {shelf}, or module:attribute; there is {', '.join(items)}")
     item = shelves.load(shelf, name)
     if image and output:
         _draw(shelf, name, item, changes, image, output, seed)

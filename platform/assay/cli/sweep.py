@@ -15,7 +15,10 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     """The values as they are, each KEY=VALUE."""
     for value in values:
         if value.find("=") < 1:
-            raise click.BadParameter(f"'{value}': write KEY=VALUE, such as cost=20")
+            from assay.spec import Budget
+
+            keys = ", ".join(Budget.model_fields)
+            raise click.BadParameter(f"'{value}': write KEY=VALUE, such as cost=20; the keys are {keys}")
     return values
 
 
