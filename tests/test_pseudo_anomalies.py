@@ -102,6 +102,20 @@ def test_gradients_reach_the_images(name: str) -> None:
     assert gradient.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_gradient_changes_no_image_and_takes_little_memory(name: str) -> None:
+    images = noise(4, 3, 96, 96)
+    plain = make(name, images)
+    asked = images.clone().requires_grad_()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        made = make(name, asked)
+        torch.autograd.grad(made.images.sum(), asked)
+    torch.testing.assert_close(made.images.detach(), plain.images)
+    assert torch.equal(made.mask, plain.mask)
+    largest = max(event.cpu_memory_usage for event in profile.events())
+    assert largest < 60 * images.nbytes, f"{largest / images.nbytes:.0f} batches at once"
+
+
 @pytest.mark.parametrize(
     "name", sorted({*NAMES} - WHOLE - {"cobra_cutpaste_as_released", "fpi", "pii", "nsa", "acceptance"})
 )

@@ -44,7 +44,7 @@ class Scattered(NamedTuple):
             seen = waiting & (most >= VISIBLE)
         if (~seen & (most >= 0)).any():
             [keep] = seen[spots.image].nonzero(as_tuple=True)
-            at, values, spots = at[:, keep], values[keep], Spots(*(part[keep] for part in spots))
+            at, values, spots = at[:, keep], values[keep], spots.where(keep)
         made.images.put_(at, values.T)
         made.mask.put_(places(made.mask, spots)[0], torch.ones_like(spots.image, dtype=torch.bool))
         return seen

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainables.pseudo_anomalies._windows import by_pixel, crossings
+
 
 def row_first(values: Tensor) -> Tensor:
     """(K, C, M, N) -> (K, M, C, N)."""
@@ -27,10 +29,17 @@ def lattice(images: Tensor, image: Tensor, down: Tensor, across: Tensor) -> Tens
     Places are rows and columns within the image.
     """
     left, columns = interpolation(across, images.shape[-1], images.dtype)
-    lines = images.transpose(1, 2).unfold(3, columns.shape[2], 1)  # (B, H, C, ., count)
-    upper, lower = (lines[image[:, None], row, :, left[:, None]] for row in (down.long(), down.ceil().long()))
+    upper, lower = (_lines(images, image, row, left, columns.shape[2]) for row in (down.long(), down.ceil().long()))
     read = upper.lerp(lower, (down - down.floor()).to(images.dtype)[:, :, None, None])
     return along_columns(read, columns.mT)
+
+
+def _lines(images: Tensor, image: Tensor, rows: Tensor, left: Tensor, width: int) -> Tensor:
+    """Pieces (K, M, C, width) of rows (K, M) of these images from column `left` (K,) on."""
+    if by_pixel(images):
+        columns = left[:, None] + torch.arange(width, device=left.device)
+        return crossings(images, image, rows, columns).transpose(1, 2)
+    return images.transpose(1, 2).unfold(3, width, 1)[image[:, None], rows, :, left[:, None]]
 
 
 def interpolation(places: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

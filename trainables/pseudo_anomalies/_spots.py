@@ -16,7 +16,7 @@ class Spots(NamedTuple):
     column: Tensor
 
     def where(self, chosen: Tensor) -> Spots:
-        """Those of the pixels for which `chosen` (N,) is True."""
+        """Those of the pixels for which `chosen` (N,) is True, or of these numbers (K,)."""
         return Spots(self.image[chosen], self.row[chosen], self.column[chosen])
 
 

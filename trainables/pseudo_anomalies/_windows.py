@@ -52,19 +52,43 @@ class Windows(NamedTuple):
 
     def of(self, images: Tensor, image: Tensor | None = None) -> Tensor:
         """What the images (B, C, H, W) show in the windows, or other images of these numbers (K,) in the same place."""
-        return self._every(images)[self.image if image is None else image, :, self.top, self.left]
+        size = self.rows.shape[1], self.columns.shape[1]
+        return block(images, self.image if image is None else image, self.top, self.left, *size)
 
     def put(self, images: Tensor, values: Tensor) -> None:
         """Write values (K, C, height, width) into the windows of the images."""
-        self._every(images)[self.image, :, self.top, self.left] = values
+        if by_pixel(images):
+            rows, columns = self.lines()
+            images[self.image[:, None, None], :, rows[:, :, None], columns[:, None]] = values.permute(0, 2, 3, 1)
+        else:
+            every = images.unfold(2, self.rows.shape[1], 1).unfold(3, self.columns.shape[1], 1)
+            every[self.image, :, self.top, self.left] = values
 
     def where(self, chosen: Tensor) -> Windows:
         """Those of the windows for which `chosen` (K,) is True."""
         return Windows(*(part[chosen] for part in self))
 
-    def _every(self, images: Tensor) -> Tensor:
-        # A view of all windows of this size: to look some of them up copies whole lines, not pixel by pixel.
-        return images.unfold(2, self.rows.shape[1], 1).unfold(3, self.columns.shape[1], 1)
+
+def by_pixel(images: Tensor) -> bool:
+    """Whether blocks are looked up pixel by pixel.
+
+    In a view of all windows of a size it is done by whole lines, which is faster. But its gradient, and on CUDA its
+    deterministic writing, would make all these windows.
+    """
+    return images.requires_grad or torch.are_deterministic_algorithms_enabled()
+
+
+def block(images: Tensor, image: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
+    """Blocks (K, C, height, width) of these images from these corners on (K,), inside of them."""
+    if by_pixel(images):
+        rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
+        return crossings(images, image, top[:, None] + rows, left[:, None] + columns)
+    return images.unfold(2, height, 1).unfold(3, width, 1)[image, :, top, left]
+
+
+def crossings(images: Tensor, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Values (K, C, M, N) of these images (K,) at every pair of rows (K, M) and columns (K, N)."""
+    return images[image[:, None, None], :, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
 
 
 def around(images: Tensor, box: Box, image: Tensor | None = None, rim: int = 0) -> Iterator[Windows]:
@@ -114,6 +138,5 @@ def shifted(values: Tensor, down: Tensor, right: Tensor) -> Tensor:
     below, beside = int(down.abs().amax()), int(right.abs().amax())
     if not below and not beside:
         return values
-    padded = F.pad(values, (beside, beside, below, below))
-    every = padded.unfold(2, values.shape[2], 1).unfold(3, values.shape[3], 1)
-    return every[torch.arange(len(values), device=values.device), :, below - down, beside - right]
+    padded, own = F.pad(values, (beside, beside, below, below)), torch.arange(len(values), device=values.device)
+    return block(padded, own, below - down, beside - right, *values.shape[2:])

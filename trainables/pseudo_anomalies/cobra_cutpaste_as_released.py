@@ -14,6 +14,7 @@ from trainables.pseudo_anomalies._geometry import Turned, middle, one_place, rea
 from trainables.pseudo_anomalies._paste import Scattered, paste
 from trainables.pseudo_anomalies._row_first import interpolation
 from trainables.pseudo_anomalies._spots import Spots, read
+from trainables.pseudo_anomalies._windows import block
 
 WIDTHS, HEIGHTS = (7, 40), (10, 40)
 """In pixels, whatever the size of the image."""
@@ -76,13 +77,13 @@ def _within(length: Tensor, place: Tensor, image: Tensor) -> Tensor:
 def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor:
     """The largest patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with a deviation per image."""
     own, size = torch.arange(len(images), device=images.device), max(*WIDTHS, *HEIGHTS)
-    read = []
+    axes = []
     for first, reach, length in zip((top, left), (REACH_Y, REACH_X), images.shape[-2:], strict=True):
         places = first[:, None] + torch.arange(-reach, size + reach, device=images.device)
         start, weights = interpolation(places.clamp(0, length - 1), length, images.dtype)
-        read.append((start, _weights(size, reach, sigma).to(images.dtype) @ weights))
-    (top, down), (left, right) = read
-    patches = images.unfold(2, down.shape[2], 1).unfold(3, right.shape[2], 1)[own, :, top, left]
+        axes.append((start, _weights(size, reach, sigma).to(images.dtype) @ weights))
+    (rows, down), (columns, right) = axes
+    patches = block(images, own, rows, columns, down.shape[2], right.shape[2])
     return down[:, None] @ patches @ right[:, None].mT
 
 
