@@ -40,7 +40,7 @@ trials looks better than it is.</p>
 <tbody>
 {% for row in front %}
 <tr{% if row.trial == trial %} class="chosen"{% endif %}>
-<th>{{ row.trial }}{{ " (audited)" if row.trial == trial }}</th>
+<th><span class="in-card">Trial </span>{{ row.trial }}{{ " (audited)" if row.trial == trial }}</th>
 <td class="right">{{ row.epoch }}</td>{% for cell in row.goals %}<td>{{ cell }}</td>{% endfor %}
 <td class="wide">{{ row.parameters | parameters }}</td></tr>
 {% endfor %}
