@@ -152,6 +152,20 @@ def test_trials_lists_what_the_log_holds_of_a_running_sweep(assay, tmp_path):
     assert "Pareto front of toy" in assay("trials", "toy", "--pareto").stdout
 
 
+def test_trials_are_listed_without_pytorch_and_without_the_code_of_what_was_trained(assay, tmp_path):
+    made(tmp_path, write(tmp_path), trials=2)
+    stored = tmp_path / "store" / "sweeps" / "toy" / "spec.yaml"
+    raw = yaml.safe_load(stored.read_text())
+    stored.write_text(yaml.safe_dump(raw | {"trainable": "nobody_has_this:Trainable"}))
+    run = "from assay.cli import main; main(sys.argv[1:], standalone_mode=False)"
+    code = f"import sys; {run}; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", code, "trials", "toy", "--store", str(tmp_path / "store")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, cwd=tmp_path).stdout
+    assert "complete" in told
+    assert told.endswith("False\n")
+    assert "'nobody_has_this:Trainable' cannot be imported" in assay("trials", "toy", "--json").stderr
+
+
 def test_trials_before_the_first_report(assay, tmp_path):
     found = write(tmp_path)
     study = Study(found, Store(tmp_path / "store"))

@@ -17,8 +17,15 @@ from assay.trial_log import Record
 
 def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
     """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>`, `parameter.<key>`, `retried`."""
-    front = set(pareto(spec, records))
-    objectives = spec.directions
+    return [
+        row | {"config": json.dumps(spec.config(records[row["trial"]].assignment), sort_keys=True)}
+        for row in listing(spec.directions, records)
+    ]
+
+
+def listing(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[dict[str, Any]]:
+    """As `rows`, but for the configuration, which takes the trainable's code. objectives: each `max` or `min`."""
+    front = set(pareto(objectives, records))
     found = []
     for number, record in sorted(records.items()):
         last = record.reports[-1] if record.reports else {}
@@ -35,7 +42,6 @@ def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
             "failure": record.failure,
             "message": record.message,
             "parameters": json.dumps(record.parameters, sort_keys=True),
-            "config": json.dumps(spec.config(record.assignment), sort_keys=True),
             "retried": ", ".join(record.retried),  # why earlier attempts came to nothing
         }
         row |= {f"objective.{name}": last["kept"][name] if last else None for name in objectives}
@@ -43,9 +49,8 @@ def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
     return found
 
 
-def pareto(spec: Spec, records: Mapping[int, Record]) -> list[int]:
+def pareto(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[int]:
     """The numbers of the complete trials that no other complete trial beats on every objective."""
-    objectives = spec.directions
     complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
     points = [
         tuple(value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items())
@@ -58,7 +63,7 @@ def best(spec: Spec, records: Mapping[int, Record]) -> int:
     """The number of the trial that `best:` of the search space chooses; raises SweepError if none is complete."""
     objectives = spec.directions
     rule = spec.plain()["best"]
-    front = pareto(spec, records)
+    front = pareto(objectives, records)
     if not front:
         raise SweepError(
             f"sweep '{spec.name}' has no complete trial; look at `assay trials {spec.name}`, then resume it"
@@ -89,12 +94,26 @@ def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
     return stored_spec(store, sweep), trial_log.records(trial_log.read(store, sweep))
 
 
+def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """A sweep's objectives and the listing of its trials; needs neither PyTorch nor the code of what is trained."""
+    objectives = _stored(store, sweep)["objectives"]
+    return objectives, listing(objectives, trial_log.records(trial_log.read(store, sweep)))
+
+
 def stored_spec(store: Store, sweep: str) -> Spec:
     """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
-    key = f"sweeps/{sweep}/spec.yaml"
+    return spec.check(_stored(store, sweep), store.place(_key(sweep)))
+
+
+def _stored(store: Store, sweep: str) -> dict[str, Any]:
+    key = _key(sweep)
     if not store.exists(key):
         raise UnknownName("sweep", sweep, store.names("sweeps"))
-    return spec.check(yaml_file.decoded(store.read(key), store.place(key)), store.place(key))
+    return yaml_file.decoded(store.read(key), store.place(key))
+
+
+def _key(sweep: str) -> str:
+    return f"sweeps/{sweep}/spec.yaml"
 
 
 def models(store: Store, text: str) -> list[str]:
@@ -104,5 +123,5 @@ def models(store: Store, text: str) -> list[str]:
         raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
     found, records = load(store, name)
     chosen = best(found, records)  # also says so where no trial is complete
-    numbers = [chosen] if which == "best" else pareto(found, records)
+    numbers = [chosen] if which == "best" else pareto(found.directions, records)
     return [records[n].reports[-1]["model"] for n in numbers]

@@ -183,7 +183,7 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
         )
     where = _options.store_option()
     if states["complete"]:
-        console.print(front(trials.rows(spec, study.records), spec))
+        console.print(front(trials.listing(spec.directions, study.records), spec.name, spec.directions))
         best = trials.best(spec, study.records)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if study.interrupted:

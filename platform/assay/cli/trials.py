@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
@@ -26,36 +27,42 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
     from assay import trials
     from assay.store import Store
 
-    spec, records = trials.load(Store(root), name)
-    rows = [row for row in trials.rows(spec, records) if row["pareto"] or not pareto]
+    store = Store(root)
     if as_json:
         plain = [
-            {**row, "parameters": json.loads(row["parameters"]), "config": json.loads(row["config"])} for row in rows
+            {**row, "parameters": json.loads(row["parameters"]), "config": json.loads(row["config"])}
+            for row in trials.rows(*trials.load(store, name))
+            if row["pareto"] or not pareto
         ]
         click.echo(json.dumps(plain, indent=2))
         return
-    Console(markup=False, emoji=False).print(front(rows, spec) if pareto else listed(rows, spec))
+    objectives, rows = trials.load_listing(store, name)
+    shown = (
+        front(rows, name, objectives) if pareto else listed(rows, objectives, f"trials of {name} (validation split)")
+    )
+    Console(markup=False, emoji=False).print(shown)
 
 
-def front(rows: list[dict[str, Any]], spec: Any) -> Any:
+def front(rows: list[dict[str, Any]], name: str, objectives: Iterable[str]) -> Any:
     """The Pareto front as a table."""
-    return listed([row for row in rows if row["pareto"]], spec, f"Pareto front of {spec.name} (validation split)")
+    return listed([row for row in rows if row["pareto"]], objectives, f"Pareto front of {name} (validation split)")
 
 
-def listed(rows: list[dict[str, Any]], spec: Any, title: str = "") -> Any:
+def listed(rows: list[dict[str, Any]], objectives: Iterable[str], title: str) -> Any:
     """Trials as a table: objectives of the kept epoch, and what varied."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
-    found = Table(title=title or f"trials of {spec.name} (validation split)", title_justify="left")
+    objectives = list(objectives)
+    found = Table(title=title, title_justify="left")
     for column in ("trial", "state", "epoch"):
         found.add_column(column, justify="right" if column != "state" else "left", no_wrap=True)
-    for name in spec.objectives:
-        found.add_column(str(name), justify="right", no_wrap=True)
+    for name in objectives:
+        found.add_column(name, justify="right", no_wrap=True)
     found.add_column("model", no_wrap=True)
     for row in rows:
-        values = [row[f"objective.{name}"] for name in spec.objectives]
+        values = [row[f"objective.{name}"] for name in objectives]
         state = row["state"] + (" *" if row["pareto"] else "") + (f" ({row['failure']})" if row["failure"] else "")
         found.add_row(
             str(row["trial"]),
