@@ -190,6 +190,7 @@ def test_ctrl_c_while_writing_leaves_the_old_object_or_the_new(store, s3):
     s3.faults.append(stall(1, times=1, contains="partNumber=1"))
     code = (
         "import os, signal, threading; from assay.store import Store\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job begins without one
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         f"Store({store.root!r}).write('big', b'x' * 25_000_000)"
     )

@@ -113,9 +113,10 @@ class Runs:
         if self.trouble == "hungry":
             out_of_memory()
         died = self.marks and self.marks / "died"
-        if self.trouble == "dies" or (self.trouble == "dies_once" and died and not died.exists()):
-            if died:
-                died.touch()
+        if self.trouble == "dies_once" and died and not died.exists():
+            died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.trouble == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
 
     def detector(self) -> nn.Module:
