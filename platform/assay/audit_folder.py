@@ -6,7 +6,7 @@ import functools
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -105,7 +105,7 @@ class Audit:
         remedy = f"delete it and {self._again}"
         return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy))
 
-    def there(self, sources: Sequence[str]) -> list[str]:
+    def there(self, sources: Iterable[str]) -> list[str]:
         """Those of some files that the folder has; a name that ends in `/` is a table of parts."""
         names = set(self.folder.names())
         return [name for name in sources if name in names or (name.endswith("/") and self.parts(name[:-1]))]

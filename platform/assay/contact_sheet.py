@@ -47,11 +47,12 @@ def save(sheet: Image.Image, output: Path) -> None:
 
 def _read(path: Path) -> Tensor:
     """The image (1, C, H, W) in [0, 1], no side longer than LARGEST, grey or colour as it is."""
+    if not path.exists():
+        raise InputError(f"{path}: no such file; give --image a picture")
     try:
         image = open_image(path)
     except DataError as error:
-        what, _, _ = str(error).rpartition("; ")  # the advice is for a data set
-        raise InputError(f"{what}; give --image a picture") from error
+        raise InputError(f"{error}, or give --image a picture") from error
     shrink = min(1.0, LARGEST / max(image.size))
     image = image.resize((round(image.width * shrink) or 1, round(image.height * shrink) or 1), RESAMPLING)
     pixels = torch.from_numpy(np.array(image)).float() / 255

@@ -37,9 +37,8 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
         click.echo(json.dumps(plain, indent=2))
         return
     objectives, rows = trials.load_listing(store, name)
-    shown = (
-        front(rows, name, objectives) if pareto else listed(rows, objectives, f"trials of {name} (validation split)")
-    )
+    title = f"trials of {name} (validation split)"
+    shown = front(rows, name, objectives) if pareto else listed(rows, objectives, title)
     Console(markup=False, emoji=False).print(shown)
 
 

@@ -37,9 +37,10 @@ the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 matc
 def reproduction(audit: Audit) -> Section:
     """The command, where the records lie, and the hash of each."""
     sections = (shelves.load("sections", name) for name in shelves.names("sections"))
-    sources = sorted({source for function in sections for source in shelves.stated(function, "SOURCES", ())})
-    groups = {name: [name] for name in audit.there(sources) if not name.endswith("/")}
-    for kind in sorted({*PARTS, *(source.removesuffix("/") for source in sources if source.endswith("/"))}):
+    sources = {source for function in sections for source in shelves.stated(function, "SOURCES", ())}
+    tables = {name for name in sources if name.endswith("/")}
+    groups = {name: [name] for name in sorted(audit.there(sources - tables))}
+    for kind in sorted({*PARTS, *(name[:-1] for name in tables)}):
         for key in audit.parts(kind):
             groups.setdefault(key.rpartition("/")[0], []).append(key)
     records = []
