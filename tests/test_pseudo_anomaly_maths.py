@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._colour import Jitter, hue_matrix, jitter, recoloured
+from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._colour import Jitter, hue_matrix, jitter, recoloured, same_colour
 from trainables.pseudo_anomalies._geometry import Turned, two_places
 from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
-from trainables.pseudo_anomalies._paste import Boxed, Scattered, paste
-from trainables.pseudo_anomalies._poisson import blend, gradients
-from trainables.pseudo_anomalies._row_first import lattice, row_first
+from trainables.pseudo_anomalies._paste import Scattered, paste, paste_into, unchanged
+from trainables.pseudo_anomalies._poisson import Blended, Places, between
 from trainables.pseudo_anomalies._spots import Spots, lines, read, sample
-from trainables.pseudo_anomalies._windows import Box, Windows, around, boxes_elsewhere
+from trainables.pseudo_anomalies._windows import Box, around, crossings
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -26,6 +26,14 @@ def rng(seed: int = 0) -> torch.Generator:
 
 def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=rng(seed))
+
+
+def waiting_for(batch: int) -> Tensor:
+    return torch.ones(batch, dtype=torch.bool)
+
+
+OPERATORS_AND_KERNELS = pytest.mark.parametrize("gradient", [True, False], ids=["operators", "kernels"])
+"""Where a gradient is asked for PyTorch's operators do what compiled kernels do otherwise."""
 
 
 def test_two_places_differ_and_reach_every_fit() -> None:
@@ -65,13 +73,13 @@ def test_jitter_is_brightness_then_contrast_around_the_part_s_mean() -> None:
     torch.testing.assert_close(changed[2:], bright.mean() + contrast * (bright - bright.mean()))
 
     box = Box(*(torch.tensor([side, side]) for side in (1, 1, 1, 2)))  # 1 x 2 pixels of each, in windows of just that
-    [windows] = around(torch.empty(2, 1, 3, 4), box)
+    windows = around(torch.empty(2, 1, 3, 4), box, torch.arange(2))
     torch.testing.assert_close(change.of_windows(windows, values.view(2, 1, 1, 2)).view(4, 1), changed)
 
 
 def test_only_the_box_counts_for_a_window_s_mean() -> None:
     box = Box(*(torch.tensor(part) for part in ([0, 0], [0, 0], [2, 4], [3, 3])))  # the first fills half of its window
-    [windows] = around(torch.empty(2, 1, 4, 3), box)
+    windows = around(torch.empty(2, 1, 4, 3), box, torch.arange(2))
     lifted = Jitter(torch.zeros(2, 1, 1), torch.ones(2)).of_windows(
         windows, torch.tensor([0.2, 0.2, 0.9, 0.9]).expand(2, 1, 3, 4).mT
     )
@@ -97,29 +105,55 @@ def test_paste_repeats_only_what_changed_nothing_and_gives_up_with_an_empty_mask
     values = iter([[0.5, 0.0], [0.6, 0.7]])
     at = torch.tensor([1, 1])
     spots = Spots(torch.tensor([0, 1]), at, at)
-    made = paste(images, lambda: Scattered(spots, torch.tensor(next(values))[:, None]))
+    made = paste(images, lambda waiting: Scattered(spots, torch.tensor(next(values))[:, None]))
     assert made.images[:, 0, 1, 1].tolist() == pytest.approx([0.5, 0.7])
     assert made.mask.sum() == 2
-    given_up = paste(images, lambda: Scattered(spots, torch.full((2, 1), 0.5 / 255)))
+    given_up = paste(images, lambda waiting: Scattered(spots, torch.full((2, 1), 0.5 / 255)))
     assert given_up.images.eq(0).all()
     assert not given_up.mask.any()
 
 
-def test_paste_of_boxes_repeats_only_what_changed_nothing_and_leaves_what_is_around_them() -> None:
-    images = noise(2, 3, 9, 9)
+@OPERATORS_AND_KERNELS
+def test_paste_of_boxes_repeats_only_what_changed_nothing_and_leaves_what_is_around_them(gradient: bool) -> None:
+    images = (noise(2, 3, 9, 9) / 2).requires_grad_(gradient)
+    other = images.detach() + 0.4
     draws = iter([([0.3, 0.0], [2, 3]), ([0.6, 0.4], [1, 1])])
 
-    def draw() -> Boxed:
-        change, side = (torch.tensor(part) for part in next(draws))
+    def draw(waiting: Tensor) -> Boxed:
+        share, side = (torch.tensor(part) for part in next(draws))
         box = Box(torch.tensor([7, 0]), torch.tensor([0, 6]), side, torch.tensor([3, 2]))
-        return Boxed((w, w.of(images) + change[w.image, None, None, None]) for w in around(images, box))
+        there = There(other, torch.arange(2), box.top, box.left)
+        return Boxed(box, there, same_colour(images), share)
 
     made = paste(images, draw)
-    expected = images.clone()
-    expected[0, :, 7:9, 0:3] += 0.3
-    expected[1, :, 0:1, 6:8] += 0.4
-    torch.testing.assert_close(made.images, expected)
+    expected = images.detach().clone()
+    expected[0, :, 7:9, 0:3] += 0.3 * 0.4
+    expected[1, :, 0:1, 6:8] += 0.4 * 0.4
+    torch.testing.assert_close(made.images.detach(), expected)
     assert torch.equal(made.mask, (expected != images).any(1, keepdim=True))
+
+
+@OPERATORS_AND_KERNELS
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_boxes_are_taken_from_elsewhere_and_recoloured(gradient: bool, channels: int) -> None:
+    images, other, draw = noise(40, channels, 17, 23), noise(7, channels, 17, 23, seed=1), rng()
+    height, width = (torch.randint(1, side, (40,), generator=draw) for side in (17, 24))
+    to, taken = two_places(images, draw, height, width)
+    number, colour = torch.randint(0, 7, (40,), generator=draw), jitter(images, draw, 0.5)
+    boxed = Boxed(Box(*to, height, width), There(other, number, *taken), colour, torch.rand(40, generator=draw))
+    waiting = torch.rand(40, generator=draw) < 0.7
+    made = unchanged(images.requires_grad_(gradient))
+    seen = boxed.into(made, waiting)
+    expected = images.detach().clone()
+    for i, (y, x, tall, wide) in enumerate(torch.stack(boxed.box, 1).tolist()):
+        if waiting[i]:
+            v, u = int(taken[0][i]), int(taken[1][i])
+            patch = other[number[i], :, v : v + tall, u : u + wide]
+            patch = torch.einsum("cd,dyx->cyx", colour.matrix[i], patch) + colour.lift[i] * patch.mean()
+            expected[i, :, y : y + tall, x : x + wide].lerp_(patch.clamp(0, 1), float(boxed.share[i]))
+    torch.testing.assert_close(made.images.detach(), expected)
+    assert torch.equal(seen, waiting)
+    assert torch.equal(made.mask, (made.images != images).any(1, keepdim=True))
 
 
 def test_lines_list_every_pixel_of_every_piece_and_of_none() -> None:
@@ -145,41 +179,50 @@ def test_turned_boxes_list_the_pixels_whose_centres_are_inside() -> None:
     up, beside = (down * cos - right * sin).abs(), (down * sin + right * cos).abs()
     near = ((up - along[:, None, None]).abs() < 1e-4) | ((beside - across[:, None, None]).abs() < 1e-4)  # rounding
     inside = (up <= along[:, None, None]) & (beside <= across[:, None, None])
+    inside[190:] = False
     listed = torch.zeros_like(inside)
-    spots = turned.spots(images)
+    spots = turned.spots(images, torch.arange(200) < 190)
     listed[spots] = True
     assert listed.sum() == len(spots.image), "a pixel was listed twice"
-    assert torch.equal(listed | near, inside | near)
+    assert torch.equal(listed[:190] | near[:190], inside[:190] | near[:190])
+    assert not listed[190:].any(), "not wanted"
     assert inside.flatten(1).any(1).sum() > 150
 
 
-def test_windows_hold_every_box_and_lie_in_the_image() -> None:
+def test_windows_hold_their_boxes_and_lie_in_the_image() -> None:
     images, draw = noise(40, 2, 17, 23), rng()
-    height, width = (torch.randint(1, side, (40,), generator=draw) for side in (18, 24))
-    (top, left), (from_top, from_left) = two_places(images, draw, height.clamp(max=16), width)
-    box = Box(top, left, height.clamp(max=16), width)
-    boxes, written, elsewhere = 0, torch.zeros_like(images), noise(40, 2, 17, 23, seed=1)
-    for windows in around(images, box):
-        found = boxes_elsewhere(elsewhere, windows, from_top[windows.number], from_left[windows.number])
-        windows.put(written, found * windows.inside)
-        boxes += len(windows.number)
-        assert torch.equal(
-            windows.of(images, windows.image.flip(0)), windows._replace(image=windows.image.flip(0)).of(images)
-        )
-    assert boxes == 40
-    expected = torch.zeros_like(images)
-    for i, (y, x, tall, wide) in enumerate(torch.stack(box, 1).tolist()):
-        v, u = int(from_top[i]), int(from_left[i])
-        expected[i, :, y : y + tall, x : x + wide] = elsewhere[i, :, v : v + tall, u : u + wide]
-    assert torch.equal(written, expected)
+    height, width = (torch.randint(1, side, (40,), generator=draw) for side in (15, 22))
+    (top, left), _ = two_places(images[..., 2:, 2:], draw, height, width)
+    box, some = Box(top + 1, left + 1, height, width), torch.arange(0, 40, 3)
+    for rim in (0, 1):
+        windows = around(images, box, some, rim)
+        assert torch.equal(windows.inside.sum((1, 2, 3)), (height * width)[some])
+        assert windows.rows.amin() >= 0
+        assert windows.rows.amax() < 17
+        assert windows.columns.amin() >= 0
+        assert windows.columns.amax() < 23
+        for i, (y, x, tall, wide) in zip(range(len(some)), torch.stack(box, 1)[some].tolist(), strict=True):
+            inside = windows.of(images)[i].masked_select(windows.inside[i]).view(2, tall, wide)
+            assert torch.equal(inside, images[some[i], :, y : y + tall, x : x + wide])
+            assert windows.rows[i, 0] <= y - rim
+            assert windows.rows[i, -1] >= y + tall - 1 + rim
 
 
-def test_lattice_is_linear_between_pixels() -> None:
+@OPERATORS_AND_KERNELS
+def test_crossings_are_read_at_every_pair_of_a_row_and_a_column(gradient: bool) -> None:
+    images = noise(3, 2, 5, 7).requires_grad_(gradient)
+    image, rows, columns = torch.tensor([2, 0]), torch.tensor([[4, 0, 0], [1, 2, 3]]), torch.tensor([[6, 1], [0, 0]])
+    values = crossings(images, image, rows, columns)
+    for k, c, m, n in itertools.product(range(2), range(2), range(3), range(2)):
+        assert values[k, c, m, n] == images[image[k], c, rows[k, m], columns[k, n]]
+
+
+def test_between_pixels_it_is_linear() -> None:
     images = torch.arange(12.0).view(1, 1, 3, 4).repeat(2, 2, 1, 1)
     images[1] += 100
     down, across = torch.tensor([[0.5, 2.0], [0.0, 1.5]]), torch.tensor([[1.25, 3.0], [0.0, 0.5]])
-    values = lattice(images, torch.tensor([1, 0]), down, across)
-    assert values[:, :, 1].tolist() == [[[103.25, 105.0], [109.25, 111.0]], [[0.0, 0.5], [6.0, 6.5]]]
+    values = between(images, torch.tensor([1, 0]), down, across)
+    assert values[:, 1].tolist() == [[[103.25, 105.0], [109.25, 111.0]], [[0.0, 0.5], [6.0, 6.5]]]
 
 
 def test_sample_is_linear_between_pixels_and_repeats_the_border() -> None:
@@ -189,26 +232,23 @@ def test_sample_is_linear_between_pixels_and_repeats_the_border() -> None:
     assert values[:, 0].tolist() == pytest.approx([3.25, 2.0, 11.0])
 
 
-def test_blending_solves_the_poisson_equation_exactly() -> None:
+def blended(box: Box, foreign: Tensor, own: float, weight: float) -> Blended:
+    """Of the same place in another image."""
+    batch = len(foreign)
+    here = Places(foreign.new_zeros(batch), foreign.new_ones(batch))
+    weights = (foreign.new_full((batch,), part) for part in (own, weight))
+    return Blended(box, foreign, torch.arange(batch), here, here, *weights)
+
+
+@OPERATORS_AND_KERNELS
+def test_blending_solves_the_poisson_equation_exactly(gradient: bool) -> None:
     images, foreign = noise(9, 2, 20, 24).double(), noise(9, 2, 20, 24, seed=1).double()
-    box = Box(
-        *(
-            torch.tensor(part)
-            for part in (
-                [1, 2, 5, 1, 3, 4, 1, 9, 2],
-                [1] * 9,
-                [1, 2, 9, 18, 5, 6, 7, 3, 4],
-                [22, 1, 7, 22, 3, 2, 9, 5, 11],
-            )
-        )
-    )
-
-    def wanted(windows: Windows, here: Tensor) -> tuple[Tensor, Tensor]:
-        return gradients(row_first(windows.of(foreign)))
-
-    solved = images.clone()
-    for windows, values in blend(images, box, wanted):
-        windows.put(solved, windows.of(solved).lerp(values, windows.inside))
+    tops, heights, widths = [1, 2, 5, 1, 3, 4, 1, 9, 2], [1, 2, 9, 18, 5, 6, 7, 3, 4], [22, 1, 7, 22, 3, 2, 9, 5, 11]
+    box = Box(*(torch.tensor(part) for part in (tops, [1] * 9, heights, widths)))
+    made = unchanged(images.requires_grad_(gradient))
+    seen = blended(box, foreign, own=0, weight=1).into(made, waiting_for(9))
+    assert seen.all()
+    images = images.detach()
     for number, (top, left, tall, wide) in enumerate(torch.stack(box, 1).tolist()):
         pixels = itertools.product(range(top, top + tall), range(left, left + wide))
         inside = {pixel: i for i, pixel in enumerate(pixels)}
@@ -222,12 +262,30 @@ def test_blending_solves_the_poisson_equation_exactly() -> None:
                 else:
                     right[i] += images[number, :, beside[0], beside[1]].numpy()
         exact = np.linalg.solve(matrix, right).clip(0, 1)
-        found = solved[number, :, top : top + tall, left : left + wide].flatten(1).T
+        found = made.images.detach()[number, :, top : top + tall, left : left + wide].flatten(1).T
         np.testing.assert_allclose(found.numpy(), exact, atol=1e-10)
+        changed = (made.images[number] != images[number]).any(0)
+        changed[top : top + tall, left : left + wide] = False
+        assert not changed.any()
+        assert made.mask[number].sum() == tall * wide
 
 
-def test_blending_is_accurate_in_single_precision_and_of_the_image_itself_changes_nothing() -> None:
+@OPERATORS_AND_KERNELS
+def test_blending_is_accurate_in_single_precision(gradient: bool) -> None:
     images = noise(2, 1, 224, 224)
-    box = Box(*(torch.full((2,), side) for side in (1, 1, 222, 222)))
-    [(windows, values)] = blend(images, box, lambda windows, here: gradients(here))
-    torch.testing.assert_close(values, windows.of(images), atol=2e-4, rtol=0)
+    whole = Box(*(torch.full((2,), side) for side in (1, 1, 222, 222)))
+    exact, single = unchanged(images.double()), unchanged(images.requires_grad_(gradient))
+    for made in (exact, single):
+        foreign = noise(2, 1, 224, 224, seed=1).to(made.images)
+        paste_into(made, lambda waiting, foreign=foreign: blended(whole, foreign, 0.4, 0.6), waiting_for(2))
+    torch.testing.assert_close(single.images.detach().double(), exact.images, atol=2e-4, rtol=0)
+
+
+@OPERATORS_AND_KERNELS
+def test_blending_an_image_with_itself_changes_nothing(gradient: bool) -> None:
+    images = noise(2, 3, 100, 80)
+    box = Box(*(torch.full((2,), side) for side in (1, 1, 98, 78)))
+    made = unchanged(images.clone().requires_grad_(gradient))
+    assert not blended(box, images, own=1, weight=1).into(made, waiting_for(2)).any()
+    assert not made.mask.any()
+    assert torch.equal(made.images, images)

@@ -32,8 +32,14 @@ class Jitter(NamedTuple):
         """Values (K, C, M, N) of windows changed, in [0, 1]; the mean is their boxes'."""
         inside = windows.inside
         mean = (values.mean(1, keepdim=True) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
-        shift = (self.lift[windows.number] * mean)[:, None, None].expand(-1, values.shape[1], 1)
-        return torch.baddbmm(shift, self.matrix[windows.number], values.flatten(2)).view_as(values).clamp(0, 1)
+        shift = (self.lift[windows.image] * mean)[:, None, None].expand(-1, values.shape[1], 1)
+        return torch.baddbmm(shift, self.matrix[windows.image], values.flatten(2)).view_as(values).clamp(0, 1)
+
+
+def same_colour(images: Tensor) -> Jitter:
+    """No change."""
+    own = torch.eye(images.shape[1], dtype=images.dtype, device=images.device)
+    return Jitter(own.repeat(len(images), 1, 1), images.new_zeros(len(images)))
 
 
 def jitter(images: Tensor, generator: torch.Generator, strength: float | Tensor, hue: float | None = None) -> Jitter:

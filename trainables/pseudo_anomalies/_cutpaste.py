@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from trainables.pseudo_anomalies._boxed import Boxed, There
 from trainables.pseudo_anomalies._colour import jitter as colour_jitter
 from trainables.pseudo_anomalies._draws import log_uniform, uniform
 from trainables.pseudo_anomalies._geometry import Turned, box_sides, middle, reaches, two_places
-from trainables.pseudo_anomalies._paste import Boxed, Draw, Scattered
+from trainables.pseudo_anomalies._paste import Draw, Scattered
 from trainables.pseudo_anomalies._spots import Spots, read
-from trainables.pseudo_anomalies._windows import Box, Windows, around, boxes_elsewhere
+from trainables.pseudo_anomalies._windows import Box
 
 NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
 """Thinner than sqrt(2) a turned strip can slip between the pixels' centres."""
@@ -22,32 +22,21 @@ TILT = math.pi / 4
 
 
 def rectangle(
-    images: Tensor,
-    generator: torch.Generator,
-    some: Tensor | None = None,
-    *,
-    areas: tuple[float, float],
-    oblong: float,
-    jitter: float,
+    images: Tensor, generator: torch.Generator, *, areas: tuple[float, float], oblong: float, jitter: float
 ) -> Draw:
-    """Draws one rectangle of every image, or of some (K,) of them, to be pasted elsewhere in it.
+    """Draws one rectangle of every image, to be pasted elsewhere in it.
 
     areas: least and largest share of the image. oblong: least ratio of the sides; it is log-uniform up to its inverse.
     """
-    those, number = _chosen(images, some)
+    own, whole = torch.arange(len(images), device=images.device), images.new_ones(len(images))
 
-    def draw() -> Boxed:
-        aspect = log_uniform(those, generator, oblong)
-        height, width = box_sides(those, uniform(those, generator, *areas), aspect)
-        (top, left), (from_top, from_left) = two_places(those, generator, height, width)
-        colour = colour_jitter(those, generator, jitter)
-
-        def blocks() -> Iterator[tuple[Windows, Tensor]]:
-            for windows in around(images, Box(top, left, height, width), number):
-                values = boxes_elsewhere(images, windows, from_top[windows.number], from_left[windows.number])
-                yield windows, colour.of_windows(windows, values)
-
-        return Boxed(blocks())
+    def draw(waiting: Tensor) -> Boxed:
+        aspect = log_uniform(images, generator, oblong)
+        height, width = box_sides(images, uniform(images, generator, *areas), aspect)
+        to, taken = two_places(images, generator, height, width)
+        return Boxed(
+            Box(*to, height, width), There(images, own, *taken), colour_jitter(images, generator, jitter), whole
+        )
 
     return draw
 
@@ -55,42 +44,31 @@ def rectangle(
 def strip(
     images: Tensor,
     generator: torch.Generator,
-    some: Tensor | None = None,
     *,
     widths: tuple[float, float],
     lengths: tuple[float, float],
     jitter: float,
 ) -> Draw:
-    """Draws one upright strip of every image, or of some (K,), to be pasted elsewhere, tilted by U[-45, 45] degrees.
+    """Draws one upright strip of every image, to be pasted elsewhere in it, tilted by U[-45, 45] degrees.
 
     widths, lengths: least and largest, as shares of the shorter side; never less than 1.5 and 4 pixels.
     """
-    those, number = _chosen(images, some)
     height, width = images.shape[-2:]
     side = min(height, width)
 
-    def draw() -> Scattered:
-        across = (side * uniform(those, generator, *widths)).clamp(min=NARROWEST_PIXELS) / 2
-        along = (side * uniform(those, generator, *lengths)).clamp(min=SHORTEST_PIXELS) / 2
-        angle = uniform(those, generator, -TILT, TILT)
+    def draw(waiting: Tensor) -> Scattered:
+        across = (side * uniform(images, generator, *widths)).clamp(min=NARROWEST_PIXELS) / 2
+        along = (side * uniform(images, generator, *lengths)).clamp(min=SHORTEST_PIXELS) / 2
+        angle = uniform(images, generator, -TILT, TILT)
         reach_y, reach_x = reaches(along, across, angle)
-        y, x = middle(those, generator, reach_y, height), middle(those, generator, reach_x, width)
-        from_y, from_x = middle(those, generator, along, height), middle(those, generator, across, width)
+        y, x = middle(images, generator, reach_y, height), middle(images, generator, reach_x, width)
+        from_y, from_x = middle(images, generator, along, height), middle(images, generator, across, width)
         turned = Turned(y, x, along, across, angle)
-        spots = turned.spots(those)
+        spots = turned.spots(images, waiting)
         up, right = turned.upright(*spots)
         row = (from_y[spots.image] + up).round().long().clamp(0, height - 1)
         column = (from_x[spots.image] + right).round().long().clamp(0, width - 1)
-        own = number[spots.image]
-        values = read(images, Spots(own, row, column))
-        changed = colour_jitter(those, generator, jitter).of_spots(spots.image, values)
-        return Scattered(spots._replace(image=own), changed)
+        values = read(images, Spots(spots.image, row, column))
+        return Scattered(spots, colour_jitter(images, generator, jitter).of_spots(spots.image, values))
 
     return draw
-
-
-def _chosen(images: Tensor, some: Tensor | None) -> tuple[Tensor, Tensor]:
-    """As many images as are drawn for, of whatever content, and the numbers (K,) of the real ones."""
-    if some is None:
-        return images, torch.arange(len(images), device=images.device)
-    return images[: len(some)], some

@@ -85,12 +85,13 @@ class Turned(NamedTuple):
         """Whether what lies so far from the middle is inside the box: bool (N,)."""
         return (up.abs() <= self.along[image]) & (right.abs() <= self.across[image])
 
-    def spots(self, images: Tensor) -> Spots:
-        """The pixels of the images whose centres are inside."""
+    def spots(self, images: Tensor, wanted: Tensor) -> Spots:
+        """The pixels of the wanted ones (B,) of the images whose centres are inside."""
         height, width = images.shape[-2:]
         reach, _ = reaches(self.along, self.across, self.angle)
         top = (self.y - reach).floor().long().clamp(0, height - 1)
         tall = (self.y + reach).ceil().long().clamp(0, height - 1) - top + 1
+        tall = tall.where(wanted, 0)
         # Row by row, for there are far fewer rows than pixels.
         image = torch.arange(len(tall), device=tall.device).repeat_interleave(tall)
         row = top[image] + torch.arange(len(image), device=tall.device) - (tall.cumsum(0) - tall)[image]

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._spots import Spots, places
-from trainables.pseudo_anomalies._windows import Windows
+from trainables.pseudo_anomalies._processor import run, usable
+from trainables.pseudo_anomalies._spots import Spots, read
+from trainables.pseudo_anomalies._visible import VISIBLE, differ
 
 TRIES = 8
-VISIBLE = 1 / 255
-"""A change of less than one grey level at every pixel does not survive 8 bits."""
 
 
 class Change(Protocol):
-    """New values for a part of some of the images."""
+    """New values for a part of the images."""
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
         """Write it into the waiting ones (B,) of the images that would be seen to change; which (B,) those are."""
         ...
 
 
-Draw: TypeAlias = Callable[[], Change]
+Draw: TypeAlias = Callable[[Tensor], Change]
+"""Draws a change for all images, so that the result of one does not depend on its neighbours' luck.
+
+Only where images still wait for it, bool (B,), must the change be complete.
+"""
 
 
 class Scattered(NamedTuple):
@@ -36,38 +40,55 @@ class Scattered(NamedTuple):
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
         """As `Change`."""
-        spots, values = self
-        at = places(made.images, spots)
+        images, mask, (spots, values), seen = *made, self, torch.zeros_like(waiting)
+        if usable(images, values):
+            from trainables.pseudo_anomalies._spots_kernel import paste_spots
+
+            run(paste_spots, images, mask, seen, waiting, spots, values)
+            return seen
         with torch.no_grad():
-            change = (values.T - made.images.take(at)).abs().amax(0)
-            most = torch.full_like(made.images[:, 0, 0, 0], -1).scatter_reduce(0, spots.image, change, "amax")
-            seen = waiting & (most >= VISIBLE)
-        if (~seen & (most >= 0)).any():
-            [keep] = seen[spots.image].nonzero(as_tuple=True)
-            at, values, spots = at[:, keep], values[keep], spots.where(keep)
-        made.images.put_(at, values.T)
-        made.mask.put_(places(made.mask, spots)[0], torch.ones_like(spots.image, dtype=torch.bool))
+            change = (values - read(images, spots)).abs().amax(1)
+            seen = waiting & (images.new_zeros(len(images)).scatter_reduce(0, spots.image, change, "amax") >= VISIBLE)
+        [keep] = seen[spots.image].nonzero(as_tuple=True)
+        image, row, column = spots.where(keep)
+        images[image, :, row, column] = values[keep]
+        mask[image, 0, row, column] = True
         return seen
 
 
-class Boxed(NamedTuple):
-    """New values (K, C, height, width) for the boxes of windows, block by block; what is around them stays."""
+class Several(NamedTuple):
+    """Changes, each of its own images: bool (B,)."""
 
-    blocks: Iterable[tuple[Windows, Tensor]]
+    changes: list[tuple[Change, Tensor]]
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
         """As `Change`."""
         seen = torch.zeros_like(waiting)
-        for windows, values in self.blocks:
-            here, inside = windows.of(made.images), windows.inside
-            changed = here.lerp(values, inside)
-            chosen = waiting[windows.image] & _differ(changed, here)[:, 0, 0, 0]
-            if not chosen.all():
-                windows, changed, inside = windows.where(chosen), changed[chosen], inside[chosen]
-            windows.put(made.images, changed)
-            windows.put(made.mask, windows.of(made.mask) | (inside > 0))
-            seen[windows.image] = True
+        for change, own in self.changes:
+            if (waiting & own).any():
+                seen |= change.into(made, waiting & own)
         return seen
+
+
+def one_draw_of(chosen: Tensor, draws: list[Draw]) -> Draw:
+    """Draws for every image by the draw of its number: `draws[chosen[b]]`."""
+
+    def draw(waiting: Tensor) -> Several:
+        groups = [chosen == number for number in range(len(draws))]
+        return Several([(each(waiting & own), own) for each, own in zip(draws, groups, strict=True)])
+
+    return draw
+
+
+def pasted(drawing: Callable[..., Draw]) -> Callable[..., PseudoAnomalies]:
+    """The pseudo-anomaly that pastes what drawing(images, generator, *, ...) draws; that itself stays as `drawing`."""
+
+    @functools.wraps(drawing)
+    def item(images: Tensor, generator: torch.Generator, **parameters: object) -> PseudoAnomalies:
+        return paste(images, drawing(images, generator, **parameters))
+
+    item.drawing = drawing  # type: ignore[attr-defined]
+    return item
 
 
 def paste(images: Tensor, draw: Draw, tries: int = TRIES) -> PseudoAnomalies:
@@ -77,7 +98,7 @@ def paste(images: Tensor, draw: Draw, tries: int = TRIES) -> PseudoAnomalies:
     changes by a grey level. Where no draw does that, the image stays as it is and its mask is empty.
     """
     made = unchanged(images)
-    paste_into(made, draw, tries=tries)
+    paste_into(made, draw, torch.ones_like(made.mask[:, 0, 0, 0]), tries)
     return made
 
 
@@ -86,34 +107,17 @@ def unchanged(images: Tensor) -> PseudoAnomalies:
     return PseudoAnomalies(images.clone(), torch.zeros_like(images[:, :1], dtype=torch.bool))
 
 
-def paste_into(made: PseudoAnomalies, draw: Draw, some: Tensor | None = None, tries: int = TRIES) -> None:
-    """As `paste`, written into images that were made already; into some of them (K,), if given, which `draw` is for.
-
-    Every try draws for all of them, so an image's result does not depend on its neighbours' luck.
-    """
-    waiting = torch.ones(len(made.images), dtype=torch.bool, device=made.images.device)
-    if some is not None:
-        waiting = torch.zeros_like(waiting).index_fill(0, some, True)
+def paste_into(made: PseudoAnomalies, draw: Draw, waiting: Tensor, tries: int = TRIES) -> None:
+    """As `paste`, written into those images that wait for it, bool (B,)."""
     for _ in range(tries):
-        waiting = waiting & ~draw().into(made, waiting)
         if not waiting.any():
             break
+        waiting = waiting & ~draw(waiting).into(made, waiting)
 
 
 def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:
     """The changed images whole, with masks all True; one that looks as before stays as it was, its mask empty."""
-    seen = _differ(changed, images)
+    seen = differ(changed, images)[:, None, None, None]
     if not seen.all():
         changed = torch.where(seen, changed, images)
     return PseudoAnomalies(changed, seen.expand(-1, 1, *images.shape[2:]).contiguous())
-
-
-@torch.no_grad()
-def _differ(first: Tensor, second: Tensor) -> Tensor:
-    """Which of the images can be told apart: bool (B, 1, 1, 1)."""
-    for step in (8, 1):  # a 64th of the pixels is nearly always enough
-        change = (first[..., ::step, ::step] - second[..., ::step, ::step]).abs()
-        differ = change.amax((1, 2, 3), keepdim=True) >= VISIBLE
-        if differ.all():
-            break
-    return differ

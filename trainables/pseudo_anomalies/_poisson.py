@@ -1,28 +1,85 @@
-"""Poisson blending in a box of every image at once, exactly (Perez et al. 2003).
-
-In a box the discrete Poisson equation is diagonal in sine waves. A batch of sine transforms of different lengths is
-one batched matrix product with matrices that are zero beyond each box, so there is nothing to iterate.
-"""
+"""Poisson blending of a box of every image with something of an image, exactly (Perez et al. 2003)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._row_first import along_columns, along_rows, row_first
-from trainables.pseudo_anomalies._windows import Box, Windows, around
+from assay.contracts import PseudoAnomalies
+from trainables.pseudo_anomalies._processor import run, usable
+from trainables.pseudo_anomalies._windows import Box, Windows, around, crossings
 
 Gradients: TypeAlias = tuple[Tensor, Tensor]
-"""Differences of (K, M, C, N) to the next row (K, M - 1, C, N) and to the next column (K, M, C, N - 1)."""
+"""Differences of (K, C, M, N) to the next row (K, C, M - 1, N) and to the next column (K, C, M, N - 1)."""
+
+
+class Places(NamedTuple):
+    """Where along one axis of another image that lies which a pixel at `place` is given: shift + step * place, (B,).
+
+    A place outside the image is its border's.
+    """
+
+    shift: Tensor
+    step: Tensor
+
+    def of(self, lines: Tensor, image: Tensor, length: int) -> Tensor:
+        """For lines (K, M) of these images (K,)."""
+        return (self.shift[image, None] + self.step[image, None] * lines).clamp(0, length - 1)
+
+
+class Blended(NamedTuple):
+    """What goes into the box of every image: values in [0, 1] that meet what is around it.
+
+    Their gradients come as near as can be to the stronger one, everywhere and in either direction, of the image's own,
+    times `own`, and of those of source[number] at other places, times `foreign`.
+
+    box: not on the outermost pixels. number: int64 (B,). own, foreign: (B,).
+    """
+
+    box: Box
+    source: Tensor
+    number: Tensor
+    down: Places
+    across: Places
+    own: Tensor
+    foreign: Tensor
+
+    def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
+        """As `Change`."""
+        images, seen = made.images, torch.zeros_like(waiting)
+        if usable(images, self.source):
+            from trainables.pseudo_anomalies._poisson_kernel import blend_boxes
+
+            run(blend_boxes, *made, seen, waiting, *self)
+            return seen
+        windows = around(images, self.box, waiting.nonzero()[:, 0], rim=1)
+        image, rows, columns, in_rows, in_columns = windows
+        here = windows.of(images)
+        places = self.down.of(rows, image, images.shape[-2]), self.across.of(columns, image, images.shape[-1])
+        own, foreign = (weight[image, None, None, None] for weight in (self.own, self.foreign))
+        there = gradients(foreign * between(self.source, self.number[image], *places))
+        wanted = stronger(gradients(own * here), there)
+        inner = Windows(image, *(part[:, 1:-1] for part in (rows, columns, in_rows, in_columns)))
+        return seen.index_fill(0, inner.write(solve(here, wanted, inner).clamp(0, 1), made), True)
+
+
+def between(images: Tensor, image: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Values (K, C, M, N) of these images (K,) at every pair of places (K, M) and (K, N), bilinear between pixels."""
+    upper, lower = (
+        crossings(images, image, rows, across.long()).lerp(
+            crossings(images, image, rows, across.ceil().long()), across.frac()[:, None, None].to(images.dtype)
+        )
+        for rows in (down.long(), down.ceil().long())
+    )
+    return upper.lerp(lower, down.frac()[:, None, :, None].to(images.dtype))
 
 
 def gradients(values: Tensor) -> Gradients:
-    """Of windows (K, M, C, N)."""
-    return values[:, 1:] - values[:, :-1], values[..., 1:] - values[..., :-1]
+    """Of windows (K, C, M, N)."""
+    return values[..., 1:, :] - values[..., :-1, :], values[..., 1:] - values[..., :-1]
 
 
 def stronger(first: Gradients, second: Gradients) -> Gradients:
@@ -34,37 +91,22 @@ def stronger(first: Gradients, second: Gradients) -> Gradients:
     return down, right
 
 
-def solve(around: Tensor, wanted: Gradients, rows: Tensor, columns: Tensor) -> Tensor:
-    """Values in boxes that meet their surroundings and come as near as can be to the wanted gradients.
+def solve(here: Tensor, wanted: Gradients, inner: Windows) -> Tensor:
+    """Values (K, C, M, N) in boxes that meet what is around them and come as near as can be to the wanted gradients.
 
-    around: (K, M + 2, C, N + 2) windows; wanted: their gradients as `gradients` gives them.
-    rows, columns: (K, M) and (K, N), 1 for lines of the boxes and 0 for others, of windows without their outermost
-    lines. Returns (K, M, C, N), `around` itself outside the boxes.
+    here: (K, C, M + 2, N + 2), what is there, one pixel wider; wanted: its gradients as `gradients` gives them.
+    The discrete Poisson equation of a box is diagonal in sine waves. A batch of sine transforms of different lengths is
+    one batched matrix product with matrices that are zero beyond each box, so there is nothing to iterate.
     """
-    # What is to be added to the window is 0 around the box, so that nothing of the frame comes into the equation.
-    down, right = (there - here for there, here in zip(wanted, gradients(around), strict=True))
-    down, right = down[..., 1:-1], right[:, 1:-1]
-    divergence = down[:, :-1] - down[:, 1:] + right[..., :-1] - right[..., 1:]
-    vertical, curve_y = _sines(rows)
-    horizontal, curve_x = _sines(columns)
-    waves = along_rows(vertical, along_columns(divergence, horizontal))
-    waves = waves / (curve_y[:, :, None, None] + curve_x[:, None, None])
-    return around[:, 1:-1, :, 1:-1] + along_columns(along_rows(vertical, waves), horizontal)
-
-
-def blend(
-    images: Tensor, box: Box, wanted: Callable[[Windows, Tensor], Gradients], image: Tensor | None = None
-) -> Iterator[tuple[Windows, Tensor]]:
-    """Windows around the boxes and values in [0, 1] that blend something into them, block by block.
-
-    box: not on the outermost pixels, each in the image of its number (N,), its own if not given.
-    wanted(windows, here): gradients for windows, one pixel wider, that now look like `here` (K, M, C, N).
-    """
-    for windows in around(images, box, image, rim=1):
-        here = row_first(windows.of(images))
-        rows, columns = windows.rows[:, 1:-1], windows.columns[:, 1:-1]
-        inner = windows._replace(top=windows.top + 1, left=windows.left + 1, rows=rows, columns=columns)
-        yield inner, solve(here, wanted(windows, here), rows, columns).transpose(1, 2).clamp(0, 1)
+    # What is to be added to what is there is 0 around the box, so that nothing of the frame comes into the equation.
+    down, right = (there - own for there, own in zip(wanted, gradients(here), strict=True))
+    down, right = down[..., 1:-1], right[..., 1:-1, :]
+    divergence = down[..., :-1, :] - down[..., 1:, :] + right[..., :-1] - right[..., 1:]
+    vertical, curve_y = _sines(inner.in_rows.to(here.dtype))
+    horizontal, curve_x = _sines(inner.in_columns.to(here.dtype))
+    vertical, horizontal = vertical[:, None], horizontal[:, None]
+    waves = (vertical @ divergence @ horizontal) / (curve_y[:, None, :, None] + curve_x[:, None, None])
+    return here[..., 1:-1, 1:-1] + vertical @ waves @ horizontal
 
 
 def _sines(lines: Tensor) -> tuple[Tensor, Tensor]:

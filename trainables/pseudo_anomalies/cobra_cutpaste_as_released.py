@@ -6,15 +6,15 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._colour import jitter
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._geometry import Turned, middle, one_place, reaches
 from trainables.pseudo_anomalies._paste import Scattered, paste
-from trainables.pseudo_anomalies._row_first import interpolation
 from trainables.pseudo_anomalies._spots import Spots, read
-from trainables.pseudo_anomalies._windows import block
+from trainables.pseudo_anomalies._windows import crossings
 
 WIDTHS, HEIGHTS = (7, 40), (10, 40)
 """In pixels, whatever the size of the image."""
@@ -40,7 +40,7 @@ def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> Ps
     height, width = images.shape[-2:]
     most = min(height, width) // 2
 
-    def draw() -> Scattered:
+    def draw(waiting: Tensor) -> Scattered:
         tall, wide = _side(images, generator, HEIGHTS, most), _side(images, generator, WIDTHS, most)
         from_top, from_left = one_place(images, generator, tall, wide)
         angle = uniform(images, generator, 0, 2 * math.pi)
@@ -48,7 +48,7 @@ def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> Ps
         reach_y, reach_x = reaches(along, across, angle)
         y, x = middle(images, generator, reach_y, height), middle(images, generator, reach_x, width)
         patch = Turned(y, x, along, across, angle)
-        spots = patch.spots(images)
+        spots = patch.spots(images, waiting)
         mirrored = whole(images, generator, 2)[spots.image] == 1
         column = torch.where(mirrored, width - 1 - spots.column, spots.column)
         up, right = patch.upright(spots.image, spots.row, column)
@@ -77,19 +77,18 @@ def _within(length: Tensor, place: Tensor, image: Tensor) -> Tensor:
 def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor:
     """The largest patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with a deviation per image."""
     own, size = torch.arange(len(images), device=images.device), max(*WIDTHS, *HEIGHTS)
-    axes = []
-    for first, reach, length in zip((top, left), (REACH_Y, REACH_X), images.shape[-2:], strict=True):
-        places = first[:, None] + torch.arange(-reach, size + reach, device=images.device)
-        start, weights = interpolation(places.clamp(0, length - 1), length, images.dtype)
-        axes.append((start, _weights(size, reach, sigma).to(images.dtype) @ weights))
-    (rows, down), (columns, right) = axes
-    patches = block(images, own, rows, columns, down.shape[2], right.shape[2])
-    return down[:, None] @ patches @ right[:, None].mT
+    rows, columns = (
+        (first[:, None] + torch.arange(-reach, size + reach, device=images.device)).clamp(0, length - 1)
+        for first, reach, length in zip((top, left), (REACH_Y, REACH_X), images.shape[-2:], strict=True)
+    )
+    down, right = (_weights(size, reach, sigma).to(images.dtype)[:, None] for reach in (REACH_Y, REACH_X))
+    return down @ crossings(images, own, rows, columns) @ right.mT
 
 
 def _weights(size: int, reach: int, sigma: Tensor) -> Tensor:
     """How much each of `size` + 2 `reach` places gives to each of `size`: (B, size, size + 2 reach)."""
-    to, start = torch.arange(size, device=sigma.device), torch.arange(size + 2 * reach, device=sigma.device)
-    away = start - reach - to[:, None]
-    weights = torch.exp(-(away**2) / (2 * sigma[:, None, None] ** 2)) * (away.abs() <= reach)
-    return weights / weights.sum(2, keepdim=True)
+    away = torch.arange(-reach, reach + 1, device=sigma.device)
+    kernel = torch.exp(-(away**2) / (2 * sigma[:, None] ** 2))
+    kernel = F.pad(kernel / kernel.sum(1, keepdim=True), (0, size))
+    # Every row is the one above it, moved on by one.
+    return kernel.repeat(1, size)[:, :-size].view(len(sigma), size, size + 2 * reach)

@@ -8,21 +8,23 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
+from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._colour import same_colour
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import Boxed, paste
-from trainables.pseudo_anomalies._windows import Box, around
+from trainables.pseudo_anomalies._paste import Draw, pasted
+from trainables.pseudo_anomalies._windows import Box
 
 
+@pasted
 def cutout(
     images: Tensor,
     generator: torch.Generator,
     *,
     side: Annotated[Fraction, Ge(0.1), Le(0.5)] = 0.25,
     fill: Literal["zero", "mean"] = "zero",
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], each with one flat box.
 
     side: largest height and width of the box as shares of the image's; each is U[2/3 side, side]. COBRA: 1/4.
@@ -32,12 +34,14 @@ def cutout(
     Looks like: one upright box, about square, black or in the picture's mean colour.
     """
 
-    def draw() -> Boxed:
+    colour = images.new_zeros(images.shape[:2]) if fill == "zero" else images.mean((2, 3))
+    flat, own = colour[:, :, None, None].expand_as(images), torch.arange(len(images), device=images.device)
+
+    def draw(waiting: Tensor) -> Boxed:
         share = uniform(images, generator, side * 2 / 3, side)
         height = (share * images.shape[-2]).round().long()
         width = (share * images.shape[-1]).round().long()
-        colour = images.new_zeros(images.shape[:2]) if fill == "zero" else images.mean((2, 3))
         box = Box(*one_place(images, generator, height, width), height, width)
-        return Boxed((windows, colour[windows.image, :, None, None]) for windows in around(images, box))
+        return Boxed(box, There(flat, own, box.top, box.left), same_colour(images), images.new_ones(len(images)))
 
-    return paste(images, draw)
+    return draw

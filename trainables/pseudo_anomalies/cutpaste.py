@@ -8,22 +8,22 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import rectangle
-from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._paste import Draw, pasted
 
 SMALLEST = 0.02
 MOST_OBLONG = 0.3
 
 
+@pasted
 def cutpaste(
     images: Tensor,
     generator: torch.Generator,
     *,
     area: Annotated[Fraction, Ge(SMALLEST), Le(0.5)] = 0.15,
     jitter: Fraction = 0.1,
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one patch of itself pasted at another place.
 
     area: largest share of the image that a patch covers; each is U[0.02, area], its aspect log-uniform in [0.3, 1/0.3].
@@ -33,4 +33,4 @@ def cutpaste(
 
     Looks like: an upright rectangle of the wrong part of the picture, hard edges, about the right colour.
     """
-    return paste(images, rectangle(images, generator, areas=(SMALLEST, area), oblong=MOST_OBLONG, jitter=jitter))
+    return rectangle(images, generator, areas=(SMALLEST, area), oblong=MOST_OBLONG, jitter=jitter)

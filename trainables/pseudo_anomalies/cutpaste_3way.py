@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import rectangle, strip
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._one_of import one_paste_of
+from trainables.pseudo_anomalies._paste import Draw, one_draw_of, pasted
 
 AREAS, MOST_OBLONG = (0.02, 0.15), 0.3
 WIDTHS, LENGTHS = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
 """The paper's 2 to 16 and 10 to 25 pixels, of images of 256."""
 
 
-def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> PseudoAnomalies:
+@pasted
+def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a patch (one half) or a scar (the other) of itself.
 
     jitter: strength of the paste's change of brightness and contrast (three channels: also hue and saturation).
@@ -27,7 +27,7 @@ def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fractio
     Looks like: cutpaste on half of the images, on the others a short thin scratch.
     """
     draws = [
-        lambda some: rectangle(images, generator, some, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
-        lambda some: strip(images, generator, some, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
+        rectangle(images, generator, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
+        strip(images, generator, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
     ]
-    return one_paste_of(images, whole(images, generator, len(draws)), draws)
+    return one_draw_of(whole(images, generator, len(draws)), draws)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import rectangle, strip
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._one_of import one_paste_of
+from trainables.pseudo_anomalies._paste import Draw, one_draw_of, pasted
 
 AREAS, MOST_OBLONG = (0.1, 0.2), 0.4
 WIDTHS, LENGTHS = (2 / 256, 16 / 256), (25 / 256, 45 / 256)
 """Strips of 2 to 16 and 25 to 45 pixels, of images of 256."""
 
 
-def cutpaste_union(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> PseudoAnomalies:
+@pasted
+def cutpaste_union(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a large patch (one half) or a long scar (the other).
 
     A patch covers U[0.1, 0.2] of the image, its aspect log-uniform in [0.4, 1/0.4]; a scar is 10 to 18 % of the side.
@@ -25,7 +25,7 @@ def cutpaste_union(images: Tensor, generator: torch.Generator, *, jitter: Fracti
     Looks like: a rectangle as large as a third of the side or more, or one slanted scratch, hard edges.
     """
     draws = [
-        lambda some: rectangle(images, generator, some, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
-        lambda some: strip(images, generator, some, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
+        rectangle(images, generator, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),
+        strip(images, generator, widths=WIDTHS, lengths=LENGTHS, jitter=jitter),
     ]
-    return one_paste_of(images, whole(images, generator, len(draws)), draws)
+    return one_draw_of(whole(images, generator, len(draws)), draws)

@@ -9,13 +9,12 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import jitter
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreground import foreground, somewhere
 from trainables.pseudo_anomalies._geometry import Turned
-from trainables.pseudo_anomalies._paste import Scattered, paste
+from trainables.pseudo_anomalies._paste import Draw, Scattered, pasted
 from trainables.pseudo_anomalies._spots import Spots, sample
 
 LIGHT, MEDIUM, HEAVY = 1, 2, 3
@@ -29,13 +28,14 @@ SMALLEST = 1 / 16
 KNOTS = 5
 
 
+@pasted
 def foreground_patch(
     images: Tensor,
     generator: torch.Generator,
     *,
     level: Literal["light", "medium", "heavy", "mixed"] = "mixed",
     side: Annotated[Fraction, Ge(0.1), Le(0.5)] = 0.3,
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a distorted piece of its foreground on its foreground.
 
     level: `light` recolours the piece (jitter 0.2), `medium` more so (0.4) and bends it, `heavy` yet more (0.6), bends
@@ -51,14 +51,14 @@ def foreground_patch(
     shorter = min(height, width)
     cells = foreground(images)
 
-    def draw() -> Scattered:
+    def draw(waiting: Tensor) -> Scattered:
         along = (shorter / 2 * uniform(images, generator, SMALLEST, side)).clamp(min=1)
         across = (shorter / 2 * uniform(images, generator, SMALLEST, side)).clamp(min=1)
         angle = uniform(images, generator, -math.pi / 2, math.pi / 2)
         to_y, to_x = somewhere(images, cells, generator)
         from_y, from_x = somewhere(images, cells, generator)
         piece = Turned(to_y, to_x, along, across, angle)
-        spots = piece.spots(images)
+        spots = piece.spots(images, waiting)
         image = spots.image
         up, right = piece.upright(*spots)
         heaviness = _levels(images, generator, level)
@@ -69,7 +69,7 @@ def foreground_patch(
         inverted = (heaviness == HEAVY) & (whole(images, generator, 2) == 1)
         return Scattered(spots, torch.where(inverted[image, None], 1 - values, values))
 
-    return paste(images, draw)
+    return draw
 
 
 def _levels(images: Tensor, generator: torch.Generator, level: str) -> Tensor:

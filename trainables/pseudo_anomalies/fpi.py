@@ -8,21 +8,22 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
+from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._colour import same_colour
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
-from trainables.pseudo_anomalies._paste import Boxed, paste
-from trainables.pseudo_anomalies._windows import around
+from trainables.pseudo_anomalies._paste import Draw, pasted
 
 
+@pasted
 def fpi(
     images: Tensor,
     generator: torch.Generator,
     *,
     side: Annotated[Fraction, Ge(SMALLEST), Le(0.8)] = 0.4,
     factor: Annotated[Fraction, Ge(WEAKEST), Le(STRONGEST)] = STRONGEST,
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square mixed with that of another image of the batch.
 
     side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], its middle in the
@@ -32,13 +33,10 @@ def fpi(
     Looks like: a square ghost of another picture, from hardly visible to solid, hard edges.
     """
 
-    def draw() -> Boxed:
+    def draw(waiting: Tensor) -> Boxed:
         source, number = others(images, generator)
         box = square(images, generator, side)
         share = uniform(images, generator, WEAKEST, factor).to(images.dtype)
-        return Boxed(
-            (windows.fainter(share[windows.image]), windows.of(source, number[windows.image]))
-            for windows in around(images, box)
-        )
+        return Boxed(box, There(source, number, box.top, box.left), same_colour(images), share)
 
-    return paste(images, draw)
+    return draw

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import torch
 from annotated_types import MinLen
@@ -15,8 +15,10 @@ from assay.errors import InputError
 from assay.shelves import Item
 from assay.units import NonNegative
 from trainables.pseudo_anomalies._draws import uniform
-from trainables.pseudo_anomalies._items import Maker, OnPixels, ready
-from trainables.pseudo_anomalies._one_of import one_of
+from trainables.pseudo_anomalies._items import OnPixels, ready
+from trainables.pseudo_anomalies._paste import paste_into, unchanged
+
+Way: TypeAlias = Callable[[PseudoAnomalies, Tensor, Tensor, torch.Generator], None]
 
 
 class Part(BaseModel):
@@ -46,19 +48,32 @@ class Mixture:
         self.parts = [part for part in of.values() if part.weight]
         if not self.parts:
             raise InputError("every weight of the mixture is 0, so there is nothing to draw; raise one of them")
-        self.ways: list[Maker] = []
+        self.ways: list[Way] = []
 
     def fit(self, normals: Tensor) -> None:
         """Make the parts ready on train normals (N, C, H, W)."""
-        self.ways = [ready(part.item, normals) for part in self.parts]
+        self.ways = [_way(part.item, normals) for part in self.parts]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-        """One of the parts for every image; a part that mixes images of a batch sees those it was drawn for."""
+        """One of the parts for every image; a part that mixes images of a batch may see those of the others."""
         weights = torch.tensor([part.weight for part in self.parts], device=images.device)
         limits = weights.cumsum(0) / weights.sum()
         chosen = torch.searchsorted(limits, uniform(images, generator), right=True).clamp(max=len(weights) - 1)
+        made = unchanged(images)
+        for number, way in enumerate(self.ways):
+            way(made, images, chosen == number, generator)
+        return made
 
-        def drawing(way: Maker) -> Callable[[Tensor], PseudoAnomalies]:
-            return lambda some: way(some, generator)
 
-        return one_of(images, chosen, [drawing(way) for way in self.ways])
+def _way(item: Item, normals: Tensor) -> Way:
+    """The item, written into those images that were drawn for it, without copying them where it only pastes."""
+    drawing = getattr(item.function, "drawing", None)
+    make = None if drawing else ready(item, normals)
+
+    def way(made: PseudoAnomalies, images: Tensor, own: Tensor, generator: torch.Generator) -> None:
+        if drawing:
+            paste_into(made, drawing(images, generator, **item.arguments()), own)
+        elif make and own.any():
+            made.images[own], made.mask[own] = make(images[own], generator)
+
+    return way

@@ -13,10 +13,9 @@ from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreign import others
 from trainables.pseudo_anomalies._geometry import one_place
-from trainables.pseudo_anomalies._paste import Boxed, paste_into, unchanged
-from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
-from trainables.pseudo_anomalies._row_first import lattice
-from trainables.pseudo_anomalies._windows import Box, Windows
+from trainables.pseudo_anomalies._paste import paste_into, unchanged
+from trainables.pseudo_anomalies._poisson import Blended, Places
+from trainables.pseudo_anomalies._windows import Box
 
 SMALLEST, SCALE = 0.03, 0.05
 RESIZE = (0.7, 1.3)
@@ -41,19 +40,6 @@ def nsa(
 
     Looks like: one to three soft-edged lumps of another picture that have grown into this one.
     """
-    made = unchanged(images)
-    _add_patch(made, images, torch.arange(len(images), device=images.device), generator, half, gradient)
-    for _ in range(patches - 1):
-        [more] = (whole(images, generator, 2) == 1).nonzero(as_tuple=True)
-        if len(more):
-            _add_patch(made, images, more, generator, half, gradient)
-    return made
-
-
-def _add_patch(
-    made: PseudoAnomalies, images: Tensor, some: Tensor, generator: torch.Generator, half: float, gradient: str
-) -> None:
-    """Blend a patch of another of the images into some (K,) of those that were made of them."""
     rows, columns = images.shape[-2:]
 
     def sides(length: int) -> Tensor:
@@ -62,26 +48,23 @@ def _add_patch(
         share = 2 * (SMALLEST - SCALE * both.log()).clamp(max=half)
         return (share * length).round().long().clamp(2, length - 2)
 
-    def draw() -> Boxed:
+    def along(length: int, side: Tensor, first: Tensor, resize: Tensor) -> Places:
+        taken = (side / resize).clamp(max=length - 1)
+        start = (length - 1 - taken) * uniform(images, generator)
+        return Places(start - taken / side * (first + 0.5), taken / side)
+
+    def draw(waiting: Tensor) -> Blended:
         source, number = others(images, generator)
         tall, wide = sides(rows), sides(columns)
         top, left = one_place(images[..., 2:, 2:], generator, tall, wide)
         resize = uniform(images, generator, *RESIZE)
-        taken_y, taken_x = (tall / resize).clamp(max=rows - 1), (wide / resize).clamp(max=columns - 1)
-        from_y = (rows - 1 - taken_y) * uniform(images, generator)
-        from_x = (columns - 1 - taken_x) * uniform(images, generator)
-        # A pixel at `place` of the image is given what lies at `shift + step * place` of the other one.
-        step_y, step_x = taken_y / tall, taken_x / wide
-        shift_y, shift_x = from_y - step_y * (top + 0.5), from_x - step_x * (left + 0.5)
+        down, across = along(rows, tall, top, resize), along(columns, wide, left, resize)
+        foreign = images.new_ones(len(images))
+        own = torch.zeros_like(foreign) if gradient == "source" else foreign
+        return Blended(Box(top + 1, left + 1, tall, wide), source, number, down, across, own, foreign)
 
-        def wanted(windows: Windows, here: Tensor) -> Gradients:
-            own, (down, across) = windows.image, windows.lines()
-            down = (shift_y[own, None] + step_y[own, None] * down).clamp(0, rows - 1)
-            across = (shift_x[own, None] + step_x[own, None] * across).clamp(0, columns - 1)
-            there = gradients(lattice(source, number[own], down, across))
-            return there if gradient == "source" else stronger(gradients(here), there)
-
-        box = Box(*(part[some] for part in (top + 1, left + 1, tall, wide)))
-        return Boxed(blend(made.images, box, wanted, some))
-
-    paste_into(made, draw, some)
+    made = unchanged(images)
+    paste_into(made, draw, torch.ones_like(made.mask[:, 0, 0, 0]))
+    for _ in range(patches - 1):
+        paste_into(made, draw, whole(images, generator, 2) == 1)
+    return made

@@ -9,12 +9,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import hue_matrix, recoloured
 from trainables.pseudo_anomalies._draws import log_uniform, neighbour, per_pixel, uniform, whole
 from trainables.pseudo_anomalies._noise import perlin_noise
-from trainables.pseudo_anomalies._paste import Scattered, paste
+from trainables.pseudo_anomalies._paste import Draw, Scattered, pasted
 from trainables.pseudo_anomalies._spots import Spots, read, sample
 from trainables.pseudo_anomalies._textures import textures
 
@@ -26,13 +25,14 @@ FINEST_CELLS, CELL_PIXELS = 32, 4
 """DRAEM's finest noise has 32 cells a side; a cell of fewer than 4 pixels would be noise without a shape."""
 
 
+@pasted
 def perlin(
     images: Tensor,
     generator: torch.Generator,
     *,
     opacity: Annotated[Fraction, Ge(0.05)] = 1.0,
     texture: str = "batch",
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each blended in a Perlin-noise mask with an altered texture.
 
     opacity: largest share of the texture in the blend, each U[opacity / 5, opacity]; 1 is what DRAEM's code uses.
@@ -43,13 +43,13 @@ def perlin(
     Looks like: one or more cloudy blots with hard edges, filled with a strange pattern, often half transparent.
     """
 
-    def draw() -> Scattered:
+    def draw(waiting: Tensor) -> Scattered:
         spots = _blots(images, generator)
         share = uniform(images, generator, opacity / 5, opacity).to(images.dtype)[spots.image, None]
         pattern = _pattern(images, spots, texture, generator)
         return Scattered(spots, torch.lerp(read(images, spots), pattern, share).clamp(0, 1))
 
-    return paste(images, draw)
+    return draw
 
 
 def _blots(images: Tensor, generator: torch.Generator) -> Spots:

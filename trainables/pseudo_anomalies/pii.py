@@ -8,23 +8,21 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
-from trainables.pseudo_anomalies._paste import Boxed, paste
-from trainables.pseudo_anomalies._poisson import Gradients, blend, gradients, stronger
-from trainables.pseudo_anomalies._row_first import row_first
-from trainables.pseudo_anomalies._windows import Windows
+from trainables.pseudo_anomalies._paste import Draw, pasted
+from trainables.pseudo_anomalies._poisson import Blended, Places
 
 
+@pasted
 def pii(
     images: Tensor,
     generator: torch.Generator,
     *,
     side: Annotated[Fraction, Ge(SMALLEST), Le(0.8)] = 0.4,
     factor: Annotated[Fraction, Ge(WEAKEST), Le(STRONGEST)] = STRONGEST,
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square blended with that of another image of the batch.
 
     In the square every gradient is the stronger of its own, times 1 - f, and the other's, times f; its rim fits.
@@ -35,16 +33,11 @@ def pii(
     Looks like: structure of another picture that fades into this one, no edges; the faintest of all.
     """
 
-    def draw() -> Boxed:
+    def draw(waiting: Tensor) -> Blended:
         source, number = others(images, generator)
         box = square(images, generator, side)
-        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)[:, None, None, None]
+        share = uniform(images, generator, WEAKEST, factor).to(images.dtype)
+        here = Places(torch.zeros_like(share), torch.ones_like(share))
+        return Blended(box, source, number, here, here, own=1 - share, foreign=share)
 
-        def wanted(windows: Windows, here: Tensor) -> Gradients:
-            there = row_first(windows.of(source, number[windows.image]))
-            factor = share[windows.image]
-            return stronger(gradients((1 - factor) * here), gradients(factor * there))
-
-        return Boxed(blend(images, box, wanted))
-
-    return paste(images, draw)
+    return draw

@@ -8,15 +8,15 @@ import torch
 from annotated_types import Ge, Le
 from torch import Tensor
 
-from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._cutpaste import strip
-from trainables.pseudo_anomalies._paste import paste
+from trainables.pseudo_anomalies._paste import Draw, pasted
 
 NARROWEST, SHORTEST = 2 / 16, 10 / 25
 """The least width and length as shares of the largest, as in the paper (2 to 16 and 10 to 25 pixels)."""
 
 
+@pasted
 def scar(
     images: Tensor,
     generator: torch.Generator,
@@ -24,7 +24,7 @@ def scar(
     width: Annotated[Fraction, Ge(0.01), Le(0.2)] = 0.08,
     length: Annotated[Fraction, Ge(0.05), Le(0.5)] = 0.35,
     jitter: Fraction = 0.3,
-) -> PseudoAnomalies:
+) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one thin strip of itself turned and pasted elsewhere.
 
     width, length: largest width and length of the strip as shares of the shorter side; draws are U[width / 8, width]
@@ -35,4 +35,4 @@ def scar(
     Looks like: one slanted scratch, hard edges, in colours of the picture made lighter or darker.
     """
     widths, lengths = (NARROWEST * width, width), (SHORTEST * length, length)
-    return paste(images, strip(images, generator, widths=widths, lengths=lengths, jitter=jitter))
+    return strip(images, generator, widths=widths, lengths=lengths, jitter=jitter)
