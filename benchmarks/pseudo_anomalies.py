@@ -7,8 +7,8 @@ is left out: nearly all of its time is its backbone's.
 
     python benchmarks/pseudo_anomalies.py        target: the worst ratio of medians at most 0.25
 
-The floor: an item returns a new batch, and to copy the old one is all that `cutout` spends its time on. The line `copy`
-says how long that takes; loops that take less than four times as long cannot be beaten by 0.25.
+An item returns a new batch; the line `copy` says how long it takes to copy the old one. Kernels are compiled, or read
+from where they are kept, by a first call that is not timed.
 """
 
 from __future__ import annotations

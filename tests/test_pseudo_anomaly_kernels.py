@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import numba
 import numpy as np
@@ -21,6 +23,7 @@ from trainables.pseudo_anomalies.cutperm import cutperm
 from trainables.pseudo_anomalies.nsa import nsa
 from trainables.pseudo_anomalies.rotation import rotation
 
+KERNELS = [*(Path(__file__).parent.parent / "trainables" / "pseudo_anomalies").glob("*_kernel*.py")]
 ITEMS = [cutpaste_union, cutperm, nsa, rotation]
 
 
@@ -122,3 +125,12 @@ shelves.load("pseudo_anomalies", "cutperm")(torch.rand(2, 1, 16, 16), torch.Gene
 assert "numba" in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_module_of_kernels_holds_all_that_it_compiles() -> None:
+    # What Numba keeps is compiled anew when the kernel's own file changes, not when another file does.
+    assert KERNELS
+    for path in KERNELS:
+        names = {node.module for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)}
+        ours = {name for name in names if name.startswith(("assay", "trainables"))}
+        assert ours <= {"trainables.pseudo_anomalies._compiled", "trainables.pseudo_anomalies._visible"}, path

@@ -27,7 +27,8 @@ def paste_boxes(
                     _recolour(source, from_top + y, from_left, colour.matrix[b, c], images.dtype.type(shift), line)
                     seen[b] |= _mix(here, share[b], line)
             if seen[b]:
-                write_box(images[b], mask[b, 0], top, left, values)
+                images[b, :, top : top + tall, left : left + wide] = values
+                mask[b, 0, top : top + tall, left : left + wide] = True
 
 
 @compiled
@@ -62,14 +63,3 @@ def _mix(here: Array, share: float, line: Array) -> bool:
         line[x] = value - (1 - share) * (value - here[x])
         seen += abs(line[x] - here[x]) >= line.dtype.type(VISIBLE)
     return seen > 0
-
-
-@compiled
-def write_box(images: Array, mask: Array, top: int, left: int, values: Array) -> None:
-    """Values (C, height, width) go into an image (C, H, W), True into its mask (H, W)."""
-    for y in range(values.shape[1]):
-        for c in range(len(images)):
-            line, here = values[c, y], images[c, top + y][left : left + values.shape[2]]
-            for x in range(len(line)):
-                here[x] = line[x]
-        mask[top + y][left : left + values.shape[2]] = True

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}}
-"""Not the freedom to take a NaN for a number."""
+"""Sums in any order, but not the freedom to take a NaN for a number."""
 
 images_of = numba.prange
 """`for b in images_of(batch)`: shared out among the threads."""
@@ -27,5 +27,8 @@ def compiled(function: Function, **options: bool) -> Function:
 
 
 def kernel(function: Function) -> Function:
-    """As `compiled`, for a function with a loop over `images_of` a batch."""
+    """As `compiled`, for a function with a loop over `images_of` a batch.
+
+    What it writes to must be an argument by itself: in such a loop Numba drops writes to an array of a named tuple.
+    """
     return compiled(function, parallel=True)

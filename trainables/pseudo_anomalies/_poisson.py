@@ -26,8 +26,9 @@ class Places(NamedTuple):
     step: Tensor
 
     def of(self, lines: Tensor, image: Tensor, length: int) -> Tensor:
-        """For lines (K, M) of these images (K,)."""
-        return (self.shift[image, None] + self.step[image, None] * lines).clamp(0, length - 1)
+        """For lines (K, M) of these images (K,), exactly: a little aside another gradient may be the stronger one."""
+        shift, step = (part.double()[image, None] for part in self)
+        return (shift + step * lines).clamp(0, length - 1)
 
 
 class Blended(NamedTuple):

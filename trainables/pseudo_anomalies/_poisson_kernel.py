@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from trainables.pseudo_anomalies._box_kernel import write_box
 from trainables.pseudo_anomalies._compiled import Array, compiled, images_of, kernel
 from trainables.pseudo_anomalies._visible import VISIBLE
 
@@ -51,7 +50,8 @@ def blend_boxes(
                     values[c] = turned.T
                 seen[b] |= _add(here[c], top, left, values[c])
             if seen[b]:
-                write_box(here, mask[b, 0], top, left, values)
+                here[:, top : top + tall, left : left + wide] = values
+                mask[b, 0, top : top + tall, left : left + wide] = True
 
 
 @compiled

@@ -33,7 +33,6 @@ def cutout(
 
     Looks like: one upright box, about square, black or in the picture's mean colour.
     """
-
     colour = images.new_zeros(images.shape[:2]) if fill == "zero" else images.mean((2, 3))
     flat, own = colour[:, :, None, None].expand_as(images), torch.arange(len(images), device=images.device)
 

@@ -68,12 +68,16 @@ class Mixture:
 def _way(item: Item, normals: Tensor) -> Way:
     """The item, written into those images that were drawn for it, without copying them where it only pastes."""
     drawing = getattr(item.function, "drawing", None)
-    make = None if drawing else ready(item, normals)
+    if drawing:
 
-    def way(made: PseudoAnomalies, images: Tensor, own: Tensor, generator: torch.Generator) -> None:
-        if drawing:
+        def way(made: PseudoAnomalies, images: Tensor, own: Tensor, generator: torch.Generator) -> None:
             paste_into(made, drawing(images, generator, **item.arguments()), own)
-        elif make and own.any():
-            made.images[own], made.mask[own] = make(images[own], generator)
+
+    else:
+        make = ready(item, normals)
+
+        def way(made: PseudoAnomalies, images: Tensor, own: Tensor, generator: torch.Generator) -> None:
+            if own.any():
+                made.images[own], made.mask[own] = make(images[own], generator)
 
     return way

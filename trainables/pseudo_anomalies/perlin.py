@@ -80,7 +80,7 @@ def _pattern(images: Tensor, spots: Spots, texture: str, generator: torch.Genera
     gamma = log_uniform(images, generator, 0.4).to(moved.dtype)[spots.image, None]
     # Not from 0: the slope of a power below 1 is infinite there.
     toned = (inverted + (1 - 2 * inverted) * moved).clamp(min=1e-4, max=1) ** gamma
-    if channels == 1:
+    if channels != 3:  # no hue
         return toned
     turns = uniform(images, generator).to(toned)
     return recoloured(toned, spots.image, hue_matrix(turns, torch.ones_like(turns)), turns.new_zeros(len(turns), 3))
