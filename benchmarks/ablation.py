@@ -25,10 +25,11 @@ import pyarrow.parquet as pq
 import torch
 from scipy import stats
 
-from assay import data, metrics, shelves, space, spec
+from assay import data, metrics, shelves
+from assay.config import search_space, space
+from assay.config.search_space import Spec
 from assay.contracts import Images
 from assay.evaluation import attacked_scores, clean_scores
-from assay.spec import Spec
 
 SPACE = "search_spaces/ablation.yaml"
 SEEDS = (0, 1, 2, 3, 4)
@@ -188,7 +189,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=None, help="markdown file to write the tables to")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    whole = spec.read(SPACE, [f"fixed.epochs={options.epochs}"] if options.epochs else [])
+    whole = search_space.read(SPACE, [f"fixed.epochs={options.epochs}"] if options.epochs else [])
     run_missing(whole, options.out, options.epsilon / 255, list(options.seeds))
     cells = read(options.out, options.epsilon / 255)
     counts = {len(rows) for rows in cells.values()}

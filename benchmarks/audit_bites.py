@@ -28,10 +28,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from assay import audit, binding, metrics, shelves
+from assay import audit, metrics, shelves
 from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
+from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.evaluation import batches, pixels, take
 from assay.store import Store

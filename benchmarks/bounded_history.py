@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from assay import history, simulator, spec
+from assay import history, simulator
+from assay.config import search_space as spec
+from assay.config.search_space import Spec
 from assay.simulator import Curve, Report
-from assay.spec import Spec
 from assay.store import Store
 from assay.study import Study
 

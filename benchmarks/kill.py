@@ -40,7 +40,8 @@ import nodes as nodes_module  # noqa: E402 - they lie in tests
 import toy_runs  # noqa: E402
 from sweep_process import ASSAY, outcome, without_ray  # noqa: E402
 
-from assay import spec, trial_log, trials  # noqa: E402
+from assay import trial_log, trials
+from assay.config import search_space  # noqa: E402
 from assay.store import Store  # noqa: E402
 
 TRIALS, EPOCHS, PAUSE = 24, 4, 0.1
@@ -79,7 +80,7 @@ def main() -> None:
     print(f"\nRESULT survived={survived} tried={arguments.kills}")
 
 
-def write(folder: Path, pause: float) -> spec.Spec:
+def write(folder: Path, pause: float) -> search_space.Spec:
     """The search space, with epochs that take so long."""
     raw = toy_runs.search_space(
         folder,
@@ -89,7 +90,7 @@ def write(folder: Path, pause: float) -> spec.Spec:
     )
     (folder / "marks").mkdir(exist_ok=True)
     (folder / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return spec.read(folder / "toy.yaml")
+    return search_space.read(folder / "toy.yaml")
 
 
 def attempt(

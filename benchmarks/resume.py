@@ -30,10 +30,11 @@ import optuna
 import yaml
 from sweep_overhead import images
 
-from assay import simulator, spec, sweep
+from assay import simulator, sweep
+from assay.config import search_space as spec
+from assay.config.search_space import Spec
 from assay.provenance import environment
 from assay.simulator import Curve, Report
-from assay.spec import Spec
 from assay.store import Store
 from assay.trial_log import TrialLog
 

@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 import optuna
 
-from assay import simulator, spec, trials
+from assay import simulator, trials
+from assay.config import search_space
 from assay.simulator import Curve, Judged, Report
 from assay.store import Store
 
@@ -95,7 +96,7 @@ def main() -> None:
         curves, plain = simulator.curves(whole, records), whole.plain()
     else:
         curves, plain = made_up(), SPACE
-    space = spec.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
+    space = search_space.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
     with tempfile.TemporaryDirectory() as folder:
         wall, began = time.monotonic(), time.process_time()
         found = simulator.simulate(space, Store(folder), simulator.Nearest(curves).to, options.workers)

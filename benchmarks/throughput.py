@@ -35,10 +35,10 @@ from unittest import mock
 
 from sweep_overhead import images
 
-from assay import spec as spec_module
 from assay import sweep
 from assay.cluster import connected
-from assay.spec import Spec
+from assay.config import search_space as spec_module
+from assay.config.search_space import Spec
 from assay.store import Store
 from assay.study import Study
 

@@ -13,7 +13,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from assay import parameters, shelves, spec, units
+from assay import shelves, units
+from assay.config import parameters
+from assay.config import search_space as spec
 from assay.shelves import Item
 
 FOLDER = Path(__file__).parent

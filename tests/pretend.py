@@ -7,7 +7,7 @@ import json
 
 import toy_runs
 
-from assay import spec
+from assay.config import search_space as spec
 from assay.study import Study
 
 FINITE = {

@@ -13,7 +13,8 @@ import pytest
 import toy_runs
 import yaml
 
-from assay import data, spec, trial_log
+from assay import data, trial_log
+from assay.config import search_space
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Trial
@@ -32,12 +33,12 @@ class Sweep:
         self.marks = folder / "marks"
         self.marks.mkdir()
 
-    def write(self, **changes) -> spec.Spec:
+    def write(self, **changes) -> search_space.Spec:
         """toy.yaml with changes; one trial at a time, marks on, a little slow."""
         fixed = {"epochs": 4, "pause": 0.1, "marks": str(self.marks), **changes.pop("fixed", {})}
         raw = toy_runs.search_space(self.folder, fixed=fixed, **{"resources": {"concurrent": 1}, **changes})
         (self.folder / "toy.yaml").write_text(yaml.safe_dump(raw))
-        return spec.read(self.folder / "toy.yaml")
+        return search_space.read(self.folder / "toy.yaml")
 
     def start(self, *arguments: str, code: str = "", path: bool = True) -> subprocess.Popen:
         """`assay sweep ...`, or that code with the same arguments, as the leader of a process group."""
@@ -112,7 +113,7 @@ def outcome(records) -> list:
     ]
 
 
-def without_ray(found: spec.Spec, store: Store) -> Study:
+def without_ray(found: search_space.Spec, store: Store) -> Study:
     """The sweep, or what is left of it in the store, in this process."""
     training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
     while order := study.next_order():

@@ -16,11 +16,12 @@ import yaml
 from click.testing import CliRunner
 from sweep_process import Sweep, wait_for
 
-from assay import budget, spec, sweep, trial_log, trials, tune_run
+from assay import budget, sweep, trial_log, trials, tune_run
 from assay.budget import Meter, Spent
 from assay.cli import main
+from assay.config import search_space
+from assay.config.search_space import Budget, Price, Resources
 from assay.errors import SpecError
-from assay.spec import Budget, Price, Resources
 from assay.spending import Spending
 from assay.store import Store
 from assay.waiting import Waiting
@@ -139,8 +140,8 @@ def test_trials_that_only_wait_are_told_of_once_a_minute(caplog):
     assert caplog.messages[1] == f"no trial has had a worker for 120 s; {words}"
 
 
-def check(tmp_path, **changes) -> spec.Spec:
-    return spec.check(toy_runs.search_space(tmp_path, **changes), "toy.yaml")
+def check(tmp_path, **changes) -> search_space.Spec:
+    return search_space.check(toy_runs.search_space(tmp_path, **changes), "toy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -163,9 +164,11 @@ def test_money_is_no_part_of_what_a_sweep_is(tmp_path):
     plain, rich = check(tmp_path), check(tmp_path, budget={"cost": 20, "price": {"cpu_hour": 0.04}})
     assert plain.hash == rich.hash
     assert rich.hash != check(tmp_path, retries=5).hash
-    again = spec.changed(rich, ["budget.cost=40", "budget.price.currency=CHF"])
+    again = search_space.changed(rich, ["budget.cost=40", "budget.price.currency=CHF"])
     assert (again.budget.cost, again.budget.price) == (40, Price(cpu_hour=0.04, currency="CHF"))
-    assert spec.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(cpu_hour=1)
+    assert search_space.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(
+        cpu_hour=1
+    )
 
 
 def test_a_budget_on_the_command_line_is_checked_as_in_the_file(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.choice import front, merit
+from assay.config.objectives import front, merit
 
 POINTS = st.integers(1, 2).flatmap(
     lambda width: st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * width), max_size=9)

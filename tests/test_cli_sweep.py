@@ -16,9 +16,10 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import data, live, spec, trial_log
+from assay import data, live, trial_log
 from assay.budget import Meter, Spent
 from assay.cli import main
+from assay.config import search_space
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Trial
@@ -40,13 +41,13 @@ def assay(tmp_path, own_cache, monkeypatch):
     return run
 
 
-def write(tmp_path, **changes) -> spec.Spec:
+def write(tmp_path, **changes) -> search_space.Spec:
     raw = toy_runs.search_space(tmp_path, **changes)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return spec.read(tmp_path / "toy.yaml")
+    return search_space.read(tmp_path / "toy.yaml")
 
 
-def made(tmp_path, found: spec.Spec, trials: int = 99) -> Study:
+def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:
     """A sweep of the store, run without Ray, of which so many trials have ended and one more has begun."""
     store = Store(tmp_path / "store")
     store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())

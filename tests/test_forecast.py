@@ -9,9 +9,10 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import data, forecast, forecast_text, probe, spec
+from assay import data, forecast, forecast_text, probe
 from assay.budget import Spent
 from assay.cli import main
+from assay.config import search_space
 from assay.probe import Rate
 from assay.store import Store
 from assay.study import Study
@@ -45,13 +46,15 @@ def twin(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "toy_runs_again", toy_runs)
 
 
-def write(tmp_path, **changes) -> spec.Spec:
+def write(tmp_path, **changes) -> search_space.Spec:
     raw = toy_runs.search_space(tmp_path, **changes)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return spec.read(tmp_path / "toy.yaml")
+    return search_space.read(tmp_path / "toy.yaml")
 
 
-def of(found: spec.Spec, cpus: float = 1, records=None, before: Spent = Spent(), **rates: float) -> forecast.Forecast:
+def of(
+    found: search_space.Spec, cpus: float = 1, records=None, before: Spent = Spent(), **rates: float
+) -> forecast.Forecast:
     """Epochs of 15 s, four a trial, unless said otherwise."""
     known = {name: Rate(name, rates.get(name[-5:], 15.0), 4, "told") for name in probe.alternatives(found)}
     together = max(1, min(int(cpus / found.resources.cpu), found.resources.concurrent or 99))

@@ -16,8 +16,9 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import data, model, spec, trial_log, trials
+from assay import data, model, trial_log, trials
 from assay.cli import main
+from assay.config import search_space
 from assay.errors import StoreError
 from assay.store import Store, canonical, digest
 from assay.study import Study
@@ -139,7 +140,7 @@ def swept(tmp_path, own_cache):
     """A sweep whose first trial has one epoch behind it and a checkpoint: the search space, its order, data, store."""
     raw = toy_runs.search_space(tmp_path, search={"sampler": "random", "trials": 2, "seed": 0, "startup": 1})
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    found, store = spec.read(tmp_path / "toy.yaml"), Store(tmp_path / "store")
+    found, store = search_space.read(tmp_path / "toy.yaml"), Store(tmp_path / "store")
     training = data.training_data(found.dataset.function(**found.dataset.arguments()))
     study = Study(found, store)
     order = study.next_order()

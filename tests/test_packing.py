@@ -13,7 +13,8 @@ import ray
 import torch
 import toy_runs
 
-from assay import gpu, gpu_nodes, packing, spec
+from assay import gpu, gpu_nodes, packing
+from assay.config import search_space
 from assay.errors import SpecError, SweepError
 from assay.store import Store
 from assay.study import Study
@@ -22,11 +23,11 @@ GB = 2**30
 CLUSTER = {"CPU": 16.0, "GPU": 3.0, "memory": 64 * GB}
 
 
-def check(tmp_path, **resources) -> spec.Spec:
-    return spec.check(toy_runs.search_space(tmp_path, resources=resources), "toy.yaml")
+def check(tmp_path, **resources) -> search_space.Spec:
+    return search_space.check(toy_runs.search_space(tmp_path, resources=resources), "toy.yaml")
 
 
-def settled(found: spec.Spec, has: float, resources=CLUSTER, joined: bool = False) -> spec.Spec:
+def settled(found: search_space.Spec, has: float, resources=CLUSTER, joined: bool = False) -> search_space.Spec:
     return packing.settled(found, resources, joined, lambda: has)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay import decision, policy, yaml_file
+from assay import decision, policy
+from assay.config import yaml_file
 from assay.errors import DataError, InputError, SpecError, UnknownName
 from assay.gate import Gate
 from assay.tables import CHECKS, METRICS

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay import binding, shelves, space, space_file
+from assay import shelves
+from assay.config import binding, space, space_syntax
 from assay.contracts import PseudoAnomalies
 from assay.errors import DataError, InputError
 from trainables.pseudo_anomalies._foreground import CELLS, foreground, somewhere
@@ -196,7 +197,7 @@ def test_the_mix_itself_can_be_searched() -> None:
             ]
         }
     }
-    read_space, faults = space_file.read(raw)
+    read_space, faults = space_syntax.read(raw)
     assert faults == []
     assert {"pseudo_anomaly.mixture.of.a.weight"} < set(space.varied(read_space))
     assert binding.bind(shelves.load("trainables", "cobra"), {}, read_space).faults == []

@@ -17,7 +17,8 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from assay import failures, lost, retry, spec, trial_log
+from assay import failures, lost, retry, trial_log
+from assay.config import search_space
 from assay.errors import DivergedError, StoreError, SweepError
 from assay.store import Store
 from assay.study import Study
@@ -80,7 +81,7 @@ def test_each_kind_has_its_own_rule_and_count():
 def study(tmp_path):
     raw = toy_runs.search_space(tmp_path, retries=1)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    found = Study(spec.read(tmp_path / "toy.yaml"), Store(tmp_path / "store"))
+    found = Study(search_space.read(tmp_path / "toy.yaml"), Store(tmp_path / "store"))
     yield found
     found.log.close()
 

@@ -53,6 +53,6 @@ def test_the_head_of_a_suite_or_policy_says_how_to_use_it(paths, verb):
 
 @pytest.mark.parametrize("path", SPACES, ids=name)
 def test_a_search_space_is_called_as_its_file(path):
-    from assay import spec
+    from assay.config import search_space
 
-    assert spec.read(path).name.replace("-", "_") == path.stem
+    assert search_space.read(path).name.replace("-", "_") == path.stem

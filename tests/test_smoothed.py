@@ -13,8 +13,9 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import data, metrics, model, parameters, shelves
+from assay import data, metrics, model, shelves
 from assay.attacks.apgd import apgd
+from assay.config import parameters
 from assay.contracts import ThreatModel
 from assay.shelves import Item
 from assay.store import Store

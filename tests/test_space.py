@@ -7,8 +7,8 @@ import warnings
 import optuna
 import pytest
 
-from assay import space, space_file
-from assay.domains import Choice, Constant, Integer, LogUniform, Record, Uniform
+from assay.config import space, space_syntax
+from assay.config.domains import Choice, Constant, Integer, LogUniform, Record, Uniform
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -31,7 +31,7 @@ WRITTEN = {
 
 
 def read(written):
-    found, faults = space_file.read(written)
+    found, faults = space_syntax.read(written)
     assert faults == []
     return found
 
@@ -205,13 +205,13 @@ def test_size_is_what_brute_force_finds():
     ],
 )
 def test_a_fault_names_its_place_and_the_way_out(written, key, words):
-    _, [fault] = space_file.read(written)
+    _, [fault] = space_syntax.read(written)
     assert fault.key == key
     assert words in fault.allowed
 
 
 def test_faults_come_all_at_once_and_the_rest_is_read():
-    found, faults = space_file.read(
+    found, faults = space_syntax.read(
         {"a": {"uniform": [1, 0]}, "b": {"choice": [{"x": {"n": {"integer": [2, 1]}}}, 1, 1]}, "c": {"integer": [1, 2]}}
     )
     assert [fault.key for fault in faults] == ["space.a", "space.b.x.n", "space.b"]

@@ -10,7 +10,8 @@ import pytest
 from optuna.trial import TrialState
 from pretend import Pretend, drive, outcome, search_space
 
-from assay import space, trial_log
+from assay import trial_log
+from assay.config import space
 from assay.samplers import trial_seed
 from assay.store import Store
 from assay.study import Study

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.config.search_space import Resources
 from assay.errors import SweepError
 from assay.packing import together
-from assay.spec import Resources
 
 
 def asked(**resources):

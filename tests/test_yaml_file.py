@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from assay import faults, shelves, yaml_file
+from assay import shelves
+from assay.config import validation, yaml_file
 from assay.errors import InputError, SpecError
 from assay.units import Count, Epsilon, Fraction
 
@@ -93,7 +94,7 @@ class File(BaseModel):
 def found_in(data: object, prefix: str = "") -> dict[str, str]:
     with pytest.raises(ValidationError) as caught:
         File.model_validate(data)
-    return {f.key: f"{f.found}: {f.allowed}" for f in faults.from_validation(caught.value, File, data, prefix)}
+    return {f.key: f"{f.found}: {f.allowed}" for f in validation.from_validation(caught.value, File, data, prefix)}
 
 
 def test_all_faults_are_told_at_once_in_plain_words():
@@ -131,7 +132,7 @@ def test_faults_inside_a_shelf_item_know_its_parameters(monkeypatch: pytest.Monk
 
 
 def test_a_long_value_is_shortened():
-    assert len(faults.shown({"key": "x" * 500})) == 60
+    assert len(validation.shown({"key": "x" * 500})) == 60
 
 
 def test_a_missing_file_says_where_it_may_be(tmp_path):

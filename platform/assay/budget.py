@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from assay.spec import Budget, Price, Resources
+from assay.config.search_space import Budget, Price, Resources
 
 NOTED_EVERY = 30.0
 """Seconds from one note in the trial log to the next."""

@@ -20,12 +20,13 @@ from pydantic import (
     field_validator,
 )
 
-from assay import data, evaluation, metrics, model, parameters, preflight, shelves, yaml_file
+from assay import data, evaluation, metrics, model, preflight, shelves
+from assay.config import parameters, yaml_file
+from assay.config.intended_use import Purpose
+from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.errors import Fault, InputError, SpecError
-from assay.faults import from_validation, shown
 from assay.provenance import environment, own_code
-from assay.purpose import Purpose
 from assay.shelves import Item, Shelf
 from assay.store import Store, digest
 from assay.units import Count, number

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, failures, gpu, labels_needed, packing, probe, trial_log
+from assay import budget, failures, gpu, packing, probe, trial_log
 from assay import data as data_module
 from assay.budget import Spent
-from assay.domains import Choice
+from assay.config import labels_needed
+from assay.config.domains import Choice
+from assay.config.search_space import Price, Spec
 from assay.errors import SweepError
 from assay.halving import Halving
 from assay.probe import Rate
-from assay.spec import Price, Spec
 from assay.store import Store
 from assay.trial_log import Record
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay import space
 from assay.budget import Spent, amount
+from assay.config import space
 from assay.forecast import Forecast, Span, rungs
 
 HEADROOM = 1.2

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 
 from assay.budget import Meter
-from assay.spec import Spec
+from assay.config.search_space import Spec
 from assay.study import Listener
 from assay.trial_log import Record
 

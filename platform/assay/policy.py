@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal, Self
 from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
-from assay import faults, shelves, yaml_file
+from assay import shelves
+from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.gate import Gate, MinimumSamples
 from assay.multiplicity import Correction
@@ -59,7 +60,7 @@ class Policy(BaseModel):
         try:
             policy = cls.model_validate(data)
         except ValidationError as error:
-            raise SpecError(file, [*faults.from_validation(error, cls, data), *found]) from None
+            raise SpecError(file, [*validation.from_validation(error, cls, data), *found]) from None
         if found:
             raise SpecError(file, found)
         return policy
@@ -90,7 +91,7 @@ def read(path_or_name: str | Path) -> Policy:
         taken = next((name for name in names() if name == policy.name.strip().casefold()), None)
         if taken and policy.hash != read(taken).hash:
             allowed = "another name: this one stands for the limits that come with Assay"
-            raise SpecError(str(path_or_name), [Fault("name", faults.shown(policy.name), allowed)])
+            raise SpecError(str(path_or_name), [Fault("name", validation.shown(policy.name), allowed)])
         return policy
     if path_or_name not in names():
         raise UnknownName("policy", path_or_name, names())
@@ -124,14 +125,14 @@ def _unknown(named: dict[str, Any], known: list[Any], what: str, remedy: str) ->
     for where, name in named.items():
         if isinstance(name, str) and name and name not in known:
             near = suggest(name, map(str, known))
-            yield Fault(where, faults.shown(name), f"no such {what}{near}; {remedy}")
+            yield Fault(where, validation.shown(name), f"no such {what}{near}; {remedy}")
 
 
 def _twice(named: dict[str, Any], what: str) -> Iterator[Fault]:
     names = list(named.values())
     for i, (where, name) in enumerate(named.items()):
         if isinstance(name, str) and name in names[:i]:
-            yield Fault(where, faults.shown(name), what)
+            yield Fault(where, validation.shown(name), what)
 
 
 def _mappings(data: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from assay import evaluation, gpu
+from assay.config.domains import Choice
+from assay.config.search_space import Spec
 from assay.contracts import TrainingData
-from assay.domains import Choice
-from assay.spec import Spec
 from assay.store import Store
 from assay.study import Study
 from assay.trial import Order, Trial

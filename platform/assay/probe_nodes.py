@@ -9,10 +9,10 @@ from ray.exceptions import GetTimeoutError, RayTaskError
 
 from assay import gpu_nodes, packing, tune_run
 from assay.cluster import connected
+from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import AssayError, SweepError
 from assay.probe import Rate, probe
-from assay.spec import Spec
 
 PATIENCE = 900.0
 """Seconds that a cluster may take to start the nodes and run the probes."""

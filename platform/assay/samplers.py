@@ -10,8 +10,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from assay.config.search_space import Spec
 from assay.history import History
-from assay.spec import Spec
 
 
 def trial_seed(seed: int, number: int) -> int:

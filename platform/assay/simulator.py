@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.config.search_space import Spec
 from assay.errors import SweepError
-from assay.spec import Spec
 from assay.store import Store
 from assay.study import Study
 from assay.trial_log import Record

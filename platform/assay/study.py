@@ -16,11 +16,12 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay import failures, history, retry, space, trial_log
+from assay import failures, history, retry, trial_log
+from assay.config import space
+from assay.config.search_space import Spec
 from assay.errors import StoreError, SweepError
 from assay.halving import Halving
 from assay.samplers import sampler, trial_seed
-from assay.spec import Spec
 from assay.store import Store
 from assay.trial import Order, checkpoint
 from assay.trial_log import ASKED, Record, TrialLog

@@ -20,10 +20,11 @@ from pydantic import (
     field_validator,
 )
 
-from assay import shelves, yaml_file
+from assay import shelves
+from assay.config import yaml_file
+from assay.config.validation import from_validation, shown
 from assay.contracts import Knowledge, Norm
 from assay.errors import Fault, SpecError, UnknownName, suggest
-from assay.faults import from_validation, shown
 from assay.score_matrix import RESERVED
 from assay.shelves import Item, Shelf
 from assay.store import canonical, digest

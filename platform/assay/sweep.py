@@ -7,14 +7,15 @@ from typing import Any
 
 import yaml
 
-from assay import budget, gpu_nodes, labels_needed, packing, trial_log, trials, tune_run
+from assay import budget, gpu_nodes, packing, trial_log, trials, tune_run
 from assay import data as data_module
 from assay.budget import Meter
 from assay.cluster import connected
+from assay.config import labels_needed
+from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import SweepError
 from assay.provenance import environment
-from assay.spec import Spec
 from assay.store import Store, canonical
 from assay.study import Listener, Study
 

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay import choice, gpu, kept_memory, model, shelves
+from assay import gpu, kept_memory, model, shelves
+from assay.config import objectives as choice
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold

@@ -8,9 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import choice, parquet, spec, tables, trial_log, yaml_file
+from assay import parquet, tables, trial_log
+from assay.config import objectives as choice
+from assay.config import search_space, yaml_file
+from assay.config.search_space import Spec
 from assay.errors import InputError, SweepError, UnknownName
-from assay.spec import Spec
 from assay.store import Store
 from assay.trial_log import Record
 
@@ -102,7 +104,7 @@ def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[dict[st
 
 def stored_spec(store: Store, sweep: str) -> Spec:
     """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
-    return spec.check(_stored(store, sweep), store.place(_key(sweep)))
+    return search_space.check(_stored(store, sweep), store.place(_key(sweep)))
 
 
 def _stored(store: Store, sweep: str) -> dict[str, Any]:

@@ -49,8 +49,9 @@ def command(
         raise click.UsageError("--set is for a contact sheet; give --image and --output too")
     import inspect
 
-    from assay import parameters, shelves
+    from assay import shelves
     from assay.cli._table import table
+    from assay.config import parameters
 
     if shelf is None:
         raise click.UsageError(f"name a shelf and an item of it; the shelves are {', '.join(sorted(shelves.PACKAGES))}")
@@ -81,7 +82,8 @@ def _draw(
     """Write a contact sheet; raises SpecError for a parameter that the item does not take."""
     import pydantic
 
-    from assay import contact_sheet, faults, overrides, shelves
+    from assay import contact_sheet, shelves
+    from assay.config import overrides, validation
     from assay.errors import SpecError
 
     values, wrong = overrides.apply({}, changes)
@@ -90,20 +92,23 @@ def _draw(
     try:
         sheet = contact_sheet.draw(shelf, item, values, image, seed)
     except pydantic.ValidationError as error:
-        raise SpecError(f"--set, for {name}", faults.from_validation(error, shelves.signature(item), values)) from error
+        raise SpecError(
+            f"--set, for {name}", validation.from_validation(error, shelves.signature(item), values)
+        ) from error
     contact_sheet.save(sheet, output)
     click.echo(f"{output}: {name} on {image}")
 
 
 def _plain(path: str, field: FieldInfo) -> dict[str, Any]:
-    from assay import parameters
+    from assay.config import parameters
 
     default = None if field.is_required() else parameters.plain_default(field)
     return {"name": path, "limits": parameters.words(field), "required": field.is_required(), "default": default}
 
 
 def _shown(field: FieldInfo) -> str:
-    from assay import parameters, units
+    from assay import units
+    from assay.config import parameters
 
     default = parameters.plain_default(field)
     if parameters.is_epsilon(field) and default:

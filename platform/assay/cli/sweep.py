@@ -15,7 +15,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
     """The values as they are, each KEY=VALUE."""
     for value in values:
         if value.find("=") < 1:
-            from assay.spec import Budget
+            from assay.config.search_space import Budget
 
             keys = ", ".join(Budget.model_fields)
             raise click.BadParameter(f"'{value}': write KEY=VALUE, such as cost=20; the keys are {keys}")
@@ -69,7 +69,7 @@ def command(
     from rich.console import Console
 
     from assay import early_start, own_modules, trials
-    from assay import spec as spec_module
+    from assay.config import search_space as spec_module
     from assay.store import Store
 
     store = Store(root)
@@ -96,8 +96,8 @@ def command(
 
 def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -> Any:
     """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
-    from assay import spec as spec_module
     from assay import trials
+    from assay.config import search_space as spec_module
     from assay.errors import InputError, SpecError, SweepError
     from assay.store import canonical
 

@@ -11,9 +11,9 @@ import click
 
 
 def _search_space(path: str) -> str:
-    from assay import spec
+    from assay.config import search_space
 
-    return spec.read(path).summary()
+    return search_space.read(path).summary()
 
 
 def _policy(path: str) -> str:
@@ -70,7 +70,8 @@ def _result(file: str) -> dict[str, Any]:
     """What `--json` prints of a file."""
     from dataclasses import asdict
 
-    from assay import own_modules, yaml_file
+    from assay import own_modules
+    from assay.config import yaml_file
     from assay.errors import InputError, SpecError, suggest
 
     kind = None

@@ -13,14 +13,14 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from assay import shelves
+from assay.config.domains import Choice
+from assay.config.parameters import nested
+from assay.config.space import Space, corners, merge
 from assay.contracts import TrainingData
-from assay.domains import Choice
 from assay.errors import DataError, InputError
-from assay.parameters import nested
-from assay.space import Space, corners, merge
 
 if TYPE_CHECKING:
-    from assay.spec import Spec
+    from assay.config.search_space import Spec
 
 
 def by(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from assay.domains import Choice, Constant, Domain, Integer, Label, LogUniform, Record, Uniform, label_of
+from assay.config.domains import Choice, Constant, Domain, Integer, Label, LogUniform, Record, Uniform, label_of
+from assay.config.space import Space
+from assay.config.validation import shown
 from assay.errors import Fault, suggest
-from assay.faults import shown
 from assay.shelves import normal_form
-from assay.space import Space
 from assay.units import number
 
 FORMS = ("uniform", "loguniform", "integer", "logint", "choice")

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from assay.domains import Domain, label_of, side_by_side
+from assay.config.domains import Domain, label_of, side_by_side
 
 if TYPE_CHECKING:
     import optuna

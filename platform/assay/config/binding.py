@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
-from assay import parameters, shelves
+from assay import shelves
+from assay.config import parameters
+from assay.config.space import Assignment, Space, corners, merge
+from assay.config.validation import from_validation, shown
 from assay.errors import Fault, InputError, suggest
-from assay.faults import from_validation, shown
-from assay.space import Assignment, Space, corners, merge
 
 METHODS = ("train_epoch", "detector", "state_dict", "load_state_dict", "build")
 """What a trainable can do, by contracts.Trainable."""

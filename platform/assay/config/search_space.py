@@ -19,14 +19,15 @@ from pydantic import (
 )
 from pydantic import create_model as model_of
 
-from assay import binding, overrides, parameters, shelves, space, space_file, spec_rules, trainable_choice, yaml_file
+from assay import shelves
+from assay.config import binding, overrides, parameters, rules, space, space_syntax, trainable_choice, yaml_file
+from assay.config.domains import Choice
+from assay.config.intended_use import Purpose
+from assay.config.space import Assignment, Space
+from assay.config.validation import from_validation
 from assay.contracts import Norm
-from assay.domains import Choice
 from assay.errors import Fault, SpecError, suggest
-from assay.faults import from_validation
-from assay.purpose import Purpose
 from assay.shelves import Item, Shelf
-from assay.space import Assignment, Space
 from assay.store import canonical, digest
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
@@ -201,7 +202,7 @@ class Spec(Section):
     @property
     def stop_metrics(self) -> tuple[str, ...]:
         """The objectives that early stopping looks at; none if nothing is stopped early."""
-        return spec_rules.stop_metrics(self.stop_early, self.objectives)
+        return rules.stop_metrics(self.stop_early, self.objectives)
 
     @property
     def trials(self) -> int:
@@ -264,15 +265,15 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
     values, wrong = trainable_choice.read(raw)
     found += wrong
     if "space" in values:
-        values["space"], wrong = space_file.read(values["space"])
+        values["space"], wrong = space_syntax.read(values["space"])
         found += wrong
     if isinstance(values.get("evaluation"), Mapping):
-        values["evaluation"], wrong = spec_rules.gather_attack(values["evaluation"], Evaluation)
+        values["evaluation"], wrong = rules.gather_attack(values["evaluation"], Evaluation)
         found += wrong
     try:
         sections: dict[str, Any] = dict(Spec.model_validate(values))
     except ValidationError as error:
-        found += map(spec_rules.beside_attack, from_validation(error, Spec, values))
+        found += map(rules.beside_attack, from_validation(error, Spec, values))
         sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
     if isinstance(sections.get("trainable"), Choice):
         sections["epochs"], wrong = trainable_choice.bind(sections["trainable"])
@@ -283,7 +284,7 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
         if trainable is not None and "fixed" in sections and "space" in sections:
             sections["fixed"], sections["epochs"], wrong = binding.bind(trainable, sections["fixed"], sections["space"])
             found += wrong
-    found += spec_rules.faults(sections)
+    found += rules.faults(sections)
     if found:
         rank = {name: place for place, name in enumerate(Spec.model_fields)}
         raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))

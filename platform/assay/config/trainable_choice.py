@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay import binding, space_file
-from assay.domains import Choice, Record
+from assay.config import binding, space_syntax
+from assay.config.domains import Choice, Record
+from assay.config.validation import shown
 from assay.errors import Fault
-from assay.faults import shown
 
 BESIDE = "with a choice of trainables, write parameters beside the name of each, `NAME: {parameter: value or domain}`"
 
@@ -29,7 +29,7 @@ def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     if "choice" not in raw:
         faults.append(Fault("trainable", shown(raw), "write a name, or `choice: [NAME, NAME: {parameter: ...}]`"))
         return {**values, "trainable": Choice(()), "fixed": {}, "space": {}}, faults
-    found, wrong = space_file.read({"trainable": raw})
+    found, wrong = space_syntax.read({"trainable": raw})
     faults += [Fault(fault.key.removeprefix("space."), fault.found, fault.allowed) for fault in wrong]
     return {**values, "trainable": found.get("trainable", Choice(())), "fixed": {}, "space": {}}, faults
 

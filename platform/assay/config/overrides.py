@@ -6,9 +6,9 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assay import yaml_file
+from assay.config import yaml_file
+from assay.config.validation import shown
 from assay.errors import Fault, InputError
-from assay.faults import shown
 
 NAMES_AN_ITEM = ("dataset", "fixed")
 """Sections in which a bare name may stand for an item, and be given parameters."""

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
-from assay import labels_needed, shelves
-from assay.domains import Choice
+from assay import shelves
+from assay.config import labels_needed
+from assay.config.domains import Choice
+from assay.config.space import Space, varied
+from assay.config.validation import shown
 from assay.errors import Fault, InputError, suggest
-from assay.faults import shown
-from assay.space import Space, varied
 
 if TYPE_CHECKING:
-    from assay.spec import StopEarly
+    from assay.config.search_space import StopEarly
 
 
 def faults(sections: Mapping[str, Any]) -> list[Fault]:
