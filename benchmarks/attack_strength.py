@@ -29,7 +29,7 @@ import torch
 from audit_bites import DATASET, audited_images, auroc, trained
 from torch import nn
 
-from assay import audit, metrics, parquet, shelves, tables
+from assay import audit, metrics, shelves
 from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
@@ -37,7 +37,8 @@ from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
 from assay.contracts import Attack, Images, ThreatModel
 from assay.evaluation import batches, pixels, some_of_each, take
-from assay.store import Store
+from assay.store import parquet, schemas
+from assay.store.store import Store
 
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "adversarial": (
@@ -100,7 +101,7 @@ def measured(store: Store, name: str, limit: int) -> Found:
     times.append(time.monotonic())
     identity = audit.run(store, model, suite_module.read("standard"), limit=limit, workers=os.cpu_count() or 1)
     times.append(time.monotonic())
-    figures = parquet.load(store, f"audits/{identity}/metrics.parquet", tables.METRICS).to_pylist()
+    figures = parquet.load(store, f"audits/{identity}/metrics.parquet", schemas.METRICS).to_pylist()
     images = audited_images(store, identity, data_module.test_images(source))
     detector, gradients = model_module.load(store, model).detector, spent(store, identity, len(images))
     rival = by_pgd(detector, images, STEPS, RESTARTS)
@@ -137,7 +138,7 @@ def spent(store: Store, identity: str, images: int) -> float:
     folder, total = f"audits/{identity}/scores", 0
     for attack in store.names(folder):
         keys = [f"{folder}/{attack}/{part}" for part in store.names(f"{folder}/{attack}")]
-        scores = pa.concat_tables(parquet.load(store, key, tables.SCORES) for key in keys)
+        scores = pa.concat_tables(parquet.load(store, key, schemas.SCORES) for key in keys)
         counted = [
             backwards
             for norm, epsilon, backwards in zip(

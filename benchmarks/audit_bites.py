@@ -35,7 +35,7 @@ from assay import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.evaluation import batches, pixels, take
-from assay.store import Store
+from assay.store.store import Store
 from assay.trial import Order, Trial
 
 DATASET = {"name": "elpv", "cells": "mono", "image_size": 64}

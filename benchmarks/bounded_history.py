@@ -24,7 +24,7 @@ from assay import history, simulator
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
 from assay.simulator import Curve, Report
-from assay.store import Store
+from assay.store.store import Store
 from assay.study import Study
 
 EPOCHS, WORKERS = 9, 50

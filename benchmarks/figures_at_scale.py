@@ -31,11 +31,12 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import cost, metrics, parquet, report, score_matrix, worst_case
-from assay.audit_folder import Audit
-from assay.score_matrix import SCORE, ScoreMatrix, Setting
-from assay.store import Store
-from assay.tables import SCORES
+from assay import cost, metrics, report, worst_case
+from assay.store import parquet, score_matrix
+from assay.store.audit_reader import Audit
+from assay.store.schemas import SCORES
+from assay.store.score_matrix import SCORE, ScoreMatrix, Setting
+from assay.store.store import Store
 
 ATTACKS = {f"{name}-{norm}": norm for norm in ("linf", "l2") for name in ("noise", "pgd", "apgd", "square")}
 EPSILONS = {"linf": [1 / 255, 2 / 255, 3 / 255, 4 / 255, 8 / 255], "l2": [0.1, 0.25, 0.5, 0.75, 1.0]}

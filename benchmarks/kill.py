@@ -40,9 +40,9 @@ import nodes as nodes_module  # noqa: E402 - they lie in tests
 import toy_runs  # noqa: E402
 from sweep_process import ASSAY, outcome, without_ray  # noqa: E402
 
-from assay import trial_log, trials
 from assay.config import search_space  # noqa: E402
-from assay.store import Store  # noqa: E402
+from assay.store import trial_log, trials_table
+from assay.store.store import Store  # noqa: E402
 
 TRIALS, EPOCHS, PAUSE = 24, 4, 0.1
 WHAT = ("driver", "worker", "node")
@@ -65,7 +65,7 @@ def main() -> None:
         shutil.copy(toy_runs.__file__, folder)
         found = write(Path(folder), 0)
         records = without_ray(found, Store(f"{folder}/whole")).records
-        expected = outcome(records), results(trials.table(trials.rows(found, records)))
+        expected = outcome(records), results(trials_table.table(trials_table.rows(found, records)))
         write(Path(folder), PAUSE)
         with nodes_module.cluster(2) as nodes:
             for number in range(arguments.kills):

@@ -32,7 +32,7 @@ from audit_bites import DATASET, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import audit, metrics, parquet, shelves, tables
+from assay import audit, metrics, shelves
 from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
@@ -42,7 +42,8 @@ from assay.contracts import Attacked, ThreatModel, TrainingData
 from assay.errors import ModelError
 from assay.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.shelves import Item, Shelf
-from assay.store import Store
+from assay.store import parquet, schemas
+from assay.store.store import Store
 from assay.units import Positive
 
 PLAIN = {"epochs": 8, "adversary": {"epsilon": 0.0}, "loss": {"classification": 1.0}}
@@ -208,7 +209,7 @@ class Bench:
         began = time.monotonic()
         try:
             identity = audit.run(self.store, found, self.suite(attack), limit=self.limit)
-            rows = parquet.load(self.store, f"audits/{identity}/checks.parquet", tables.CHECKS).to_pylist()
+            rows = parquet.load(self.store, f"audits/{identity}/checks.parquet", schemas.CHECKS).to_pylist()
             failed = [row["check"] for row in rows if row["required"] and not row["passed"]]
             noticed, told = bool(failed), ", ".join(failed) or "none"
         except ModelError as error:

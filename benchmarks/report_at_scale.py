@@ -27,7 +27,7 @@ from figures_at_scale import tables_of, write
 from PIL import Image
 
 from assay import pdf, report
-from assay.tables import WORST
+from assay.store.schemas import WORST
 
 SAMPLES, PICTURES, SIDE = 5_000, 12, 256
 

@@ -35,8 +35,8 @@ from assay.config import search_space as spec
 from assay.config.search_space import Spec
 from assay.provenance import environment
 from assay.simulator import Curve, Report
-from assay.store import Store
-from assay.trial_log import TrialLog
+from assay.store.store import Store
+from assay.store.trial_log import TrialLog
 
 NAME, REPORTS, MORE, TARGET = "resumed", 10, 4, 10
 ASSAY = str(Path(sys.executable).parent / "assay")

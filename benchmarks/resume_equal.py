@@ -22,9 +22,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from assay import model, trial_log
-from assay.store import Store
-from assay.trial_log import Record
+from assay import model
+from assay.store import trial_log
+from assay.store.store import Store
+from assay.store.trial_log import Record
 
 NAME = "resume-equal"
 SPACE = f"""

@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 import optuna
 
-from assay import simulator, trials
+from assay import simulator
 from assay.config import search_space
 from assay.simulator import Curve, Judged, Report
-from assay.store import Store
+from assay.store import trials_table
+from assay.store.store import Store
 
 EPOCHS, RECORDED, BLOCK = 20, 64, 1000
 SPACE: dict[str, Any] = {
@@ -92,7 +93,7 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     changes: dict[str, Any] = {"trials": options.trials}
     if options.sweep:
-        whole, records = trials.load(Store(options.store), options.sweep)
+        whole, records = trials_table.load(Store(options.store), options.sweep)
         curves, plain = simulator.curves(whole, records), whole.plain()
     else:
         curves, plain = made_up(), SPACE

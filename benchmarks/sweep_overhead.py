@@ -38,7 +38,7 @@ from assay import sweep
 from assay.cluster import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
-from assay.store import Store
+from assay.store.store import Store
 from assay.study import Study
 from assay.tracking import Tracker
 from assay.trial import Trial

@@ -33,7 +33,7 @@ import toy_audit
 
 from assay import audit, suite
 from assay.cli import main as assay
-from assay.store import Store
+from assay.store.store import Store
 
 GATE = {
     "name": "clean",

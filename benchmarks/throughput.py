@@ -39,7 +39,7 @@ from assay import sweep
 from assay.cluster import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
-from assay.store import Store
+from assay.store.store import Store
 from assay.study import Study
 
 WORKERS, RAYLETS, TARGET, DRIVER_MS = 8, 4, 0.9, 60

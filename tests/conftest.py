@@ -12,7 +12,7 @@ import pytest
 import toy_audit
 
 from assay import audit, suite
-from assay.store import Store
+from assay.store.store import Store
 
 REPORT = runpy.run_path(str(Path(__file__).with_name("report_fixture.py")))
 
@@ -86,11 +86,11 @@ def s3_service() -> Iterator[Any]:
 @pytest.fixture
 def s3(s3_service: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """That server without faults, and an environment in which it is found."""
-    from assay import object_files
+    from assay.store import object_storage
 
     for name, value in s3_service.environment().items():
         monkeypatch.setenv(name, value)
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()
     yield s3_service
     s3_service.faults.clear()
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from assay import cost, score_matrix, worst_case
-from assay.tables import CHECKS, METRICS, SCORES, TRIALS, WORST
+from assay import cost, worst_case
+from assay.store import score_matrix
+from assay.store.schemas import CHECKS, METRICS, SCORES, TRIALS, WORST
 
 HOSTILE = "<script>alert(1)</script>.png"
 MODEL = "3f9c1b7a5e2d4c6080a1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d6e7f8"

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from assay import model
-from assay.store import Store
+from assay.store.store import Store
 
 PRIVATE = serialization.PrivateFormat.PKCS8
 PEM = serialization.Encoding.PEM

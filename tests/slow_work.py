@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from assay.contracts import Attacked
-from assay.store import Store
+from assay.store.store import Store
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ import pytest
 import toy_runs
 import yaml
 
-from assay import data, trial_log
+from assay import data
 from assay.config import search_space
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 from assay.study import Study
 from assay.trial import Trial
 

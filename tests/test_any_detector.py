@@ -22,7 +22,7 @@ from assay.contracts import Images
 from assay.errors import InputError, ModelError
 from assay.loaders._archive import vetted
 from assay.loaders._outside import Outside
-from assay.store import Store
+from assay.store.store import Store
 
 SIZE = toy_audit.SIZE
 ANY = ({0: torch.export.Dim.DYNAMIC},)

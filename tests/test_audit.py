@@ -17,11 +17,12 @@ import yaml
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from assay import audit, cluster, fan_out, model, shard, suite, tables
-from assay.audit_folder import Audit
+from assay import audit, cluster, fan_out, model, shard, suite
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.evaluation import take
-from assay.store import Store
+from assay.store import schemas
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 from assay.worst_samples import worst_first
 
 TOTAL = 3  # shards: three attacks, all samples in one slice
@@ -76,12 +77,12 @@ def test_the_folder_is_complete_and_true_to_its_schemas(done, name):
         "worst_case.parquet",
     }
     for table in ("metrics", "checks", "worst", "worst_case", "cost", "explanations"):
-        schema = getattr(tables, table.upper())
+        schema = getattr(schemas, table.upper())
         assert read(done, table).schema.equals(schema)
     assert {path.name for path in (done / "scores").iterdir()} == {
         f"attack={entry['name']}" for entry in toy_audit.SUITE["attacks"]
     }
-    assert all(pq.read_schema(part).equals(tables.SCORES) for part in done.glob("scores/*/*.parquet"))
+    assert all(pq.read_schema(part).equals(schemas.SCORES) for part in done.glob("scores/*/*.parquet"))
     assert json.loads((done / "manifest.json").read_text())["trainable"] == "toy_audit:Toy"
     folder = Audit(done)
     threshold = folder.info["threshold"]["value"]

@@ -16,14 +16,15 @@ import yaml
 from click.testing import CliRunner
 from sweep_process import Sweep, wait_for
 
-from assay import budget, sweep, trial_log, trials, tune_run
+from assay import budget, sweep, tune_run
 from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.config import search_space
 from assay.config.search_space import Budget, Price, Resources
 from assay.errors import SpecError
 from assay.spending import Spending
-from assay.store import Store
+from assay.store import trial_log, trials_table
+from assay.store.store import Store
 from assay.waiting import Waiting
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
@@ -220,7 +221,7 @@ def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, 
     assert "stopped early; go on with: assay sweep --resume toy --budget cost=2 --store" in output
     first = budget.spent(trial_log.read(store, "toy"))
     assert 1 <= first.cost(Price(cpu_hour=3600)) < 30
-    assert "running" in {record.state for record in trials.load(store, "toy")[1].values()}
+    assert "running" in {record.state for record in trials_table.load(store, "toy")[1].values()}
 
     code, output = run("--resume", "toy")
     assert code == 1, output
@@ -229,7 +230,7 @@ def test_a_sweep_ends_when_its_money_is_used_up_and_goes_on_with_more(tmp_path, 
 
     code, output = run("--resume", "toy", "--budget", "cost=1000")
     assert code == 0, output
-    assert {record.state for record in trials.load(store, "toy")[1].values()} == {"complete"}
+    assert {record.state for record in trials_table.load(store, "toy")[1].values()} == {"complete"}
     assert budget.spent(trial_log.read(store, "toy")).cpu_hours > first.cpu_hours
 
 

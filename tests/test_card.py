@@ -14,7 +14,7 @@ from assay import card, data, evaluation, model, shelves
 from assay.card import Card
 from assay.cli import main
 from assay.errors import AssayError, InputError, ModelError, SpecError
-from assay.store import Store
+from assay.store.store import Store
 
 
 @pytest.fixture(scope="module")

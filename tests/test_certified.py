@@ -11,12 +11,13 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assay import certified_floor, model, parquet, tables
+from assay import certified_floor, model
 from assay.certified import Certifying, certify, works
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.shelves import Item
-from assay.store import Store
+from assay.store import parquet, schemas
+from assay.store.store import Store
 from trainables.neighbours import NeighbourBank
 
 LABELS = np.array([0, 0, 1, 1])
@@ -75,7 +76,7 @@ def test_what_may_fail_is_shared_among_the_slices_by_their_size():
 
 def test_a_row_for_every_sample_and_radius():
     table = certify(work(), Told())
-    assert table.schema == tables.CERTIFIED
+    assert table.schema == schemas.CERTIFIED
     assert [(row["sample"], row["radius"]) for row in table.to_pylist()] == [(i, r) for r in (0.1, 0.3) for i in IDS]
     assert all(column.null_count == 0 for column in table.columns)
 
@@ -114,7 +115,7 @@ def test_it_is_computed_once_from_the_model_in_the_store(tmp_path):
     assert one.run(str(tmp_path)) > 0
     assert one.done(store)
     assert one.run(str(tmp_path)) == 0.0
-    rows = parquet.load(store, one.key, tables.CERTIFIED).to_pylist()
+    rows = parquet.load(store, one.key, schemas.CERTIFIED).to_pylist()
     with torch.no_grad():
         clean = detector(torch.from_numpy(images().pixels).float() / 255).tolist()
     assert all(row["lower"] < clean[IDS.index(row["sample"])] < row["upper"] for row in rows)
@@ -129,7 +130,7 @@ def bounds(lower: list[float], upper: list[float], radius: float = 0.1) -> pa.Ta
         {"sample": i, "label": int(y), "norm": "l2", "radius": radius, "lower": low, "upper": high}
         for i, y, low, high in zip(IDS, LABELS, lower, upper, strict=True)
     ]
-    return pa.Table.from_pylist(rows, schema=tables.CERTIFIED)
+    return pa.Table.from_pylist(rows, schema=schemas.CERTIFIED)
 
 
 SCORES = pa.table({"sample": list(IDS), "clean_score": [0.1, 0.2, 0.6, 0.8]})

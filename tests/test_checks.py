@@ -12,10 +12,11 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, metrics, model, score_matrix, self_check, shard, shelves, suite
+from assay import audit, metrics, model, self_check, shard, shelves, suite
 from assay.audit_tables import columns
 from assay.checks._context import Context, Unexamined
 from assay.contracts import Images
+from assay.store import score_matrix
 
 HEALTHY = model.freeze(toy_audit.Detector("none"))
 ADVICE = {"diverse_attacks"}  # the tiny suite has no attack that sees scores or decisions alone

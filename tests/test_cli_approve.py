@@ -13,8 +13,9 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import report, trials
+from assay import report
 from assay.cli import main
+from assay.store import trials_table
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 ROBUST = {"name": "robust", "metric": "auroc", "epsilon": "2/255", "at_least": 0.5, "why": "because"}
@@ -176,12 +177,12 @@ def test_an_unfinished_audit_does_not_count(run, store, name, newer, policy):
 
 def test_sweep_best_and_pareto(run, store, name, newer, policy, monkeypatch):
     model = store.names("models")[0]
-    monkeypatch.setattr(trials, "models", lambda *_: [model])
+    monkeypatch.setattr(trials_table, "models", lambda *_: [model])
     run("approve", "demo:best", "--policy", policy(GATE), code=0)
     assert decided(store) == [newer], "the newest audit of that model"
-    monkeypatch.setattr(trials, "models", lambda *_: ["another"])
+    monkeypatch.setattr(trials_table, "models", lambda *_: ["another"])
     assert "assay audit demo:best" in run("approve", "demo:best", "--policy", policy(GATE), code=2).stderr
-    monkeypatch.setattr(trials, "models", lambda *_: [model, "another"])
+    monkeypatch.setattr(trials_table, "models", lambda *_: [model, "another"])
     assert "names 2 models" in run("approve", "demo:pareto", "--policy", policy(GATE), code=2).stderr
 
 

@@ -11,9 +11,10 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import model, report, shard, trials
+from assay import model, report, shard
 from assay.cli import main
 from assay.errors import SweepError
+from assay.store import trials_table
 
 
 @pytest.fixture(autouse=True)
@@ -107,7 +108,7 @@ def test_usage(run, name, tiny, words):
 
 def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(trials, "models", lambda store, text: asked.append(text) or [name])
+    monkeypatch.setattr(trials_table, "models", lambda store, text: asked.append(text) or [name])
     for text in ("demo:best", "demo:pareto"):
         assert f"audit {name[:12]}-tiny" in run(text, "--suite", tiny, "--limit", "2").stdout
     assert asked == ["demo:best", "demo:pareto"]
@@ -115,7 +116,7 @@ def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
 
 def test_a_pareto_front_is_audited_model_by_model(run, store, name, tiny, monkeypatch):
     other = toy_audit.write_model(store, toy_audit.pictures(store.path("images")))
-    monkeypatch.setattr(trials, "models", lambda *_: [name, other])
+    monkeypatch.setattr(trials_table, "models", lambda *_: [name, other])
     stdout = run("demo:pareto", "--suite", tiny, "--limit", "2").stdout
     assert all(f"assay approve {one[:12]}-tiny" in stdout for one in (name, other))
 
@@ -131,8 +132,8 @@ def test_a_sweep_without_a_complete_trial(run, tiny, monkeypatch, which):
     def best(*_):
         raise SweepError("sweep 'demo' has no complete trial")
 
-    monkeypatch.setattr(trials, "load", lambda *_: (None, {}))
-    monkeypatch.setattr(trials, "best", best)
+    monkeypatch.setattr(trials_table, "load", lambda *_: (None, {}))
+    monkeypatch.setattr(trials_table, "best", best)
     assert "no complete trial" in run(f"demo:{which}", "--suite", tiny, code=1).stderr
 
 
@@ -204,7 +205,7 @@ def test_one_call_audits_and_decides(run, store, name, tiny, policy, tmp_path, l
 
 def test_of_several_models_the_worst_verdict_counts(run, store, name, tiny, policy, tmp_path, monkeypatch):
     masked = toy_audit.write_model(store, toy_audit.pictures(store.path("images")), flaw="masked")
-    monkeypatch.setattr(trials, "models", lambda *_: [masked, name])
+    monkeypatch.setattr(trials_table, "models", lambda *_: [masked, name])
     words = ["--suite", tiny, "--policy", policy(0.5), "--junit", str(tmp_path / "j.xml")]
     result = run("demo:pareto", *words, code=4)
     assert "verdict: INVALID" in result.stdout

@@ -11,10 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from assay import compare, trials
-from assay.audit_folder import Audit
+from assay import compare
 from assay.cli import main
-from assay.store import Store
+from assay.store import trials_table
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 
 MODELS = {"old": "a" * 64, "new": "b" * 64}
 
@@ -77,7 +78,7 @@ def test_json_holds_every_figure(run, store):
 
 
 def test_an_audit_a_model_and_a_sweep_can_be_named(run, store, monkeypatch):
-    monkeypatch.setattr(trials, "models", lambda *_: [MODELS["new"]])
+    monkeypatch.setattr(trials_table, "models", lambda *_: [MODELS["new"]])
     for words in (
         ("aaaaaaaaaaaa-standard-old", "latest"),
         (MODELS["old"], MODELS["new"]),

@@ -16,14 +16,15 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import data, live, trial_log
+from assay import data, live
 from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.config import search_space
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
+from assay.store.trial_log import Record
 from assay.study import Study
 from assay.trial import Trial
-from assay.trial_log import Record
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 

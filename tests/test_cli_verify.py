@@ -17,8 +17,8 @@ from signed_store import flip, write_keys
 
 from assay import pdf, report, review, signature, verification
 from assay.cli import main, verify
-from assay.store import Store
-from assay.tables import METRICS
+from assay.store.schemas import METRICS
+from assay.store.store import Store
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 PEOPLE = ("--reviewer", "Jane Doe", "--author", "Max Roe")

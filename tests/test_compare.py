@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from assay import compare, metrics, shelves
-from assay.audit_folder import Audit
 from assay.errors import DataError, InputError
+from assay.store.audit_reader import Audit
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ import pytest
 import torch
 import toy_audit
 
-from assay import corrupted, metrics, parquet, shelves
-from assay.audit_folder import Audit
+from assay import corrupted, metrics, shelves
 from assay.contracts import Images
 from assay.corrupted import Corrupting, corrupt, cube, figures, monotone, works
 from assay.errors import DataError, UnknownName
-from assay.store import Store
-from assay.tables import CORRUPTED, METRICS
+from assay.store import parquet
+from assay.store.audit_reader import Audit
+from assay.store.schemas import CORRUPTED, METRICS
+from assay.store.store import Store
 
 KINDS = ("brightness", "fog", "shot_noise")
 WHERE = {"audit": "a", "model": "m" * 24, "dataset": "d" * 64, "seed": 0}

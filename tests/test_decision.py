@@ -12,7 +12,7 @@ import pytest
 from assay import decision, multiplicity, policy
 from assay.errors import SpecError
 from assay.gate import Gate
-from assay.tables import CHECKS
+from assay.store.schemas import CHECKS
 
 TODAY = datetime.date(2026, 6, 15)
 EPSILONS = tuple(f"{n}/255" for n in range(1, 11))

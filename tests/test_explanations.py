@@ -12,10 +12,11 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from assay import explained, localisation, shelves, tables
-from assay.audit_folder import Audit
+from assay import explained, localisation, shelves
 from assay.contracts import Images
 from assay.region_overlap import curves, overlap
+from assay.store import schemas
+from assay.store.audit_reader import Audit
 
 SIDE = 24
 
@@ -55,7 +56,7 @@ def section(folder, name: str) -> str:
 def test_the_lowest_and_the_highest_anomalies_are_kept_with_image_map_and_mask():
     images, masks = squares()
     found = explained.tables(Brightest(), images, masks)["explanations"]
-    assert found.schema.equals(tables.EXPLANATIONS)
+    assert found.schema.equals(schemas.EXPLANATIONS)
     rows = found.to_pylist()
     assert [row["sample"] for row in rows] == ["06", "07", "08", "09", "14", "15", "16", "17"]
     assert [row["place"] for row in rows] == [1, 2, 3, 4, 9, 10, 11, 12]
@@ -99,7 +100,7 @@ def test_localisation_of_all_and_of_each_kind_has_intervals_around_its_figure():
     maps += 0.4 * masks
     masks[-1] = False
     found = localisation.table(maps, masks, images.labels, images.defects)
-    assert found.schema.equals(tables.LOCALISATION)
+    assert found.schema.equals(schemas.LOCALISATION)
     rows = {(row["defect"], row["metric"]): row for row in found.to_pylist()}
     assert set(rows) == {(kind, metric) for kind in ("all", "dent", "dust") for metric in ("pixel_auroc", "aupro")}
     whole = rows["all", "pixel_auroc"]
@@ -155,13 +156,13 @@ def test_hostile_names_of_samples_are_text(audit_folder):
     images, masks = squares()
     found = explained.tables(Brightest(), images, masks)["explanations"]
     rows = [{**row, "sample": '<script>"x"'} for row in found.to_pylist()]
-    write(audit_folder, {"explanations": pa.Table.from_pylist(rows, schema=tables.EXPLANATIONS)})
+    write(audit_folder, {"explanations": pa.Table.from_pylist(rows, schema=schemas.EXPLANATIONS)})
     assert "<script" not in section(audit_folder, "explanations")
 
 
 def test_an_audit_keeps_maps_of_what_it_audited(store):
     folder = store.path(f"audits/{store.names('audits')[0]}")
     found = pq.ParquetFile(folder / "explanations.parquet").read()
-    assert found.schema.equals(tables.EXPLANATIONS)
+    assert found.schema.equals(schemas.EXPLANATIONS)
     assert found["score"].to_pylist() == sorted(found["score"].to_pylist())
     assert not (folder / "localisation.parquet").exists()

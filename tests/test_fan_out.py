@@ -18,7 +18,7 @@ from slow_work import Note
 
 from assay import cluster, fan_out, waiting
 from assay.errors import AssayError, InputError
-from assay.store import Store
+from assay.store.store import Store
 
 TESTS = Path(__file__).parent
 PATIENCE = 60

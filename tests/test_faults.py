@@ -18,8 +18,8 @@ import toy_runs
 from nodes import Nodes, cluster
 from sweep_process import Sweep, outcome, wait_for, without_ray
 
-from assay import trial_log
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from same_audit import differences
 from sweep_process import ASSAY, wait_for
 
 from assay import audit, plan, suite
-from assay.store import Store
+from assay.store.store import Store
 
 TESTS = Path(__file__).parent
 

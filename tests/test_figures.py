@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 import toy_audit
 
-from assay import audit, audits, figures, policy, suite
-from assay.audit_folder import Audit
+from assay import audit, figures, policy, suite
 from assay.errors import DataError
 from assay.gate import Gate
-from assay.store import Store
-from assay.tables import METRICS
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.schemas import METRICS
+from assay.store.store import Store
 
 CORRUPTIONS = {"kinds": ["contrast", "gaussian_noise"], "severities": [1, 5]}
 NATURAL = {"norm": "corruption", "regime": "natural", "epsilon": 5}
@@ -96,7 +97,7 @@ def test_rarer_events_take_more_resamples():
 
 def verdict(folder: Path) -> str:
     store = Store(folder.parents[1])
-    audits.decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
+    references.decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
     decided = json.loads((folder / "verdict.json").read_text())
     assert decided.pop("created")
     return json.dumps(decided, indent=2)

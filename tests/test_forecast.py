@@ -14,7 +14,7 @@ from assay.budget import Spent
 from assay.cli import main
 from assay.config import search_space
 from assay.probe import Rate
-from assay.store import Store
+from assay.store.store import Store
 from assay.study import Study
 from assay.trial import Trial
 

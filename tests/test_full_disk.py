@@ -13,9 +13,10 @@ import toy_audit
 from same_audit import differences
 from sweep_process import Sweep, outcome, without_ray
 
-from assay import audit, suite, trial_log
+from assay import audit, suite
 from assay.errors import StoreError
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 
 
 class Disk:

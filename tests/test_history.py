@@ -9,10 +9,11 @@ import pytest
 import toy_runs
 from pretend import Pretend, drive, outcome, search_space
 
-from assay import history, samplers, trial_log
+from assay import history, samplers
 from assay.config import search_space as spec
 from assay.history import History
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 from assay.study import Study
 
 

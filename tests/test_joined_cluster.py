@@ -16,8 +16,8 @@ import toy_runs
 import yaml
 from bare_cluster import PATIENCE, TOKEN, BareCluster, interpreter
 
-from assay import trial_log
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 QUICK = {"WANDB_MODE": "disabled", "RAY_NUM_REDIS_GET_RETRIES": "2"}

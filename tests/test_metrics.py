@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import bootstrap, metrics, parquet, score_matrix, worst_case
+from assay import bootstrap, metrics, worst_case
 from assay.errors import DataError
 from assay.intervals import clopper_pearson, newcombe, wilson
-from assay.tables import METRICS, SCORES, WORST_CASE
+from assay.store import parquet, score_matrix
+from assay.store.schemas import METRICS, SCORES, WORST_CASE
 
 
 @st.composite

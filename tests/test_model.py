@@ -11,7 +11,7 @@ import toy_runs
 
 from assay import model
 from assay.errors import AssayError, InputError, ModelError, StoreError
-from assay.store import Store, canonical, digest
+from assay.store.store import Store, canonical, digest
 
 
 @pytest.fixture

@@ -16,11 +16,12 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import data, model, trial_log, trials
+from assay import data, model
 from assay.cli import main
 from assay.config import search_space
 from assay.errors import StoreError
-from assay.store import Store, canonical, digest
+from assay.store import trial_log, trials_table
+from assay.store.store import Store, canonical, digest
 from assay.study import Study
 from assay.trial import DIGEST_LENGTH, Trial
 
@@ -146,7 +147,7 @@ def swept(tmp_path, own_cache):
     order = study.next_order()
     study.report(order.number, Trial(order, training, store).step())
     study.log.close()
-    trials.write(store, found, study.records)
+    trials_table.write(store, found, study.records)
     store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
     return order, training, store
 

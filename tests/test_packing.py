@@ -16,7 +16,7 @@ import toy_runs
 from assay import gpu, gpu_nodes, packing
 from assay.config import search_space
 from assay.errors import SpecError, SweepError
-from assay.store import Store
+from assay.store.store import Store
 from assay.study import Study
 
 GB = 2**30

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from assay import parquet
 from assay.errors import DataError
-from assay.store import Store
+from assay.store import parquet
+from assay.store.store import Store
 
 SCHEMA = pa.schema([("name", pa.string()), ("value", pa.float64())])
 TABLE = pa.table({"name": ["in_ball", "clean_scores"], "value": [1.0, 2.0]}, schema=SCHEMA)

@@ -15,7 +15,7 @@ from assay import decision, policy
 from assay.config import yaml_file
 from assay.errors import DataError, InputError, SpecError, UnknownName
 from assay.gate import Gate
-from assay.tables import CHECKS, METRICS
+from assay.store.schemas import CHECKS, METRICS
 
 GATE = {"metric": "auroc", "epsilon": "2/255", "at_least": 0.6, "why": "because"}
 CLEAN = {"metric": "auroc", "attack": "clean", "at_least": 0.8, "why": "because"}

@@ -15,10 +15,10 @@ from toy_log import SPACE, asked, ended, reported, write
 from wandb_server import ENTITY, KEY, serving
 
 from assay import publish_audit, publishing, wandb_client, wandb_report
-from assay.audit_folder import Audit
 from assay.cli import main
 from assay.errors import StoreError, TrackingError, UnknownName
-from assay.store import Store
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 
 QUICK = {
     "x_graphql_retry_max": 1,

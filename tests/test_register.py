@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
 from assay import predecessor, register, report, shelves
-from assay.audit_folder import Audit
 from assay.cli import main
+from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 HARD = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9, "why": "because"}

@@ -18,10 +18,10 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from assay import report, shelves
-from assay.audit_folder import Audit, Budget
 from assay.errors import DataError
 from assay.sections import _html
-from assay.tables import METRICS
+from assay.store.audit_reader import Audit, Budget
+from assay.store.schemas import METRICS
 
 FILES = [
     "audit.yaml",

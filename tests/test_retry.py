@@ -17,10 +17,11 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from assay import failures, lost, retry, trial_log
+from assay import failures, lost, retry
 from assay.config import search_space
 from assay.errors import DivergedError, StoreError, SweepError
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 from assay.study import Study
 
 

@@ -14,9 +14,9 @@ from s3_server import SECRET, error
 from signed_store import write_keys
 from sweep_process import Sweep, outcome, wait_for, without_ray
 
-from assay import object_files, trials
 from assay.cli import main
-from assay.store import Store
+from assay.store import object_storage, trials_table
+from assay.store.store import Store
 
 IMPATIENT = "from assay import lease; lease.RENEW, lease.LAPSE = 1.0, 4.0; from assay.cli import main; main()"
 """The command line with a lease that lapses sooner than a user's."""
@@ -28,9 +28,9 @@ def environment(s3_service, own_cache):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**s3_service.environment(), "WANDB_MODE": "disabled"}.items():
             patch.setenv(name, value)
-        object_files._client.cache_clear()
+        object_storage._client.cache_clear()
         yield s3_service
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_sweep_whose_credentials_expire_ends_in_words(sweep):
 
 def test_a_sweep_that_was_cut_off_and_killed_ends_as_if_it_had_never_been(sweep, tmp_path):
     assert 2 <= sweep.at[0] < sweep.at[1] < 12
-    spec, records = trials.load(sweep.store, "toy")
+    spec, records = trials_table.load(sweep.store, "toy")
     assert outcome(records) == outcome(without_ray(spec, Store(tmp_path / "local")).records)
     assert len(sweep.store.names("sweeps/toy/log")) == 3
     assert not (sweep.folder / "store").exists()

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay import cost, parquet, score_matrix, worst_case
+from assay import cost, worst_case
 from assay.errors import DataError
-from assay.score_matrix import RESERVED, Setting
-from assay.store import Store
-from assay.tables import COST, SCORES
+from assay.store import parquet, score_matrix
+from assay.store.schemas import COST, SCORES
+from assay.store.score_matrix import RESERVED, Setting
+from assay.store.store import Store
 
 TEXT = {"model": "m", "dataset": "d", "sample_hash": "h", "parameters": "p", "regime": "both"}
 

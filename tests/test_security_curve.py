@@ -16,14 +16,15 @@ import pytest
 import torch
 from torch import nn
 
-from assay import model, parquet, shelves
-from assay.audit_folder import Audit
+from assay import model, shelves
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.minimal_epsilon import Minimal, search, works
 from assay.security_curve import areas, quartiles
-from assay.store import Store
-from assay.tables import METRICS, MINIMAL
+from assay.store import parquet
+from assay.store.audit_reader import Audit
+from assay.store.schemas import METRICS, MINIMAL
+from assay.store.store import Store
 
 # The area
 

@@ -14,10 +14,11 @@ import torch
 import toy_audit
 from PIL import Image
 
-from assay import audit, data, model, parquet, shard, shelves, suite, tables
+from assay import audit, data, model, shard, shelves, suite
 from assay.attacks._ball import TOLERANCE
 from assay.errors import DataError
 from assay.evaluation import pixels, take
+from assay.store import parquet, schemas
 from assay.worst_samples import worst_first
 
 
@@ -61,7 +62,7 @@ def rows_of(found: shard.Shard, detector):
 
 def test_a_row_for_every_sample_and_epsilon_with_all_columns(make, loaded, images):
     table, _ = shard.attack(make(), loaded.detector)
-    assert table.schema == tables.SCORES
+    assert table.schema == schemas.SCORES
     scores = table.to_pylist()
     assert all(column.null_count == 0 for column in table.columns)
     assert len(scores) == 3 * len(images)
@@ -146,8 +147,8 @@ def test_a_score_that_is_no_number_is_an_error_and_not_a_row(make, loaded):
 
 def run(found: shard.Shard, store) -> tuple[dict, pa.Table]:
     seconds = found.run(str(store.root))
-    scores = parquet.load(store, found.key, tables.SCORES)
-    return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.worst_key, tables.WORST)
+    scores = parquet.load(store, found.key, schemas.SCORES)
+    return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.worst_key, schemas.WORST)
 
 
 def test_the_same_shard_twice_has_the_same_scores_bit_for_bit(make, store):

@@ -6,11 +6,12 @@ import json
 
 import pytest
 
-from assay import simulator, trials
+from assay import simulator
 from assay.config import search_space
 from assay.errors import SweepError
 from assay.simulator import Curve, Report
-from assay.store import Store
+from assay.store import trials_table
+from assay.store.store import Store
 
 SPACE = {
     "name": "played",
@@ -56,7 +57,7 @@ def test_weak_trials_are_stopped_early_and_the_log_can_be_read_as_of_a_real_swee
     assert set(states) == {"complete", "pruned"}
     replayed = simulator.Study(whole, Store(tmp_path))
     assert replayed.ended
-    assert trials.best(whole, replayed.records) == trials.best(whole, found.study.records)
+    assert trials_table.best(whole, replayed.records) == trials_table.best(whole, found.study.records)
 
 
 def test_time_is_that_of_the_workers_not_of_the_clock(tmp_path):
@@ -76,7 +77,7 @@ def test_a_sweep_in_the_store_is_a_recorded_one(tmp_path):
     play(tmp_path / "first")
     store = Store(tmp_path / "first")
     store.write("sweeps/played/spec.yaml", json.dumps(SPACE).encode())
-    whole, records = trials.load(store, "played")
+    whole, records = trials_table.load(store, "played")
     curves = simulator.curves(whole, records)
     found = simulator.simulate(whole, Store(tmp_path / "again"), simulator.Nearest(curves).to, 8)
     assert len(curves) == sum(record.state == "complete" for record in records.values()) > 0

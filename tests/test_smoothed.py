@@ -18,7 +18,7 @@ from assay.attacks.apgd import apgd
 from assay.config import parameters
 from assay.contracts import ThreatModel
 from assay.shelves import Item
-from assay.store import Store
+from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
 from trainables._median_smoothing import bounds, levels_of_median, middle
 from trainables.neighbours import NeighbourBank

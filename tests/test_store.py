@@ -19,10 +19,10 @@ from urllib.request import Request, urlopen
 import pytest
 from pyarrow import fs
 
-from assay import local_files as module
-from assay import object_files
 from assay.errors import InputError, StoreError
-from assay.store import Store, canonical, digest
+from assay.store import local as module
+from assay.store import object_storage
+from assay.store.store import Store, canonical, digest
 
 BUCKETS = itertools.count()
 
@@ -49,7 +49,7 @@ def gs_service() -> Iterator[str]:
 def gs(gs_service, monkeypatch) -> str:
     """The name of a new bucket there."""
     client = fs.GcsFileSystem(anonymous=True, scheme="http", endpoint_override=gs_service)
-    monkeypatch.setattr(object_files, "_client", lambda scheme, bucket: client)
+    monkeypatch.setattr(object_storage, "_client", lambda scheme, bucket: client)
     name = f"bucket-{next(BUCKETS)}"
     body = json.dumps({"name": name}).encode()
     asked = Request(f"http://{gs_service}/storage/v1/b", body, {"Content-Type": "application/json"})
@@ -170,7 +170,7 @@ def test_a_failed_write_leaves_the_old_content_and_no_trace(store, monkeypatch, 
 def test_a_process_killed_while_writing_leaves_the_old_content(store):
     store.write("a/file", b"old")
     code = (
-        "import os, signal; from assay.store import Store\n"
+        "import os, signal; from assay.store.store import Store\n"
         "os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"Store({store.root!r}).write('a/file', b'new')"
     )
@@ -264,7 +264,7 @@ def test_a_url_is_named_as_it_was_given(scheme):
 
 def test_a_lock_is_for_one_and_ends_with_its_process(store):
     code = (
-        "import os, signal, sys; from assay.store import Store\n"
+        "import os, signal, sys; from assay.store.store import Store\n"
         f"with Store({store.root!r}).locked('sweeps/.toy.lock', 'toy'):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -13,10 +13,10 @@ import time
 import pytest
 from s3_server import SECRET, cut, error, stall
 
-from assay import lease, object_files, trial_log
 from assay.errors import StoreError
-from assay.store import Store
-from assay.trial_log import TrialLog
+from assay.store import lease, object_storage, trial_log
+from assay.store.store import Store
+from assay.store.trial_log import TrialLog
 
 AGAIN = "then run the same command again, what was written is kept"
 BIG = os.urandom(1) * 25_000_000  # three parts of an upload
@@ -31,9 +31,9 @@ def store(s3) -> Store:
 @pytest.fixture
 def hasty(monkeypatch):
     """Fewer attempts and shorter waits than a user has."""
-    monkeypatch.setattr(object_files, "ATTEMPTS", 2)
-    monkeypatch.setattr(object_files, "CONNECT", 1.0)
-    monkeypatch.setattr(object_files, "STALLED", 1.0)
+    monkeypatch.setattr(object_storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(object_storage, "CONNECT", 1.0)
+    monkeypatch.setattr(object_storage, "STALLED", 1.0)
 
 
 def uploads(s3, store) -> int:
@@ -120,16 +120,16 @@ def test_a_missing_bucket_is_told_from_an_empty_one(s3):
 def test_without_credentials_that_is_said(store, s3, monkeypatch):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()
     s3.faults.append(lambda proxy: not proxy.headers.get("Authorization") and error(403, "AccessDenied")(proxy))
     with pytest.raises(StoreError, match="not allowed, and no credentials were found; set AWS_ACCESS_KEY_ID and"):
         store.write("a", b"x")
 
 
 def test_without_a_network_it_is_known_within_seconds(store, monkeypatch):
-    monkeypatch.setattr(object_files, "ATTEMPTS", 3)
+    monkeypatch.setattr(object_storage, "ATTEMPTS", 3)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()
     with pytest.raises(StoreError, match=r"cannot be reached.*look at the network and at AWS_ENDPOINT_URL"):
         store.require_writable()
 
@@ -145,7 +145,7 @@ def test_credentials_that_are_renewed_while_a_command_runs_are_taken_up(store, s
     file = tmp_path / "credentials"
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
     file.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = x\n")
-    object_files._client.cache_clear()
+    object_storage._client.cache_clear()
     store.write("a", b"1")
     s3.faults.append(known)
     with pytest.raises(StoreError, match="have expired"):
@@ -173,7 +173,7 @@ def test_an_upload_whose_process_is_killed_is_not_seen(store, s3):
     store.write("big", b"old")
     s3.faults.append(stall(20, contains="partNumber=3"))
     s3.log.clear()
-    code = f"from assay.store import Store; Store({store.root!r}).write('big', b'x' * 25_000_000)"
+    code = f"from assay.store.store import Store; Store({store.root!r}).write('big', b'x' * 25_000_000)"
     process = subprocess.Popen([sys.executable, "-c", code])
     try:
         wait_for(lambda: any("partNumber=3" in line for line in s3.log), "the last part of the upload")
@@ -189,7 +189,7 @@ def test_ctrl_c_while_writing_leaves_the_old_object_or_the_new(store, s3):
     store.write("big", b"old")
     s3.faults.append(stall(1, times=1, contains="partNumber=1"))
     code = (
-        "import os, signal, threading; from assay.store import Store\n"
+        "import os, signal, threading; from assay.store.store import Store\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job begins without one
         "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         f"Store({store.root!r}).write('big', b'x' * 25_000_000)"

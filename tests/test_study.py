@@ -10,10 +10,10 @@ import pytest
 from optuna.trial import TrialState
 from pretend import Pretend, drive, outcome, search_space
 
-from assay import trial_log
 from assay.config import space
 from assay.samplers import trial_seed
-from assay.store import Store
+from assay.store import trial_log
+from assay.store.store import Store
 from assay.study import Study
 from assay.trial import checkpoint
 

@@ -16,9 +16,10 @@ import toy_runs
 from click.testing import CliRunner
 from sweep_process import PATIENCE, Sweep, figures, outcome, wait_for, without_ray
 
-from assay import data, model, tables, trial_log, trials
+from assay import data, model
 from assay.cli import main
-from assay.store import Store
+from assay.store import schemas, trial_log, trials_table
+from assay.store.store import Store
 from assay.study import Study
 from assay.trial import Order, Trial
 
@@ -82,7 +83,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     assert [figures(report) for report in again.reports] == [figures(alone.step()) for _ in range(4)]
 
     table = pq.read_table(sweep.store.path("sweeps/toy/trials.parquet"))
-    fixed = [name for name, _ in tables.TRIALS]
+    fixed = [name for name, _ in schemas.TRIALS]
     assert table.column_names == [
         *fixed,
         "objective.clean_auroc",
@@ -98,7 +99,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     assert "begun 2 times (lost: worker)" in listed(sweep.store)
     assert (rows["none"]["epochs"], rows["none"]["state"]) == (4, "complete")
     assert rows["nan_loss"]["model"] == ""
-    [best] = trials.models(sweep.store, "toy:best")
+    [best] = trials_table.models(sweep.store, "toy:best")
     assert best in {rows["none"]["model"], rows["dies_once"]["model"]}
     assert model.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
     outside = sorted(records[trouble].number for trouble in ("dies", "hungry"))  # a resume goes on with them

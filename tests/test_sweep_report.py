@@ -13,12 +13,13 @@ import torch
 import yaml
 from torch import nn
 
-from assay import agreement, bank_size, fidelity, importance, shelves, suite, tables, trials
-from assay.audit_folder import Audit
+from assay import agreement, bank_size, fidelity, importance, shelves, suite
 from assay.contracts import Images
 from assay.errors import SpecError
 from assay.intervals import Interval
 from assay.shelves import Item
+from assay.store import schemas, trials_table
+from assay.store.audit_reader import Audit
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables._nearest import nearest_others
 from trainables.neighbours import NeighbourBank
@@ -34,13 +35,13 @@ def sweep(count: int, seed: int = 0) -> pa.Table:
     rows = []
     for trial in range(count):
         a = random.random()
-        row = dict.fromkeys(name for name, _ in tables.TRIALS) | {
+        row = dict.fromkeys(name for name, _ in schemas.TRIALS) | {
             "trial": trial, "state": "complete", "pareto": trial == 0, "parameters": "{}", "config": "{}", "model": "",
             "objective.clean_auroc": 0.5 + 0.4 * a + 0.01 * random.random(), "objective.robust_auroc": 0.4,
             "parameter.a": a, "parameter.b": 10 ** random.uniform(-4, 0), "parameter.kind": "xy"[trial % 2],
         }  # fmt: skip
         rows.append(row | ({} if trial % 2 else {"parameter.kind.x.u": random.random()}))
-    return trials.table(rows)
+    return trials_table.table(rows)
 
 
 def section(folder, name: str) -> str:
@@ -57,7 +58,7 @@ def text(html: str) -> str:
 def test_importance_finds_what_decides_and_counts_who_has_a_parameter(monkeypatch):
     monkeypatch.setattr(importance, "RESAMPLES", 8)
     found = importance.table(sweep(40), MAX)
-    assert found.schema.equals(tables.IMPORTANCE)
+    assert found.schema.equals(schemas.IMPORTANCE)
     rows = {row["parameter"]: row for row in found.to_pylist()}
     assert set(rows) == {"a", "b", "kind", "kind.x.u"}
     assert rows["a"]["importance"] > max(rows["a"]["chance"], 0.7)
@@ -173,7 +174,7 @@ def of_a_sweep(store):
 def test_every_audited_model_of_the_sweep_is_beside_its_cheap_figures(of_a_sweep):
     store, info = of_a_sweep
     found = fidelity.table(store, info)
-    assert found.schema.equals(tables.FIDELITY)
+    assert found.schema.equals(schemas.FIDELITY)
     rows = {(row["model"], row["metric"]): row for row in found.to_pylist()}
     both = ("clean_auroc", "robust_auroc")
     assert set(rows) == {(model, metric) for model in (info["model"], "m2") for metric in both}
@@ -294,12 +295,12 @@ def works(detector: nn.Module, **changes) -> list[bank_size.BankSize]:
 def test_sizes_of_a_bank_become_rows_with_intervals():
     detector = neighbours()
     parts = pa.concat_tables(bank_size.score(work, detector) for work in works(detector))
-    assert parts.schema.names == tables.BANK_SCORES.names
+    assert parts.schema.names == schemas.BANK_SCORES.names
     labels = parts["label"].to_numpy()
     moved = (parts["adversarial_score"].to_numpy() - parts["clean_score"].to_numpy()) * (1 - 2 * labels)
     assert (moved >= 0).all()
     found = bank_size.figures(parts, threshold=0.0)
-    assert found.schema.equals(tables.BANK_SIZE)
+    assert found.schema.equals(schemas.BANK_SIZE)
     rows = found.to_pylist()
     assert [row["rows"] for row in rows] == [10, 20]
     assert all(row["robust_auroc"] < row["clean_auroc"] for row in rows)

@@ -12,7 +12,7 @@ from toy_log import asked, ended, reported, write
 from wandb_server import KEY, serving
 
 from assay import tracking
-from assay.store import Store
+from assay.store.store import Store
 from assay.tracking import Tracker
 
 

@@ -10,7 +10,7 @@ import toy_runs
 
 from assay import data, evaluation, failures, model, trial
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
-from assay.store import Store
+from assay.store.store import Store
 from assay.trial import Order, Trial
 
 SMALL = {

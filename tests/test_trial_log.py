@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from assay import trial_log
 from assay.errors import StoreError
-from assay.store import Store
-from assay.trial_log import TrialLog
+from assay.store import trial_log
+from assay.store.store import Store
+from assay.store.trial_log import TrialLog
 
 ASK = {"event": "ask", "assignment": {"x": 1.5}, "parameters": {"x": 1.5}, "distributions": {}, "attributes": {}}
 

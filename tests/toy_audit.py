@@ -19,7 +19,7 @@ from assay.contracts import Attacked
 from assay.evaluation import clean_scores, threshold
 from assay.provenance import environment
 from assay.shelves import normal_form
-from assay.store import Store
+from assay.store.store import Store
 
 SIZE = 16
 SUITE = {

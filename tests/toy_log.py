@@ -5,8 +5,8 @@ from __future__ import annotations
 import yaml
 from wandb_server import KEY
 
-from assay.store import Store
-from assay.trial_log import TrialLog
+from assay.store.store import Store
+from assay.store.trial_log import TrialLog
 
 SPACE = {
     "name": "toy",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from assay import audits, pdf, predecessor, register, report, review, signature, verification
-from assay.audit_folder import Audit
+from assay import pdf, predecessor, register, report, review, signature, verification
 from assay.errors import InputError
 from assay.policy import Policy
 from assay.review import Review
 from assay.signature import Key
-from assay.store import Store
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 
 
 def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | None) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     Former signatures of the audit end with the verdict they were made for. Raises AssayError before anything is written
     where the audit or its model is not what it was, or cannot be signed.
     """
-    folder = audits.folder(store, audit)
+    folder = references.folder(store, audit)
     model = store.below(f"models/{Audit(folder).info['model']}")
     if key:
         if not model.names():
@@ -33,7 +34,7 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
             signature.require_signable(near)
         signature.require_signable(model)
     former = signature.signatures(folder)
-    verdict = audits.decide(store, audit, policy)
+    verdict = references.decide(store, audit, policy)
     told = _no_longer_than_its_waivers(told, verdict)
     for name in former:
         folder.remove(name)

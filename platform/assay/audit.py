@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay import audit_tables, fan_out, localisation, parquet, preflight, shelves, tables
+from assay import audit_tables, fan_out, localisation, preflight, shelves
 from assay import data as data_module
 from assay import model as model_module
 from assay.contracts import Dataset, Images
@@ -24,7 +24,8 @@ from assay.model import Model
 from assay.plan import LeftOut, Plan, applicable
 from assay.provenance import code_hash, environment, own_code
 from assay.shard import Shard, one_thread
-from assay.store import Store, canonical, digest
+from assay.store import parquet, schemas
+from assay.store.store import Store, canonical, digest
 from assay.suite import Suite
 
 
@@ -156,7 +157,7 @@ def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **w
         on_done(work, 0.0)
     fan_out.run(todo, str(store.root), on_done=on_done, **where)
     keys = [work.key for work in kept if isinstance(work, Shard)]
-    return sum(float(pc.sum(parquet.load(store, key, tables.SCORES)["seconds"]).as_py()) for key in keys)
+    return sum(float(pc.sum(parquet.load(store, key, schemas.SCORES)["seconds"]).as_py()) for key in keys)
 
 
 def notes(store: Store, plan: Plan) -> list[str]:

@@ -22,16 +22,14 @@ from assay import (
     fidelity,
     importance,
     metrics,
-    parquet,
-    score_matrix,
     security_curve,
     self_check,
-    tables,
     worst_case,
 )
 from assay.checks._context import Context
 from assay.plan import Plan
-from assay.store import Store
+from assay.store import parquet, schemas, score_matrix
+from assay.store.store import Store
 from assay.worst_samples import worst_first
 
 SHOWN = 12  # pictures of worst samples
@@ -45,11 +43,11 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
         for kind, works, schema in (
-            ("scores", plan.shards, tables.SCORES),
-            ("corrupted", plan.corrupting, tables.CORRUPTED),
-            ("certified", plan.certifying, tables.CERTIFIED),
-            ("minimal", plan.minimal, tables.MINIMAL),
-            ("bank", plan.bank_sizes, tables.BANK_SCORES),
+            ("scores", plan.shards, schemas.SCORES),
+            ("corrupted", plan.corrupting, schemas.CORRUPTED),
+            ("certified", plan.certifying, schemas.CERTIFIED),
+            ("minimal", plan.minimal, schemas.MINIMAL),
+            ("bank", plan.bank_sizes, schemas.BANK_SCORES),
         )
         if works
     }
@@ -57,7 +55,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     figures = [metrics.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
         rows = corrupted.figures(parts["corrupted"], threshold=threshold)
-        figures.append(pa.Table.from_pylist(rows, schema=tables.METRICS))
+        figures.append(pa.Table.from_pylist(rows, schema=schemas.METRICS))
     if "certified" in parts:
         clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
         figures.append(certified_floor.figures(parts["certified"], clean, threshold=threshold))
@@ -78,7 +76,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     )
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
-    candidates = pa.concat_tables(parquet.load(store, shard.worst_key, tables.WORST) for shard in plan.shards)
+    candidates = pa.concat_tables(parquet.load(store, shard.worst_key, schemas.WORST) for shard in plan.shards)
     return {
         "metrics": found,
         "worst_case": worst_case.table(matrix),

@@ -16,13 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay import metrics, model, parquet
+from assay import metrics, model
 from assay.attacks import pgd
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.evaluation import batches, pixels
 from assay.shard import scored
-from assay.store import Store, canonical, digest
-from assay.tables import BANK_SCORES, BANK_SIZE
+from assay.store import parquet
+from assay.store.schemas import BANK_SCORES, BANK_SIZE
+from assay.store.store import Store, canonical, digest
 from assay.work import written
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from assay.contracts import TrainingData
 from assay.errors import Fault, InputError, SpecError
 from assay.provenance import environment, own_code
 from assay.shelves import Item, Shelf
-from assay.store import Store, digest
+from assay.store.store import Store, digest
 from assay.units import Count, number
 
 YAML = (".yaml", ".yml")

@@ -18,8 +18,8 @@ from assay import model
 from assay.contracts import Certified, Images, Norm
 from assay.errors import DataError
 from assay.evaluation import pixels
-from assay.store import Store, canonical, digest
-from assay.tables import CERTIFIED
+from assay.store.schemas import CERTIFIED
+from assay.store.store import Store, canonical, digest
 from assay.work import written
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from assay import metrics
 from assay.errors import DataError
-from assay.tables import CERTIFIED, METRICS
+from assay.store.schemas import CERTIFIED, METRICS
 
 ATTACK = "certified"
 HIGHER_IS_BETTER = (*metrics.HIGHER_IS_BETTER, "curve_area")

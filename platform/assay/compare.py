@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from assay import audits, bootstrap, metrics
-from assay.audit_folder import Audit
+from assay import bootstrap, metrics
 from assay.bootstrap import Counts, Distribution, Floats
 from assay.errors import InputError
 from assay.metrics import Case
-from assay.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
-from assay.store import Store
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
+from assay.store.store import Store
 from assay.units import in_255
 
 EXIT_CODES = {False: 0, True: 3}
@@ -32,8 +33,10 @@ def find(store: Store, text: str) -> str:
     """The id of the newest audit of the model that `text` names, or of the audit, as `audits.find` says."""
     models = [name for name in store.names("models") if name.startswith(text)]
     if len(models) != 1 or not store.names("audits"):
-        return audits.find(store, text)
-    of_model = [name for name in audits.finished(store) if Audit(audits.folder(store, name)).info["model"] == models[0]]
+        return references.find(store, text)
+    of_model = [
+        name for name in references.finished(store) if Audit(references.folder(store, name)).info["model"] == models[0]
+    ]
     if not of_model:
         raise InputError(f"model {models[0][:12]} has no finished audit; run `assay audit {models[0][:12]}` first")
     return of_model[-1]

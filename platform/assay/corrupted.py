@@ -16,14 +16,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay import bootstrap, metrics, model, parquet, shelves
+from assay import bootstrap, metrics, model, shelves
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.evaluation import pixels
 from assay.intervals import Interval, newcombe, wilson
 from assay.shard import scored
-from assay.store import Store, canonical, digest
-from assay.tables import CORRUPTED
+from assay.store import parquet
+from assay.store.schemas import CORRUPTED
+from assay.store.store import Store, canonical, digest
 from assay.work import written
 
 if TYPE_CHECKING:

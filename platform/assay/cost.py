@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay.score_matrix import SCORE, Floats, ScoreMatrix, Setting, columns, read
-from assay.tables import COST
+from assay.store.schemas import COST
+from assay.store.score_matrix import SCORE, Floats, ScoreMatrix, Setting, columns, read
 
 SPENT = ("forwards", "backwards", "seconds", "broken_at")
 COLUMNS = columns(SPENT)

@@ -17,7 +17,7 @@ from assay.evaluation import batches, clean_scores, pixels, some_of_each, take
 from assay.explanation import explain
 from assay.images import RESAMPLING
 from assay.memory import halving
-from assay.tables import EXPLANATIONS
+from assay.store.schemas import EXPLANATIONS
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from assay import retry, versions
 from assay.errors import AssayError, InputError
-from assay.store import Store
+from assay.store.store import Store
 
 
 class Work(Protocol):

@@ -13,11 +13,11 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from assay import parquet
 from assay.agreement import CONFIDENCE, difference
 from assay.intervals import Interval, newcombe
-from assay.store import Store
-from assay.tables import FIDELITY, METRICS
+from assay.store import parquet
+from assay.store.schemas import FIDELITY, METRICS
+from assay.store.store import Store
 
 
 def table(store: Store, this: Mapping[str, Any]) -> pa.Table:

@@ -13,11 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay import certified_floor, corrupted, metrics, parquet, score_matrix, security_curve
-from assay.audit_folder import Audit
+from assay import certified_floor, corrupted, metrics, security_curve
 from assay.errors import DataError
 from assay.gate import FILTERS, Gate
-from assay.tables import CERTIFIED, CORRUPTED, METRICS
+from assay.store import parquet, score_matrix
+from assay.store.audit_reader import Audit
+from assay.store.schemas import CERTIFIED, CORRUPTED, METRICS
 
 Rows = list[dict[str, Any]]
 IN_A_TAIL = 25

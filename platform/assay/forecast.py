@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, failures, gpu, packing, probe, trial_log
+from assay import budget, failures, gpu, packing, probe
 from assay import data as data_module
 from assay.budget import Spent
 from assay.config import labels_needed
@@ -16,8 +16,9 @@ from assay.config.search_space import Price, Spec
 from assay.errors import SweepError
 from assay.halving import Halving
 from assay.probe import Rate
-from assay.store import Store
-from assay.trial_log import Record
+from assay.store import trial_log
+from assay.store.store import Store
+from assay.store.trial_log import Record
 
 Span = tuple[float, float]
 """Low, where early stopping stops as many as it can, and high, where it stops none."""

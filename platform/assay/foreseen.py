@@ -6,7 +6,7 @@ from assay import corrupted
 from assay.certified_floor import ATTACK as CERTIFIED
 from assay.gate import Gate
 from assay.policy import Policy
-from assay.score_matrix import CLEAN, WORST, WORST_8BIT
+from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
 from assay.suite import Suite
 from assay.units import in_255
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay.tables import IMPORTANCE
+from assay.store.schemas import IMPORTANCE
 
 if TYPE_CHECKING:
     import optuna

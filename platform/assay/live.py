@@ -12,8 +12,8 @@ from rich.table import Table
 
 from assay.budget import Meter
 from assay.config.search_space import Spec
+from assay.store.trial_log import Record
 from assay.study import Listener
-from assay.trial_log import Record
 
 SHOWN = 12  # rows of the table; the newest and the running ones
 

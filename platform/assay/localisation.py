@@ -18,7 +18,7 @@ from assay.errors import DataError
 from assay.images import decode_mask
 from assay.metrics import auroc
 from assay.region_overlap import curves, overlap
-from assay.tables import LOCALISATION
+from assay.store.schemas import LOCALISATION
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95

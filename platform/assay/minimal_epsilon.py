@@ -18,15 +18,16 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from assay import model, parquet
+from assay import model
 from assay.attacks import apgd
 from assay.attacks._ball import project
 from assay.contracts import Images, Norm, ThreatModel
 from assay.evaluation import pixels, take
 from assay.memory import halving
 from assay.shard import one_thread, scored
-from assay.store import Store, canonical, digest
-from assay.tables import MINIMAL
+from assay.store import parquet
+from assay.store.schemas import MINIMAL
+from assay.store.store import Store, canonical, digest
 
 STEPS = 20
 HALVINGS = 4

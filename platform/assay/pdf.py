@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from assay.errors import AssayError
-from assay.store import Store, opened
+from assay.store.store import Store, opened
 
 FILE = "report.pdf"
 INSTALL = """the PDF needs {what}; install

@@ -16,7 +16,7 @@ from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.gate import Gate, MinimumSamples
 from assay.multiplicity import Correction
-from assay.store import canonical, digest
+from assay.store.store import canonical, digest
 from assay.units import number
 from assay.waiver import Waiver
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from assay import audits, compare, register, signature
-from assay.audit_folder import Audit
+from assay import compare, register, signature
 from assay.errors import AssayError
-from assay.store import Store
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 
 FILE = "comparison.json"
 
@@ -26,7 +27,7 @@ def comparison(store: Store, name: str) -> None:
     Leaves a comparison that somebody asked for (`assay compare`) as it is, and a signed folder too. What cannot be
     compared is recorded with the reason.
     """
-    audit = Audit(audits.folder(store, name))
+    audit = Audit(references.folder(store, name))
     former = of(store, audit)
     if former is None or signature.signatures(audit.folder):
         return
@@ -34,7 +35,7 @@ def comparison(store: Store, name: str) -> None:
     if made and ("approved_as" not in made or made["a"]["audit"] == former["audit"]):
         return
     try:
-        found = compare.compare(Audit(audits.folder(store, former["audit"])), audit)
+        found = compare.compare(Audit(references.folder(store, former["audit"])), audit)
     except AssayError as error:
         about = {
             side: {"audit": one["audit"], "model": one["model"]} for side, one in (("a", former), ("b", audit.info))

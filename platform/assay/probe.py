@@ -13,10 +13,10 @@ from assay import evaluation, gpu
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
-from assay.store import Store
+from assay.store.store import Store
+from assay.store.trial_log import Record
 from assay.study import Study
 from assay.trial import Order, Trial
-from assay.trial_log import Record
 
 SECONDS = 50.0
 """How long all probes train together; each trains one epoch at the least and is evaluated, however long it takes."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from assay import shelves
-from assay.audit_folder import Audit, Columns
-from assay.store import Store, digest
+from assay.store.audit_reader import Audit, Columns
+from assay.store.store import Store, digest
 from assay.units import PERCENT, scale
 from assay.wandb_client import Connection, content_of, in_words
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import yaml
 
-from assay import trial_log
 from assay.errors import UnknownName
 from assay.published import Published
-from assay.store import Store
-from assay.trial_log import Record
+from assay.store import trial_log
+from assay.store.store import Store
+from assay.store.trial_log import Record
 from assay.wandb_client import Connection, content_of, in_words, run_id
 
 

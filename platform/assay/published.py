@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from assay.store import Store
+from assay.store.store import Store
 from assay.wandb_client import Connection
 
 

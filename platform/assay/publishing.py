@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from assay import publish_audit, tracking, wandb_report
-from assay.audit_folder import Audit
 from assay.errors import AssayError, TrackingError
 from assay.publish_sweep import SweepRuns
 from assay.published import Published
-from assay.store import Store
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
 from assay.wandb_client import Connection, connected, run_id
 
 TICK = 3.0  # seconds between two looks at the log of a sweep that goes on

@@ -10,11 +10,12 @@ import datetime
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay import audits, review, signature, verification
-from assay.audit_folder import Audit
+from assay import review, signature, verification
 from assay.errors import DataError, InputError
 from assay.signature import Key
-from assay.store import Store, canonical
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.store import Store, canonical
 
 FOLDER = "register"
 REFUSED = 3
@@ -58,8 +59,8 @@ def entries(store: Store, event: str) -> list[dict[str, Any]]:
 def standings(store: Store, today: datetime.date) -> list[Standing]:
     """Every audited model, those that serve first, then by state and name."""
     of: dict[str, Standing] = {}
-    for audit in audits.finished(store):
-        one = _standing(Audit(audits.folder(store, audit)), today)
+    for audit in references.finished(store):
+        one = _standing(Audit(references.folder(store, audit)), today)
         if one.model not in of or (one.decided, one.audit) > (of[one.model].decided, of[one.model].audit):
             of[one.model] = one
     promoted = entries(store, "promoted")
@@ -88,12 +89,12 @@ def refusal(store: Store, standing: Standing, key: Key | None) -> str:
     if standing.state == "expired":
         return f"its approval expired on {standing.expires}; approve it again: assay approve {standing.audit}"
     signs = any(one["key"] for one in entries(store, "decided"))
-    signed = signs or bool(signature.signatures(audits.folder(store, standing.audit)))
+    signed = signs or bool(signature.signatures(references.folder(store, standing.audit)))
     if signed and key is None:
         return "approvals of this store are signed; give --key with the approver's public key"
     if not store.exists(f"models/{standing.model}"):
         return f"the store has no folder models/{standing.model}"
-    found = verification.of_audit(audits.folder(store, standing.audit), key, standing.audit)
+    found = verification.of_audit(references.folder(store, standing.audit), key, standing.audit)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in found if not one.good]
     return ". ".join(wrong)
 
@@ -103,7 +104,7 @@ def promote(store: Store, standing: Standing, name: str, by: str, key: Key | Non
     before = next((one for one in reversed(entries(store, "promoted")) if one["name"] == name), None)
     if before and before["model"] == standing.model and before["audit"] == standing.audit:
         raise InputError(f"{standing.name} serves as {name} already, by audit {standing.audit}")
-    dataset = Audit(audits.folder(store, standing.audit)).info["dataset"].get("hash")
+    dataset = Audit(references.folder(store, standing.audit)).info["dataset"].get("hash")
     about = {"model": standing.model, "name": name, "audit": standing.audit, "dataset": dataset, "by": by}
     record(store, "promoted", {**about, "key": key.fingerprint if key else None})
     today = datetime.datetime.now(datetime.UTC).date()

@@ -10,9 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from assay import pdf, shelves
-from assay.audit_folder import Audit
 from assay.sections._html import ENVIRONMENT, Section
-from assay.store import Store, opened
+from assay.store.audit_reader import Audit
+from assay.store.store import Store, opened
 
 FILE = "report.html"
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import DataError, InputError
-from assay.store import Store, opened
+from assay.store.store import Store, opened
 
 if TYPE_CHECKING:
     from assay.policy import Policy

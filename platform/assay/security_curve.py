@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from assay.certified_floor import ATTACK
-from assay.tables import METRICS
+from assay.store.schemas import METRICS
 
 METRIC = "curve_area"
 BOUNDS = ("value", "lower", "upper")

@@ -12,9 +12,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import shelves, tables
+from assay import shelves
 from assay.checks._context import Context, row
 from assay.errors import AssayError
+from assay.store import schemas
 
 
 def names() -> list[str]:
@@ -26,7 +27,7 @@ def names() -> list[str]:
 
 def table(context: Context) -> pa.Table:
     """The rows of all checks (tables.CHECKS); one that an unfit detector stops on the way has failed."""
-    return pa.Table.from_pylist([outcome(name, context) for name in names()], schema=tables.CHECKS)
+    return pa.Table.from_pylist([outcome(name, context) for name in names()], schema=schemas.CHECKS)
 
 
 def outcome(name: str, context: Context) -> dict[str, Any]:

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay import kept_memory, model, parquet, tables
+from assay import kept_memory, model
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
 from assay.evaluation import pixels, take
 from assay.memory import halving
 from assay.shelves import Item
-from assay.store import Store, canonical, digest
+from assay.store import parquet, schemas
+from assay.store.store import Store, canonical, digest
 from assay.worst_samples import worst_first
 
 if TYPE_CHECKING:
@@ -169,11 +170,11 @@ def attack(
             "regime": np.where(images.labels == 1, "evasion", "false_alarm"),
             "direction": direction.cpu().numpy(),
         }
-        table = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in tables.SCORES})
+        table = pa.table({field.name: pa.array(columns[field.name]).cast(field.type) for field in schemas.SCORES})
         scores.append(table)
         if (entry["norm"], epsilon) == tuple(shard.headline) and entry["knowledge"] != "none":
             worst.append(worst_samples(table, shard.threshold, clean, rounded))
-    return pa.concat_tables(scores), pa.concat_tables([tables.WORST.empty_table(), *worst])
+    return pa.concat_tables(scores), pa.concat_tables([schemas.WORST.empty_table(), *worst])
 
 
 def scored(detector: nn.Module, images: Tensor, what: str) -> Tensor:
@@ -216,7 +217,7 @@ def worst_samples(scores: pa.Table, threshold: float, clean: Tensor, rounded: Te
     table = scores.append_column("shift", pa.array(scores["direction"].to_numpy() * (after - before))).take(order)
     for name, images in (("clean_png", clean), ("adversarial_png", rounded)):
         table = table.append_column(name, pa.array([png(images[i]) for i in map(int, order)], pa.binary()))
-    return table.select(tables.WORST.names).cast(tables.WORST)
+    return table.select(schemas.WORST.names).cast(schemas.WORST)
 
 
 def png(image: Tensor) -> bytes:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from assay.config.search_space import Spec
 from assay.errors import SweepError
-from assay.store import Store
+from assay.store.store import Store
+from assay.store.trial_log import Record
 from assay.study import Study
-from assay.trial_log import Record
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from assay import budget, gpu_nodes, packing, trial_log, trials, tune_run
+from assay import budget, gpu_nodes, packing, tune_run
 from assay import data as data_module
 from assay.budget import Meter
 from assay.cluster import connected
@@ -16,7 +16,8 @@ from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import SweepError
 from assay.provenance import environment
-from assay.store import Store, canonical
+from assay.store import trial_log, trials_table
+from assay.store.store import Store, canonical
 from assay.study import Listener, Study
 
 
@@ -28,7 +29,7 @@ def check(spec: Spec, store: Store, resume: bool) -> None:
             f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
             "give the new one another name with `--set name=...`"
         )
-    if resume and trials.stored_spec(store, spec.name).hash != spec.hash:
+    if resume and trials_table.stored_spec(store, spec.name).hash != spec.hash:
         raise SweepError(f"sweep '{spec.name}' was started from another file; resume it by name: --resume {spec.name}")
 
 
@@ -80,7 +81,7 @@ def run(
         meter, joined = meter or Meter(spec.budget), address is not None
         meter.before = budget.spent(events)
         if not study.remaining:
-            trials.write(store, spec, study.records)
+            trials_table.write(store, spec, study.records)
         elif over := budget.over(spec.budget, meter.spent()):  # wall time has not begun
             more = " ".join(f"--budget {name}={2 * getattr(spec.budget, name):g}" for name in over)
             raise SweepError(
@@ -100,5 +101,5 @@ def run(
                     tune_run.fit(study, data, concurrent, meter)
                 finally:
                     study.log.close()
-                    trials.write(store, spec, study.records)
+                    trials_table.write(store, spec, study.records)
         return study

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from assay.store import Store
+from assay.store.store import Store
 
 PATIENCE = 60.0  # seconds that closing waits for what is still to be sent
 OWN = ("api.wandb.ai", "api.forge.coreweave.com")  # hosts of W&B's own server, the older name first

@@ -21,7 +21,7 @@ from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
 from assay.provenance import environment
-from assay.store import Store, canonical, digest
+from assay.store.store import Store, canonical, digest
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay import audits, model, review, signature
-from assay.audit_folder import Audit
+from assay import model, review, signature
 from assay.errors import AssayError, InputError, StoreError
 from assay.signature import Key
-from assay.store import Store, opened
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.store import Store, opened
 
 CHANGED = 3
 """Exit code of the command line where something was changed or a signature is not valid."""
@@ -60,12 +61,12 @@ def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
         return of_folder(Store(path), key)
     if text in store.names("audits"):
-        return of_audit(audits.folder(store, text), key, text)
+        return of_audit(references.folder(store, text), key, text)
     if any(name.startswith(text) for name in store.names("models")):
         name = model.find(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
-    name = audits.find(store, text)
-    return of_audit(audits.folder(store, name), key, name)
+    name = references.find(store, text)
+    return of_audit(references.folder(store, name), key, name)
 
 
 def of_folder(folder: Store, key: Key | None) -> list[Found]:
@@ -193,7 +194,7 @@ def _says(audit: Audit) -> str:
 def _stale(audit: Audit) -> list[str]:
     """A sentence where the verdict was made on other figures or checks than there are."""
     judged = (audit.verdict or {}).get("judged")
-    if judged in (None, audits.judged(audit.folder)):
+    if judged in (None, references.judged(audit.folder)):
         return []
     return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from assay import tracking
 from assay.errors import AssayError, TrackingError
-from assay.store import canonical, digest
+from assay.store.store import canonical, digest
 
 FORMAT = 1  # of the runs; another number sends everything anew
 CONTENT = "assay/content"  # a run's summary says under this name what it was made of

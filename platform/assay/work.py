@@ -8,9 +8,9 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from assay import parquet
 from assay.shard import one_thread
-from assay.store import Store
+from assay.store import parquet
+from assay.store.store import Store
 
 
 class Piece(Protocol):

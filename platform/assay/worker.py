@@ -10,7 +10,7 @@ from ray import tune
 from assay import failures, gpu, kept_memory, versions
 from assay.contracts import TrainingData
 from assay.redaction import redacted
-from assay.store import Store
+from assay.store.store import Store
 from assay.trial import Order, Trial
 
 

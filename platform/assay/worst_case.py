@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay import parquet
-from assay.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, WORST, WORST_8BIT, Floats, ScoreMatrix
-from assay.tables import WORST_CASE
+from assay.store import parquet
+from assay.store.schemas import WORST_CASE
+from assay.store.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, WORST, WORST_8BIT, Floats, ScoreMatrix
 
 __all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "worst_cases"]
 

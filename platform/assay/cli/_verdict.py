@@ -42,7 +42,7 @@ def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, su
     """The files of --junit and --summary, for each verdict and its report."""
     from assay import job_summary
     from assay import junit as xml
-    from assay.store import write_whole
+    from assay.store.store import write_whole
 
     for path in filter(None, (junit, summary)):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -49,12 +49,13 @@ def command(
     """
     import json
 
-    from assay import approval, audits, policy, review, signature
-    from assay.store import Store
+    from assay import approval, policy, review, signature
+    from assay.store import references
+    from assay.store.store import Store
 
     store = Store(root)
     rules = policy.read(policy_name)
-    name = audits.find(store, audit)
+    name = references.find(store, audit)
     signer = signature.private_key(key, _password) if key else None
     told = review.of(
         rules,
@@ -65,7 +66,7 @@ def command(
         key=signer.fingerprint if signer else None,
         today=datetime.datetime.now(datetime.UTC).date(),
     )
-    former = signature.signers(audits.folder(store, name))
+    former = signature.signers(references.folder(store, name))
     verdict = approval.approve(store, name, rules, told, signer)
     page = store.place(f"audits/{name}/report.html")
     _verdict.write([(verdict, page)], junit, summary)

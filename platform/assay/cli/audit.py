@@ -67,7 +67,7 @@ def command(
 
     from assay import foreseen, own_modules, policy, suite
     from assay import model as model_module
-    from assay.store import Store
+    from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
         raise click.UsageError("--junit and --summary tell a verdict; give --policy, too")
@@ -106,13 +106,14 @@ def command(
 
 def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
     """The hashes of the models that the command names, a detector from elsewhere brought into the store."""
-    from assay import card, trials
+    from assay import card
     from assay import model as model_module
+    from assay.store import trials_table
 
     of_a_sweep = text.partition(":")[0] in store.names("sweeps")
     if card_file is not None or (card.names_detector(text) and not of_a_sweep):
         return [card.bring(store, text, card_file, device)]
-    return trials.models(store, text) if ":" in text else [model_module.find(store, text)]
+    return trials_table.models(store, text) if ":" in text else [model_module.find(store, text)]
 
 
 def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str:
@@ -148,7 +149,7 @@ def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
 
 def _remarks(store: Any, audit: str) -> list[str]:
     """What the reader of the figures must know: findings, attacks that could not be made, memory that ran out."""
-    from assay.audit_folder import Audit
+    from assay.store.audit_reader import Audit
 
     info = Audit(store.below(f"audits/{audit}")).info
     found = [f"note: {finding['text']}" for finding in info["findings"]]
@@ -168,9 +169,9 @@ def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
 
 
 def _rows(store: Any, audit: str, table: str) -> list[dict[str, Any]]:
-    from assay import parquet, tables
+    from assay.store import parquet, schemas
 
-    schema = getattr(tables, table.upper())
+    schema = getattr(schemas, table.upper())
     rows: list[dict[str, Any]] = parquet.load(store, f"audits/{audit}/{table}.parquet", schema).to_pylist()
     return rows
 

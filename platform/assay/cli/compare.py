@@ -39,12 +39,13 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
 
     from rich.console import Console
 
-    from assay import audits, compare
-    from assay.audit_folder import Audit
-    from assay.store import Store
+    from assay import compare
+    from assay.store import references
+    from assay.store.audit_reader import Audit
+    from assay.store.store import Store
 
     store = Store(root)
-    a, b = (Audit(audits.folder(store, compare.find(store, text))) for text in (approved, candidate))
+    a, b = (Audit(references.folder(store, compare.find(store, text))) for text in (approved, candidate))
     found = compare.compare(a, b, margin=margin)
     store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
     if as_json:

@@ -29,7 +29,7 @@ def command(everything: bool, as_json: bool, root: str) -> None:
 
     from assay import register
     from assay.cli._table import table
-    from assay.store import Store
+    from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
     found = register.standings(store, today)

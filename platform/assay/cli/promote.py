@@ -33,14 +33,15 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     import datetime
 
     from assay import model as model_module
-    from assay import register, signature, trials
-    from assay.audit_folder import Audit
+    from assay import register, signature
     from assay.errors import InputError
-    from assay.store import Store
+    from assay.store import trials_table
+    from assay.store.audit_reader import Audit
+    from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
     public = signature.public_key(key) if key else None
-    named = trials.models(store, model) if ":" in model else [model_module.find(store, model)]
+    named = trials_table.models(store, model) if ":" in model else [model_module.find(store, model)]
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
     standing = next((one for one in register.standings(store, today) if one.model == named[0]), None)

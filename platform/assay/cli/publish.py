@@ -27,7 +27,7 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
     """
     from assay import tracking
     from assay.errors import InputError
-    from assay.store import Store
+    from assay.store.store import Store
 
     if tracking.mode() in ("disabled", "offline"):
         raise InputError(f"WANDB_MODE is {tracking.mode()}, so nothing may be sent; unset it and give this again")
@@ -41,13 +41,14 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
 
 def _projects(store: Any, names: tuple[str, ...], project: str | None) -> dict[str, list[str]]:
     """Project -> keys of what goes there, such as `sweeps/demo`; sweeps first, as reports on audits show them."""
-    from assay import audits, tracking
+    from assay import tracking
     from assay.errors import InputError
+    from assay.store import references
 
     sweeps = store.names("sweeps")
     keys = [_key(store, name) for name in names]
     if not names:
-        finished = audits.finished(store)
+        finished = references.finished(store)
         tracked = [name for name in sweeps if tracking.settings(store, f"sweeps/{name}").get("wandb", True)]
         keys = [f"sweeps/{name}" for name in tracked] + [f"audits/{name}" for name in finished]
     if not keys:
@@ -62,13 +63,13 @@ def _key(store: Any, name: str) -> str:
     """`sweeps/NAME` or `audits/ID`, as a person names them."""
     if name in store.names("sweeps"):
         return f"sweeps/{name}"
-    from assay import audits
     from assay.errors import UnknownName
+    from assay.store import references
 
     if not store.names("audits"):
         raise UnknownName("sweep or audit", name, store.names("sweeps"))
     try:
-        return f"audits/{audits.find(store, name)}"
+        return f"audits/{references.find(store, name)}"
     except UnknownName as error:
         raise UnknownName("sweep or audit", name, [*store.names("sweeps"), *error.known]) from error
 

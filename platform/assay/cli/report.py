@@ -26,13 +26,14 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
       assay report latest
       assay report latest --pdf --output .
     """
-    from assay import audits, pdf, predecessor, report, signature
+    from assay import pdf, predecessor, report, signature
     from assay.errors import InputError
-    from assay.store import Store
+    from assay.store import references
+    from assay.store.store import Store
 
     store = Store(root)
-    name = audits.find(store, audit)
-    folder = audits.folder(store, name)
+    name = references.find(store, audit)
+    folder = references.folder(store, name)
     if output is None and signature.signatures(folder):
         raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
     predecessor.comparison(store, name)

@@ -68,9 +68,10 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
-    from assay import early_start, own_modules, trials
+    from assay import early_start, own_modules
     from assay.config import search_space as spec_module
-    from assay.store import Store
+    from assay.store import trials_table
+    from assay.store.store import Store
 
     store = Store(root)
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
@@ -84,7 +85,7 @@ def command(
         if resume:
             spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
             if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
-                _, records = trials.load(store, resume)
+                _, records = trials_table.load(store, resume)
         else:
             spec = spec_module.read(str(file), [*changes, *budgets])
         if dry_run:
@@ -96,13 +97,13 @@ def command(
 
 def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -> Any:
     """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
-    from assay import trials
     from assay.config import search_space as spec_module
     from assay.errors import InputError, SpecError, SweepError
-    from assay.store import canonical
+    from assay.store import trials_table
+    from assay.store.store import canonical
 
     try:
-        stored = trials.stored_spec(store, name)
+        stored = trials_table.stored_spec(store, name)
     except SpecError as error:
         if file is None and "No module named" in str(error):
             hint = f"where it lies beside the search space, give that, too: assay sweep FILE --resume {name}"
@@ -168,9 +169,10 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
     """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130, 143 if stopped."""
     from collections import Counter
 
-    from assay import failures, trials
+    from assay import failures
     from assay.cli.trials import front
     from assay.errors import SweepError
+    from assay.store import trials_table
 
     states = Counter(record.state for record in study.records.values())
     counts = ", ".join(f"{n} {s}" for s, n in states.items())
@@ -183,8 +185,8 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
         )
     where = _options.store_option()
     if states["complete"]:
-        console.print(front(trials.listing(spec.directions, study.records), spec.name, spec.directions))
-        best = trials.best(spec, study.records)
+        console.print(front(trials_table.listing(spec.directions, study.records), spec.name, spec.directions))
+        best = trials_table.best(spec, study.records)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if study.interrupted:
         more = ""

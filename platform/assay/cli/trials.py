@@ -24,19 +24,19 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
     """
     from rich.console import Console
 
-    from assay import trials
-    from assay.store import Store
+    from assay.store import trials_table
+    from assay.store.store import Store
 
     store = Store(root)
     if as_json:
         plain = [
             {**row, "parameters": json.loads(row["parameters"]), "config": json.loads(row["config"])}
-            for row in trials.rows(*trials.load(store, name))
+            for row in trials_table.rows(*trials_table.load(store, name))
             if row["pareto"] or not pareto
         ]
         click.echo(json.dumps(plain, indent=2))
         return
-    objectives, rows = trials.load_listing(store, name)
+    objectives, rows = trials_table.load_listing(store, name)
     title = f"trials of {name} (validation split)"
     shown = front(rows, name, objectives) if pareto else listed(rows, objectives, title)
     Console(markup=False, emoji=False).print(shown)

@@ -33,7 +33,7 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
     import json
 
     from assay import signature, verification
-    from assay.store import Store
+    from assay.store.store import Store
 
     found = verification.verify(Store(root), what, signature.public_key(key) if key else None)
     good = all(one.good for one in found)

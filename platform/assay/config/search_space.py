@@ -28,7 +28,7 @@ from assay.config.validation import from_validation
 from assay.contracts import Norm
 from assay.errors import Fault, SpecError, suggest
 from assay.shelves import Item, Shelf
-from assay.store import canonical, digest
+from assay.store.store import canonical, digest
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import parquet
-from assay.audit_folder import Audit, Columns
 from assay.intervals import Interval, newcombe
 from assay.sections._html import words
+from assay.store import parquet
+from assay.store.audit_reader import Audit, Columns
 
 CONFIDENCE = 0.95
 NO_SWEEP = "The model did not come from a sweep, or the table of its trials was not kept with this audit."

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from sklearn.metrics import roc_auc_score
 
-from assay.audit_folder import Audit, Budget, Estimate
 from assay.intervals import Interval, newcombe
-from assay.score_matrix import ALL, SCORE, WORST, Setting
 from assay.sections._figures import BLACK, clipped, figure
 from assay.sections._html import Section, budget, section, slug
+from assay.store.audit_reader import Audit, Budget, Estimate
+from assay.store.score_matrix import ALL, SCORE, WORST, Setting
 
 ORDER = 53
 SOURCES = ("scores/", "metrics.parquet")

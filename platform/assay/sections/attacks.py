@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit, Budget
 from assay.sections._html import REGIMES, Section, section
+from assay.store.audit_reader import Audit, Budget
 
 ORDER = 52
 SOURCES = ("metrics.parquet",)

@@ -6,12 +6,12 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.audit_folder import Audit, Budget, Columns
 from assay.sections._figures import BLUE, GREEN, GREY, VERMILION, figure
 from assay.sections._html import Section, section
 from assay.sections._html import budget as told_budget
 from assay.sections._sweep import kept
-from assay.tables import BANK_SIZE
+from assay.store.audit_reader import Audit, Budget, Columns
+from assay.store.schemas import BANK_SIZE
 
 ORDER = 64
 SOURCES = ("bank_size.parquet",)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit
 from assay.sections._html import Section, section, short
+from assay.store.audit_reader import Audit
 
 ORDER = 60
 SOURCES = ("checks.parquet",)

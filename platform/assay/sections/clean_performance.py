@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay.audit_folder import Audit
 from assay.sections._html import Section, norm, section
+from assay.store.audit_reader import Audit
 from assay.units import in_255
 
 ORDER = 50

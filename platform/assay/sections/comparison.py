@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.audit_folder import Audit, Budget
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit, Budget
 
 ORDER = 65
 SOURCES = ("comparison.json",)

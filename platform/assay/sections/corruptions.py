@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from assay.audit_folder import Audit, Budget, Estimate
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit, Budget, Estimate
 
 ORDER = 58
 SOURCES = ("metrics.parquet",)

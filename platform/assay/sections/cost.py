@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from assay.audit_folder import Audit, Budget
 from assay.cost import ANY
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit, Budget
 
 ORDER = 62
 SOURCES = ("cost.parquet", "checks.parquet")

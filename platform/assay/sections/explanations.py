@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from assay.audit_folder import Audit, Columns
 from assay.localisation import FEWEST
 from assay.sections._html import Section, section
 from assay.sections._sweep import kept
-from assay.tables import EXPLANATIONS, LOCALISATION
+from assay.store.audit_reader import Audit, Columns
+from assay.store.schemas import EXPLANATIONS, LOCALISATION
 
 ORDER = 75
 SOURCES = ("explanations.parquet", "localisation.parquet", "audit.yaml")

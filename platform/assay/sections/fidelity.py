@@ -9,11 +9,11 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from assay.agreement import FEWEST, rank_correlation
-from assay.audit_folder import Audit, Budget, Columns
 from assay.sections._figures import BLUE, GREY, VERMILION, figure
 from assay.sections._html import Section, budget, section, words
 from assay.sections._sweep import NO_SWEEP, kept
-from assay.tables import FIDELITY
+from assay.store.audit_reader import Audit, Budget, Columns
+from assay.store.schemas import FIDELITY
 
 ORDER = 83
 SOURCES = ("fidelity.parquet", "audit.yaml")

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from assay.audit_folder import Audit
 from assay.sections._html import NOT_RECORDED, Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 20
 SOURCES = ("audit.yaml", "manifest.json")

@@ -8,12 +8,12 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.audit_folder import Audit, Columns
 from assay.importance import NEEDED, WITH_IT
 from assay.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
 from assay.sections._html import Section, section, slug, words
 from assay.sections._sweep import NO_SWEEP, kept
-from assay.tables import IMPORTANCE
+from assay.store.audit_reader import Audit, Columns
+from assay.store.schemas import IMPORTANCE
 
 ORDER = 82
 SOURCES = ("importance.parquet", "trials.parquet")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.audit_folder import Audit
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 30
 SOURCES = ("audit.yaml", "manifest.json")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.audit_folder import Audit
 from assay.sections._html import NORMS, Section, norm, section
+from assay.store.audit_reader import Audit
 from assay.units import in_255
 
 ORDER = 105

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from assay.audit_folder import Audit, Budget
 from assay.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
 from assay.sections._html import Section, budget, norm, section, slug
+from assay.store.audit_reader import Audit, Budget
 from assay.units import in_255, scale
 
 ORDER = 56

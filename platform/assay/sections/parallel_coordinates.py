@@ -10,10 +10,10 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from assay.audit_folder import Audit, Columns
 from assay.sections._figures import BLUE, GREY, HALO, VERMILION, clipped, figure
 from assay.sections._html import Section, number, section, setting
 from assay.sections._sweep import NO_SWEEP, audited, called, objectives, parameters
+from assay.store.audit_reader import Audit, Columns
 
 ORDER = 81
 SOURCES = ("trials.parquet",)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 
 from assay import shelves
-from assay.audit_folder import Audit
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 110
 SOURCES = ("audit.yaml",)

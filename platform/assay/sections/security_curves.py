@@ -7,9 +7,9 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.audit_folder import Audit, Estimate
 from assay.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
 from assay.sections._html import REGIMES, Section, norm, section, slug
+from assay.store.audit_reader import Audit, Estimate
 from assay.units import PERCENT, in_255, scale
 
 ORDER = 54

@@ -6,13 +6,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import parquet
-from assay.audit_folder import Audit, Budget
 from assay.certified_floor import bracket
 from assay.errors import DataError
 from assay.sections._html import REGIMES, Section, norm, section
 from assay.security_curve import quartiles
-from assay.tables import MINIMAL
+from assay.store import parquet
+from assay.store.audit_reader import Audit, Budget
+from assay.store.schemas import MINIMAL
 from assay.units import PERCENT, in_255
 
 ORDER = 55

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from assay import review
-from assay.audit_folder import Audit
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 120
 SOURCES = ("verdict.json", "review.json")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 11
 SOURCES = ("metrics.parquet", "audit.yaml")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assay.audit_folder import Audit
 from assay.gate import percent
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit
 
 ORDER = 10
 SOURCES = ("verdict.json",)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from assay.audit_folder import Audit, Budget
 from assay.errors import DataError
 from assay.sections._html import Section, section
+from assay.store.audit_reader import Audit, Budget
 from assay.worst_samples import worst_first
 
 ORDER = 70

@@ -8,13 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import parquet, tables, trial_log
 from assay.config import objectives as choice
 from assay.config import search_space, yaml_file
 from assay.config.search_space import Spec
 from assay.errors import InputError, SweepError, UnknownName
-from assay.store import Store
-from assay.trial_log import Record
+from assay.store import parquet, schemas, trial_log
+from assay.store.store import Store
+from assay.store.trial_log import Record
 
 
 def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
 
 def table(found: list[dict[str, Any]]) -> pa.Table:
     """The rows as a table; a parameter that is not always a number is text."""
-    schema = list(tables.TRIALS)
+    schema = list(schemas.TRIALS)
     extra = sorted({name for row in found for name in row} - {name for name, _ in schema})
     for name in extra:
         values = [row[name] for row in found if row.get(name) is not None]

@@ -10,7 +10,7 @@ import os
 import time
 from typing import IO
 
-from assay.store import Store
+from assay.store.store import Store
 
 FULL = 256 * 1024
 """Bytes after which a segment in object storage is followed by another: each line writes all of its segment again."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.errors import DataError, StoreError
-from assay.store import Store
+from assay.store.store import Store
 
 AGAIN = "delete it and run the same audit again, which makes only what is missing"
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.errors import StoreError
-from assay.log_segments import Appended, Rewritten
-from assay.store import Store
+from assay.store.log_segments import Appended, Rewritten
+from assay.store.store import Store
 
 
 @dataclass

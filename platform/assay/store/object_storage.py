@@ -16,8 +16,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from assay import lease, store_errors
 from assay.errors import InputError, StoreError
+from assay.store import error_messages, lease
 
 SCHEMES = ("s3", "gs")
 ATTEMPTS = 6  # of a request that may succeed later, with growing pauses: half a minute if each is answered at once
@@ -66,7 +66,7 @@ class ObjectFiles:
         try:
             return self._once(work)
         except OSError as error:
-            if not store_errors.expired(error):
+            if not error_messages.expired(error):
                 raise
         _client.cache_clear()
         return self._once(work)

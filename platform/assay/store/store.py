@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from assay import store_errors
 from assay.errors import InputError, StoreError
-from assay.lease import Lease
-from assay.local_files import LocalFiles
-from assay.local_files import write_whole as write_whole
-from assay.object_files import TOGETHER, ObjectFiles
+from assay.store import error_messages
+from assay.store.lease import Lease
+from assay.store.local import LocalFiles
+from assay.store.local import write_whole as write_whole
+from assay.store.object_storage import TOGETHER, ObjectFiles
 
 
 class Store:
@@ -162,7 +162,7 @@ class Store:
         try:
             yield
         except OSError as error:
-            told = store_errors.advice if self.local and not self._origin else store_errors.of_object_storage
+            told = error_messages.advice if self.local and not self._origin else error_messages.of_object_storage
             raise StoreError(f"{self.place(key)}: {told(error)}") from error
 
 

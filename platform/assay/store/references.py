@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import decision, parquet, tables, trials
-from assay.audit_folder import Audit
+from assay import decision
 from assay.errors import InputError, UnknownName
 from assay.figures import at_any_confidence
 from assay.policy import Policy
-from assay.store import Store, digest
+from assay.store import parquet, schemas, trials_table
+from assay.store.audit_reader import Audit
+from assay.store.store import Store, digest
 
 
 def find(store: Store, text: str) -> str:
@@ -31,7 +32,7 @@ def find(store: Store, text: str) -> str:
     if text == "latest":
         return newest[-1]
     if ":" in text:
-        models = trials.models(store, text)
+        models = trials_table.models(store, text)
         found = [name for name in newest if Audit(folder(store, name)).info["model"] in models]
         if not found:
             raise InputError(
@@ -94,7 +95,7 @@ def _remarks(info: dict[str, Any]) -> list[str]:
 
 
 def _table(folder: Store, name: str) -> pa.Table:
-    return parquet.load(folder, f"{name}.parquet", getattr(tables, name.upper()))
+    return parquet.load(folder, f"{name}.parquet", getattr(schemas, name.upper()))
 
 
 def _content(table: pa.Table) -> str:

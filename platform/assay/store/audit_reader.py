@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from assay import parquet, score_matrix
 from assay.errors import DataError, StoreError
-from assay.score_matrix import ALL, WORST_KIND, ScoreMatrix
-from assay.store import Store, opened
-from assay.tables import CHECKS, COST, METRICS, TRIALS, WORST
+from assay.store import parquet, score_matrix
+from assay.store.schemas import CHECKS, COST, METRICS, TRIALS, WORST
+from assay.store.score_matrix import ALL, WORST_KIND, ScoreMatrix
+from assay.store.store import Store, opened
 
 Columns = Mapping[str, NDArray[Any]]
 """A table as numpy arrays of the same length, by column name."""
