@@ -18,7 +18,7 @@ import time
 import torch
 from torch.nn import functional as F
 
-from assay import kept_memory
+from assay.runtime import malloc
 from trainables.backbones.resnet18 import resnet18
 
 TARGET, ROUNDS, WARM_UP, STEPS = 0.95, 3, 5, 15
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.steps:
         torch.set_num_threads(2)
-        if arguments.keep and not kept_memory.keep():
+        if arguments.keep and not malloc.keep():
             sys.exit("memory cannot be kept here: glibc is needed, and no MALLOC_ or GLIBC_TUNABLES variable set")
         steps(*arguments.steps)
         return

@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.sparse import diags, kron
 from scipy.sparse.linalg import spsolve
 
-from assay import kept_memory
+from assay.runtime import malloc
 from assay.shelves import Item
 from trainables.pseudo_anomalies._items import ready
 
@@ -311,7 +311,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    kept_memory.keep()  # as every trial does; the loops gain by it, too
+    malloc.keep()  # as every trial does; the loops gain by it, too
     torch.set_num_threads(2)
     random.seed(0)
     decoded = pictures()

@@ -33,7 +33,7 @@ from sweep_overhead import images
 from assay import simulator, sweep
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
-from assay.provenance import environment
+from assay.runtime.provenance import environment
 from assay.simulator import Curve, Report
 from assay.store.store import Store
 from assay.store.trial_log import TrialLog

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from assay import versions
+from assay.runtime import versions
 
 REPO = Path(__file__).parent.parent
 FILES = {"aws": "cluster.yaml", "gcp": "docs/cluster-gcp.yaml", "local": "docs/cluster-local.yaml"}

@@ -9,8 +9,9 @@ import ray
 from ray._private import utils
 from ray._private.runtime_env import packaging, py_modules
 
-from assay import ray_errors, versions
+from assay import ray_errors
 from assay.errors import SweepError
+from assay.runtime import versions
 
 DRIVER = {
     "assay": "abc", "python": "3.11.9", "ray": "2.60.1", "torch": "2.13.0+cpu", "numpy": "2.4.1", "pyarrow": "21.0.0",

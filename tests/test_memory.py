@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from assay.errors import AssayError
-from assay.memory import halving
+from assay.runtime.out_of_memory import halving
 
 
 def refuse(kind: str) -> None:

@@ -13,9 +13,10 @@ import ray
 import torch
 import toy_runs
 
-from assay import gpu, gpu_nodes, packing
+from assay import gpu_nodes, packing
 from assay.config import search_space
 from assay.errors import SpecError, SweepError
+from assay.runtime import gpu
 from assay.store.store import Store
 from assay.study import Study
 

@@ -17,9 +17,10 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from assay import failures, lost, retry
+from assay import lost
 from assay.config import search_space
 from assay.errors import DivergedError, StoreError, SweepError
+from assay.runtime import failures, retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.study import Study

@@ -8,8 +8,9 @@ import pytest
 import torch
 import toy_runs
 
-from assay import data, evaluation, failures, model, trial
+from assay import data, evaluation, model, trial
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
+from assay.runtime import failures
 from assay.store.store import Store
 from assay.trial import Order, Trial
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from assay import data, metrics, model, shelves
 from assay.contracts import Attacked
 from assay.evaluation import clean_scores, threshold
-from assay.provenance import environment
+from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
 

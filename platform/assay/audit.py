@@ -22,7 +22,7 @@ from assay.errors import DataError, InputError, ModelError
 from assay.evaluation import some_of_each, take
 from assay.model import Model
 from assay.plan import LeftOut, Plan, applicable
-from assay.provenance import code_hash, environment, own_code
+from assay.runtime.provenance import code_hash, environment, own_code
 from assay.shard import Shard, one_thread
 from assay.store import parquet, schemas
 from assay.store.store import Store, canonical, digest

@@ -26,7 +26,7 @@ from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.errors import Fault, InputError, SpecError
-from assay.provenance import environment, own_code
+from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store, digest
 from assay.units import Count, number

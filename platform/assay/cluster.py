@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import early_start, own_modules, ray_errors, ray_token, shelves, versions
+from assay import early_start, own_modules, ray_errors, ray_token, shelves
 from assay.errors import SweepError
+from assay.runtime import versions
 
 Answer = TypeVar("Answer")
 LEFT_OUT = [".?*", "__pycache__/", "*.pyc", "tests/", "venv/"]

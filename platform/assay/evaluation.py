@@ -13,7 +13,7 @@ import numpy as np
 from assay import metrics, shelves
 from assay.contracts import Images, ThreatModel
 from assay.errors import DivergedError
-from assay.memory import halving
+from assay.runtime.out_of_memory import halving
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -16,7 +16,7 @@ from assay.errors import DivergedError
 from assay.evaluation import batches, clean_scores, pixels, some_of_each, take
 from assay.explanation import explain
 from assay.images import RESAMPLING
-from assay.memory import halving
+from assay.runtime.out_of_memory import halving
 from assay.store.schemas import EXPLANATIONS
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from assay import retry, versions
 from assay.errors import AssayError, InputError
+from assay.runtime import retry, versions
 from assay.store.store import Store
 
 

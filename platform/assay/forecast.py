@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, failures, gpu, packing, probe
+from assay import budget, packing, probe
 from assay import data as data_module
 from assay.budget import Spent
 from assay.config import labels_needed
@@ -16,6 +16,7 @@ from assay.config.search_space import Price, Spec
 from assay.errors import SweepError
 from assay.halving import Halving
 from assay.probe import Rate
+from assay.runtime import failures, gpu
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record

@@ -9,8 +9,9 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import gpu, ray_errors
+from assay import ray_errors
 from assay.errors import SweepError
+from assay.runtime import gpu
 
 PATIENCE = 900.0
 """Seconds that a cluster may take to start its first node with a GPU."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ray
 
-from assay import failures, ray_errors
+from assay import ray_errors
 from assay.redaction import redacted
+from assay.runtime import failures
 
 OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 

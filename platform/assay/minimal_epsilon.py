@@ -23,7 +23,7 @@ from assay.attacks import apgd
 from assay.attacks._ball import project
 from assay.contracts import Images, Norm, ThreatModel
 from assay.evaluation import pixels, take
-from assay.memory import halving
+from assay.runtime.out_of_memory import halving
 from assay.shard import one_thread, scored
 from assay.store import parquet
 from assay.store.schemas import MINIMAL

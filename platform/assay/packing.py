@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from assay.config.search_space import Spec
 from assay.errors import SweepError
-from assay.gpu import CONTEXT_GB
+from assay.runtime.gpu import CONTEXT_GB
 
 IN_RAY = {"cpu": ("CPU", 1), "gpu": ("GPU", 1), "memory_gb": ("memory", 2**30)}
 """A key of `resources:` -> what Ray calls it, and in which unit."""

@@ -17,7 +17,7 @@ from assay.checks._context import SAME
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
 from assay.evaluation import batches, pixels, some_of_each, take
-from assay.memory import halving, out_of_memory
+from assay.runtime.out_of_memory import halving, out_of_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

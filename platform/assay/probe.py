@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from assay import evaluation, gpu
+from assay import evaluation
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
+from assay.runtime import gpu
 from assay.store.store import Store
 from assay.store.trial_log import Record
 from assay.study import Study

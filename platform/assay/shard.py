@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay import kept_memory, model
+from assay import model
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
 from assay.evaluation import pixels, take
-from assay.memory import halving
+from assay.runtime import malloc
+from assay.runtime.out_of_memory import halving
 from assay.shelves import Item
 from assay.store import parquet, schemas
 from assay.store.store import Store, canonical, digest
@@ -105,7 +106,7 @@ def one_thread() -> Iterator[None]:
     """One thread for the block: sums then have one order, and a score the same bits in every process."""
     import torch
 
-    kept_memory.keep()
+    malloc.keep()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

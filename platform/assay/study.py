@@ -16,11 +16,12 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay import failures, history, retry
+from assay import history
 from assay.config import space
 from assay.config.search_space import Spec
 from assay.errors import StoreError, SweepError
 from assay.halving import Halving
+from assay.runtime import failures, retry
 from assay.samplers import sampler, trial_seed
 from assay.store import trial_log
 from assay.store.store import Store

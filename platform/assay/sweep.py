@@ -15,7 +15,7 @@ from assay.config import labels_needed
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import SweepError
-from assay.provenance import environment
+from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table
 from assay.store.store import Store, canonical
 from assay.study import Listener, Study

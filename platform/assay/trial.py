@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay import gpu, kept_memory, model, shelves
+from assay import model, shelves
 from assay.config import objectives as choice
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
-from assay.provenance import environment
+from assay.runtime import gpu, malloc
+from assay.runtime.provenance import environment
 from assay.store.store import Store, canonical, digest
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
@@ -69,7 +70,7 @@ class Trial:
     def __init__(self, order: Order, data: TrainingData, store: Store) -> None:
         import torch
 
-        kept_memory.keep()
+        malloc.keep()
         torch.set_num_threads(order.threads)
         gpu.keep_to(order.gpu)
         self.order, self.data, self.store = order, data, store

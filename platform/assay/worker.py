@@ -7,9 +7,9 @@ from typing import Any
 
 from ray import tune
 
-from assay import failures, gpu, kept_memory, versions
 from assay.contracts import TrainingData
 from assay.redaction import redacted
+from assay.runtime import failures, gpu, malloc, versions
 from assay.store.store import Store
 from assay.trial import Order, Trial
 
@@ -28,7 +28,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Begin the next trial in the same process: imports and data stay, memory is given back."""
         self.trial = None
         gpu.emptied()
-        kept_memory.give_back()
+        malloc.give_back()
         self.begin(new_config)
         return True
 

@@ -169,9 +169,9 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
     """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130, 143 if stopped."""
     from collections import Counter
 
-    from assay import failures
     from assay.cli.trials import front
     from assay.errors import SweepError
+    from assay.runtime import failures
     from assay.store import trials_table
 
     states = Counter(record.state for record in study.records.values())

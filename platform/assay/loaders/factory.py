@@ -12,7 +12,7 @@ from torch import nn
 from assay import shelves
 from assay.errors import ModelError
 from assay.loaders._outside import Outside, weights_hash
-from assay.provenance import own_code
+from assay.runtime.provenance import own_code
 
 FILE = None
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import metadata
 
 from assay.errors import SweepError
-from assay.provenance import code_hash
+from assay.runtime.provenance import code_hash
 
 PARTS = {"python": 2, "ray": 3, "torch": 3, "numpy": 2, "pyarrow": 1, "safetensors": 2}
 """What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build's label (+cpu) is no part."""

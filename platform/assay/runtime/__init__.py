@@ -1,0 +1,1 @@
+"""This process and this machine: memory, GPU, versions, provenance, retries."""
