@@ -25,10 +25,11 @@ import pyarrow.parquet as pq
 import torch
 from scipy import stats
 
-from assay import data, metrics, shelves
+from assay import metrics, shelves
 from assay.config import search_space, space
 from assay.config.search_space import Spec
 from assay.contracts import Images
+from assay.data import splits
 from assay.evaluation import attacked_scores, clean_scores
 
 SPACE = "search_spaces/ablation.yaml"
@@ -61,11 +62,11 @@ def cell(whole: Spec, assignment: dict[str, Any], seed: int) -> dict[str, Any]:
     made: Any = shelves.load("datasets", "elpv")
     parameters = {key: value for key, value in whole.plain()["dataset"].items() if key != "name"}
     dataset = made(**shelves.bind(made, parameters | {"split_seed": seed}))
-    run = item(data.training_data(dataset), seed=seed, **shelves.bind(item, whole.config(assignment)))
+    run = item(splits.training_data(dataset), seed=seed, **shelves.bind(item, whole.config(assignment)))
     for _ in range(run.epochs):
         run.train_epoch()
     trained = time.monotonic()
-    detector, test, validation = run.detector(), data.test_images(dataset), data.training_data(dataset).validation
+    detector, test, validation = run.detector(), splits.test_images(dataset), splits.training_data(dataset).validation
     threat = {"norm": "linf", "epsilon": whole.evaluation.epsilon}
     by_attack = {attack["attack"]: attacked_scores(detector, test, attack | threat, seed) for attack in ATTACKS}
     return {

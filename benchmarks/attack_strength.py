@@ -30,12 +30,12 @@ from audit_bites import DATASET, audited_images, auroc, trained
 from torch import nn
 
 from assay import audit, metrics, shelves
-from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
 from assay.contracts import Attack, Images, ThreatModel
+from assay.data import splits as data_module
 from assay.evaluation import batches, pixels, some_of_each, take
 from assay.store import parquet, schemas
 from assay.store.store import Store

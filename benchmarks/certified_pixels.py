@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from assay import data, metrics
+from assay import metrics
 from assay.contracts import ThreatModel, TrainingData
+from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.evaluation import batches, clean_scores, pixels
 from assay.shelves import Item, load
@@ -45,7 +46,7 @@ def main() -> None:
     """Print the bracket."""
     torch.set_num_threads(2)
     dataset = elpv(cells="mono", image_size=64)
-    training, test = data.training_data(dataset), data.test_images(dataset)
+    training, test = splits.training_data(dataset), splits.test_images(dataset)
     backbone = Item("backbones", "pixels", {"side": SIDE})
     detector = Neighbours(training, seed=0, backbone=backbone, k=K, distance="cosine").detector()
     direction = torch.from_numpy(1 - 2 * test.labels)

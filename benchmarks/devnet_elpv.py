@@ -20,7 +20,8 @@ import time
 import numpy as np
 import torch
 
-from assay import data, metrics, shelves
+from assay import metrics, shelves
+from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.evaluation import clean_scores
 from trainables.devnet import Devnet
@@ -41,10 +42,10 @@ def one_draw(labels: int, draw: int, options: argparse.Namespace) -> float:
         labelled_seed=draw,
     )
     values = {"backbone": BACKBONES[options.backbone], "epochs": options.epochs}
-    run = Devnet(data.training_data(dataset), seed=draw, **shelves.bind(Devnet, values))
+    run = Devnet(splits.training_data(dataset), seed=draw, **shelves.bind(Devnet, values))
     for _ in range(run.epochs):
         run.train_epoch()
-    test = data.test_images(dataset)
+    test = splits.test_images(dataset)
     return metrics.auroc(test.labels, clean_scores(run.detector(), test, "cpu"))
 
 

@@ -33,12 +33,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay import audit, metrics, shelves
-from assay import data as data_module
 from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.apgd import apgd
 from assay.attacks.pgd import pgd
 from assay.contracts import Attacked, ThreatModel, TrainingData
+from assay.data import splits as data_module
 from assay.errors import ModelError
 from assay.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.shelves import Item, Shelf

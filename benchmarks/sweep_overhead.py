@@ -33,11 +33,11 @@ import numpy as np
 import optuna
 from PIL import Image
 
-from assay import data as data_module
 from assay import sweep
 from assay.cluster import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
+from assay.data import splits as data_module
 from assay.store.store import Store
 from assay.study import Study
 from assay.tracking import Tracker

@@ -13,8 +13,8 @@ import pytest
 import toy_runs
 import yaml
 
-from assay import data
 from assay.config import search_space
+from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.study import Study
@@ -116,7 +116,7 @@ def outcome(records) -> list:
 
 def without_ray(found: search_space.Spec, store: Store) -> Study:
     """The sweep, or what is left of it in the store, in this process."""
-    training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
+    training, study = splits.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
     while order := study.next_order():
         running = Trial(order, training, store)
         while not study.report(order.number, running.step()):

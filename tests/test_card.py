@@ -10,9 +10,10 @@ import toy_outside
 import yaml
 from click.testing import CliRunner
 
-from assay import card, data, evaluation, model, shelves
+from assay import card, evaluation, model, shelves
 from assay.card import Card
 from assay.cli import main
+from assay.data import splits
 from assay.errors import AssayError, InputError, ModelError, SpecError
 from assay.store.store import Store
 
@@ -43,7 +44,7 @@ def write(tmp_path, dataset):
 def validation(dataset):
     name, parameters = shelves.normal_form(dataset)
     function = shelves.load("datasets", name)
-    return data.training_data(function(**shelves.bind(function, parameters))).validation
+    return splits.training_data(function(**shelves.bind(function, parameters))).validation
 
 
 def test_every_fault_is_told_at_once(write):

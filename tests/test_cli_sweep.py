@@ -16,10 +16,11 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import data, live
+from assay import live
 from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.config import search_space
+from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -52,7 +53,7 @@ def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:
     """A sweep of the store, run without Ray, of which so many trials have ended and one more has begun."""
     store = Store(tmp_path / "store")
     store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
-    training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
+    training, study = splits.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
     study.log.append({"event": "start", "dataset": training.description["hash"]})
     while order := study.next_order():
         running = Trial(order, training, store)

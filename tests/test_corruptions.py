@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay import data, shelves
+from assay import shelves
 from assay.corruptions import _blur, _fields
+from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.errors import InputError
 from assay.shard import one_thread
@@ -151,7 +152,7 @@ def test_severity_grows_on_magnetic_tiles(name, tiles):
 
 @pytest.fixture(scope="module")
 def solar_cells(own_cache) -> Tensor:
-    images = data.test_images(elpv(image_size=64))
+    images = splits.test_images(elpv(image_size=64))
     return torch.from_numpy(np.array(images.pixels[::12][:16])).float() / 255
 
 

@@ -16,11 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from assay import data, pixel_cache
 from assay.contracts import Dataset, Sample, TrainingData
+from assay.data import decode_cache, splits
+from assay.data.images import decode, pixel_hash
 from assay.datasets.folder import folder
 from assay.errors import DataError
-from assay.images import decode, pixel_hash
 
 SIZE = 16
 
@@ -75,7 +75,7 @@ def copied(dataset: Dataset, source: str, target: str) -> None:
 
 
 def test_training_data_holds_the_two_splits_as_decoded(dataset: Dataset, cache: Path) -> None:
-    found = data.training_data(dataset, cache=cache)
+    found = splits.training_data(dataset, cache=cache)
     assert isinstance(found, TrainingData)
     assert found.train.ids == tuple(f"train-0-{index}" for index in range(6))
     assert found.validation.labels.tolist() == [0, 0, 0, 0, 1, 1]
@@ -91,7 +91,7 @@ def test_training_data_holds_the_two_splits_as_decoded(dataset: Dataset, cache: 
 
 
 def test_a_trial_never_sees_a_test_image_and_the_audit_sees_only_those(dataset: Dataset, cache: Path) -> None:
-    training, audit = data.training_data(dataset, cache=cache), data.test_images(dataset, cache=cache)
+    training, audit = splits.training_data(dataset, cache=cache), splits.test_images(dataset, cache=cache)
     assert set(audit.ids) == {sample.id for sample in dataset.samples if sample.split == "test"}
     assert audit.labels.tolist() == [0, 0, 0, 0, 1, 1]
     seen = {*training.train.hashes, *training.validation.hashes}
@@ -100,11 +100,11 @@ def test_a_trial_never_sees_a_test_image_and_the_audit_sees_only_those(dataset: 
 
 
 def test_the_description_is_plain_and_says_what_was_used(dataset: Dataset, cache: Path) -> None:
-    description = data.training_data(dataset, cache=cache).description
+    description = splits.training_data(dataset, cache=cache).description
     assert json.loads(json.dumps(description)) == description
     assert description == {
         "name": "cells",
-        "hash": data.dataset_hash(dataset, cache=cache),
+        "hash": splits.dataset_hash(dataset, cache=cache),
         "image_size": SIZE,
         "channels": 1,
         "counts": {
@@ -137,8 +137,8 @@ def few_shot(dataset: Dataset, tmp_path: Path) -> Dataset:
 def test_labelled_anomalies_are_handed_out_as_such_and_there_are_none_by_default(
     dataset: Dataset, few_shot: Dataset, cache: Path
 ) -> None:
-    assert len(data.training_data(dataset, cache=cache).labelled) == 0
-    found = data.training_data(few_shot, cache=cache)
+    assert len(splits.training_data(dataset, cache=cache).labelled) == 0
+    found = splits.training_data(few_shot, cache=cache)
     assert found.labelled.ids == ("labelled-0", "labelled-1")
     assert found.labelled.labels.tolist() == [1, 1]
     assert found.labelled.defects == ("dent", "dent")
@@ -146,7 +146,7 @@ def test_labelled_anomalies_are_handed_out_as_such_and_there_are_none_by_default
 
 
 def test_hidden_anomalies_are_among_the_normals_under_their_label(few_shot: Dataset, cache: Path) -> None:
-    train = data.training_data(few_shot, cache=cache).train
+    train = splits.training_data(few_shot, cache=cache).train
     assert set(train.ids) == {f"train-0-{n}" for n in range(6)} | {f"contamination-{n}" for n in range(3)}
     assert train.labels.tolist() == [0] * 9
     assert train.defects == ("normal",) * 9
@@ -158,14 +158,14 @@ def test_hidden_anomalies_are_among_the_normals_under_their_label(few_shot: Data
 
 
 def test_the_description_counts_what_is_labelled_and_what_is_hidden(few_shot: Dataset, cache: Path) -> None:
-    counts = data.training_data(few_shot, cache=cache).description["counts"]
+    counts = splits.training_data(few_shot, cache=cache).description["counts"]
     assert counts["train"] == {"normal": 6, "anomalous": 0}
     assert counts["labelled"] == {"normal": 0, "anomalous": 2}
     assert counts["contamination"] == {"normal": 0, "anomalous": 3}
 
 
 def test_no_test_image_is_among_what_is_trained_on(few_shot: Dataset, cache: Path) -> None:
-    training, audit = data.training_data(few_shot, cache=cache), data.test_images(few_shot, cache=cache)
+    training, audit = splits.training_data(few_shot, cache=cache), splits.test_images(few_shot, cache=cache)
     assert set(audit.ids) == {sample.id for sample in few_shot.samples if sample.split == "test"}
     seen = {*training.train.hashes, *training.labelled.hashes, *training.validation.hashes}
     assert not seen & set(audit.hashes)
@@ -175,7 +175,7 @@ def test_no_test_image_is_among_what_is_trained_on(few_shot: Dataset, cache: Pat
 def test_a_test_image_that_is_trained_on_as_an_anomaly_is_an_error(few_shot: Dataset, cache: Path, split: str) -> None:
     copied(few_shot, f"{split}-0", "test-1-0")
     with pytest.raises(DataError, match=rf"1 image is the same .*{split}-0 \({split}\) = test-1-0 \(test\)"):
-        data.training_data(few_shot, cache=cache)
+        splits.training_data(few_shot, cache=cache)
 
 
 def test_the_hash_depends_on_what_is_labelled_and_what_is_hidden(few_shot: Dataset, cache: Path) -> None:
@@ -185,7 +185,7 @@ def test_the_hash_depends_on_what_is_labelled_and_what_is_hidden(few_shot: Datas
         changed(few_shot, "labelled-0", split="test"),
         changed(few_shot, "contamination-0", split="train", label=0, defect="normal"),
     ]
-    assert len({data.dataset_hash(variant, cache=cache) for variant in variants}) == 4
+    assert len({splits.dataset_hash(variant, cache=cache) for variant in variants}) == 4
 
 
 def test_the_hash_of_a_dataset_without_them_is_what_it_always_was(dataset: Dataset, cache: Path) -> None:
@@ -194,21 +194,21 @@ def test_the_hash_of_a_dataset_without_them_is_what_it_always_was(dataset: Datas
         pixels = pixel_hash(decode(sample.path, size=SIZE, channels=1))
         rows.append((sample.split, sample.label, sample.defect, pixels))
     expected = hashlib.sha256(json.dumps(sorted(rows)).encode()).hexdigest()
-    assert data.dataset_hash(dataset, cache=cache) == expected
+    assert splits.dataset_hash(dataset, cache=cache) == expected
 
 
 def test_a_normal_among_labelled_anomalies_is_refused(few_shot: Dataset, cache: Path) -> None:
     with pytest.raises(DataError, match="labelled-1 is a normal; the splits labelled, contamination hold anomalies"):
-        data.training_data(changed(few_shot, "labelled-1", label=0), cache=cache)
+        splits.training_data(changed(few_shot, "labelled-1", label=0), cache=cache)
 
 
 def test_a_group_may_hold_labelled_anomalies_and_train_normals_but_no_test_image(
     few_shot: Dataset, cache: Path
 ) -> None:
     grouped = changed(changed(few_shot, "labelled-1", group="p"), "train-0-0", group="p")
-    assert len(data.training_data(grouped, cache=cache).labelled) == 2
+    assert len(splits.training_data(grouped, cache=cache).labelled) == 2
     with pytest.raises(DataError, match="1 groups are in two splits, such as p"):
-        data.training_data(changed(grouped, "test-0-0", group="p"), cache=cache)
+        splits.training_data(changed(grouped, "test-0-0", group="p"), cache=cache)
 
 
 # What is refused
@@ -216,19 +216,19 @@ def test_a_group_may_hold_labelled_anomalies_and_train_normals_but_no_test_image
 
 def test_the_same_picture_in_two_splits_is_an_error_unless_allowed(dataset: Dataset, cache: Path) -> None:
     copied(dataset, "train-0-1", "test-0-2")
-    for use in (data.training_data, data.test_images, data.dataset_hash):
+    for use in (splits.training_data, splits.test_images, splits.dataset_hash):
         with pytest.raises(DataError, match=r"1 image is the same .*train-0-1 \(train\) = test-0-2 \(test\)") as caught:
             use(dataset, cache=cache)
         assert "allow_duplicates: true" in str(caught.value)
     allowed = replace(dataset, allow_duplicates=True)
-    assert len(data.training_data(allowed, cache=cache).train) == 6
+    assert len(splits.training_data(allowed, cache=cache).train) == 6
 
 
 def test_the_same_picture_in_another_format_is_found(dataset: Dataset, cache: Path, tmp_path: Path) -> None:
     path = next(sample.path for sample in dataset.samples if sample.id == "train-0-0")
     Image.open(path).convert("RGB").save(tmp_path / "copy.bmp")
     with pytest.raises(DataError, match="1 image is the same picture"):
-        data.training_data(changed(dataset, "validation-0-0", path=tmp_path / "copy.bmp"), cache=cache)
+        splits.training_data(changed(dataset, "validation-0-0", path=tmp_path / "copy.bmp"), cache=cache)
 
 
 def test_at_most_five_pairs_are_listed(dataset: Dataset, cache: Path) -> None:
@@ -236,20 +236,20 @@ def test_at_most_five_pairs_are_listed(dataset: Dataset, cache: Path) -> None:
         target = ("validation-0-0", "validation-0-1", "validation-0-2", "test-0-0", "test-0-1", "test-0-2")[index]
         copied(dataset, f"train-0-{index}", target)
     with pytest.raises(DataError, match="6 images are the same picture") as caught:
-        data.training_data(dataset, cache=cache)
+        splits.training_data(dataset, cache=cache)
     assert str(caught.value).count(" = ") == 5
 
 
 def test_the_same_picture_under_two_labels_is_an_error(dataset: Dataset, cache: Path) -> None:
     copied(dataset, "test-0-0", "test-1-0")
     with pytest.raises(DataError, match=r"under another label: test-0-0 \(normal\) = test-1-0 \(scratch\)"):
-        data.test_images(dataset, cache=cache)
+        splits.test_images(dataset, cache=cache)
 
 
 def test_repeated_pictures_within_a_split_are_only_counted(dataset: Dataset, cache: Path) -> None:
     copied(dataset, "train-0-0", "train-0-1")
     copied(dataset, "train-0-0", "train-0-2")
-    notes = data.training_data(dataset, cache=cache).description["notes"]
+    notes = splits.training_data(dataset, cache=cache).description["notes"]
     assert notes["duplicates_in_train"] == 2
     assert notes["duplicates_in_test"] == 0
 
@@ -282,14 +282,14 @@ def test_faulty_datasets_are_refused_before_anything_is_decoded(
     dataset: Dataset, cache: Path, spoil: Callable[[Dataset], Dataset], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        data.training_data(spoil(dataset), cache=cache)
+        splits.training_data(spoil(dataset), cache=cache)
     assert not cache.exists()
 
 
 def test_an_unreadable_image_is_an_error_that_names_it(dataset: Dataset, cache: Path) -> None:
     dataset.samples[0].path.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"train-0-0\.png: cannot be decoded"):
-        data.training_data(dataset, cache=cache)
+        splits.training_data(dataset, cache=cache)
     assert not list(cache.iterdir())
 
 
@@ -298,40 +298,40 @@ def test_an_unreadable_image_is_an_error_that_names_it(dataset: Dataset, cache: 
 
 def spy_on_decoding(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     opened: list[Path] = []
-    really_open = pixel_cache.open_image
+    really_open = decode_cache.open_image
 
     def open_image(path: Path) -> Image.Image:
         opened.append(path)
         return really_open(path)
 
-    monkeypatch.setattr(pixel_cache, "open_image", open_image)
+    monkeypatch.setattr(decode_cache, "open_image", open_image)
     return opened
 
 
 def test_every_image_is_decoded_once(dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = spy_on_decoding(monkeypatch)
-    data.training_data(dataset, cache=cache)
+    splits.training_data(dataset, cache=cache)
     assert len(opened) == len(dataset.samples)
-    data.training_data(dataset, cache=cache)
-    data.test_images(dataset, cache=cache)
+    splits.training_data(dataset, cache=cache)
+    splits.test_images(dataset, cache=cache)
     assert len(opened) == len(dataset.samples)
 
 
 def test_another_size_or_channels_or_content_is_another_entry(dataset: Dataset, cache: Path) -> None:
-    first = data.training_data(dataset, cache=cache)
-    assert data.training_data(replace(dataset, image_size=20), cache=cache).train.pixels.shape == (6, 1, 20, 20)
-    assert data.training_data(replace(dataset, channels=3), cache=cache).train.pixels.shape == (6, 3, 16, 16)
+    first = splits.training_data(dataset, cache=cache)
+    assert splits.training_data(replace(dataset, image_size=20), cache=cache).train.pixels.shape == (6, 1, 20, 20)
+    assert splits.training_data(replace(dataset, channels=3), cache=cache).train.pixels.shape == (6, 3, 16, 16)
     picture(dataset.samples[0].path, 999)
-    again = data.training_data(dataset, cache=cache)
+    again = splits.training_data(dataset, cache=cache)
     assert again.train.hashes[0] != first.train.hashes[0]
     assert again.train.hashes[1:] == first.train.hashes[1:]
 
 
 def test_a_new_decode_version_decodes_again(dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data.training_data(dataset, cache=cache)
+    splits.training_data(dataset, cache=cache)
     opened = spy_on_decoding(monkeypatch)
-    monkeypatch.setattr(pixel_cache, "DECODE_VERSION", pixel_cache.DECODE_VERSION + 1)
-    data.training_data(dataset, cache=cache)
+    monkeypatch.setattr(decode_cache, "DECODE_VERSION", decode_cache.DECODE_VERSION + 1)
+    splits.training_data(dataset, cache=cache)
     assert len(opened) == len(dataset.samples)
 
 
@@ -364,36 +364,36 @@ def swap_contents(entry: Path) -> None:
 def test_a_damaged_entry_is_noticed_and_made_again(
     dataset: Dataset, cache: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
-    expected = np.array(data.test_images(dataset, cache=cache).pixels)
+    expected = np.array(splits.test_images(dataset, cache=cache).pixels)
     for entry in cache.glob("*.npy"):
         damage(entry)
     with caplog.at_level(logging.WARNING):
-        found = data.test_images(dataset, cache=cache)
+        found = splits.test_images(dataset, cache=cache)
     assert np.array_equal(found.pixels, expected)
     assert "are damaged" in caplog.text
     caplog.clear()
-    data.test_images(dataset, cache=cache)
+    splits.test_images(dataset, cache=cache)
     assert not caplog.text
 
 
 def test_an_interrupted_write_leaves_no_entry(dataset: Dataset, cache: Path) -> None:
-    data.training_data(dataset, cache=cache)
+    splits.training_data(dataset, cache=cache)
     for record in cache.glob("*.json"):
         record.unlink()  # as if the process had died between its two files
-    assert len(data.training_data(dataset, cache=cache).train) == 6
+    assert len(splits.training_data(dataset, cache=cache).train) == 6
     assert {path.suffix for path in cache.iterdir()} == {".npy", ".json"}
 
 
 def test_writers_at_the_same_time_do_not_disturb_each_other(dataset: Dataset, cache: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: data.training_data(dataset, cache=cache), range(8)))
+        found = list(pool.map(lambda _: splits.training_data(dataset, cache=cache), range(8)))
     assert len({images.train.hashes for images in found}) == 1
     assert all(np.array_equal(images.train.pixels, found[0].train.pixels) for images in found)
     assert len(list(cache.iterdir())) == 2 * 3
 
 
 def test_pixels_stay_readable_when_their_entry_is_replaced(dataset: Dataset, cache: Path) -> None:
-    images = data.training_data(dataset, cache=cache).train
+    images = splits.training_data(dataset, cache=cache).train
     shutil.rmtree(cache)
     assert pixel_hash(images.pixels[0]) == images.hashes[0]
 
@@ -402,23 +402,23 @@ def test_the_cache_lies_where_the_environment_says(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "elsewhere"))
-    data.training_data(dataset)
+    splits.training_data(dataset)
     assert len(list((tmp_path / "elsewhere").glob("*.npy"))) == 3
     monkeypatch.delenv("ASSAY_CACHE")
-    assert pixel_cache.default_folder() == Path.home() / ".cache" / "assay"
+    assert decode_cache.default_folder() == Path.home() / ".cache" / "assay"
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(DataError, match=r"cannot write the image cache .*set ASSAY_CACHE to another folder"):
-        data.training_data(dataset, cache=tmp_path / "file" / "cache")
+        splits.training_data(dataset, cache=tmp_path / "file" / "cache")
 
 
 # Pseudo-anomalies for validation
 
 
 def test_half_of_the_validation_normals_become_pseudo_anomalies(dataset: Dataset, cache: Path) -> None:
-    found = data.training_data(pseudo(dataset), cache=cache)
+    found = splits.training_data(pseudo(dataset), cache=cache)
     assert found.validation.labels.tolist() == [0, 0, 1, 1]
     assert found.validation.defects == ("normal", "normal", "pseudo:cutpaste", "pseudo:cutpaste")
     kept, made = found.validation.ids[:2], found.validation.ids[2:]
@@ -438,7 +438,7 @@ def test_pseudo_anomalies_are_the_same_every_time_and_leave_torchs_generator_alo
     dataset: Dataset, cache: Path
 ) -> None:
     before = torch.random.get_rng_state()
-    first, second = (data.training_data(pseudo(dataset), cache=cache).validation for _ in range(2))
+    first, second = (splits.training_data(pseudo(dataset), cache=cache).validation for _ in range(2))
     assert first.hashes == second.hashes
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -446,7 +446,7 @@ def test_pseudo_anomalies_are_the_same_every_time_and_leave_torchs_generator_alo
 def test_what_belongs_together_is_not_on_both_sides(dataset: Dataset, cache: Path) -> None:
     copied(dataset, "validation-0-0", "validation-0-3")
     spoiled = changed(changed(pseudo(dataset), "validation-0-1", group="g"), "validation-0-2", group="g")
-    validation = data.training_data(spoiled, cache=cache).validation
+    validation = splits.training_data(spoiled, cache=cache).validation
     sides = {id_.removesuffix("#cutpaste"): "#" in id_ for id_ in validation.ids}
     assert sides["validation-0-0"] == sides["validation-0-3"] != sides["validation-0-1"] == sides["validation-0-2"]
 
@@ -457,10 +457,10 @@ def test_what_belongs_together_is_not_on_both_sides(dataset: Dataset, cache: Pat
 def test_the_hash_ignores_where_the_files_lie_and_the_order_of_samples(
     dataset: Dataset, cache: Path, tmp_path: Path
 ) -> None:
-    expected = data.dataset_hash(dataset, cache=cache)
+    expected = splits.dataset_hash(dataset, cache=cache)
     moved = shutil.copytree(tmp_path / "images", tmp_path / "moved")
     samples = tuple(replace(sample, path=moved / sample.path.name) for sample in reversed(dataset.samples))
-    assert data.dataset_hash(replace(dataset, samples=samples), cache=tmp_path / "other") == expected
+    assert splits.dataset_hash(replace(dataset, samples=samples), cache=tmp_path / "other") == expected
 
 
 def test_the_hash_depends_on_pixels_labels_splits_and_size(dataset: Dataset, cache: Path) -> None:
@@ -472,10 +472,10 @@ def test_the_hash_depends_on_pixels_labels_splits_and_size(dataset: Dataset, cac
         changed(dataset, "test-0-0", split="validation"),
         replace(dataset, samples=dataset.samples[1:]),
     ]
-    hashes = [data.dataset_hash(variant, cache=cache) for variant in variants]
+    hashes = [splits.dataset_hash(variant, cache=cache) for variant in variants]
     assert len(set(hashes)) == len(variants)
     picture(dataset.samples[0].path, 999)
-    assert data.dataset_hash(dataset, cache=cache) not in hashes
+    assert splits.dataset_hash(dataset, cache=cache) not in hashes
 
 
 def test_a_folder_at_two_places_is_the_same_dataset(tmp_path: Path, cache: Path) -> None:
@@ -486,5 +486,5 @@ def test_a_folder_at_two_places_is_the_same_dataset(tmp_path: Path, cache: Path)
             picture(root / f"bad/{index}.png", 100 + index)
         return folder(root=str(root), normal="good", anomalous="bad", image_size=SIZE, channels=1)
 
-    here, there = (data.training_data(build(tmp_path / name / "cells"), cache=cache) for name in ("here", "there"))
+    here, there = (splits.training_data(build(tmp_path / name / "cells"), cache=cache) for name in ("here", "there"))
     assert here.description == there.description

@@ -11,8 +11,9 @@ import toy_runs
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import data, localisation, metrics, shelves
+from assay import localisation, metrics, shelves
 from assay.contracts import Dataset, Sample, no_images
+from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError
 from assay.explanation import explain, smooth
 from assay.localisation import Localisation
@@ -25,10 +26,10 @@ SMALL = {"backbone": {"name": "small_resnet", "width": 4, "shrink": 1}, "epochs"
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, own_cache):
     """Squares; some of the validation anomalies are labelled ones."""
-    found = data.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
+    found = splits.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
     pixels, rows = found.validation.pixels, [12, 13, 14, 15, 16, 17]
     names = tuple(map(str, rows))
-    labelled = data.Images(pixels[rows], np.ones(6, np.int64), names, ("square",) * 6, names)
+    labelled = splits.Images(pixels[rows], np.ones(6, np.int64), names, ("square",) * 6, names)
     return replace(found, labelled=labelled)
 
 
@@ -105,7 +106,7 @@ def test_training_tells_squares_from_noise(training):
 
 def test_one_labelled_anomaly_is_enough_to_train(training):
     few = training.labelled
-    one = data.Images(few.pixels[:1], few.labels[:1], few.ids[:1], few.defects[:1], few.hashes[:1])
+    one = splits.Images(few.pixels[:1], few.labels[:1], few.ids[:1], few.defects[:1], few.hashes[:1])
     assert start(replace(training, labelled=one)).train_epoch()["deviation"] > 0
 
 

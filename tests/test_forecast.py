@@ -9,10 +9,11 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import data, forecast, forecast_text, probe
+from assay import forecast, forecast_text, probe
 from assay.budget import Spent
 from assay.cli import main
 from assay.config import search_space
+from assay.data import splits
 from assay.probe import Rate
 from assay.store.store import Store
 from assay.study import Study
@@ -183,7 +184,7 @@ def test_of_a_sweep_that_is_resumed_what_remains_is_told_from_its_own_trials(ass
     found = write(tmp_path, search={"trials": 5, "startup": 2}, stop_early=STOP)
     store = Store(str(tmp_path / "store"))
     store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
-    training, study = data.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
+    training, study = splits.training_data(found.dataset.function(**found.dataset.arguments())), Study(found, store)
     for steps in (4, 1):  # one trial to its end, one epoch of another
         running = Trial(study.next_order(), training, store)
         for _ in range(steps):
@@ -203,7 +204,7 @@ def test_of_a_sweep_that_is_resumed_what_remains_is_told_from_its_own_trials(ass
 
 def test_a_probe_ends_when_its_time_is_up(tmp_path, own_cache):
     found = write(tmp_path, fixed={"epochs": 1000})
-    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    training = splits.training_data(found.dataset.function(**found.dataset.arguments()))
     rate = probe.probe("toy_runs:Runs", found, training, seconds=0)
     assert (rate.epochs, rate.seen) == (1000, "probe of 1 epoch")
     assert rate.seconds > 0

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.errors import DataError
-from assay.images import (
+from assay.data.images import (
     FORMATS,
     content_hash,
     decode,
@@ -21,6 +20,7 @@ from assay.images import (
     open_image,
     pixel_hash,
 )
+from assay.errors import DataError
 
 SIDE = 32
 

@@ -16,9 +16,10 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import data, model
+from assay import model
 from assay.cli import main
 from assay.config import search_space
+from assay.data import splits
 from assay.errors import StoreError
 from assay.store import trial_log, trials_table
 from assay.store.store import Store, canonical, digest
@@ -142,7 +143,7 @@ def swept(tmp_path, own_cache):
     raw = toy_runs.search_space(tmp_path, search={"sampler": "random", "trials": 2, "seed": 0, "startup": 1})
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
     found, store = search_space.read(tmp_path / "toy.yaml"), Store(tmp_path / "store")
-    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    training = splits.training_data(found.dataset.function(**found.dataset.arguments()))
     study = Study(found, store)
     order = study.next_order()
     study.report(order.number, Trial(order, training, store).step())

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from assay import pseudo_validation
 from assay.contracts import Images, PseudoAnomalies
-from assay.images import pixel_hash
+from assay.data import pseudo_validation
+from assay.data.images import pixel_hash
 
 
 def normals(count: int) -> Images:

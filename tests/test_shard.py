@@ -14,8 +14,9 @@ import torch
 import toy_audit
 from PIL import Image
 
-from assay import audit, data, model, shard, shelves, suite
+from assay import audit, model, shard, shelves, suite
 from assay.attacks._ball import TOLERANCE
+from assay.data import splits
 from assay.errors import DataError
 from assay.evaluation import pixels, take
 from assay.store import parquet, schemas
@@ -248,7 +249,7 @@ def test_threads_and_the_global_generator_are_left_as_they_were(make, store):
 
 def test_the_test_split_is_no_part_of_what_a_trial_sees(loaded, images):
     name, arguments = shelves.normal_form(loaded.manifest["dataset"]["item"])
-    training = data.training_data(shelves.load("datasets", name)(**arguments))
+    training = splits.training_data(shelves.load("datasets", name)(**arguments))
     seen = training.train.ids + training.validation.ids
     assert not set(seen) & set(images.ids)
     assert not set(training.train.hashes + training.validation.hashes) & set(images.hashes)

@@ -13,10 +13,11 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import data, metrics, model, shelves
+from assay import metrics, model, shelves
 from assay.attacks.apgd import apgd
 from assay.config import parameters
 from assay.contracts import ThreatModel
+from assay.data import splits
 from assay.shelves import Item
 from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
@@ -261,7 +262,7 @@ def test_over_200_detectors_no_certified_auroc_exceeds_the_attacked_or_the_clean
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, own_cache):
-    return data.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
+    return splits.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
 
 
 def test_any_trainable_is_trained_as_it_is_and_a_model_of_it_is_loaded_again(training, tmp_path):

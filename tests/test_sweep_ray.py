@@ -16,8 +16,9 @@ import toy_runs
 from click.testing import CliRunner
 from sweep_process import PATIENCE, Sweep, figures, outcome, wait_for, without_ray
 
-from assay import data, model
+from assay import model
 from assay.cli import main
+from assay.data import splits
 from assay.store import schemas, trial_log, trials_table
 from assay.store.store import Store
 from assay.study import Study
@@ -78,7 +79,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
         config=found.config(again.assignment),
         **{key: plain[key] for key in ("trainable", "dataset", "evaluation", "objectives")},
     )
-    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    training = splits.training_data(found.dataset.function(**found.dataset.arguments()))
     alone = Trial(order, training, Store(sweep.folder / "alone"))
     assert [figures(report) for report in again.reports] == [figures(alone.step()) for _ in range(4)]
 
@@ -153,7 +154,7 @@ def test_the_wall_time_budget_ends_a_sweep_which_can_be_resumed(sweep):
     study = Study(found, sweep.store)
     assert study.remaining == 2
     order = study.next_order()
-    training = data.training_data(found.dataset.function(**found.dataset.arguments()))
+    training = splits.training_data(found.dataset.function(**found.dataset.arguments()))
     again = Trial(order, training, sweep.store)
     if short:
         assert again.step()["epoch"] >= short[-1]["epoch"]

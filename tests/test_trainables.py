@@ -12,7 +12,8 @@ import torch
 import toy_runs
 from torch import Tensor, nn
 
-from assay import data, model, shelves
+from assay import model, shelves
+from assay.data import splits
 from trainables._adversary import Adversary
 from trainables._views import Views
 
@@ -22,10 +23,10 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, own_cache):
-    found = data.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
+    found = splits.training_data(toy_runs.squares(root=str(tmp_path_factory.mktemp("squares"))))
     images, some = found.validation, [12, 13, 14]  # anomalies, for those trainables that learn from labelled ones
     labels, names = np.ones(3, np.int64), (("a", "b", "c"), ("square",) * 3, ("a", "b", "c"))
-    return replace(found, labelled=data.Images(images.pixels[some], labels, *names))
+    return replace(found, labelled=splits.Images(images.pixels[some], labels, *names))
 
 
 def arguments(name: str) -> dict:
@@ -130,7 +131,7 @@ class TestEveryTrainable:
         assert all(isinstance(value, float) and abs(value) < float("inf") for value in losses.values())
 
     def test_training_needs_no_full_batch_and_no_second_image(self, name, training):
-        one = data.Images(training.train.pixels[:1], training.train.labels[:1], ("a",), ("normal",), ("hash",))
+        one = splits.Images(training.train.pixels[:1], training.train.labels[:1], ("a",), ("normal",), ("hash",))
         few = replace(training, train=one)
         assert trained(name, few, epochs=1).detector()(images()).isfinite().all()
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 import toy_runs
 
-from assay import data, evaluation, model, trial
+from assay import evaluation, model, trial
+from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
 from assay.runtime import failures
 from assay.store.store import Store
@@ -35,7 +36,7 @@ TRAINABLES = {
 @pytest.fixture(scope="module")
 def training(tmp_path_factory, own_cache):
     folder = tmp_path_factory.mktemp("squares")
-    return data.training_data(toy_runs.squares(root=str(folder)))
+    return splits.training_data(toy_runs.squares(root=str(folder)))
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import data, metrics, model, shelves
+from assay import metrics, model, shelves
 from assay.contracts import Attacked
+from assay.data import splits
 from assay.evaluation import clean_scores, threshold
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
@@ -143,7 +144,7 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
     """Write a model of that dataset, as a trial does, and return its hash."""
     name, arguments = normal_form(item)
     function = shelves.load("datasets", name)
-    found = data.training_data(function(**shelves.bind(function, arguments)))
+    found = splits.training_data(function(**shelves.bind(function, arguments)))
     bound = shelves.bind(shelves.load("trainables", trainable), parameters)
     detector = shelves.load("trainables", trainable).build(channels=1, image_size=SIZE, **bound)
     clean = clean_scores(detector, found.validation)

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import yaml
 
 from assay import audit_tables, fan_out, localisation, preflight, shelves
-from assay import data as data_module
 from assay import model as model_module
 from assay.contracts import Dataset, Images
+from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
 from assay.evaluation import some_of_each, take
 from assay.model import Model

@@ -20,11 +20,12 @@ from pydantic import (
     field_validator,
 )
 
-from assay import data, evaluation, metrics, model, preflight, shelves
+from assay import evaluation, metrics, model, preflight, shelves
 from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
+from assay.data import splits
 from assay.errors import Fault, InputError, SpecError
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
@@ -215,7 +216,7 @@ def _dataset(card: Card, path: Path) -> tuple[Item, TrainingData]:
     known = shelves.fields(card.dataset.function)
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
-    found = data.training_data(item.function(**item.arguments()))
+    found = splits.training_data(item.function(**item.arguments()))
     gives = {key: found.description[key] for key in wanted}
     faults = [
         Fault(key, shown(value), f"the dataset gives {gives[key]}; let both say the same")

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from assay import budget, packing, probe
-from assay import data as data_module
 from assay.budget import Spent
 from assay.config import labels_needed
 from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
+from assay.data import splits as data_module
 from assay.errors import SweepError
 from assay.halving import Halving
 from assay.probe import Rate

@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assay.contracts import Dataset
+from assay.data.images import decode_mask
 from assay.errors import DataError
-from assay.images import decode_mask
 from assay.metrics import auroc
 from assay.region_overlap import curves, overlap
 from assay.store.schemas import LOCALISATION

@@ -8,12 +8,12 @@ from typing import Any
 import yaml
 
 from assay import budget, gpu_nodes, packing, tune_run
-from assay import data as data_module
 from assay.budget import Meter
 from assay.cluster import connected
 from assay.config import labels_needed
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
+from assay.data import splits as data_module
 from assay.errors import SweepError
 from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table

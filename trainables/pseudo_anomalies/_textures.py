@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.images import decode, image_files
+from assay.data.images import decode, image_files
 
 MOST = 512
 """Of a folder of more images so many are taken, spread evenly over the sorted names; 77 MB at 224 pixels in colour."""

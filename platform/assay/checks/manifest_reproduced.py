@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import data, metrics, shelves
+from assay import metrics, shelves
 from assay.checks._context import Context, not_applicable, row
+from assay.data import splits
 from assay.evaluation import clean_scores
 
 ORDER = 21
@@ -19,7 +20,7 @@ def manifest_reproduced(context: Context) -> dict[str, Any]:
         return not_applicable("manifest_reproduced", "the model's manifest names no clean AUROC on a validation split")
     name, parameters = shelves.normal_form(item)
     function = shelves.load("datasets", name)
-    validation = data.training_data(function(**shelves.bind(function, parameters))).validation
+    validation = splits.training_data(function(**shelves.bind(function, parameters))).validation
     told = float(figures["clean_auroc"])
     found = metrics.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (

@@ -82,8 +82,9 @@ def _draw(
     """Write a contact sheet; raises SpecError for a parameter that the item does not take."""
     import pydantic
 
-    from assay import contact_sheet, shelves
+    from assay import shelves
     from assay.config import overrides, validation
+    from assay.data import contact_sheet
     from assay.errors import SpecError
 
     values, wrong = overrides.apply({}, changes)

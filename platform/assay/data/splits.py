@@ -15,10 +15,10 @@ from typing import Any, get_args
 import numpy as np
 
 from assay.contracts import Dataset, Images, Sample, Split, TrainingData, no_images
+from assay.data.decode_cache import Decoded, decoded
+from assay.data.pseudo_validation import with_pseudo_anomalies
 from assay.datasets._split import components
 from assay.errors import DataError
-from assay.pixel_cache import Decoded, decoded
-from assay.pseudo_validation import with_pseudo_anomalies
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 ANOMALIES: tuple[Split, ...] = ("labelled", "contamination")

@@ -17,8 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from assay.data.images import DECODE_VERSION, content_hash, file_hash, open_image, pixel_hash, resized
 from assay.errors import DataError
-from assay.images import DECODE_VERSION, content_hash, file_hash, open_image, pixel_hash, resized
 
 log = logging.getLogger(__name__)
 

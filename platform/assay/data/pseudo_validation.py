@@ -10,8 +10,8 @@ import torch
 
 from assay import shelves
 from assay.contracts import Images
+from assay.data.images import pixel_hash
 from assay.datasets._split import split
-from assay.images import pixel_hash
 
 STRATEGY = "cutpaste"
 SEED = 0

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from assay import shelves
+from assay.data.images import RESAMPLING, open_image
 from assay.errors import DataError, InputError
-from assay.images import RESAMPLING, open_image
 
 DRAWS = 8
 SEVERITIES = (1, 2, 3, 4, 5)
