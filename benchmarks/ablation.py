@@ -25,12 +25,13 @@ import pyarrow.parquet as pq
 import torch
 from scipy import stats
 
-from assay import metrics, shelves
+from assay import shelves
 from assay.config import search_space, space
 from assay.config.search_space import Spec
 from assay.contracts import Images
 from assay.data import splits
 from assay.evaluation import attacked_scores, clean_scores
+from assay.metrics import detection
 
 SPACE = "search_spaces/ablation.yaml"
 SEEDS = (0, 1, 2, 3, 4)
@@ -72,11 +73,11 @@ def cell(whole: Spec, assignment: dict[str, Any], seed: int) -> dict[str, Any]:
     return {
         **{key: str(value) for key, value in space.parameters(assignment).items() if ".of." not in key},
         "seed": seed,
-        "clean": metrics.auroc(test.labels, clean_scores(detector, test)),
-        "robust": metrics.auroc(test.labels, worst(test, by_attack)),
-        **{f"robust_{name}": metrics.auroc(test.labels, scores) for name, scores in by_attack.items()},
-        "validation_clean": metrics.auroc(validation.labels, clean_scores(detector, validation)),
-        "validation_robust": metrics.auroc(
+        "clean": detection.auroc(test.labels, clean_scores(detector, test)),
+        "robust": detection.auroc(test.labels, worst(test, by_attack)),
+        **{f"robust_{name}": detection.auroc(test.labels, scores) for name, scores in by_attack.items()},
+        "validation_clean": detection.auroc(validation.labels, clean_scores(detector, validation)),
+        "validation_robust": detection.auroc(
             validation.labels, attacked_scores(detector, validation, ATTACKS[0] | threat, seed)
         ),
         "train_seconds": trained - started,

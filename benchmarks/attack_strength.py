@@ -29,7 +29,7 @@ import torch
 from audit_bites import DATASET, audited_images, auroc, trained
 from torch import nn
 
-from assay import audit, metrics, shelves
+from assay import audit, shelves
 from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.neighbours import neighbours
@@ -37,6 +37,7 @@ from assay.attacks.pgd import pgd
 from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
 from assay.evaluation import batches, pixels, some_of_each, take
+from assay.metrics import detection
 from assay.store import parquet, schemas
 from assay.store.store import Store
 
@@ -162,7 +163,7 @@ def attacked(detector: nn.Module, images: Images, attack: Attack, epsilon: float
         direction = torch.from_numpy(1 - 2 * images.labels[first:last])
         threat = ThreatModel("linf", epsilon)
         parts.append(attack(detector, pixels(images, first, last), direction, threat, generator, **parameters))
-    return metrics.auroc(images.labels, torch.cat([part.scores for part in parts]).numpy())
+    return detection.auroc(images.labels, torch.cat([part.scores for part in parts]).numpy())
 
 
 if __name__ == "__main__":

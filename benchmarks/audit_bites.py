@@ -28,13 +28,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from assay import audit, metrics, shelves
+from assay import audit, shelves
 from assay import model as model_module
 from assay import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module
 from assay.evaluation import batches, pixels, take
+from assay.metrics import detection
 from assay.store.store import Store
 from assay.trial import Order, Trial
 
@@ -131,7 +132,7 @@ def by_labels(detector: nn.Module, images: Images, threshold: float, epsilon: fl
             scores.append(detector(returned))
         right += len(standing)
         without += int((gradient_of(detector, clean, labels, threshold).flatten(1) == 0).all(1).sum())
-    return metrics.auroc(images.labels, torch.cat(scores).numpy()), right / len(images), without / len(images)
+    return detection.auroc(images.labels, torch.cat(scores).numpy()), right / len(images), without / len(images)
 
 
 def flip(

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from assay import metrics
 from assay.contracts import ThreatModel, TrainingData
 from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.evaluation import batches, clean_scores, pixels
+from assay.metrics import detection
 from assay.shelves import Item, load
 from trainables.neighbours import Neighbours
 
@@ -51,7 +51,7 @@ def main() -> None:
     detector = Neighbours(training, seed=0, backbone=backbone, k=K, distance="cosine").detector()
     direction = torch.from_numpy(1 - 2 * test.labels)
     worst = clean = clean_scores(detector, test)
-    figures = {"clean": metrics.auroc(test.labels, clean)}
+    figures = {"clean": detection.auroc(test.labels, clean)}
     for name, arguments in (("pgd", {"steps": 40, "restarts": 3}), ("apgd", {"steps": 100, "restarts": 2})):
         attack, generator = load("attacks", name), torch.Generator().manual_seed(0)
         found = [
@@ -59,11 +59,11 @@ def main() -> None:
             for a, b in batches(test)
         ]
         scores = torch.cat([part.scores for part in found]).double().numpy()
-        figures[name] = metrics.auroc(test.labels, scores)
+        figures[name] = detection.auroc(test.labels, scores)
         worst = np.where(direction > 0, np.maximum(worst, scores), np.minimum(worst, scores))
     bound = certified(training, pixels(test, 0, len(test)), test.labels)
-    figures["worst of both"] = empirical = metrics.auroc(test.labels, worst)
-    figures["certified"] = floor = metrics.auroc(test.labels, bound)
+    figures["worst of both"] = empirical = detection.auroc(test.labels, worst)
+    figures["certified"] = floor = detection.auroc(test.labels, bound)
     for name, value in figures.items():
         print(f"{name:14s} AUROC {value:.4f}")
     beyond = int(((direction.numpy() * worst) > (direction.numpy() * bound) + 1e-6).sum())

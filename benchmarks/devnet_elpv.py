@@ -20,10 +20,11 @@ import time
 import numpy as np
 import torch
 
-from assay import metrics, shelves
+from assay import shelves
 from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.evaluation import clean_scores
+from assay.metrics import detection
 from trainables.devnet import Devnet
 
 PUBLISHED = {10: "0.846 (DRA), 0.843 (AHL)", 1: "0.514 (DRA), 0.810 (AHL)"}
@@ -46,7 +47,7 @@ def one_draw(labels: int, draw: int, options: argparse.Namespace) -> float:
     for _ in range(run.epochs):
         run.train_epoch()
     test = splits.test_images(dataset)
-    return metrics.auroc(test.labels, clean_scores(run.detector(), test, "cpu"))
+    return detection.auroc(test.labels, clean_scores(run.detector(), test, "cpu"))
 
 
 def main() -> None:

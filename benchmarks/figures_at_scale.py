@@ -31,7 +31,8 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import cost, metrics, report, worst_case
+from assay import report
+from assay.metrics import attack_cost, detection, worst_case
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.schemas import SCORES
@@ -74,7 +75,7 @@ def bootstrap_seconds() -> tuple[float, float, int]:
     settings = tuple(sorted(scores))
     matrix = ScoreMatrix("m", "d", given["sample"], labels, defects, given["clean_score"], settings, values)
     started, cpu = time.perf_counter(), time.process_time()
-    table = metrics.table(matrix, threshold=THRESHOLD, replicates=2000)
+    table = detection.table(matrix, threshold=THRESHOLD, replicates=2000)
     ours = time.perf_counter() - started
     print(f"processor time of the figures {time.process_time() - cpu:.1f} s")
 
@@ -129,14 +130,16 @@ def tables_of(folder: Path, replicates: int) -> float:
     files = {name: [key for key in keys if key.startswith(f"scores/attack={name}/")] for name in ATTACKS}
     matrix = score_matrix.read(parquet.parts(store, keys, score_matrix.columns()))
     read = time.perf_counter() - started
-    found = metrics.table(matrix, threshold=THRESHOLD, replicates=replicates)
+    found = detection.table(matrix, threshold=THRESHOLD, replicates=replicates)
     (folder / "metrics.parquet").write_bytes(parquet.dump(found))
     (folder / "worst_case.parquet").write_bytes(parquet.dump(worst_case.table(matrix)))
     half = len(matrix.samples) // 2
     del matrix
     knowledge = {name: "white-box" if "pgd" in name else "score" if "square" in name else "none" for name in ATTACKS}
-    spent = {name: parquet.parts(store, of_attack, cost.COLUMNS) for name, of_attack in files.items()}
-    (folder / "cost.parquet").write_bytes(parquet.dump(cost.table(spent, threshold=THRESHOLD, knowledge=knowledge)))
+    spent = {name: parquet.parts(store, of_attack, attack_cost.COLUMNS) for name, of_attack in files.items()}
+    (folder / "cost.parquet").write_bytes(
+        parquet.dump(attack_cost.table(spent, threshold=THRESHOLD, knowledge=knowledge))
+    )
     info = yaml.safe_load((folder / "audit.yaml").read_text())
     info["suite"]["attacks"] = [
         {"name": name, "attack": name.partition("-")[0], "norm": norm, "knowledge": knowledge[name], "parameters": {}}

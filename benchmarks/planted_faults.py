@@ -32,7 +32,7 @@ from audit_bites import DATASET, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import audit, metrics, shelves
+from assay import audit, shelves
 from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.apgd import apgd
@@ -41,6 +41,7 @@ from assay.contracts import Attacked, ThreatModel, TrainingData
 from assay.data import splits as data_module
 from assay.errors import ModelError
 from assay.evaluation import clean_scores, pixels, some_of_each, take, threshold
+from assay.metrics import detection
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas
 from assay.store.store import Store
@@ -177,7 +178,7 @@ class Bench:
         spread = float(clean_scores(base.detector, validation).std())
         detector = model_module.freeze(Faulty(base.detector, fault, spread))
         inner = {"name": base.manifest["trainable"], **base.manifest["parameters"]}
-        clean = metrics.auroc(validation.labels, clean_scores(detector, validation))
+        clean = detection.auroc(validation.labels, clean_scores(detector, validation))
         manifest = {
             **{key: value for key, value in base.manifest.items() if key not in ("format", "weights_sha256")},
             "trainable": "planted_faults:Planted",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 from PIL import Image
 
-from assay import cost, worst_case
+from assay.metrics import attack_cost, worst_case
 from assay.store import score_matrix
 from assay.store.schemas import CHECKS, METRICS, SCORES, TRIALS, WORST
 
@@ -71,7 +71,7 @@ def build(folder: Path) -> Path:
     matrix = score_matrix.read(pa.concat_tables(part for [part] in parts.values()))
     pq.write_table(worst_case.table(matrix), folder / "worst_case.parquet")
     knowledge = {entry["name"]: entry["knowledge"] for entry in _info()["suite"]["attacks"]}
-    pq.write_table(cost.table(parts, threshold=THRESHOLD, knowledge=knowledge), folder / "cost.parquet")
+    pq.write_table(attack_cost.table(parts, threshold=THRESHOLD, knowledge=knowledge), folder / "cost.parquet")
     _write(folder / "metrics.parquet", metrics, METRICS)
     _write(folder / "checks.parquet", _checks(), CHECKS)
     pictured = [(i, "linf", 2 / 255) for i in (45, 33, 2)] + [(36, "l2", 0.5)]

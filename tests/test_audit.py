@@ -20,10 +20,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from assay import audit, cluster, fan_out, model, shard, suite
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.evaluation import take
+from assay.metrics.worst_samples import worst_first
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
-from assay.worst_samples import worst_first
 
 TOTAL = 3  # shards: three attacks, all samples in one slice
 

@@ -11,10 +11,11 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, canaries, metrics, model, self_check, shard, shelves, suite
+from assay import audit, canaries, model, self_check, shard, shelves, suite
 from assay.checks._context import Context, Unexamined
 from assay.contracts import ThreatModel
 from assay.evaluation import pixels
+from assay.metrics import detection
 
 HEALTHY = model.freeze(toy_audit.Detector("none"))
 BUDGET = ThreatModel("linf", 2 / 255)
@@ -152,7 +153,7 @@ def test_the_worst_score_of_every_sample_counts(context_of):
     labels = seen.images.labels
     per_attack = seen.scores["adversarial_score"].reshape(-1, len(labels))
     worst = np.where(labels == 1, per_attack.min(axis=0), per_attack.max(axis=0))
-    assert canaries.auroc(seen) == metrics.auroc(labels, worst)
+    assert canaries.auroc(seen) == detection.auroc(labels, worst)
     assert {name for name in self_check.names() if name.startswith("canary")} == {
         "canary_weak", "canary_masked", "canary_stochastic",
     }  # fmt: skip

@@ -12,10 +12,11 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, metrics, model, self_check, shard, shelves, suite
+from assay import audit, model, self_check, shard, shelves, suite
 from assay.audit_tables import columns
 from assay.checks._context import Context, Unexamined
 from assay.contracts import Images
+from assay.metrics import detection
 from assay.store import score_matrix
 
 HEALTHY = model.freeze(toy_audit.Detector("none"))
@@ -53,7 +54,7 @@ def context_of(images, loaded, tmp_path_factory):
             piece = shard.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), threshold, images, 0, 0)
             parts.append(shard.attack(piece, model.freeze(detector))[0])
         scores = pa.concat_tables(parts)
-        figures = metrics.table(score_matrix.read(scores), threshold=threshold, replicates=10)
+        figures = detection.table(score_matrix.read(scores), threshold=threshold, replicates=10)
         about = {"manifest": loaded.manifest, "threshold": threshold}
         return Context(detector, images, tiny, columns(scores), columns(figures), **about)
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from assay import compare
 from assay.cli import main
+from assay.metrics import paired_comparison
 from assay.store import trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -23,7 +23,7 @@ MODELS = {"old": "a" * 64, "new": "b" * 64}
 @pytest.fixture
 def store(pristine_audit_folder, tmp_path, monkeypatch):
     """A store with an audit of each of two models; the newer model is broken further."""
-    monkeypatch.setattr(compare, "REPLICATES", 400)
+    monkeypatch.setattr(paired_comparison, "REPLICATES", 400)
     store = Store(tmp_path / "store")
     for age, (name, model) in enumerate(MODELS.items()):
         audit = f"{model[:12]}-standard-{name}"
@@ -92,8 +92,8 @@ def test_the_newest_audit_of_a_model_counts(store):
     newer = shutil.copytree(first, first.with_name("aaaaaaaaaaaa-standard-two"))
     (newer / "audit.yaml").write_text((newer / "audit.yaml").read_text().replace(first.name, newer.name))
     os.utime(newer / "audit.yaml", (9, 9))
-    assert compare.find(store, "aaaa") == newer.name
-    assert compare.find(store, first.name) == first.name
+    assert paired_comparison.find(store, "aaaa") == newer.name
+    assert paired_comparison.find(store, first.name) == first.name
 
 
 def test_a_check_that_failed_is_said(run, store):

@@ -12,14 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from assay import compare, metrics, shelves
+from assay import shelves
 from assay.errors import DataError, InputError
+from assay.metrics import detection, paired_comparison
 from assay.store.audit_reader import Audit
 
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
-    monkeypatch.setattr(compare, "REPLICATES", 600)
+    monkeypatch.setattr(paired_comparison, "REPLICATES", 600)
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def figure(found, attack="worst", norm="linf", epsilon=2 / 255, metric="auroc", 
 
 
 def test_the_same_scores_have_no_difference_and_no_regression(variant):
-    found = compare.compare(variant("a"), variant("b"))
+    found = paired_comparison.compare(variant("a"), variant("b"))
     assert not found["regression"]
     assert {row[key] for row in found["figures"] for key in ("difference", "lower", "upper")} == {0.0}
     assert found["left_out"] == []
@@ -63,17 +64,17 @@ def test_the_same_scores_have_no_difference_and_no_regression(variant):
 
 def test_a_model_that_every_attack_moves_further_has_regressed(variant):
     a, b = variant("a"), variant("b", weaker)
-    found = compare.compare(a, b)
+    found = paired_comparison.compare(a, b)
     assert found["regression"]
     row = figure(found)
     assert row["regressed"]
     assert row["lower"] < row["difference"] < row["upper"] < 0
-    alone = [metrics.figures(*worst(audit), threshold=0.55)["auroc"] for audit in (a, b)]
+    alone = [detection.figures(*worst(audit), threshold=0.55)["auroc"] for audit in (a, b)]
     assert alone[0].lower < alone[1].upper, "two separate intervals overlap and show nothing"
     assert row["difference"] == pytest.approx(alone[1].value - alone[0].value)
     clean = figure(found, "clean", "", 0.0)
     assert (clean["difference"], clean["regressed"]) == (0, False)
-    assert not compare.compare(b, a)["regression"], "the other way round it is better"
+    assert not paired_comparison.compare(b, a)["regression"], "the other way round it is better"
     assert not any(row["regressed"] for row in found["figures"] if not row["headline"])
 
 
@@ -92,9 +93,9 @@ def worst(audit):
 
 
 def test_intervals_are_those_of_a_plain_paired_loop(variant, monkeypatch):
-    monkeypatch.setattr(compare, "REPLICATES", 2000)
+    monkeypatch.setattr(paired_comparison, "REPLICATES", 2000)
     a, b = variant("a"), variant("b", weaker)
-    row = figure(compare.compare(a, b), "pgd-linf")
+    row = figure(paired_comparison.compare(a, b), "pgd-linf")
     [setting] = [s for s in a.matrix.settings if s[:2] == ("pgd-linf", "linf") and abs(s.epsilon - 2 / 255) < 1e-9]
     scores = [audit.matrix.values["adversarial_score"][setting] for audit in (a, b)]
     labels, rng = a.matrix.labels, np.random.default_rng(1)
@@ -102,7 +103,7 @@ def test_intervals_are_those_of_a_plain_paired_loop(variant, monkeypatch):
     looped = []
     for _ in range(2000):
         drawn = np.concatenate([rng.choice(of, len(of)) for of in classes])
-        before, after = (metrics.auroc(labels[drawn], values[drawn]) for values in scores)
+        before, after = (detection.auroc(labels[drawn], values[drawn]) for values in scores)
         looped.append(after - before)
     assert (row["lower"], row["upper"]) == pytest.approx(tuple(np.quantile(looped, [0.025, 0.975])), abs=0.01)
     assert row["confidence"] == 0.95
@@ -110,19 +111,19 @@ def test_intervals_are_those_of_a_plain_paired_loop(variant, monkeypatch):
 
 def test_tested_figures_share_the_error_and_the_margin_forgives(variant):
     a, b = variant("a"), variant("b", weaker)
-    found = compare.compare(a, b)
+    found = paired_comparison.compare(a, b)
     tested = [row for row in found["figures"] if row["headline"]]
     assert len(tested) == 3 * (1 + 6), "three metrics, clean and at six budgets"
     assert {row["attack"] for row in tested} == {"clean", "worst"}
     assert {row["confidence"] for row in tested} == {1 - 0.05 / len(tested)}
     assert "Bonferroni over 21" in found["multiplicity"]
-    assert not compare.compare(a, b, margin=0.9)["regression"]
+    assert not paired_comparison.compare(a, b, margin=0.9)["regression"]
 
 
 def test_rates_are_at_each_one_s_own_threshold_and_more_errors_are_a_regression(variant):
     a = variant("a")
     b = variant("b", threshold={**a.info["threshold"], "value": 0.9})
-    found = compare.compare(a, b)
+    found = paired_comparison.compare(a, b)
     missed, alarms = (figure(found, "clean", "", 0.0, metric) for metric in ("miss_rate", "false_alarm_rate"))
     assert missed["regressed"]
     assert missed["lower"] > 0
@@ -140,7 +141,7 @@ def test_only_what_both_have_counts_also_in_the_worst_case(variant):
         lambda row: None if row["attack"] == "pgd-linf" and row["epsilon"] > 3 / 255 else row,
         suite={**a.info["suite"], "attacks": longer},
     )
-    found = compare.compare(a, b)
+    found = paired_comparison.compare(a, b)
     assert [reason for reason in found["left_out"] if "pgd-linf" in reason] == ["pgd-linf at linf 4/255: only in a"]
     assert sum("pgd-l2 at l2" in reason and "parameters differ" in reason for reason in found["left_out"]) == 3
     assert {row["difference"] for row in found["figures"]} == {0.0}, "a is not blamed for an attack that b was spared"
@@ -149,22 +150,22 @@ def test_only_what_both_have_counts_also_in_the_worst_case(variant):
 def test_what_cannot_be_compared_is_named(variant):
     a = variant("a")
     with pytest.raises(InputError, match="both are audit a"):
-        compare.compare(a, a)
+        paired_comparison.compare(a, a)
     with pytest.raises(InputError, match=r"different datasets, elpv \(dddddddddddd\) and elpv \(eeee"):
-        compare.compare(a, variant("b", dataset={**a.info["dataset"], "hash": "e" * 64}))
+        paired_comparison.compare(a, variant("b", dataset={**a.info["dataset"], "hash": "e" * 64}))
     few = variant("few", lambda row: row if row["sample"] > "cell0005.png" else None, limit=9)
     with pytest.raises(InputError, match=r"\d+ are only in a \(limit none\), 0 are only in few \(limit 9\)"):
-        compare.compare(a, few)
+        paired_comparison.compare(a, few)
     others = [{**entry, "parameters": {}} for entry in a.info["suite"]["attacks"]]
     with pytest.raises(InputError, match="no attack in common: a is by suite standard and other is by suite mine"):
-        compare.compare(a, variant("other", suite={**a.info["suite"], "name": "mine", "attacks": others}))
+        paired_comparison.compare(a, variant("other", suite={**a.info["suite"], "name": "mine", "attacks": others}))
 
 
 def test_the_report_shows_the_comparison(variant):
     a, b = variant("a"), variant("b", weaker)
     show = shelves.load("sections", "comparison")
     assert "assay compare APPROVED b" in show(b).html
-    found = compare.compare(a, b)
+    found = paired_comparison.compare(a, b)
     b.folder.write("comparison.json", json.dumps(found).encode())
     html = show(Audit(b.folder)).html
     assert "Regression</strong> against audit" in html

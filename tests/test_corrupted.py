@@ -11,10 +11,11 @@ import pytest
 import torch
 import toy_audit
 
-from assay import corrupted, metrics, shelves
+from assay import corrupted, shelves
 from assay.contracts import Images
 from assay.corrupted import Corrupting, corrupt, cube, figures, monotone, works
 from assay.errors import DataError, UnknownName
+from assay.metrics import detection
 from assay.store import parquet
 from assay.store.audit_reader import Audit
 from assay.store.schemas import CORRUPTED, METRICS
@@ -221,7 +222,7 @@ def test_figures_are_those_of_every_kind_and_severity_and_their_mean():
     value = {(row["attack"], row["epsilon"], row["metric"]): row for row in rows}
     for s in range(5):
         for k, kind in enumerate(KINDS):
-            expected = metrics.figures(labels, scores[s, k], threshold=0.5, replicates=200)
+            expected = detection.figures(labels, scores[s, k], threshold=0.5, replicates=200)
             for metric, interval in expected.items():
                 row = value[kind, s + 1.0, metric]
                 assert (row["value"], row["lower"], row["upper"]) == interval

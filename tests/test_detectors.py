@@ -12,7 +12,7 @@ from assay import shelves
 from assay.attacks.neighbours import neighbours
 from assay.contracts import Images, ThreatModel, TrainingData
 from assay.errors import InputError
-from assay.metrics import auroc
+from assay.metrics.detection import auroc
 from assay.shelves import Item
 from trainables import patchcore as patchcore_module
 from trainables._patch_features import PatchFeatures

@@ -11,12 +11,13 @@ import toy_runs
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import localisation, metrics, shelves
+from assay import shelves
 from assay.contracts import Dataset, Sample, no_images
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError
 from assay.explanation import explain, smooth
-from assay.localisation import Localisation
+from assay.metrics import detection, localisation
+from assay.metrics.localisation import Localisation
 from trainables._location_scores import LocationScores
 from trainables.devnet import Devnet, rotated
 
@@ -101,7 +102,7 @@ def test_training_tells_squares_from_noise(training):
     assert losses[-1] < losses[0] / 2
     with torch.no_grad():
         scores = run.detector()(torch.from_numpy(np.array(training.validation.pixels)).float() / 255)
-    assert metrics.auroc(training.validation.labels, scores.numpy()) > 0.9
+    assert detection.auroc(training.validation.labels, scores.numpy()) > 0.9
 
 
 def test_one_labelled_anomaly_is_enough_to_train(training):

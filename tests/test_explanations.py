@@ -12,9 +12,10 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from assay import explained, localisation, shelves
+from assay import explained, shelves
 from assay.contracts import Images
-from assay.region_overlap import curves, overlap
+from assay.metrics import localisation
+from assay.metrics.region_overlap import curves, overlap
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 

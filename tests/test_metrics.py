@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import bootstrap, metrics, worst_case
 from assay.errors import DataError
-from assay.intervals import clopper_pearson, newcombe, wilson
+from assay.metrics import bootstrap, detection, worst_case
+from assay.metrics.intervals import clopper_pearson, newcombe, wilson
 from assay.store import parquet, score_matrix
 from assay.store.schemas import METRICS, SCORES, WORST_CASE
 
@@ -38,9 +38,9 @@ def sklearn_fpr95(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | 
 @settings(max_examples=200, deadline=None)
 def test_metrics_agree_with_sklearn_ties_included(case: tuple[np.ndarray, np.ndarray]):
     labels, scores = case
-    assert metrics.auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
-    assert metrics.average_precision(labels, scores) == pytest.approx(average_precision_score(labels, scores))
-    assert metrics.fpr95(labels, scores) == pytest.approx(sklearn_fpr95(labels, scores))
+    assert detection.auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
+    assert detection.average_precision(labels, scores) == pytest.approx(average_precision_score(labels, scores))
+    assert detection.fpr95(labels, scores) == pytest.approx(sklearn_fpr95(labels, scores))
 
 
 @given(two_classes(), st.integers(0, 2**32 - 1))
@@ -93,10 +93,10 @@ def test_resamples_keep_the_size_of_each_class_and_blocks_do_not_show(monkeypatc
 def test_same_seed_same_interval_other_seed_other_interval():
     rng = np.random.default_rng(0)
     labels, scores = np.arange(80) % 2, rng.normal(size=80) + np.arange(80) % 2
-    first = metrics.figures(labels, scores, threshold=0.5)
-    assert first == metrics.figures(labels, scores, threshold=0.5)
-    assert first != metrics.figures(labels, scores, threshold=0.5, seed=1)
-    wide = metrics.figures(labels, scores, threshold=0.5, confidence=0.99)
+    first = detection.figures(labels, scores, threshold=0.5)
+    assert first == detection.figures(labels, scores, threshold=0.5)
+    assert first != detection.figures(labels, scores, threshold=0.5, seed=1)
+    wide = detection.figures(labels, scores, threshold=0.5, confidence=0.99)
     assert all(wide[m].lower <= first[m].lower and wide[m].upper >= first[m].upper for m in first)
 
 
@@ -106,7 +106,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     hits = dict.fromkeys(truth, 0)
     for _ in range(150):
         scores = np.r_[rng.normal(size=40), rng.normal(1, 1, size=40)]
-        found = metrics.figures(np.repeat([0, 1], 40), scores, threshold=1.0, replicates=200)
+        found = detection.figures(np.repeat([0, 1], 40), scores, threshold=1.0, replicates=200)
         for name, value in truth.items():
             hits[name] += found[name].lower <= value <= found[name].upper
     assert all(135 <= hit <= 150 for hit in hits.values())  # 0.95 of 150 is 142.5, standard deviation 2.7
@@ -115,7 +115,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
 def test_no_interval_collapses_however_perfect_the_figures():
     labels = np.repeat([0, 1], 40)
     for scores in (labels * 2.0 - 1, 1 - labels * 2.0):
-        found = metrics.figures(labels, scores, threshold=0.0)
+        found = detection.figures(labels, scores, threshold=0.0)
         assert {interval.value for interval in found.values()} <= {0.0, 0.5, 1.0}
         assert all(interval.upper - interval.lower > 0.03 for interval in found.values())
         assert all(interval.lower <= interval.value <= interval.upper for interval in found.values())
@@ -149,9 +149,9 @@ def test_a_better_auroc_never_has_a_worse_bound():
 
 
 def test_a_score_on_the_threshold_is_not_flagged():
-    assert metrics.flagged([0.4, 0.5, 0.6], 0.5).tolist() == [False, False, True]
-    assert metrics.miss_rate([0, 1, 1], [0, 0.5, 0.6], 0.5) == 0.5
-    assert metrics.false_alarm_rate([0, 0, 1], [0.5, 0.6, 1], 0.5) == 0.5
+    assert detection.flagged([0.4, 0.5, 0.6], 0.5).tolist() == [False, False, True]
+    assert detection.miss_rate([0, 1, 1], [0, 0.5, 0.6], 0.5) == 0.5
+    assert detection.false_alarm_rate([0, 0, 1], [0.5, 0.6, 1], 0.5) == 0.5
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_score_on_the_threshold_is_not_flagged():
 )
 def test_figures_of_unusable_data_are_refused(labels: Any, scores: Any, threshold: float, message: str):
     with pytest.raises(DataError, match=message):
-        metrics.figures(labels, scores, threshold=threshold)
+        detection.figures(labels, scores, threshold=threshold)
 
 
 CLEAN = {"n0": 0.1, "n1": 0.4, "a0": 0.3, "a1": 0.9}
@@ -230,7 +230,7 @@ def test_the_worst_case_after_rounding_is_that_of_the_rounded_scores():
     assert found == {"a1": 0.2, "n1": 0.4}, "of another attack than the raw one; clean where rounding undid the attack"
     value = {
         (r["attack"], r["metric"]): r["value"]
-        for r in metrics.table(scores_of(*rows), threshold=0.35, replicates=20).to_pylist()
+        for r in detection.table(scores_of(*rows), threshold=0.35, replicates=20).to_pylist()
         if r["regime"] == "both" and r["defect"] == "all"
     }
     assert (value["worst", "auroc"], value["worst_8bit", "auroc"]) == (0, 0)
@@ -250,7 +250,7 @@ def test_the_worst_case_ignores_the_order_of_rows_parts_and_dictionary_columns(t
 
 
 def test_the_table_has_each_regime_with_the_right_scores():
-    found = metrics.table(SUITE, threshold=0.35, replicates=20)
+    found = detection.table(SUITE, threshold=0.35, replicates=20)
     assert found.schema.equals(METRICS)
     value = {
         tuple(r[k] for k in ("attack", "norm", "epsilon", "regime", "defect", "metric")): r["value"]
@@ -258,9 +258,9 @@ def test_the_table_has_each_regime_with_the_right_scores():
     }
     assert len(value) == len(found)
     assert value["clean", "", 0, "", "all", "auroc"] == 3 / 4
-    assert value["pgd", "linf", 0.1, "evasion", "all", "auroc"] == metrics.auroc([0, 0, 1, 1], [0.1, 0.4, 0.2, 0.5])
+    assert value["pgd", "linf", 0.1, "evasion", "all", "auroc"] == detection.auroc([0, 0, 1, 1], [0.1, 0.4, 0.2, 0.5])
     assert value["pgd", "linf", 0.1, "false_alarm", "all", "auroc"] == 3 / 4
-    assert value["pgd", "linf", 0.1, "both", "all", "auroc"] == metrics.auroc([0, 0, 1, 1], [0.2, 0.6, 0.2, 0.5])
+    assert value["pgd", "linf", 0.1, "both", "all", "auroc"] == detection.auroc([0, 0, 1, 1], [0.2, 0.6, 0.2, 0.5])
     assert value["worst", "linf", 0.2, "both", "all", "miss_rate"] == 1
     assert value["worst", "linf", 0.2, "evasion", "all", "false_alarm_rate"] == 0.5
     assert value["noise", "linf", 0.2, "evasion", "all", "miss_rate"] == 0.5  # an attack's own figures, as it scored
@@ -277,7 +277,7 @@ def test_the_table_has_each_regime_with_the_right_scores():
 
 
 def test_a_regime_whose_samples_were_not_attacked_is_left_out():
-    found = metrics.table(SUITE, threshold=0.35, replicates=20).to_pylist()
+    found = detection.table(SUITE, threshold=0.35, replicates=20).to_pylist()
     l2 = {(r["regime"], r["normals"], r["anomalies"]) for r in found if r["norm"] == "l2"}
     assert l2 == {("evasion", 2, 1)}
 
@@ -293,7 +293,7 @@ def test_worst_case_figures_never_improve_with_epsilon():
         for attack in ("pgd", "square")
         for epsilon in (0.1, 0.2, 0.3, 0.4)
     ]
-    found = metrics.table(scores_of(*rows), threshold=0.0, replicates=20).to_pylist()
+    found = detection.table(scores_of(*rows), threshold=0.0, replicates=20).to_pylist()
     for regime in ("evasion", "false_alarm", "both"):
         for metric, sign in (("auroc", -1), ("average_precision", -1), ("fpr95", 1), ("miss_rate", 1)):
             curve = [
@@ -318,11 +318,11 @@ def test_worst_case_figures_never_improve_with_epsilon():
 )
 def test_scores_that_cannot_be_trusted_are_refused(change: dict[str, Any], message: str):
     with pytest.raises(DataError, match=message):
-        metrics.table(scores_of(*SUITE.to_pylist(), row("a1", "pgd", 0.3, 0.1) | change), threshold=0.5)
+        detection.table(scores_of(*SUITE.to_pylist(), row("a1", "pgd", 0.3, 0.1) | change), threshold=0.5)
 
 
 def test_an_empty_or_foreign_table_is_refused():
     with pytest.raises(DataError, match="run the audit first"):
-        metrics.table(SCORES.empty_table(), threshold=0.5)
+        detection.table(SCORES.empty_table(), threshold=0.5)
     with pytest.raises(DataError, match="lack the columns model, dataset"):
         score_matrix.read(pa.table({"sample": ["a"]}))

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay import cost, worst_case
 from assay.errors import DataError
+from assay.metrics import attack_cost, worst_case
 from assay.store import parquet, score_matrix
 from assay.store.schemas import COST, SCORES
 from assay.store.score_matrix import RESERVED, Setting
@@ -154,7 +154,7 @@ def costs(knowledge, **attacks) -> dict[tuple[str, float], dict[str, Any]]:
             where = {"sample": samples, "clean_score": clean, "attack": attack, "norm": "linf"}
             parts.append(rows_of(**where, epsilon=[epsilon] * len(samples), **columns))
         scores[attack] = parts
-    table = cost.table(scores, threshold=0.0, knowledge=knowledge)
+    table = attack_cost.table(scores, threshold=0.0, knowledge=knowledge)
     assert table.schema.equals(COST)
     return {(row["attack"], row["epsilon"]): row for row in table.to_pylist()}
 

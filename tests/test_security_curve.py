@@ -19,8 +19,8 @@ from torch import nn
 from assay import model, shelves
 from assay.contracts import Images
 from assay.errors import DataError
+from assay.metrics.security_curve import areas, quartiles
 from assay.minimal_epsilon import Minimal, search, works
-from assay.security_curve import areas, quartiles
 from assay.store import parquet
 from assay.store.audit_reader import Audit
 from assay.store.schemas import METRICS, MINIMAL

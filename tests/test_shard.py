@@ -19,8 +19,8 @@ from assay.attacks._ball import TOLERANCE
 from assay.data import splits
 from assay.errors import DataError
 from assay.evaluation import pixels, take
+from assay.metrics.worst_samples import worst_first
 from assay.store import parquet, schemas
-from assay.worst_samples import worst_first
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,12 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import metrics, model, shelves
+from assay import model, shelves
 from assay.attacks.apgd import apgd
 from assay.config import parameters
 from assay.contracts import ThreatModel
 from assay.data import splits
+from assay.metrics import detection
 from assay.shelves import Item
 from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
@@ -249,8 +250,8 @@ def test_over_200_detectors_no_certified_auroc_exceeds_the_attacked_or_the_clean
         attacked = apgd(detector, batch, direction, ThreatModel("l2", radius), generator, steps=4).scores.numpy()
         lower, upper = (side[:, 0].numpy() for side in certify(detector, batch, "l2", radius))
         bound = np.where(labels == 1, lower, upper)
-        floor, seen = metrics.auroc(labels, bound), metrics.auroc(labels, attacked)
-        assert floor <= seen <= metrics.auroc(labels, clean), seed
+        floor, seen = detection.auroc(labels, bound), detection.auroc(labels, attacked)
+        assert floor <= seen <= detection.auroc(labels, clean), seed
         assert (direction.numpy() * attacked <= direction.numpy() * bound).all(), seed
         telling[kind] += 0 < floor < 1
     assert telling["smoothed"] > 50

@@ -13,10 +13,11 @@ import torch
 import yaml
 from torch import nn
 
-from assay import agreement, bank_size, fidelity, importance, shelves, suite
+from assay import bank_size, shelves, suite
 from assay.contracts import Images
 from assay.errors import SpecError
-from assay.intervals import Interval
+from assay.metrics import agreement, importance, sweep_audit_gap
+from assay.metrics.intervals import Interval
 from assay.shelves import Item
 from assay.store import schemas, trials_table
 from assay.store.audit_reader import Audit
@@ -173,7 +174,7 @@ def of_a_sweep(store):
 
 def test_every_audited_model_of_the_sweep_is_beside_its_cheap_figures(of_a_sweep):
     store, info = of_a_sweep
-    found = fidelity.table(store, info)
+    found = sweep_audit_gap.table(store, info)
     assert found.schema.equals(schemas.FIDELITY)
     rows = {(row["model"], row["metric"]): row for row in found.to_pylist()}
     both = ("clean_auroc", "robust_auroc")
@@ -193,7 +194,7 @@ def test_a_budget_that_the_suite_lacks_is_not_made_up(of_a_sweep, audit_folder):
     manifest = store.read_json(key)
     manifest["evaluation"]["epsilon"] = 3 / 255
     store.write(key, json.dumps(manifest).encode())
-    found = fidelity.table(store, info)
+    found = sweep_audit_gap.table(store, info)
     [row] = [row for row in found.to_pylist() if (row["model"], row["metric"]) == ("m2", "robust_auroc")]
     assert np.isnan(row["audited"])
     pq.write_table(found, audit_folder / "fidelity.parquet")

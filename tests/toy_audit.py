@@ -14,10 +14,11 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import metrics, model, shelves
+from assay import model, shelves
 from assay.contracts import Attacked
 from assay.data import splits
 from assay.evaluation import clean_scores, threshold
+from assay.metrics import detection
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
@@ -148,7 +149,7 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
     bound = shelves.bind(shelves.load("trainables", trainable), parameters)
     detector = shelves.load("trainables", trainable).build(channels=1, image_size=SIZE, **bound)
     clean = clean_scores(detector, found.validation)
-    figures = {"clean_auroc": metrics.auroc(found.validation.labels, clean)}
+    figures = {"clean_auroc": detection.auroc(found.validation.labels, clean)}
     manifest = {
         "trainable": trainable,
         "parameters": parameters,

@@ -13,24 +13,13 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from assay import (
-    bank_size,
-    certified_floor,
-    corrupted,
-    cost,
-    explained,
-    fidelity,
-    importance,
-    metrics,
-    security_curve,
-    self_check,
-    worst_case,
-)
+from assay import bank_size, corrupted, explained, self_check
 from assay.checks._context import Context
+from assay.metrics import attack_cost, certified, detection, importance, security_curve, sweep_audit_gap, worst_case
+from assay.metrics.worst_samples import worst_first
 from assay.plan import Plan
 from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
-from assay.worst_samples import worst_first
 
 SHOWN = 12  # pictures of worst samples
 
@@ -52,13 +41,13 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         if works
     }
     matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
-    figures = [metrics.table(matrix, threshold=threshold)]
+    figures = [detection.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
         rows = corrupted.figures(parts["corrupted"], threshold=threshold)
         figures.append(pa.Table.from_pylist(rows, schema=schemas.METRICS))
     if "certified" in parts:
         clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
-        figures.append(certified_floor.figures(parts["certified"], clean, threshold=threshold))
+        figures.append(certified.figures(parts["certified"], clean, threshold=threshold))
     figures.append(security_curve.areas(pa.concat_tables(figures)))
     found = pa.concat_tables(figures)
     context = Context(
@@ -80,7 +69,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     return {
         "metrics": found,
         "worst_case": worst_case.table(matrix),
-        "cost": cost.table(of_attack, threshold=threshold, knowledge=knowledge),
+        "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
         "checks": self_check.table(context),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
@@ -93,7 +82,7 @@ def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
     """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
     trials = pq.read_table(io.BytesIO(store.read(f"audits/{about['audit']}/trials.parquet")))
     wanted = yaml.safe_load(store.read(f"sweeps/{about['sweep']}/spec.yaml"))["objectives"]
-    return {"importance": importance.table(trials, wanted), "fidelity": fidelity.table(store, about)}
+    return {"importance": importance.table(trials, wanted), "fidelity": sweep_audit_gap.table(store, about)}
 
 
 def worst(candidates: pa.Table, threshold: float) -> pa.Table:

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay import metrics, model
+from assay import model
 from assay.attacks import pgd
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.evaluation import batches, pixels
+from assay.metrics import detection
 from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
@@ -158,7 +159,9 @@ def figures(parts: pa.Table, *, threshold: float) -> pa.Table:
         for name, column in (("clean", "clean_score"), ("robust", "adversarial_score")):
             scores = part[column].to_numpy()
             nothing = (float("nan"),) * 3
-            found = nothing if np.isnan(scores).any() else metrics.figures(labels, scores, threshold=threshold)["auroc"]
+            found = (
+                nothing if np.isnan(scores).any() else detection.figures(labels, scores, threshold=threshold)["auroc"]
+            )
             row |= dict(zip((f"{name}_auroc", f"{name}_lower", f"{name}_upper"), found, strict=True))
         normals, anomalies = int((labels == 0).sum()), int((labels == 1).sum())
         rows.append({**row, "confidence": 0.95, "normals": normals, "anomalies": anomalies})

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assay import metrics
 from assay.checks._context import Context, attackable, chosen, scored, shortened
 from assay.evaluation import take
+from assay.metrics import detection
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel
@@ -153,4 +153,4 @@ def auroc(seen: Context) -> float:
     labels = seen.images.labels
     sign = 1 - 2 * labels
     worst = (sign * seen.scores["adversarial_score"].reshape(-1, len(labels))).max(axis=0)
-    return metrics.auroc(labels, sign * worst)
+    return detection.auroc(labels, sign * worst)

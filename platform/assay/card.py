@@ -20,13 +20,14 @@ from pydantic import (
     field_validator,
 )
 
-from assay import evaluation, metrics, model, preflight, shelves
+from assay import evaluation, model, preflight, shelves
 from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.data import splits
 from assay.errors import Fault, InputError, SpecError
+from assay.metrics import detection
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store, digest
@@ -157,7 +158,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     preflight.inspect(built, found.validation, None, device)
     scores = evaluation.clean_scores(built, found.validation, device)
     manifest["threshold"] = _threshold(card, built, found, scores, device)
-    manifest["figures"] = {"split": "validation", "clean_auroc": metrics.auroc(found.validation.labels, scores)}
+    manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(found.validation.labels, scores)}
     if content:
         manifest["weights_sha256"] = digest(content)
     else:
@@ -236,7 +237,7 @@ def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, devi
     labels = found.validation.labels
     return {
         "value": value,
-        "false_alarm_rate": metrics.false_alarm_rate(labels, scores, value),
+        "false_alarm_rate": detection.false_alarm_rate(labels, scores, value),
         "source": "the card; its false alarms on validation normals",
         "count": int((labels == 0).sum()),
     }

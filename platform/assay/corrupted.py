@@ -16,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay import bootstrap, metrics, model, shelves
+from assay import model, shelves
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.evaluation import pixels
-from assay.intervals import Interval, newcombe, wilson
+from assay.metrics import bootstrap, detection
+from assay.metrics.intervals import Interval, newcombe, wilson
 from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import CORRUPTED
@@ -190,7 +191,7 @@ def figures(
     options: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "confidence": confidence, "seed": seed}
     rows = []
     for severity, scores in zip(found.severities, found.scores, strict=True):
-        of_kinds = [metrics.figures(found.labels, of_kind, **options) for of_kind in scores]
+        of_kinds = [detection.figures(found.labels, of_kind, **options) for of_kind in scores]
         mean = _mean_figures(found.labels, scores, of_kinds, **options)
         where = {"norm": "corruption", "epsilon": float(severity), "regime": "natural", "defect": "all"}
         rows += [
@@ -218,8 +219,8 @@ def _mean_figures(
     """
     normals, anomalies = scores[:, labels == 0], scores[:, labels == 1]
     wrong = {
-        "miss_rate": (1, ~metrics.flagged(anomalies, threshold)),
-        "false_alarm_rate": (0, metrics.flagged(normals, threshold)),
+        "miss_rate": (1, ~detection.flagged(anomalies, threshold)),
+        "false_alarm_rate": (0, detection.flagged(normals, threshold)),
     }
     drawn: dict[str, list[NDArray[np.float64]]] = {metric: [] for metric in of_kinds[0]}
     for block in bootstrap.blocks(replicates, len(labels), seed):

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay import metrics, shelves
+from assay import shelves
 from assay.contracts import Images, ThreatModel
 from assay.errors import DivergedError
+from assay.metrics import detection
 from assay.runtime.out_of_memory import halving
 
 if TYPE_CHECKING:
@@ -103,8 +104,8 @@ def evaluate(
     clean = clean_scores(detector, images, device)
     attacked = attacked_scores(detector, images, evaluation, seed, device)
     return {
-        "clean_auroc": metrics.auroc(images.labels, clean),
-        "robust_auroc": metrics.auroc(images.labels, attacked),
+        "clean_auroc": detection.auroc(images.labels, clean),
+        "robust_auroc": detection.auroc(images.labels, attacked),
     }
 
 

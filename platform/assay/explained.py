@@ -10,12 +10,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay import localisation
 from assay.contracts import Images
 from assay.data.images import RESAMPLING
 from assay.errors import DivergedError
 from assay.evaluation import batches, clean_scores, pixels, some_of_each, take
 from assay.explanation import explain
+from assay.metrics import localisation
 from assay.runtime.out_of_memory import halving
 from assay.store.schemas import EXPLANATIONS
 

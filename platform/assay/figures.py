@@ -13,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay import certified_floor, corrupted, metrics, security_curve
+from assay import corrupted
 from assay.errors import DataError
 from assay.gate import FILTERS, Gate
+from assay.metrics import certified, detection, security_curve
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.schemas import CERTIFIED, CORRUPTED, METRICS
@@ -53,18 +54,16 @@ def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
     options: dict[str, Any] = {"replicates": replicates(confidence), "confidence": confidence}
     lines = {(gate.figure["attack"], gate.figure["norm"], gate.figure["regime"]) for gate in gates}
     lines.add((score_matrix.CLEAN, "", ""))
-    found = [metrics.table(audit.matrix, threshold=threshold, lines=lines, **options)]
+    found = [detection.table(audit.matrix, threshold=threshold, lines=lines, **options)]
     shaken = {gate.attack for gate in gates if gate.norm == "corruption"}
     if shaken and (table := _parts(audit, "corrupted", CORRUPTED)):
         if corrupted.MEAN not in shaken:  # which is made of them all
             table = table.filter(pc.is_in(table["corruption"], pa.array(sorted(shaken), pa.string())))
         rows = corrupted.figures(table, threshold=threshold, **options) if len(table) else []
         found.append(pa.Table.from_pylist([row for row in rows if row["attack"] in shaken], schema=METRICS))
-    if any(gate.attack == certified_floor.ATTACK for gate in gates) and (
-        table := _parts(audit, "certified", CERTIFIED)
-    ):
+    if any(gate.attack == certified.ATTACK for gate in gates) and (table := _parts(audit, "certified", CERTIFIED)):
         clean = pa.table({"sample": audit.matrix.samples, "clean_score": audit.matrix.clean})
-        found.append(certified_floor.figures(table.sort_by("sample"), clean, threshold=threshold, **options))
+        found.append(certified.figures(table.sort_by("sample"), clean, threshold=threshold, **options))
     found.append(security_curve.areas(pa.concat_tables(found)))
     made: Rows = pa.concat_tables(found).to_pylist()
     return made

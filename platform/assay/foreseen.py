@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from assay import corrupted
-from assay.certified_floor import ATTACK as CERTIFIED
 from assay.gate import Gate
+from assay.metrics.certified import ATTACK as CERTIFIED
 from assay.policy import Policy
 from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
 from assay.suite import Suite

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from assay import compare, register, signature
+from assay import register, signature
 from assay.errors import AssayError
+from assay.metrics import paired_comparison
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -35,7 +36,7 @@ def comparison(store: Store, name: str) -> None:
     if made and ("approved_as" not in made or made["a"]["audit"] == former["audit"]):
         return
     try:
-        found = compare.compare(Audit(references.folder(store, former["audit"])), audit)
+        found = paired_comparison.compare(Audit(references.folder(store, former["audit"])), audit)
     except AssayError as error:
         about = {
             side: {"audit": one["audit"], "model": one["model"]} for side, one in (("a", former), ("b", audit.info))

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay import metrics
 from assay.checks._context import SAME
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
 from assay.evaluation import batches, pixels, some_of_each, take
+from assay.metrics import detection
 from assay.runtime.out_of_memory import halving, out_of_memory
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def differentiable(detector: nn.Module, images: Tensor) -> bool:
 
 
 def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], threshold: float | None) -> Iterator[Finding]:
-    auroc = metrics.auroc(labels, scores)
+    auroc = detection.auroc(labels, scores)
     if auroc < 0.5:
         text = f"clean AUROC is {auroc:.3f}, below chance: is a lower score more anomalous? Set `higher_is: normal`"
         yield Finding("below_chance", text)

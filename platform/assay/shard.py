@@ -21,12 +21,12 @@ from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
 from assay.evaluation import pixels, take
+from assay.metrics.worst_samples import worst_first
 from assay.runtime import malloc
 from assay.runtime.out_of_memory import halving
 from assay.shelves import Item
 from assay.store import parquet, schemas
 from assay.store.store import Store, canonical, digest
-from assay.worst_samples import worst_first
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

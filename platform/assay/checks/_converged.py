@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from assay import metrics
 from assay.attacks.apgd import apgd
 from assay.checks._compare import reached
 from assay.checks._context import NO_BALL, NO_GRADIENT, Context, attackable, called, chosen, not_applicable, row
 from assay.evaluation import BATCH
+from assay.metrics import detection
 
 LEFT = 0.02  # worst-case AUROC that a further attack may take off
 
@@ -26,7 +26,7 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> dict[
     sign = 1 - 2 * labels
     before = reached(context, threat, np.ones(len(context.shift), dtype=bool), BATCH // 2)
     after = np.maximum(before, sign * found.scores.double().cpu().numpy())
-    suite, both = (metrics.auroc(labels, sign * worst) for worst in (before, after))
+    suite, both = (detection.auroc(labels, sign * worst) for worst in (before, after))
     starts = "a fresh start" if restarts == 1 else f"each of {restarts} fresh starts"
     evidence = (
         f"APGD with {steps} steps from {starts} takes the worst-case AUROC at {called(threat)} of {len(places)} "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import metrics
 from assay.checks._compare import reached
 from assay.checks._context import FEW, NO_BALL, Context, attackable, called, chosen, not_applicable, row
+from assay.metrics import detection
 
 ORDER = 81
 APART = 0.02  # AUROC
@@ -34,8 +34,8 @@ def cold_start(context: Context) -> dict[str, Any]:
     found = entry.attack.function(context.detector, images, direction, threat, generator, **entry.attack.arguments())
     labels = context.images.labels[chosen(context, FEW)]
     sign = 1 - 2 * labels
-    warm = metrics.auroc(labels, sign * reached(context, threat, scores["attack"] == entry.name, FEW))
-    cold = metrics.auroc(labels, found.scores.double().cpu().numpy())
+    warm = detection.auroc(labels, sign * reached(context, threat, scores["attack"] == entry.name, FEW))
+    cold = detection.auroc(labels, found.scores.double().cpu().numpy())
     evidence = (
         f"{entry.name} at {called(threat)} leaves AUROC {cold:.3f} on {len(images)} samples from a fresh start, "
         f"{warm:.3f} from the smaller epsilons; a fresh start may be better by {APART}"

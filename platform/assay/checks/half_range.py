@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import metrics
 from assay.attacks.pgd import pgd
 from assay.checks._context import FEW, NO_GRADIENT, Context, attackable, not_applicable, row
 from assay.contracts import ThreatModel
+from assay.metrics import detection
 
 ORDER = 71
 CHANCE = 0.5
@@ -21,7 +21,7 @@ def half_range(context: Context) -> dict[str, Any]:
     steps = context.suite.unbounded.steps
     threat = ThreatModel("linf", 0.5, context.threshold)
     found = pgd(context.detector, images, direction, threat, generator, steps=steps)
-    auroc = metrics.auroc((direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy())
+    auroc = detection.auroc((direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy())
     evidence = (
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "
         f"{len(images)} samples"

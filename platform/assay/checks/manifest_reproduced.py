@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import metrics, shelves
+from assay import shelves
 from assay.checks._context import Context, not_applicable, row
 from assay.data import splits
 from assay.evaluation import clean_scores
+from assay.metrics import detection
 
 ORDER = 21
 APART = 1e-4
@@ -22,7 +23,7 @@ def manifest_reproduced(context: Context) -> dict[str, Any]:
     function = shelves.load("datasets", name)
     validation = splits.training_data(function(**shelves.bind(function, parameters))).validation
     told = float(figures["clean_auroc"])
-    found = metrics.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
+    found = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (
         f"clean AUROC on the {len(validation)} validation images is {found:.4f}, {told:.4f} in the model's manifest; "
         f"they may differ by {APART:g}"

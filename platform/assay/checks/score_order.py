@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import metrics
 from assay.checks._context import Context, row
+from assay.metrics import detection
 
 ORDER = 50
 COIN = 0.5
@@ -13,7 +13,7 @@ COIN = 0.5
 
 def score_order(context: Context) -> dict[str, Any]:
     """Anomalies score higher than normals: without an attack the ranking is no worse than a coin's."""
-    auroc = metrics.auroc(context.images.labels, context.clean)
+    auroc = detection.auroc(context.images.labels, context.clean)
     evidence = (
         f"clean AUROC is {auroc:.3f} on {len(context.images)} images; below {COIN} the score points the wrong way, "
         "and an attack that raises it would help the owner"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay import metrics
 from assay.attacks.pgd import pgd
 from assay.checks._context import NO_GRADIENT, Context, attackable, not_applicable, row
 from assay.contracts import ThreatModel
+from assay.metrics import detection
 
 ORDER = 70
 BROKEN = 0.02  # AUROC that an attack without bounds must reach
@@ -27,12 +27,12 @@ def unbounded(context: Context) -> dict[str, Any]:
     threat = ThreatModel("linf", 1.0, context.threshold)
     found = pgd(context.detector, images, direction, threat, generator, steps=steps, step_size=PATH, random_start=False)
     labels, scores = (direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy()
-    auroc = metrics.auroc(labels, scores)
+    auroc = detection.auroc(labels, scores)
     evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(images)} samples"
     passed = auroc <= BROKEN
     if context.threshold is not None:
-        missed = metrics.miss_rate(labels, scores, context.threshold)
-        alarms = metrics.false_alarm_rate(labels, scores, context.threshold)
+        missed = detection.miss_rate(labels, scores, context.threshold)
+        alarms = detection.false_alarm_rate(labels, scores, context.threshold)
         passed &= min(missed, alarms) >= WRONG
         evidence += f"; at the threshold it hides {missed:.0%} of the anomalies and flags {alarms:.0%} of the normals"
     return row("unbounded", passed, evidence, auroc, BROKEN, len(images))

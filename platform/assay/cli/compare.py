@@ -39,14 +39,14 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
 
     from rich.console import Console
 
-    from assay import compare
+    from assay.metrics import paired_comparison
     from assay.store import references
     from assay.store.audit_reader import Audit
     from assay.store.store import Store
 
     store = Store(root)
-    a, b = (Audit(references.folder(store, compare.find(store, text))) for text in (approved, candidate))
-    found = compare.compare(a, b, margin=margin)
+    a, b = (Audit(references.folder(store, paired_comparison.find(store, text))) for text in (approved, candidate))
+    found = paired_comparison.compare(a, b, margin=margin)
     store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -55,7 +55,7 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
         console.print(_table(found))
         for line in _lines(found):
             console.print(line)
-    click.get_current_context().exit(compare.EXIT_CODES[found["regression"]])
+    click.get_current_context().exit(paired_comparison.EXIT_CODES[found["regression"]])
 
 
 def _table(found: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay.intervals import Interval, newcombe
+from assay.metrics.intervals import Interval, newcombe
 from assay.sections._html import words
 from assay.store import parquet
 from assay.store.audit_reader import Audit, Columns

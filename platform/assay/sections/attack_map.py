@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from sklearn.metrics import roc_auc_score
 
-from assay.intervals import Interval, newcombe
+from assay.metrics.intervals import Interval, newcombe
 from assay.sections._figures import BLACK, clipped, figure
 from assay.sections._html import Section, budget, section, slug
 from assay.store.audit_reader import Audit, Budget, Estimate

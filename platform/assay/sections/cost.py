@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.cost import ANY
+from assay.metrics.attack_cost import ANY
 from assay.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
 

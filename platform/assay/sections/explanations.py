@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.localisation import FEWEST
+from assay.metrics.localisation import FEWEST
 from assay.sections._html import Section, section
 from assay.sections._sweep import kept
 from assay.store.audit_reader import Audit, Columns

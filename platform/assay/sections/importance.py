@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.importance import NEEDED, WITH_IT
+from assay.metrics.importance import NEEDED, WITH_IT
 from assay.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
 from assay.sections._html import Section, section, slug, words
 from assay.sections._sweep import NO_SWEEP, kept

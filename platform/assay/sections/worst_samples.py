@@ -10,9 +10,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from assay.errors import DataError
+from assay.metrics.worst_samples import worst_first
 from assay.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
-from assay.worst_samples import worst_first
 
 ORDER = 70
 SOURCES = ("worst.parquet", "audit.yaml")

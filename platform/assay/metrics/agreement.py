@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from assay.intervals import Interval
+from assay.metrics.intervals import Interval
 
 CONFIDENCE = 0.95
 DRAWS = 2000

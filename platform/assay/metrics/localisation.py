@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from assay.contracts import Dataset
 from assay.data.images import decode_mask
 from assay.errors import DataError
-from assay.metrics import auroc
-from assay.region_overlap import curves, overlap
+from assay.metrics.detection import auroc
+from assay.metrics.region_overlap import curves, overlap
 from assay.store.schemas import LOCALISATION
 
 RESAMPLES = 1000

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay import metrics
 from assay.errors import DataError
+from assay.metrics import detection
 from assay.store.schemas import CERTIFIED, METRICS
 
 ATTACK = "certified"
-HIGHER_IS_BETTER = (*metrics.HIGHER_IS_BETTER, "curve_area")
+HIGHER_IS_BETTER = (*detection.HIGHER_IS_BETTER, "curve_area")
 
 
 def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **options: Any) -> pa.Table:
@@ -45,7 +45,7 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
             where = {"attack": ATTACK, "norm": norm, "epsilon": radius, "regime": regime, "defect": "all"}
             counts = {"normals": int((y == 0).sum()), "anomalies": int((y == 1).sum())}
             counts |= {"confidence": options.get("confidence", 0.95)}
-            for metric, interval in metrics.figures(y, moved, threshold=threshold, **options).items():
+            for metric, interval in detection.figures(y, moved, threshold=threshold, **options).items():
                 rows.append({**where, "metric": metric, **interval._asdict(), **counts})
     return pa.Table.from_pylist(rows, schema=METRICS)
 

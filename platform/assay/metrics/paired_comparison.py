@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from assay import bootstrap, metrics
-from assay.bootstrap import Counts, Distribution, Floats
 from assay.errors import InputError
-from assay.metrics import Case
+from assay.metrics import bootstrap, detection
+from assay.metrics.bootstrap import Counts, Distribution, Floats
+from assay.metrics.detection import Case
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
@@ -60,7 +60,7 @@ def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95
     for figure, differences in zip(figures, drawn, strict=True):
         level = 1 - (1 - confidence) / tested if figure["headline"] else confidence
         lower, upper = bootstrap.percentiles(differences, level)
-        gone = upper < -margin if figure["metric"] in metrics.HIGHER_IS_BETTER else lower > margin
+        gone = upper < -margin if figure["metric"] in detection.HIGHER_IS_BETTER else lower > margin
         figure |= {"difference": figure["b"] - figure["a"], "lower": lower, "upper": upper, "confidence": level}
         figure |= {"regressed": figure["headline"] and gone}
     labels = pair[0].labels
@@ -149,7 +149,7 @@ def _how(entry: dict[str, Any]) -> list[Any]:
 
 def _cases(matrix: ScoreMatrix) -> Iterator[Case]:
     """Clean, and everything under attack: in these lines no figure is without the attack that it suffers from."""
-    return (case for case in metrics.cases(matrix) if case.regime in ("", "both"))
+    return (case for case in detection.cases(matrix) if case.regime in ("", "both"))
 
 
 def _line(case: Case) -> dict[str, Any]:
@@ -161,8 +161,8 @@ def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = 
     ones = (np.ones((1, len(scores)), np.uint8) for scores in (case.normals, case.anomalies))
     normals, anomalies = drawn or ones
     found = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
-    missed = np.flatnonzero(~metrics.flagged(case.anomalies, threshold))
-    alarms = np.flatnonzero(metrics.flagged(case.normals, threshold))
+    missed = np.flatnonzero(~detection.flagged(case.anomalies, threshold))
+    alarms = np.flatnonzero(detection.flagged(case.normals, threshold))
     found["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
     found["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
     return found

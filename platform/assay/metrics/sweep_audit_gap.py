@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
-from assay.agreement import CONFIDENCE, difference
-from assay.intervals import Interval, newcombe
+from assay.metrics.agreement import CONFIDENCE, difference
+from assay.metrics.intervals import Interval, newcombe
 from assay.store import parquet
 from assay.store.schemas import FIDELITY, METRICS
 from assay.store.store import Store

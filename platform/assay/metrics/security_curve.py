@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from assay.certified_floor import ATTACK
+from assay.metrics.certified import ATTACK
 from assay.store.schemas import METRICS
 
 METRIC = "curve_area"

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from assay import bootstrap
 from assay.errors import DataError
-from assay.intervals import Interval, clopper_pearson, newcombe, wilson
+from assay.metrics import bootstrap
+from assay.metrics.intervals import Interval, clopper_pearson, newcombe, wilson
+from assay.metrics.worst_case import worst_cases
 from assay.store.schemas import METRICS
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, WORST_8BIT, WORST_KIND, ScoreMatrix, Setting, read
-from assay.worst_case import worst_cases
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]

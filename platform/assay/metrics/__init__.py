@@ -1,0 +1,1 @@
+"""Figures and their intervals, computed from arrays and tables alone."""
