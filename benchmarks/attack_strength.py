@@ -30,7 +30,6 @@ from audit_bites import DATASET, audited_images, auroc, trained
 from torch import nn
 
 from assay import audit, shelves
-from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
@@ -38,6 +37,7 @@ from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
 from assay.evaluation import batches, pixels, some_of_each, take
 from assay.metrics import detection
+from assay.models import model_folder as model_module
 from assay.store import parquet, schemas
 from assay.store.store import Store
 

@@ -29,13 +29,13 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from assay import audit, shelves
-from assay import model as model_module
 from assay import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module
 from assay.evaluation import batches, pixels, take
 from assay.metrics import detection
+from assay.models import model_folder as model_module
 from assay.store.store import Store
 from assay.trial import Order, Trial
 

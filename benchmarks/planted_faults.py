@@ -33,7 +33,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay import audit, shelves
-from assay import model as model_module
 from assay import suite as suite_module
 from assay.attacks.apgd import apgd
 from assay.attacks.pgd import pgd
@@ -42,6 +41,7 @@ from assay.data import splits as data_module
 from assay.errors import ModelError
 from assay.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.metrics import detection
+from assay.models import model_folder as model_module
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas
 from assay.store.store import Store

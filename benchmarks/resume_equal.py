@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from assay import model
+from assay.models import model_folder
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -113,7 +113,7 @@ def of_trial(store: Store, record: Record) -> dict[str, Any]:
         "state": record.state,
         "reports": [{key: report[key] for key in compared} for report in record.reports],
         "kept": record.kept,
-        "weights": model.read_manifest(store, hashes[-1])["weights_sha256"] if hashes else None,
+        "weights": model_folder.read_manifest(store, hashes[-1])["weights_sha256"] if hashes else None,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from assay import model
+from assay.models import model_folder
 from assay.store.store import Store
 
 PRIVATE = serialization.PrivateFormat.PKCS8
@@ -28,9 +28,9 @@ def write_keys(folder: Path, name: str, key=None, password: str | None = None) -
 def add_sibling(store: Store) -> str:
     """Copy the store's one audit as that of another model, which differs in its documentation; returns the audit."""
     [old], [audit] = store.names("models"), store.names("audits")
-    manifest = {key: value for key, value in model.read_manifest(store, old).items() if key != "weights_sha256"}
+    manifest = {key: value for key, value in model_folder.read_manifest(store, old).items() if key != "weights_sha256"}
     content = store.read(f"models/{old}/model.safetensors")
-    new = model.write_folder(store, {**manifest, "documentation": "Another toy."}, content)
+    new = model_folder.write_folder(store, {**manifest, "documentation": "Another toy."}, content)
     renamed = new[:12] + audit[12:]
     folder = store.path(f"audits/{renamed}")
     shutil.copytree(store.path(f"audits/{audit}"), folder)

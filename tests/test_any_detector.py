@@ -17,11 +17,12 @@ import toy_outside
 import yaml
 from torch import nn
 
-from assay import audit, card, model, preflight, suite
+from assay import audit, suite
 from assay.contracts import Images
 from assay.errors import InputError, ModelError
-from assay.loaders._archive import vetted
-from assay.loaders._outside import Outside
+from assay.models import card, model_folder, preflight
+from assay.models.loaders._archive import vetted
+from assay.models.loaders._outside import Outside
 from assay.store.store import Store
 
 SIZE = toy_audit.SIZE
@@ -38,7 +39,7 @@ def saved(detector: nn.Module, shapes=ANY, images=None) -> bytes:
 
 
 def built(content: bytes, **changes) -> nn.Module:
-    return model.build("detector.pt2", {**MANIFEST, **changes}, content)
+    return model_folder.build("detector.pt2", {**MANIFEST, **changes}, content)
 
 
 @pytest.fixture(scope="module")
@@ -342,14 +343,14 @@ def test_a_program_becomes_a_model_folder(store, write, program, images):
     hash_ = card.bring(store, file)
     assert card.bring(store, str(Path(file).with_suffix(".yaml"))) == hash_
     assert sorted(store.names(f"models/{hash_}")) == ["manifest.json", "program.pt2"]
-    found = model.load(store, hash_)
+    found = model_folder.load(store, hash_)
     assert (found.manifest["kind"], found.made_by) == ("exported", "mine.pt2")
     assert torch.equal(found.detector(images), toy_outside.good()(images))
-    assert model.loaded(str(store.root), hash_, "cpu") is model.loaded(str(store.root), hash_, "cpu")
+    assert model_folder.loaded(str(store.root), hash_, "cpu") is model_folder.loaded(str(store.root), hash_, "cpu")
     key = f"models/{hash_}/program.pt2"
     store.write(key, store.read(key)[:-1] + b"x")
     with pytest.raises(ModelError, match=r"program\.pt2 is damaged or was changed"):
-        model.load(store, hash_)
+        model_folder.load(store, hash_)
 
 
 def test_a_program_is_audited_like_any_model(store, write, program, tmp_path):
@@ -382,7 +383,7 @@ def graph_of(batch="batch", outputs=1, kind=1, channels=1) -> bytes:
 def test_onnx_is_a_black_box(store, write, images):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
     hash_ = card.bring(store, write("mine.onnx", graph_of(), higher_is="normal"))
-    found = model.load(store, hash_)
+    found = model_folder.load(store, hash_)
     assert sorted(store.names(f"models/{hash_}")) == ["detector.onnx", "manifest.json"]
     assert torch.allclose(found.detector(images), -images.mean((1, 2, 3)))
     assert not preflight.differentiable(found.detector, images)
@@ -405,10 +406,10 @@ def test_onnx_is_a_black_box(store, write, images):
 def test_an_onnx_file_that_is_no_detector(make, words):
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
     with pytest.raises(ModelError, match=rf"^detector\.onnx {words}"):
-        model.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, make())
+        model_folder.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, make())
 
 
 def test_without_onnx_runtime_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"not installed: pip install 'assay\[onnx\]'"):
-        model.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, b"")
+        model_folder.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, b"")

@@ -17,10 +17,11 @@ import yaml
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from assay import audit, cluster, fan_out, model, shard, suite
+from assay import audit, cluster, fan_out, shard, suite
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.evaluation import take
 from assay.metrics.worst_samples import worst_first
+from assay.models import model_folder
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -206,7 +207,7 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
         assert sorted(computed) == sorted(entry.name for entry in tiny.attacks)
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))
 
-        images, _ = audit.test_split(model.load(store, name))
+        images, _ = audit.test_split(model_folder.load(store, name))
         wanted = [("a", "gone", "d", e.plain(), e.hash, ("linf", 0.1), 0.0, images, 0, 0) for e in tiny.attacks]
         gone = [shard.Shard(*one) for one in wanted]
         with pytest.raises(StoreError, match="no such file"):  # as the worker raised it
@@ -214,7 +215,7 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
 
 
 def test_other_code_samples_seed_or_device_are_another_audit(store, name, tiny, monkeypatch, tmp_path):
-    loaded = model.load(store, name)
+    loaded = model_folder.load(store, name)
     images, _ = audit.test_split(loaded)
     some = take(images, range(5))
     several = [("d", images, 0, "cpu"), ("e", images, 0, "cpu"), ("d", some, 0, "cpu"), ("d", images, 1, "cpu")]
@@ -301,5 +302,5 @@ def test_an_audit_leaves_the_process_as_it_was(store, name, tiny, done):
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numbers)
     assert torch.get_num_threads() == 2
-    detector = model.loaded(str(store.root), name, "cpu")
+    detector = model_folder.loaded(str(store.root), name, "cpu")
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in detector.parameters())

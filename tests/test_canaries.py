@@ -11,13 +11,14 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, canaries, model, self_check, shard, shelves, suite
+from assay import audit, canaries, self_check, shard, shelves, suite
 from assay.checks._context import Context, Unexamined
 from assay.contracts import ThreatModel
 from assay.evaluation import pixels
 from assay.metrics import detection
+from assay.models import model_folder
 
-HEALTHY = model.freeze(toy_audit.Detector("none"))
+HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
 BUDGET = ThreatModel("linf", 2 / 255)
 
 
@@ -31,7 +32,7 @@ def _one_thread():
 def context_of(pristine_store, own_cache, tmp_path):
     """A function: (detector, keys of the suite to change) -> a context without scores; canaries need none."""
     store = audit.Store(pristine_store)
-    loaded = model.load(store, store.names("models")[0])
+    loaded = model_folder.load(store, store.names("models")[0])
     images, _ = audit.test_split(loaded)
 
     def context_of(detector: nn.Module = HEALTHY, **changes: Any) -> Context:
@@ -127,7 +128,7 @@ def test_a_black_box_is_tried_on_a_black_box_twin(context_of):
                 return HEALTHY(images)
 
     square = {"name": "square", "attack": {"square": {"queries": 300}}, "threat": "linf"}
-    context = context_of(model.freeze(Blind()), attacks=[*toy_audit.SUITE["attacks"], square])
+    context = context_of(model_folder.freeze(Blind()), attacks=[*toy_audit.SUITE["attacks"], square])
     context = dataclasses.replace(context, facts=Unexamined(differentiable=False))
     images = pixels(context.images, 0, 2).requires_grad_(True)
     assert not canaries.weak(context, BUDGET)(images).requires_grad

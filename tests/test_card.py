@@ -10,11 +10,12 @@ import toy_outside
 import yaml
 from click.testing import CliRunner
 
-from assay import card, evaluation, model, shelves
-from assay.card import Card
+from assay import evaluation, shelves
 from assay.cli import main
 from assay.data import splits
 from assay.errors import AssayError, InputError, ModelError, SpecError
+from assay.models import card, model_folder
+from assay.models.card import Card
 from assay.store.store import Store
 
 
@@ -104,7 +105,7 @@ def test_what_names_a_detector_and_what_a_model():
 
 def test_the_model_folder_is_as_ordinary_as_a_trial_s(store, write, dataset):
     hash_ = card.bring(store, write(notes="from the plant"))
-    found = model.load(store, hash_)
+    found = model_folder.load(store, hash_)
     manifest, images = found.manifest, validation(dataset)
     assert store.names("models") == [hash_]
     assert (manifest["kind"], found.made_by, manifest["notes"]) == ("factory", "toy_outside:good", "from the plant")
@@ -138,8 +139,8 @@ def test_a_detector_keeps_its_hash_when_assay_is_updated(store, write, monkeypat
 
 
 def test_a_number_is_a_threshold_on_the_detectors_own_scale(store, write):
-    plain = model.load(store, card.bring(store, write(threshold="0.6")))
-    turned = model.load(store, card.bring(store, write(threshold=0.6, higher_is="normal")))
+    plain = model_folder.load(store, card.bring(store, write(threshold="0.6")))
+    turned = model_folder.load(store, card.bring(store, write(threshold=0.6, higher_is="normal")))
     assert (plain.threshold, turned.threshold) == (0.6, -0.6)
     images = torch.rand(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(plain.detector(images), -turned.detector(images))
@@ -150,7 +151,7 @@ def test_a_number_is_a_threshold_on_the_detectors_own_scale(store, write):
 
 def test_the_size_of_a_card_is_given_to_the_dataset(store, write, dataset):
     sizeless = {key: value for key, value in dataset.items() if key not in ("image_size", "channels")}
-    found = model.load(store, card.bring(store, write(dataset=sizeless, image_size=24, channels=3)))
+    found = model_folder.load(store, card.bring(store, write(dataset=sizeless, image_size=24, channels=3)))
     assert (found.manifest["image_size"], found.manifest["channels"]) == (24, 3)
     with pytest.raises(SpecError, match=r"image_size: found 24; the dataset gives 16"):
         card.bring(store, write(image_size=24))
@@ -208,10 +209,10 @@ def test_other_weights_or_other_code_are_found(store, write, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(toy_outside, "good", toy_outside.drawn)
         with pytest.raises(ModelError, match=rf"models/{hash_} \(toy_outside:good\) makes other weights"):
-            model.load(store, hash_)
-    monkeypatch.setattr("assay.loaders.factory.own_code", lambda name: "other")
+            model_folder.load(store, hash_)
+    monkeypatch.setattr("assay.models.loaders.factory.own_code", lambda name: "other")
     with pytest.raises(ModelError, match="is other code than when its model was made"):
-        model.load(store, hash_)
+        model_folder.load(store, hash_)
 
 
 def test_making_a_detector_touches_no_global_generator(store, write):

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assay import model
 from assay.certified import Certifying, certify, works
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.metrics import certified as certified_floor
+from assay.models import model_folder
 from assay.shelves import Item
 from assay.store import parquet, schemas
 from assay.store.store import Store
@@ -110,7 +110,7 @@ def test_it_is_computed_once_from_the_model_in_the_store(tmp_path):
     detector = NeighbourBank(Item("backbones", "pixels", {"side": 4}), 1, 2, "cosine")
     detector.bank = detector.features(torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0)))
     about = {"parameters": {"backbone": backbone, "k": 2, "distance": "cosine"}, "threshold": {"value": 0.0}}
-    name = model.write(store, detector, {"trainable": "neighbours", "channels": 1, "image_size": 8, **about})
+    name = model_folder.write(store, detector, {"trainable": "neighbours", "channels": 1, "image_size": 8, **about})
     one = work(model=name)
     assert not one.done(store)
     assert one.run(str(tmp_path)) > 0

@@ -12,14 +12,15 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, model, self_check, shard, shelves, suite
+from assay import audit, self_check, shard, shelves, suite
 from assay.audit_tables import columns
 from assay.checks._context import Context, Unexamined
 from assay.contracts import Images
 from assay.metrics import detection
+from assay.models import model_folder
 from assay.store import score_matrix
 
-HEALTHY = model.freeze(toy_audit.Detector("none"))
+HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
 ADVICE = {"diverse_attacks"}  # the tiny suite has no attack that sees scores or decisions alone
 
 
@@ -30,9 +31,9 @@ def _one_thread():
 
 
 @pytest.fixture(scope="module")
-def loaded(pristine_store) -> model.Model:
+def loaded(pristine_store) -> model_folder.Model:
     store = audit.Store(pristine_store)
-    return model.load(store, store.names("models")[0])
+    return model_folder.load(store, store.names("models")[0])
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def context_of(images, loaded, tmp_path_factory):
         parts: list[pa.Table] = []
         for one in tiny.attacks:
             piece = shard.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), threshold, images, 0, 0)
-            parts.append(shard.attack(piece, model.freeze(detector))[0])
+            parts.append(shard.attack(piece, model_folder.freeze(detector))[0])
         scores = pa.concat_tables(parts)
         figures = detection.table(score_matrix.read(scores), threshold=threshold, replicates=10)
         about = {"manifest": loaded.manifest, "threshold": threshold}

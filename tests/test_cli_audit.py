@@ -11,9 +11,10 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import model, report, shard
+from assay import report, shard
 from assay.cli import main
 from assay.errors import SweepError
+from assay.models import model_folder
 from assay.store import trials_table
 
 
@@ -150,11 +151,11 @@ def test_a_damaged_part(run, store, name, tiny):
 
 def test_a_detector_whose_score_is_no_number(run, store, name, tiny, monkeypatch):
     monkeypatch.setattr(toy_audit.Detector, "forward", lambda self, images: images.flatten(1).sum(1) * float("nan"))
-    model.loaded.cache_clear()
+    model_folder.loaded.cache_clear()
     try:
         assert "not finite" in run(name, "--suite", tiny, "--limit", "3", code=1).stderr
     finally:
-        model.loaded.cache_clear()
+        model_folder.loaded.cache_clear()
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from assay import __version__, card, policy, shelves, suite
+from assay import __version__, policy, shelves, suite
 from assay.cli import main
 from assay.config import search_space
 from assay.contracts import Images, TrainingData
 from assay.datasets import elpv
+from assay.models import card
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")

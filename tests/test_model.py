@@ -9,8 +9,8 @@ import pytest
 import torch
 import toy_runs
 
-from assay import model
 from assay.errors import AssayError, InputError, ModelError, StoreError
+from assay.models import model_folder
 from assay.store.store import Store, canonical, digest
 
 
@@ -43,7 +43,7 @@ def rewritten(store, name, **changes) -> str:
     manifest = {**store.read_json(f"models/{name}/manifest.json"), **changes}
     content = canonical(manifest)
     weights = store.read(f"models/{name}/model.safetensors")
-    new = digest(content)[: model.HASH_LENGTH]
+    new = digest(content)[: model_folder.HASH_LENGTH]
     store.write(f"models/{new}/model.safetensors", weights)
     store.write(f"models/{new}/manifest.json", content)
     return new
@@ -52,7 +52,7 @@ def rewritten(store, name, **changes) -> str:
 def refused(store, name) -> str:
     """The one line that says why a model is not loaded."""
     with pytest.raises(ModelError) as caught:
-        model.load(store, name)
+        model_folder.load(store, name)
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
     return str(caught.value)
@@ -60,35 +60,35 @@ def refused(store, name) -> str:
 
 def test_a_model_scores_bit_for_bit_as_before_whatever_the_size_of_its_buffers(store):
     original, state = net(), torch.random.get_rng_state()
-    name = model.write(store, original, MANIFEST)
-    found = model.load(store, name)
+    name = model_folder.write(store, original, MANIFEST)
+    found = model_folder.load(store, name)
     images = torch.rand(7, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     assert torch.equal(found.detector(images), original(images))
     assert found.detector.seen.tolist() == [0, 1, 2, 3, 4]
     assert not found.detector.training
     assert not any(parameter.requires_grad for parameter in found.detector.parameters())
     assert found.threshold == 0.25
-    assert found.hash == name == digest(store.read(f"models/{name}/manifest.json"))[: model.HASH_LENGTH]
+    assert found.hash == name == digest(store.read(f"models/{name}/manifest.json"))[: model_folder.HASH_LENGTH]
     assert found.manifest["parameters"] == MANIFEST["parameters"]
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_equal_models_have_equal_names_and_others_do_not(store):
-    name = model.write(store, net(), MANIFEST)
-    assert model.write(store, net(), MANIFEST) == name
-    assert model.write(store, net(6), MANIFEST) != name
-    assert model.write(store, net(), {**MANIFEST, "seed": 1}) != name
+    name = model_folder.write(store, net(), MANIFEST)
+    assert model_folder.write(store, net(), MANIFEST) == name
+    assert model_folder.write(store, net(6), MANIFEST) != name
+    assert model_folder.write(store, net(), {**MANIFEST, "seed": 1}) != name
 
 
 def test_a_folder_is_complete_once_it_has_a_manifest(store, monkeypatch):
     written = []
     monkeypatch.setattr(store, "write", lambda key, content: written.append(key.rpartition("/")[2]))
-    model.write(store, net(), MANIFEST)
+    model_folder.write(store, net(), MANIFEST)
     assert written == ["model.safetensors", "manifest.json"]
 
 
 def test_every_changed_byte_is_found(store):
-    name = model.write(store, net(), MANIFEST)
+    name = model_folder.write(store, net(), MANIFEST)
     for file, words in (("model.safetensors", "is damaged or was changed"), ("manifest.json", "was changed after")):
         key = f"models/{name}/{file}"
         whole = store.read(key)
@@ -96,29 +96,29 @@ def test_every_changed_byte_is_found(store):
             store.write(key, whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
             assert words in refused(store, name)
         store.write(key, whole)
-    model.load(store, name)
+    model_folder.load(store, name)
 
 
 @pytest.mark.parametrize("left", [0, 7, 100, -1])
 def test_truncated_weights(store, left):
-    name = model.write(store, net(), MANIFEST)
+    name = model_folder.write(store, net(), MANIFEST)
     key = f"models/{name}/model.safetensors"
     store.write(key, store.read(key)[:left])
     assert "is damaged or was changed" in refused(store, name)
 
 
 def test_a_renamed_folder(store):
-    name = model.write(store, net(), MANIFEST)
-    other = "0" * model.HASH_LENGTH
+    name = model_folder.write(store, net(), MANIFEST)
+    other = "0" * model_folder.HASH_LENGTH
     store.path(f"models/{name}").rename(store.path(f"models/{other}"))
     assert "its hash is no longer the folder's name" in refused(store, other)
 
 
 def test_a_missing_file_is_named(store):
-    name = model.write(store, net(), MANIFEST)
+    name = model_folder.write(store, net(), MANIFEST)
     store.remove(f"models/{name}/model.safetensors")
     with pytest.raises(StoreError, match=r"model\.safetensors: there is no such file"):
-        model.load(store, name)
+        model_folder.load(store, name)
 
 
 def test_a_pickle_is_never_loaded(store, tmp_path):
@@ -126,7 +126,7 @@ def test_a_pickle_is_never_loaded(store, tmp_path):
         def __reduce__(self):
             return open, (str(tmp_path / "went off"), "w")
 
-    name = model.write(store, net(), MANIFEST)
+    name = model_folder.write(store, net(), MANIFEST)
     weights = pickle.dumps({"layers": Bomb()})
     store.write(f"models/{name}/model.safetensors", weights)
     assert "is damaged or was changed" in refused(store, name)
@@ -151,37 +151,37 @@ def test_a_pickle_is_never_loaded(store, tmp_path):
     ],
 )
 def test_a_manifest_that_does_not_fit_the_code(store, changes, words):
-    name = rewritten(store, model.write(store, net(), MANIFEST), **changes)
+    name = rewritten(store, model_folder.write(store, net(), MANIFEST), **changes)
     assert words in refused(store, name)
 
 
 def test_a_manifest_can_be_read_without_the_code(store):
-    name = model.write(store, net(), {**MANIFEST, "trainable": "nowhere:Runs"})
-    assert model.read_manifest(store, name)["trainable"] == "nowhere:Runs"
+    name = model_folder.write(store, net(), {**MANIFEST, "trainable": "nowhere:Runs"})
+    assert model_folder.read_manifest(store, name)["trainable"] == "nowhere:Runs"
     assert json.loads(store.read(f"models/{name}/manifest.json"))["weights_sha256"]
 
 
 def test_find_by_the_beginning_of_a_hash(store):
-    name = model.write(store, net(), MANIFEST)
+    name = model_folder.write(store, net(), MANIFEST)
     store.write(f"models/{name[:6]}{'0' * 18}/manifest.json", b"{}")
     store.write("models/ffff0000/manifest.json", b"{}")
-    assert model.find(store, name) == name
-    assert model.find(store, "ffff") == "ffff0000"
+    assert model_folder.find(store, name) == name
+    assert model_folder.find(store, "ffff") == "ffff0000"
     with pytest.raises(InputError, match=r"is ambiguous: .*give more digits"):
-        model.find(store, name[:6])
+        model_folder.find(store, name[:6])
     for text in ("", "fff", "eeee", "no such"):
         with pytest.raises(AssayError, match="is not known"):
-            model.find(store, text)
+            model_folder.find(store, text)
 
 
 def test_a_model_is_loaded_once_for_many_calls(store):
-    name = model.write(store, net(), MANIFEST)
-    first = model.loaded(str(store.root), name, "cpu")
-    assert model.loaded(str(store.root), name, "cpu") is first
+    name = model_folder.write(store, net(), MANIFEST)
+    first = model_folder.loaded(str(store.root), name, "cpu")
+    assert model_folder.loaded(str(store.root), name, "cpu") is first
     assert not first.training
 
 
 def test_who_made_it_and_whether_it_is_random_are_read_off_the_manifest(store):
-    found = model.load(store, model.write(store, net(), {**MANIFEST, "stochastic": True}))
+    found = model_folder.load(store, model_folder.write(store, net(), {**MANIFEST, "stochastic": True}))
     assert (found.made_by, found.stochastic) == ("toy_runs:Runs", True)
-    assert not model.load(store, model.write(store, net(), MANIFEST)).stochastic
+    assert not model_folder.load(store, model_folder.write(store, net(), MANIFEST)).stochastic

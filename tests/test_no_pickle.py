@@ -16,11 +16,11 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import model
 from assay.cli import main
 from assay.config import search_space
 from assay.data import splits
 from assay.errors import StoreError
+from assay.models import model_folder
 from assay.store import trial_log, trials_table
 from assay.store.store import Store, canonical, digest
 from assay.study import Study
@@ -127,8 +127,8 @@ def test_a_consistent_model_of_pickled_weights_is_refused(pristine_store, tmp_pa
     store = Store(shutil.copytree(pristine_store, tmp_path / "store"))
     [name] = store.names("models")
     content = BOMBS["torch"]
-    manifest = {**model.read_manifest(store, name), "weights_sha256": digest(content)}
-    planted = digest(canonical(manifest))[: model.HASH_LENGTH]
+    manifest = {**model_folder.read_manifest(store, name), "weights_sha256": digest(content)}
+    planted = digest(canonical(manifest))[: model_folder.HASH_LENGTH]
     store.write(f"models/{planted}/model.safetensors", content)
     store.write(f"models/{planted}/manifest.json", canonical(manifest))
     toy_audit.write_suite(Path("tiny.yaml"))

@@ -8,10 +8,10 @@ import torch
 import toy_outside
 from torch import nn
 
-from assay import model, preflight
 from assay.contracts import Images
 from assay.errors import DataError, ModelError
 from assay.evaluation import take
+from assay.models import model_folder, preflight
 
 
 class Of(nn.Module):
@@ -31,7 +31,7 @@ def light(images):
 
 
 def ready(function) -> nn.Module:
-    return model.freeze(Of(function))
+    return model_folder.freeze(Of(function))
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def told(detector, images, threshold=None) -> dict[str, str]:
 def test_a_good_detector_has_its_facts_and_no_findings(images):
     threshold = float(np.median(preflight.scored(ready(light), images)))
     assert preflight.inspect(ready(light), images, threshold) == preflight.Facts(True, False, (), False, ())
-    assert preflight.inspect(model.freeze(toy_outside.good()), images, None).differentiable
+    assert preflight.inspect(model_folder.freeze(toy_outside.good()), images, None).differentiable
 
 
 def test_what_a_detector_offers_is_a_fact(images):
@@ -131,7 +131,7 @@ def test_a_detector_that_cannot_be_audited_is_told_why(images, function, words):
 
 def test_a_detector_that_changes_itself(images):
     with pytest.raises(ModelError, match="changes itself when it scores: calls; is a part in train mode"):
-        preflight.inspect(model.freeze(Counter()), images, None)
+        preflight.inspect(model_folder.freeze(Counter()), images, None)
 
 
 def test_train_mode_and_loose_weights_are_named(images):
@@ -143,7 +143,7 @@ def test_train_mode_and_loose_weights_are_named(images):
 
 def test_batch_norm_that_stays_in_train_mode_cannot_be_frozen():
     with pytest.raises(ModelError, match=r"stays in train mode though it was told `eval\(\)`: norm;"):
-        model.freeze(toy_outside.stubborn())
+        model_folder.freeze(toy_outside.stubborn())
 
 
 @pytest.mark.parametrize("label", [0, 1])

@@ -16,11 +16,12 @@ import pytest
 import torch
 from torch import nn
 
-from assay import model, shelves
+from assay import shelves
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.metrics.security_curve import areas, quartiles
 from assay.minimal_epsilon import Minimal, search, works
+from assay.models import model_folder
 from assay.store import parquet
 from assay.store.audit_reader import Audit
 from assay.store.schemas import METRICS, MINIMAL
@@ -148,7 +149,7 @@ def test_a_sample_that_no_epsilon_turns_is_infinitely_far():
 
 def test_slices_and_seeds_make_keys_and_a_part_is_computed_once(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    monkeypatch.setattr(model, "loaded", lambda root, name, device: Linear())
+    monkeypatch.setattr(model_folder, "loaded", lambda root, name, device: Linear())
     one = work()
     assert one.run(str(tmp_path)) > 0
     assert one.done(store)

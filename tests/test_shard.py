@@ -14,12 +14,13 @@ import torch
 import toy_audit
 from PIL import Image
 
-from assay import audit, model, shard, shelves, suite
+from assay import audit, shard, shelves, suite
 from assay.attacks._ball import TOLERANCE
 from assay.data import splits
 from assay.errors import DataError
 from assay.evaluation import pixels, take
 from assay.metrics.worst_samples import worst_first
+from assay.models import model_folder
 from assay.store import parquet, schemas
 
 
@@ -31,7 +32,7 @@ def _one_thread():
 
 @pytest.fixture
 def loaded(store):
-    return model.load(store, store.names("models")[0])
+    return model_folder.load(store, store.names("models")[0])
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import model, shelves
+from assay import shelves
 from assay.attacks.apgd import apgd
 from assay.config import parameters
 from assay.contracts import ThreatModel
 from assay.data import splits
 from assay.metrics import detection
+from assay.models import model_folder
 from assay.shelves import Item
 from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
@@ -288,6 +289,6 @@ def test_any_trainable_is_trained_as_it_is_and_a_model_of_it_is_loaded_again(tra
         "image_size": 16,
         "threshold": {"value": 0.0},
     }
-    loaded = model.load(store, model.write(store, detector, about)).detector
+    loaded = model_folder.load(store, model_folder.write(store, detector, about)).detector
     assert torch.equal(loaded(batch), detector(batch))
     assert torch.equal(certify(loaded, batch, "l2", 0.05)[0], certify(detector, batch, "l2", 0.05)[0])

@@ -16,9 +16,9 @@ import toy_runs
 from click.testing import CliRunner
 from sweep_process import PATIENCE, Sweep, figures, outcome, wait_for, without_ray
 
-from assay import model
 from assay.cli import main
 from assay.data import splits
+from assay.models import model_folder
 from assay.store import schemas, trial_log, trials_table
 from assay.store.store import Store
 from assay.study import Study
@@ -102,7 +102,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     assert rows["nan_loss"]["model"] == ""
     [best] = trials_table.models(sweep.store, "toy:best")
     assert best in {rows["none"]["model"], rows["dies_once"]["model"]}
-    assert model.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
+    assert model_folder.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
     outside = sorted(records[trouble].number for trouble in ("dies", "hungry"))  # a resume goes on with them
     assert sweep.store.names("sweeps/toy/checkpoints") == [f"trial-{number:05d}.pt" for number in outside]
 

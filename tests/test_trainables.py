@@ -12,8 +12,9 @@ import torch
 import toy_runs
 from torch import Tensor, nn
 
-from assay import model, shelves
+from assay import shelves
 from assay.data import splits
+from assay.models import model_folder
 from trainables._adversary import Adversary
 from trainables._views import Views
 
@@ -91,7 +92,7 @@ class TestEveryTrainable:
         detector = trained(name, training).detector()
         item = shelves.load("trainables", name)
         built = item.build(channels=1, image_size=16, **arguments(name))
-        model.fit_buffers(built, detector.state_dict())
+        model_folder.fit_buffers(built, detector.state_dict())
         built.load_state_dict(detector.state_dict())
         assert torch.equal(built.eval()(images()), detector(images()))
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 import toy_runs
 
-from assay import evaluation, model, trial
+from assay import evaluation, trial
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
+from assay.models import model_folder
 from assay.runtime import failures
 from assay.store.store import Store
 from assay.trial import Order, Trial
@@ -164,7 +165,7 @@ def test_the_epoch_that_is_kept_has_the_best_mean_of_the_objectives(monkeypatch,
     assert {name: kept[name] for name in objectives} == {
         name: reports[epoch - 1]["values"][name] for name in objectives
     }
-    found = model.load(store, reports[-1]["model"])
+    found = model_folder.load(store, reports[-1]["model"])
     assert found.detector.seen.tolist() == [1.0] * epoch
     for name, tensor in detectors[epoch - 1].state_dict().items():
         assert torch.equal(found.detector.state_dict()[name], tensor)
@@ -178,7 +179,7 @@ def test_the_first_of_equally_good_epochs_is_kept(monkeypatch, training, store):
 
 def test_the_model_says_where_it_comes_from_and_flags_few_normals(training, store):
     report = finish(Trial(order(), training, store))[-1]
-    found = model.load(store, report["model"])
+    found = model_folder.load(store, report["model"])
     scores = evaluation.clean_scores(found.detector, training.validation)
     flagged = (scores > found.threshold)[training.validation.labels == 0]
     assert flagged.mean() <= 0.1
@@ -280,15 +281,17 @@ def test_trials_do_not_share_their_state(training, store):
 
 def test_the_manifest_says_what_the_model_is_for_on_what_it_was_made_and_which_normals_it_remembers(training, store):
     purpose = {"intended_use": "squares of line 3"}
-    manifest = model.read_manifest(
+    manifest = model_folder.read_manifest(
         store, finish(Trial(order("neighbours", purpose=purpose), training, store))[-1]["model"]
     )
     assert manifest["intended_use"] == "squares of line 3"
     assert "materiality" not in manifest
     assert manifest["environment"]["hardware"]["cores"] >= 1
-    other = model.read_manifest(
+    other = model_folder.read_manifest(
         store, finish(Trial(order("neighbours", number=1, seed=8), training, store))[-1]["model"]
     )
     assert len(manifest["bank_sha256"]) == 64
     assert manifest["bank_sha256"] != other["bank_sha256"]  # another seed: other random weights, other features
-    assert "bank_sha256" not in model.read_manifest(store, finish(Trial(order(number=2), training, store))[-1]["model"])
+    assert "bank_sha256" not in model_folder.read_manifest(
+        store, finish(Trial(order(number=2), training, store))[-1]["model"]
+    )

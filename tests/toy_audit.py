@@ -14,11 +14,12 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from assay import model, shelves
+from assay import shelves
 from assay.contracts import Attacked
 from assay.data import splits
 from assay.evaluation import clean_scores, threshold
 from assay.metrics import detection
+from assay.models import model_folder
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
@@ -164,7 +165,7 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
         "environment": environment(),
         "documentation": "A toy.",
     }
-    return model.write(store, detector, manifest)
+    return model_folder.write(store, detector, manifest)
 
 
 def write_suite(path: Path, **changes: Any) -> str:

@@ -14,14 +14,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay import audit_tables, fan_out, preflight, shelves
-from assay import model as model_module
+from assay import audit_tables, fan_out, shelves
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
 from assay.evaluation import some_of_each, take
 from assay.metrics import localisation
-from assay.model import Model
+from assay.models import model_folder as model_module
+from assay.models import preflight
+from assay.models.model_folder import Model
 from assay.plan import LeftOut, Plan, applicable
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.shard import Shard, one_thread

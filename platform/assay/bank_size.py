@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay import model
 from assay.attacks import pgd
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.evaluation import batches, pixels
 from assay.metrics import detection
+from assay.models import model_folder
 from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
@@ -72,7 +72,9 @@ class BankSize:
 
     def run(self, root: str) -> float:
         """Compute and write the scores unless they are there; returns the seconds spent."""
-        return written(self, root, lambda: score(self, cast(Banked, model.loaded(root, self.model, self.device))))
+        return written(
+            self, root, lambda: score(self, cast(Banked, model_folder.loaded(root, self.model, self.device)))
+        )
 
 
 def works(

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import pyarrow as pa
 
-from assay import model
 from assay.contracts import Certified, Images, Norm
 from assay.errors import DataError
 from assay.evaluation import pixels
+from assay.models import model_folder
 from assay.store.schemas import CERTIFIED
 from assay.store.store import Store, canonical, digest
 from assay.work import written
@@ -68,7 +68,9 @@ class Certifying:
 
     def run(self, root: str) -> float:
         """Compute and write the bounds unless they are there; returns the seconds spent."""
-        return written(self, root, lambda: certify(self, cast(Certified, model.loaded(root, self.model, self.device))))
+        return written(
+            self, root, lambda: certify(self, cast(Certified, model_folder.loaded(root, self.model, self.device)))
+        )
 
 
 def works(

@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from assay import model, shelves
+from assay import shelves
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.evaluation import pixels
 from assay.metrics import bootstrap, detection
 from assay.metrics.intervals import Interval, newcombe, wilson
+from assay.models import model_folder
 from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import CORRUPTED
@@ -81,7 +82,7 @@ class Corrupting:
 
     def run(self, root: str) -> float:
         """Compute and write the scores unless they are there; returns the seconds spent."""
-        return written(self, root, lambda: corrupt(self, model.loaded(root, self.model, self.device)))
+        return written(self, root, lambda: corrupt(self, model_folder.loaded(root, self.model, self.device)))
 
 
 def works(

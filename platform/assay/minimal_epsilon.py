@@ -18,11 +18,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from assay import model
 from assay.attacks import apgd
 from assay.attacks._ball import project
 from assay.contracts import Images, Norm, ThreatModel
 from assay.evaluation import pixels, take
+from assay.models import model_folder
 from assay.runtime.out_of_memory import halving
 from assay.shard import one_thread, scored
 from assay.store import parquet
@@ -82,7 +82,7 @@ class Minimal:
         if self.done(store):
             return 0.0
         started = time.monotonic()
-        detector = model.loaded(root, self.model, self.device)
+        detector = model_folder.loaded(root, self.model, self.device)
         notes: list[str] = []
         with one_thread():
             parts = halving(lambda a, b: search(self, detector, a, b), len(self.images), notes.append)

@@ -15,8 +15,8 @@ from assay.errors import InputError
 from assay.evaluation import BATCH, batches, some_of_each, take
 from assay.fan_out import Work
 from assay.minimal_epsilon import Minimal
-from assay.model import Model
-from assay.preflight import Facts
+from assay.models.model_folder import Model
+from assay.models.preflight import Facts
 from assay.shard import Shard
 from assay.suite import Entry, Suite
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay import model
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
 from assay.evaluation import pixels, take
 from assay.metrics.worst_samples import worst_first
+from assay.models import model_folder
 from assay.runtime import malloc
 from assay.runtime.out_of_memory import halving
 from assay.shelves import Item
@@ -89,8 +89,8 @@ class Shard:
         if self.done(store):
             return 0.0
         started = time.monotonic()
-        detector = model.loaded(root, self.model, self.device)
-        surrogate = model.loaded(root, self.surrogate, self.device) if self.surrogate else None
+        detector = model_folder.loaded(root, self.model, self.device)
+        surrogate = model_folder.loaded(root, self.surrogate, self.device) if self.surrogate else None
         notes: list[str] = []
         with one_thread():
             parts = halving(lambda a, b: attack(self, detector, surrogate, a, b), len(self.images), notes.append)

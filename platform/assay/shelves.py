@@ -31,7 +31,7 @@ PACKAGES = {
     "corruptions": "assay.corruptions",
     "checks": "assay.checks",
     "datasets": "assay.datasets",
-    "loaders": "assay.loaders",
+    "loaders": "assay.models.loaders",
     "sections": "assay.sections",
     "trainables": "trainables",
     "losses": "trainables.losses",

@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from assay import model, shelves
+from assay import shelves
 from assay.config import objectives as choice
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.evaluation import evaluate, threshold
+from assay.models import model_folder
 from assay.runtime import gpu, malloc
 from assay.runtime.provenance import environment
 from assay.store.store import Store, canonical, digest
@@ -154,7 +155,7 @@ class Trial:
         order, description = self.order, dict(self.data.description)
         item: Any = shelves.load("trainables", order.trainable)
         detector = self.run.detector()
-        model.fit_buffers(detector, self.kept["detector"])
+        model_folder.fit_buffers(detector, self.kept["detector"])
         detector.load_state_dict(self.kept["detector"])
         rate = order.evaluation["false_alarm_rate"]
         manifest = {
@@ -173,7 +174,7 @@ class Trial:
             **order.purpose,
             "documentation": (item.__doc__ or "").strip().partition("\n")[0],
         }
-        return model.write(self.store, detector, manifest)
+        return model_folder.write(self.store, detector, manifest)
 
     def _save(self) -> None:
         import torch

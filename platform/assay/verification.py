@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay import model, review, signature
+from assay import review, signature
 from assay.errors import AssayError, InputError, StoreError
+from assay.models import model_folder
 from assay.signature import Key
 from assay.store import references
 from assay.store.audit_reader import Audit
@@ -63,7 +64,7 @@ def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     if text in store.names("audits"):
         return of_audit(references.folder(store, text), key, text)
     if any(name.startswith(text) for name in store.names("models")):
-        name = model.find(store, text)
+        name = model_folder.find(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
     name = references.find(store, text)
     return of_audit(references.folder(store, name), key, name)
@@ -75,7 +76,7 @@ def of_folder(folder: Store, key: Key | None) -> list[Found]:
     if folder.exists("audit.yaml") or folder.exists(review.FILE):
         return of_audit(folder, key)
     if folder.exists("manifest.json"):
-        hashed = model.is_hash(_name(folder))
+        hashed = model_folder.is_hash(_name(folder))
         if not hashed and key is None:
             raise InputError(f"{place} is not named by the hash of a model, so nothing tells what it was; give --key")
         return [of_model(folder, key, _name(folder) if hashed else None)]
@@ -95,7 +96,7 @@ def of_audit(place: Store | Path, key: Key | None, name: str | None = None, *, d
         found = _of_audit(folder, key, name, decided)
         hash = _model(folder)
     beside = opened(place).up(2)
-    if model.is_hash(hash) and beside.exists(f"models/{hash}"):
+    if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
         return [found, of_model(beside.below(f"models/{hash}"), key, hash)]
     return [found]
 
@@ -117,7 +118,7 @@ def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -
         audit = Audit(folder)
         if name and audit.info["audit"] != name:
             problems.append(f"it is audit {audit.info['audit']}, under another name")
-        if files.get("manifest.json", "")[: model.HASH_LENGTH] != str(audit.info["model"]):
+        if files.get("manifest.json", "")[: model_folder.HASH_LENGTH] != str(audit.info["model"]):
             changed = ("manifest.json",)
         if decided:
             says = _says(audit)
@@ -144,7 +145,7 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
     others = [file for file in files if file != "manifest.json"]
     if "manifest.json" not in files:
         return [], ["manifest.json"], []
-    if name and files["manifest.json"][: model.HASH_LENGTH] != name:
+    if name and files["manifest.json"][: model_folder.HASH_LENGTH] != name:
         return ["manifest.json"], [], []
     try:
         manifest = folder.read_json("manifest.json")

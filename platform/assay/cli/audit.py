@@ -66,7 +66,7 @@ def command(
     from rich.console import Console
 
     from assay import foreseen, own_modules, policy, suite
-    from assay import model as model_module
+    from assay.models import model_folder as model_module
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -106,8 +106,8 @@ def command(
 
 def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
     """The hashes of the models that the command names, a detector from elsewhere brought into the store."""
-    from assay import card
-    from assay import model as model_module
+    from assay.models import card
+    from assay.models import model_folder as model_module
     from assay.store import trials_table
 
     of_a_sweep = text.partition(":")[0] in store.names("sweeps")

@@ -32,9 +32,9 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     """
     import datetime
 
-    from assay import model as model_module
     from assay import register, signature
     from assay.errors import InputError
+    from assay.models import model_folder as model_module
     from assay.store import trials_table
     from assay.store.audit_reader import Audit
     from assay.store.store import Store

@@ -31,7 +31,7 @@ def _suite(path: str) -> str:
 
 
 def _card(path: str) -> str:
-    from assay.card import Card
+    from assay.models.card import Card
 
     return Card.read(path).summary
 

@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from assay import evaluation, model, preflight, shelves
+from assay import evaluation, shelves
 from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
@@ -28,6 +28,7 @@ from assay.contracts import TrainingData
 from assay.data import splits
 from assay.errors import Fault, InputError, SpecError
 from assay.metrics import detection
+from assay.models import model_folder, preflight
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store, digest
@@ -154,7 +155,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
         **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
         **card.purpose.stated(),
     }
-    built = model.build(detector, manifest, content).to(device)
+    built = model_folder.build(detector, manifest, content).to(device)
     preflight.inspect(built, found.validation, None, device)
     scores = evaluation.clean_scores(built, found.validation, device)
     manifest["threshold"] = _threshold(card, built, found, scores, device)
@@ -162,16 +163,16 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     if content:
         manifest["weights_sha256"] = digest(content)
     else:
-        from assay.loaders._outside import weights_hash
+        from assay.models.loaders._outside import weights_hash
 
         manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
-        model.build(detector, manifest, content)  # once more: it must make the same weights each time
-    return _same(store, manifest) or model.write_folder(store, manifest, content)
+        model_folder.build(detector, manifest, content)  # once more: it must make the same weights each time
+    return _same(store, manifest) or model_folder.write_folder(store, manifest, content)
 
 
 def _same(store: Store, manifest: dict[str, Any]) -> str | None:
     """The model that was brought before and differs in its environment alone, as after an update of Assay."""
-    mine = {**manifest, "format": model.FORMAT, "environment": None}
+    mine = {**manifest, "format": model_folder.FORMAT, "environment": None}
     for name in store.names("models"):
         key = f"models/{name}/manifest.json"
         if store.exists(key) and {**store.read_json(key), "environment": None} == mine:

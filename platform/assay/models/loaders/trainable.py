@@ -12,7 +12,7 @@ from torch import nn
 
 from assay import shelves
 from assay.errors import InputError, ModelError
-from assay.loaders._buffers import fit_buffers
+from assay.models.loaders._buffers import fit_buffers
 
 FILE = "model.safetensors"
 

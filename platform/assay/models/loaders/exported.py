@@ -11,9 +11,9 @@ from torch import nn
 from torch.export.pt2_archive._package import load_pt2  # torch.export.load would try older, pickled formats next
 
 from assay.errors import ModelError
-from assay.loaders._archive import SIZE, vetted
-from assay.loaders._outside import Outside
-from assay.loaders._program import Program
+from assay.models.loaders._archive import SIZE, vetted
+from assay.models.loaders._outside import Outside
+from assay.models.loaders._program import Program
 
 FILE, SUFFIX = "program.pt2", ".pt2"
 EXPORT = "torch.export.export(detector, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"

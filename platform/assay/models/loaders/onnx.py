@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
-from assay.loaders._outside import Outside
+from assay.models.loaders._outside import Outside
 
 FILE, SUFFIX = "detector.onnx", ".onnx"
 EXPORT = (

@@ -11,7 +11,7 @@ from torch import nn
 
 from assay import shelves
 from assay.errors import ModelError
-from assay.loaders._outside import Outside, weights_hash
+from assay.models.loaders._outside import Outside, weights_hash
 from assay.runtime.provenance import own_code
 
 FILE = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay import shelves
 from assay.errors import InputError, ModelError, UnknownName
-from assay.loaders._buffers import fit_buffers as fit_buffers
+from assay.models.loaders._buffers import fit_buffers as fit_buffers
 from assay.store.store import Store, canonical, digest
 
 if TYPE_CHECKING:
