@@ -34,7 +34,7 @@ import optuna
 from PIL import Image
 
 from assay import sweep
-from assay.cluster import connected
+from assay.cluster.connection import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
 from assay.data import splits as data_module

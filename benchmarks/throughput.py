@@ -36,7 +36,7 @@ from unittest import mock
 from sweep_overhead import images
 
 from assay import sweep
-from assay.cluster import connected
+from assay.cluster.connection import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
 from assay.store.store import Store

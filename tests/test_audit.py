@@ -17,7 +17,8 @@ import yaml
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from assay import audit, cluster, fan_out, shard, suite
+from assay import audit, fan_out, shard, suite
+from assay.cluster import connection
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.evaluation import take
 from assay.metrics.worst_samples import worst_first
@@ -201,8 +202,8 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
     whole = results(done)
     shutil.rmtree(done)
     computed = []
-    with cluster.connected(cpus=4):
-        monkeypatch.setattr(cluster, "connected", lambda *_, **__: nullcontext({}))  # one start is enough
+    with connection.connected(cpus=4):
+        monkeypatch.setattr(connection, "connected", lambda *_, **__: nullcontext({}))  # one start is enough
         audit.run(store, name, tiny, workers=4, on_progress=lambda one: computed.append(one.work))
         assert sorted(computed) == sorted(entry.name for entry in tiny.attacks)
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))

@@ -34,7 +34,7 @@ ASSAY = str(Path(sys.executable).with_name("assay"))
 def assay(tmp_path, own_cache, monkeypatch):
     """Runs a command line on the store of this test; fails where it would start Ray, but for a start ahead of need."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("assay.early_start.begun", contextlib.nullcontext)
+    monkeypatch.setattr("assay.cluster.early_start.begun", contextlib.nullcontext)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
 
     def run(*arguments: str):

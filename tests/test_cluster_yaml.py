@@ -147,9 +147,9 @@ def test_what_is_mounted_exists_and_is_enough_to_install_from():
 @clouds
 def test_workers_watch_for_the_cloud_taking_them_away_once_they_have_joined(cloud):
     commands = CONFIGS[cloud]["worker_start_ray_commands"]
-    watch = next(place for place, command in enumerate(commands) if "-m assay.preemption" in command)
+    watch = next(place for place, command in enumerate(commands) if "-m assay.cluster.preemption" in command)
     assert watch > next(place for place, command in enumerate(commands) if "ray start" in command)
-    assert f"python -m assay.preemption {cloud} $RAY_HEAD_IP:6379 < /dev/null" in commands[watch]
+    assert f"python -m assay.cluster.preemption {cloud} $RAY_HEAD_IP:6379 < /dev/null" in commands[watch]
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -8,14 +8,14 @@ import threading
 import pytest
 import ray
 
-from assay import cluster, early_start
+from assay.cluster import connection, early_start
 from assay.errors import SweepError
 
 
 def test_what_was_begun_is_used_and_ends_with_its_block():
     with early_start.begun():
         for _ in range(2):  # leaving it does not end it
-            with cluster.connected() as resources:
+            with connection.connected() as resources:
                 assert resources["CPU"] >= 1
                 assert ray.get(ray.remote(lambda: 7).remote()) == 7
         assert ray.is_initialized()
@@ -37,10 +37,10 @@ def test_a_cluster_of_another_kind_is_not_the_one_that_was_begun(monkeypatch):
         asked.append((address, cpus))
         yield {"CPU": 1.0}
 
-    monkeypatch.setattr(cluster, "connected_alone", alone)
+    monkeypatch.setattr(connection, "connected_alone", alone)
     with early_start.begun():
         for given in ({}, {"cpus": 3}, {"address": "1.2.3.4:6379"}):
-            with cluster.connected(**given) as resources:
+            with connection.connected(**given) as resources:
                 assert resources == {"CPU": 1.0}
     assert asked == [(None, None), (None, 3), ("1.2.3.4:6379", None)]
 
@@ -52,7 +52,7 @@ def test_whoever_waits_is_told_why_there_is_none(monkeypatch, error):
         raise error
         yield
 
-    monkeypatch.setattr(cluster, "connected_alone", alone)
-    with early_start.begun(), pytest.raises(type(error), match="no room"), cluster.connected():
+    monkeypatch.setattr(connection, "connected_alone", alone)
+    with early_start.begun(), pytest.raises(type(error), match="no room"), connection.connected():
         pass
     assert "early start of Ray" not in {thread.name for thread in threading.enumerate()}

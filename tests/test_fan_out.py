@@ -16,7 +16,8 @@ import ray
 import toy_audit
 from slow_work import Note
 
-from assay import cluster, fan_out, waiting
+from assay import fan_out
+from assay.cluster import connection, idle_warning
 from assay.errors import AssayError, InputError
 from assay.store.store import Store
 
@@ -52,7 +53,7 @@ def test_workers_share_a_gpu(tmp_path, monkeypatch):
         ray.shutdown()
 
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
-    monkeypatch.setattr(cluster, "connected", one_gpu)
+    monkeypatch.setattr(connection, "connected", one_gpu)
     works = [Note(0), Note(1)]
     with pytest.raises(InputError, match="2 of a GPU, and Ray sees 1"):
         fan_out.run(works, str(tmp_path), workers=2, gpus=2, on_done=lambda *_: None)
@@ -78,8 +79,8 @@ def test_a_cluster_without_a_worker_is_told_of(tmp_path, monkeypatch, caplog):
             raise SeenError
         return wait(*arguments, **options)
 
-    monkeypatch.setattr(cluster, "connected", no_cores)
-    monkeypatch.setattr(waiting, "PATIENCE", 0.5)
+    monkeypatch.setattr(connection, "connected", no_cores)
+    monkeypatch.setattr(idle_warning, "PATIENCE", 0.5)
     monkeypatch.setattr(ray, "wait", wait)
     try:
         with pytest.raises(SeenError):

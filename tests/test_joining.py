@@ -9,7 +9,7 @@ import ray
 from ray._private import utils
 from ray._private.runtime_env import packaging, py_modules
 
-from assay import ray_errors
+from assay.cluster import ray_failures
 from assay.errors import SweepError
 from assay.runtime import versions
 
@@ -54,7 +54,7 @@ def test_ray_s_own_refusal_of_a_version_names_both():
     ours = utils.compute_version_info()
     with pytest.raises(RuntimeError) as raised:
         utils.check_version_info({"ray_version": "2.50.0", "python_version": ours[1]}, "here")
-    told = ray_errors.reason(raised.value)
+    told = ray_failures.reason(raised.value)
     assert told == f"it runs Ray 2.50.0, here {ours[0]}; install the same on both"
 
 
@@ -67,13 +67,13 @@ def test_a_package_too_large_to_be_sent_is_named_with_the_way_out(tmp_path, monk
     monkeypatch.setattr(packaging, "pin_runtime_env_uri", lambda uri: None)
     with pytest.raises(ray.exceptions.RuntimeEnvSetupError) as raised:
         py_modules.upload_py_modules_if_needed({"py_modules": [str(package)]}, True, scratch_dir=str(tmp_path))
-    told = ray_errors.reason(raised.value)
+    told = ray_failures.reason(raised.value)
     assert f"the code in {package} is 0.00MiB, and at most 0.00MiB can be sent" in told
     assert ".rayignore" in told
 
 
 def test_other_errors_are_told_by_the_line_that_matters():
-    assert ray_errors.reason(ConnectionError("ray could not\nbe found")).startswith("nothing answers there")
-    assert ray_errors.reason(ValueError("\nno such thing\nmore")) == "no such thing"
-    assert ray_errors.reason(ValueError()) == "ValueError"
-    assert ray_errors.reason(ray.exceptions.RuntimeEnvSetupError("at line 3\nno disk")) == "no disk"
+    assert ray_failures.reason(ConnectionError("ray could not\nbe found")).startswith("nothing answers there")
+    assert ray_failures.reason(ValueError("\nno such thing\nmore")) == "no such thing"
+    assert ray_failures.reason(ValueError()) == "ValueError"
+    assert ray_failures.reason(ray.exceptions.RuntimeEnvSetupError("at line 3\nno disk")) == "no disk"

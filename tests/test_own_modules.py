@@ -12,7 +12,8 @@ import pytest
 import toy_runs
 import yaml
 
-from assay import own_modules, shelves
+from assay import shelves
+from assay.cluster import user_code
 from assay.errors import InputError
 
 
@@ -30,7 +31,7 @@ def folder(tmp_path, monkeypatch):
 
 def sent(folder: Path) -> set[str]:
     """What would be sent of a folder."""
-    return {path.name for path in map(Path, own_modules.to_send()) if path.is_relative_to(folder)}
+    return {path.name for path in map(Path, user_code.to_send()) if path.is_relative_to(folder)}
 
 
 def test_a_file_a_package_and_what_they_import_beside_them_are_sent(folder):
@@ -40,11 +41,11 @@ def test_a_file_a_package_and_what_they_import_beside_them_are_sent(folder):
     deep = folder / "own_package" / "deep"
     deep.mkdir(parents=True)
     (deep / "items.py").write_text("def item(): ...\n")
-    own_modules.beside(folder / "space.yaml")
+    user_code.beside(folder / "space.yaml")
     for name in ("own_file:item", "own_package.deep.items:item"):
         shelves.load("attacks", name)
     assert sent(folder) == {"own_file.py", "own_helper.py", "own_package"}
-    ours = {Path(path).name for path in own_modules.to_send()}
+    ours = {Path(path).name for path in user_code.to_send()}
     assert {"assay", "trainables"} <= ours
 
 
@@ -52,7 +53,7 @@ def test_what_is_installed_is_not_sent(folder):
     shelves.load("attacks", "json:dumps")
     shelves.load("attacks", "yaml:safe_load")
     assert shelves.own_modules() == {"json", "yaml"}
-    assert {Path(path).name for path in own_modules.to_send()} == {"assay", "trainables"}
+    assert {Path(path).name for path in user_code.to_send()} == {"assay", "trainables"}
 
 
 def test_items_of_the_shelves_send_nothing_of_their_own(folder):
@@ -63,14 +64,14 @@ def test_items_of_the_shelves_send_nothing_of_their_own(folder):
 def test_a_module_beside_a_file_cannot_take_the_place_of_an_installed_one(folder):
     (folder / "yaml.py").write_text("raise SystemExit\n")
     (folder / "random.py").write_text("raise SystemExit\n")
-    own_modules.beside(folder / "space.yaml")
+    user_code.beside(folder / "space.yaml")
     shelves.load("attacks", "json:dumps")
     assert sys.path[-1] == str(folder)
-    assert own_modules.places("yaml")[0].parent != folder
+    assert user_code.places("yaml")[0].parent != folder
 
 
 def test_a_module_that_is_nowhere_is_told_with_where_it_was_looked_for(folder):
-    own_modules.beside(folder / "space.yaml")
+    user_code.beside(folder / "space.yaml")
     with pytest.raises(InputError, match=r"No module named 'own_absent' in .*among what is installed") as told:
         shelves.load("trainables", "own_absent.part:Runs")
     assert str(folder) in str(told.value)

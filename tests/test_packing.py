@@ -13,7 +13,7 @@ import ray
 import torch
 import toy_runs
 
-from assay import gpu_nodes, packing
+from assay.cluster import capacity, node_gpus
 from assay.config import search_space
 from assay.errors import SpecError, SweepError
 from assay.runtime import gpu
@@ -29,7 +29,7 @@ def check(tmp_path, **resources) -> search_space.Spec:
 
 
 def settled(found: search_space.Spec, has: float, resources=CLUSTER, joined: bool = False) -> search_space.Spec:
-    return packing.settled(found, resources, joined, lambda: has)
+    return capacity.settled(found, resources, joined, lambda: has)
 
 
 @pytest.mark.parametrize(
@@ -46,18 +46,18 @@ def settled(found: search_space.Spec, has: float, resources=CLUSTER, joined: boo
     ],
 )
 def test_as_many_trials_run_at_a_time_as_fit(tmp_path, resources, together):
-    assert packing.together(check(tmp_path, **resources), CLUSTER, joined=False) == together
+    assert capacity.together(check(tmp_path, **resources), CLUSTER, joined=False) == together
 
 
 @pytest.mark.parametrize(("wanted", "has", "fit"), [(5.5, 24, 4), (5.6, 24, 3), (2.9, 24, 7), (1, 80, 53), (20, 24, 1)])
 def test_a_memory_need_becomes_the_share_with_which_as_many_fit(tmp_path, wanted, has, fit):
     """CUDA takes half a GB of every trial's part for itself."""
     found = settled(check(tmp_path, gpu_memory_gb=wanted, cpu=0.01), has)
-    in_steps = round(found.resources.gpu * packing.RAY_STEPS)  # as Ray counts
-    assert in_steps == pytest.approx(found.resources.gpu * packing.RAY_STEPS)
-    assert packing.RAY_STEPS // in_steps == fit
-    assert packing.together(found, CLUSTER, joined=False) == 3 * fit
-    assert packing.need(found)["gpu"] == found.resources.gpu
+    in_steps = round(found.resources.gpu * capacity.RAY_STEPS)  # as Ray counts
+    assert in_steps == pytest.approx(found.resources.gpu * capacity.RAY_STEPS)
+    assert capacity.RAY_STEPS // in_steps == fit
+    assert capacity.together(found, CLUSTER, joined=False) == 3 * fit
+    assert capacity.need(found)["gpu"] == found.resources.gpu
     assert found.hash != check(tmp_path).hash
 
 
@@ -66,10 +66,10 @@ def test_no_gpu_is_asked_where_that_decides_nothing(tmp_path):
         pytest.fail("asked")
 
     plain = check(tmp_path, gpu=0.5)
-    assert packing.settled(plain, CLUSTER, False, never) is plain
+    assert capacity.settled(plain, CLUSTER, False, never) is plain
     without = {**CLUSTER, "GPU": 0}
     with pytest.raises(SweepError, match=r"a trial needs 1 gpu and the cluster has 0"):
-        packing.settled(check(tmp_path, gpu_memory_gb=4), without, True, never)
+        capacity.settled(check(tmp_path, gpu_memory_gb=4), without, True, never)
     growing = check(tmp_path, gpu_memory_gb=4, concurrent=9)
     assert settled(growing, 24, without, joined=True).resources.gpu == 0.2
 
@@ -146,19 +146,19 @@ def test_a_cluster_s_gpus_are_asked_for_their_memory_where_they_are():
     """Two GPUs that are there only in Ray's account: the task runs, PyTorch finds none."""
     ray.init(address="local", num_cpus=1, num_gpus=2, include_dashboard=False, log_to_driver=False)
     try:
-        assert gpu_nodes.memory_gb(lambda: 24.0, patience=60) == 24.0
+        assert node_gpus.memory_gb(lambda: 24.0, patience=60) == 24.0
         with pytest.raises(
             SweepError, match=r"a GPU of the cluster cannot be used by PyTorch there: \w+Error: .*(CUDA|NVIDIA)"
         ):
-            gpu_nodes.memory_gb(patience=60)
+            node_gpus.memory_gb(patience=60)
         with pytest.raises(SweepError, match=r"^a node with a GPU did not say how much memory.*again") as lost:
-            gpu_nodes.memory_gb(lambda: os._exit(1), patience=60)
+            node_gpus.memory_gb(lambda: os._exit(1), patience=60)
         assert "PyTorch" not in str(lost.value)
     finally:
         ray.shutdown()
     ray.init(address="local", num_cpus=1, num_gpus=0, include_dashboard=False, log_to_driver=False)
     try:
         with pytest.raises(SweepError, match=r"no GPU could be asked for its memory in 1 s; look at `ray status`"):
-            gpu_nodes.memory_gb(lambda: 24.0, patience=1)
+            node_gpus.memory_gb(lambda: 24.0, patience=1)
     finally:
         ray.shutdown()

@@ -13,7 +13,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from assay import preemption
+from assay.cluster import preemption
 
 PATIENCE = 120  # seconds
 

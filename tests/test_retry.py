@@ -17,7 +17,7 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from assay import lost
+from assay.cluster import lost
 from assay.config import search_space
 from assay.errors import DivergedError, StoreError, SweepError
 from assay.runtime import failures, retry

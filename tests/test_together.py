@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from assay.cluster.capacity import together
 from assay.config.search_space import Resources
 from assay.errors import SweepError
-from assay.packing import together
 
 
 def asked(**resources):

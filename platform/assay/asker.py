@@ -12,8 +12,8 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from assay import lost
 from assay.budget import Meter
+from assay.cluster import lost
 from assay.study import Study
 
 Answer = TypeVar("Answer")

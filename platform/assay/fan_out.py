@@ -51,7 +51,7 @@ def run(
         for work in works:
             on_done(work, work.run(root))
         return
-    from assay.cluster import connected
+    from assay.cluster.connection import connected
 
     with connected(address, cpus=workers) as resources:
         if address is None and gpus > (there := resources.get("GPU", 0)):  # a cluster may still grow
@@ -64,17 +64,17 @@ def _spread(
 ) -> None:
     import ray
 
-    from assay import lost, waiting
+    from assay.cluster import idle_warning, lost
 
     remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # what is tried again is up to retry.py
     queue, running = deque(range(len(works))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in works]
-    idle = waiting.Waiting("piece of work", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
+    idle = idle_warning.Waiting("piece of work", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
     while queue or running:
         while queue and len(running) < at_a_time:
             number = queue.popleft()
             running[remote.remote(works[number], root)] = number
-        while not (ended := ray.wait(list(running), num_returns=1, timeout=waiting.PATIENCE / 4)[0]):
+        while not (ended := ray.wait(list(running), num_returns=1, timeout=idle_warning.PATIENCE / 4)[0]):
             idle.look(_taken(1, gpus))
         idle.look(True)
         number = running.pop(ended[0])

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, packing, probe
+from assay import budget, probe
 from assay.budget import Spent
+from assay.cluster import capacity
 from assay.config import labels_needed
 from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
@@ -108,15 +109,15 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     else:
         resources = here()
         try:
-            spec = packing.settled(spec, resources, False, gpu.memory_gb)
-            packing.together(spec, resources, joined=False)
+            spec = capacity.settled(spec, resources, False, gpu.memory_gb)
+            capacity.together(spec, resources, joined=False)
         except SweepError as error:
             raise SweepError(f"{error}; this machine was asked, and with --address a cluster is") from error
         settled = {"resources": spec.resources}
         found = [probe.probe(name, alone.model_copy(update=settled), data, seconds) for name, alone in wanted.items()]
     rates |= {rate.trainable: rate for rate in found}
     rates = {name: rates[name] for name in probe.alternatives(spec)}
-    together = packing.together(spec, resources, joined=address is not None)
+    together = capacity.together(spec, resources, joined=address is not None)
     before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()
     return forecast(spec, rates, records, together, resources, before)
 

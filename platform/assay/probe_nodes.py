@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from assay import gpu_nodes, packing, tune_run
-from assay.cluster import connected
+from assay import tune_run
+from assay.cluster import capacity, node_gpus
+from assay.cluster.connection import connected
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import AssayError, SweepError
@@ -26,9 +27,9 @@ def rates(
     The probes run beside each other where there is room. Raises SweepError where no trial fits or none starts in time.
     """
     with connected(address) as resources:
-        spec = packing.settled(spec, resources, True, gpu_nodes.memory_gb)
-        packing.together(spec, resources, joined=True)
-        need = packing.need(spec)
+        spec = capacity.settled(spec, resources, True, node_gpus.memory_gb)
+        capacity.together(spec, resources, joined=True)
+        need = capacity.need(spec)
         task = ray.remote(num_cpus=need["cpu"], num_gpus=need["gpu"], memory=need["memory"], max_calls=1)(probe)
         held = ray.put(tune_run.in_memory(data))
         asked = [task.remote(name, _like(alone, spec), held, seconds) for name, alone in wanted.items()]

@@ -9,7 +9,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 
 from assay.budget import Meter
-from assay.waiting import Waiting
+from assay.cluster.idle_warning import Waiting
 
 
 class Spending(tune.Callback):  # type: ignore[misc]

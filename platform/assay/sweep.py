@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from assay import budget, gpu_nodes, packing, tune_run
+from assay import budget, tune_run
 from assay.budget import Meter
-from assay.cluster import connected
+from assay.cluster import capacity, node_gpus
+from assay.cluster.connection import connected
 from assay.config import labels_needed
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
@@ -90,8 +91,8 @@ def run(
             )
         else:
             with connected(address) as resources:
-                study.spec = packing.settled(spec, resources, joined, gpu_nodes.memory_gb)
-                concurrent = packing.together(study.spec, resources, joined)
+                study.spec = capacity.settled(spec, resources, joined, node_gpus.memory_gb)
+                concurrent = capacity.together(study.spec, resources, joined)
                 if not resume:
                     prepare(spec, store)
                 try:

@@ -19,14 +19,14 @@ from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from assay import packing
 from assay.asker import Asker, Judge, Losses
 from assay.budget import Meter
+from assay.cluster import capacity
+from assay.cluster.idle_warning import Waiting
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
 from assay.spending import Spending
 from assay.study import Study
-from assay.waiting import Waiting
 from assay.worker import Worker
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
@@ -57,11 +57,11 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     class_cache.DEFAULT_ENV_VARS.clear()  # workers with variables of their own are started anew; Ray has some ready
     worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
-    need = spec.resources.model_dump(include=set(packing.IN_RAY))
+    need = spec.resources.model_dump(include=set(capacity.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)
     with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(worker, packing.need(spec)),
+            tune.with_resources(worker, capacity.need(spec)),
             tune_config=tune.TuneConfig(
                 search_alg=asker,
                 scheduler=NewestFirst(),

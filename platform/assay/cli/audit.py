@@ -65,7 +65,8 @@ def command(
     """
     from rich.console import Console
 
-    from assay import foreseen, own_modules, policy, suite
+    from assay import foreseen, policy, suite
+    from assay.cluster import user_code
     from assay.models import model_folder as model_module
     from assay.store.store import Store
 
@@ -74,7 +75,7 @@ def command(
     store, console = Store(root), Console()
     for file in (suite_name, model, card or ""):
         if file.endswith((".yaml", ".yml")):
-            own_modules.beside(file)
+            user_code.beside(file)
     chosen = suite.read(suite_name)
     rules = policy.read(policy_name) if policy_name else None
     if rules:

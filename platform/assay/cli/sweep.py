@@ -68,7 +68,7 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
-    from assay import early_start, own_modules
+    from assay.cluster import early_start, user_code
     from assay.config import search_space as spec_module
     from assay.store import trials_table
     from assay.store.store import Store
@@ -81,7 +81,7 @@ def command(
         if resume and not dry_run and address is None and store.exists(f"sweeps/{resume}/spec.yaml"):
             stack.enter_context(early_start.begun())  # before the imports and the reading that come now
         if file:
-            own_modules.beside(file)
+            user_code.beside(file)
         if resume:
             spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
             if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while

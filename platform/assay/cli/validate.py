@@ -70,7 +70,7 @@ def _result(file: str) -> dict[str, Any]:
     """What `--json` prints of a file."""
     from dataclasses import asdict
 
-    from assay import own_modules
+    from assay.cluster import user_code
     from assay.config import yaml_file
     from assay.errors import InputError, SpecError, suggest
 
@@ -85,7 +85,7 @@ def _result(file: str) -> dict[str, Any]:
                 "a suite `attacks`, a card `detector`"
             )
         kind, summary = KINDS[key]
-        own_modules.beside(file)
+        user_code.beside(file)
         return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}
     except SpecError as error:
         faults = [asdict(fault) for fault in error.faults]

@@ -1,4 +1,4 @@
-"""A worker's watch for the notice that its cloud takes it away: `python -m assay.preemption aws HEAD:6379`.
+"""A worker's watch for the notice that its cloud takes it away: `python -m assay.cluster.preemption aws HEAD:6379`.
 
 Ray polls no such notice. A node that is drained in time gets no new trials, and what it loses counts as pre-empted, not
 as failed. AWS gives two minutes (User Guide for EC2, "Spot Instance interruption notices"), GCP thirty seconds
@@ -88,7 +88,7 @@ def watch(cloud: str, head: str, metadata: str, every: float) -> None:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m assay.preemption", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m assay.cluster.preemption", description=__doc__.partition("\n")[0])
     parser.add_argument("cloud", choices=sorted(METADATA))
     parser.add_argument("head", help="the address of the cluster, HEAD:6379")
     parser.add_argument("--metadata", help="the metadata service, if it is not the cloud's usual one")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ray
 
-from assay import ray_errors
+from assay.cluster import ray_failures
 from assay.redaction import redacted
 from assay.runtime import failures
 
@@ -34,9 +34,9 @@ def told(error: BaseException) -> str:
     if getattr(error, "preempted", False):
         return "the machine was pre-empted"
     if never_began(error):
-        return f"the worker could not begin: {redacted(ray_errors.reason(error))}"
+        return f"the worker could not begin: {redacted(ray_failures.reason(error))}"
     return {
         "host_memory": "Ray ended the worker process because the machine ran out of memory",
         "node": "the machine was lost, or cannot be reached",
         "worker": "the worker process died; look for out-of-memory in the logs",
-    }.get(kind(error), redacted(ray_errors.reason(error)))
+    }.get(kind(error), redacted(ray_failures.reason(error)))

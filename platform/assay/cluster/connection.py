@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import early_start, own_modules, ray_errors, ray_token, shelves
+from assay import shelves
+from assay.cluster import early_start, ray_failures, token, user_code
 from assay.errors import SweepError
 from assay.runtime import versions
 
@@ -57,13 +58,13 @@ def connected_alone(address: str | None = None, cpus: int | None = None) -> Iter
         options["runtime_env"] = code()
     try:
         if address is not None:
-            ray_token.match(address)
+            token.match(address)
         ray.init(**options)
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = f"the cluster at {address}" if address else "a local Ray cluster"
-        raise SweepError(f"cannot start or join {where}: {ray_errors.reason(error)}") from error
+        raise SweepError(f"cannot start or join {where}: {ray_failures.reason(error)}") from error
     try:
-        ray_token.guard(address)
+        token.guard(address)
         if address is not None:
             check_nodes()
         yield ray.cluster_resources()
@@ -76,7 +77,7 @@ def connected_alone(address: str | None = None, cpus: int | None = None) -> Iter
 
 def code() -> dict[str, Any]:
     """The runtime environment of workers on other machines: our code, the user's own, and what versions to expect."""
-    return {"py_modules": own_modules.to_send(), "excludes": LEFT_OUT, "env_vars": versions.variable()}
+    return {"py_modules": user_code.to_send(), "excludes": LEFT_OUT, "env_vars": versions.variable()}
 
 
 def check_nodes() -> None:
@@ -117,7 +118,7 @@ def each_node(question: Callable[[], Answer], patience: float = PATIENCE) -> lis
         try:
             found.append((asked[one], ray.get(one)))
         except (ray.exceptions.RuntimeEnvSetupError, ray.exceptions.RayTaskError) as error:
-            raise SweepError(f"{asked[one]} cannot be used: {ray_errors.reason(error)}") from error
+            raise SweepError(f"{asked[one]} cannot be used: {ray_failures.reason(error)}") from error
         except ray.exceptions.RayError:  # it went away
             continue
     return found

@@ -37,7 +37,7 @@ def cluster() -> Future[dict[str, float]] | None:
 
 def _hold(started: Future[dict[str, float]], over: threading.Event) -> None:
     try:
-        from assay.cluster import connected_alone
+        from assay.cluster.connection import connected_alone
 
         with connected_alone() as resources:
             started.set_result(resources)

@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import ray_errors
+from assay.cluster import ray_failures
 from assay.errors import SweepError
 from assay.runtime import gpu
 
@@ -34,9 +34,11 @@ def memory_gb(ask: Callable[[], float] = gpu.memory_gb, patience: float = PATIEN
             "resources.gpu, the share of a GPU that a trial takes, in place of gpu_memory_gb"
         ) from error
     except RayTaskError as error:
-        raise SweepError(f"a GPU of the cluster cannot be used by PyTorch there: {ray_errors.reason(error)}") from error
+        raise SweepError(
+            f"a GPU of the cluster cannot be used by PyTorch there: {ray_failures.reason(error)}"
+        ) from error
     except RayError as error:
         raise SweepError(
-            f"a node with a GPU did not say how much memory it has: {ray_errors.reason(error)}; run the same command "
+            f"a node with a GPU did not say how much memory it has: {ray_failures.reason(error)}; run the same command "
             "again, or look at the cluster's nodes"
         ) from error

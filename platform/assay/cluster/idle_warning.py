@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
-from assay.packing import IN_RAY
+from assay.cluster.capacity import IN_RAY
 
 PATIENCE = 60.0
 """Seconds without a worker until it is said, and from then on until it is said again."""
