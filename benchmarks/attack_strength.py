@@ -35,11 +35,11 @@ from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
 from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
-from assay.evaluation import batches, pixels, some_of_each, take
 from assay.metrics import detection
 from assay.models import model_folder as model_module
 from assay.store import parquet, schemas
 from assay.store.store import Store
+from assay.sweeps.evaluation import batches, pixels, some_of_each, take
 
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "adversarial": (

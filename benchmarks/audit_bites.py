@@ -33,11 +33,11 @@ from assay import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module
-from assay.evaluation import batches, pixels, take
 from assay.metrics import detection
 from assay.models import model_folder as model_module
 from assay.store.store import Store
-from assay.trial import Order, Trial
+from assay.sweeps.evaluation import batches, pixels, take
+from assay.sweeps.trial import Order, Trial
 
 DATASET = {"name": "elpv", "cells": "mono", "image_size": 64}
 DETECTORS = {

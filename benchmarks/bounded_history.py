@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from assay import history, simulator
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
-from assay.simulator import Curve, Report
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps import history, simulator
+from assay.sweeps.simulator import Curve, Report
+from assay.sweeps.study import Study
 
 EPOCHS, WORKERS = 9, 50
 FEW = {"learning_rate": {"loguniform": [1e-4, 1e-2]}, "adversary.epsilon": {"uniform": [0, 8 / 255]}}

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from assay.contracts import ThreatModel, TrainingData
 from assay.data import splits
 from assay.datasets.elpv import elpv
-from assay.evaluation import batches, clean_scores, pixels
 from assay.metrics import detection
 from assay.shelves import Item, load
+from assay.sweeps.evaluation import batches, clean_scores, pixels
 from trainables.neighbours import Neighbours
 
 EPSILON, SIDE, K = 2 / 255, 32, 3

@@ -39,12 +39,12 @@ from assay.attacks.pgd import pgd
 from assay.contracts import Attacked, ThreatModel, TrainingData
 from assay.data import splits as data_module
 from assay.errors import ModelError
-from assay.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.metrics import detection
 from assay.models import model_folder as model_module
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas
 from assay.store.store import Store
+from assay.sweeps.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.units import Positive
 
 PLAIN = {"epochs": 8, "adversary": {"epsilon": 0.0}, "loss": {"classification": 1.0}}

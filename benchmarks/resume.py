@@ -30,13 +30,13 @@ import optuna
 import yaml
 from sweep_overhead import images
 
-from assay import simulator, sweep
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
 from assay.runtime.provenance import environment
-from assay.simulator import Curve, Report
 from assay.store.store import Store
 from assay.store.trial_log import TrialLog
+from assay.sweeps import simulator, sweep
+from assay.sweeps.simulator import Curve, Report
 
 NAME, REPORTS, MORE, TARGET = "resumed", 10, 4, 10
 ASSAY = str(Path(sys.executable).parent / "assay")

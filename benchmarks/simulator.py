@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 import optuna
 
-from assay import simulator
 from assay.config import search_space
-from assay.simulator import Curve, Judged, Report
 from assay.store import trials_table
 from assay.store.store import Store
+from assay.sweeps import simulator
+from assay.sweeps.simulator import Curve, Judged, Report
 
 EPOCHS, RECORDED, BLOCK = 20, 64, 1000
 SPACE: dict[str, Any] = {

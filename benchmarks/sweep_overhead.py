@@ -33,15 +33,15 @@ import numpy as np
 import optuna
 from PIL import Image
 
-from assay import sweep
 from assay.cluster.connection import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
 from assay.data import splits as data_module
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps import sweep
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Trial
 from assay.tracking import Tracker
-from assay.trial import Trial
 
 TARGET = 0.06
 SMALL, LARGE = 8, 64

@@ -35,12 +35,12 @@ from unittest import mock
 
 from sweep_overhead import images
 
-from assay import sweep
 from assay.cluster.connection import connected
 from assay.config import search_space as spec_module
 from assay.config.search_space import Spec
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps import sweep
+from assay.sweeps.study import Study
 
 WORKERS, RAYLETS, TARGET, DRIVER_MS = 8, 4, 0.9, 60
 

@@ -8,7 +8,7 @@ import json
 import toy_runs
 
 from assay.config import search_space as spec
-from assay.study import Study
+from assay.sweeps.study import Study
 
 FINITE = {
     "learning_rate": {"choice": [0.1, 0.2]},

@@ -17,8 +17,8 @@ from assay.config import search_space
 from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.study import Study
-from assay.trial import Trial
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Trial
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 PATIENCE = 120  # seconds; what takes 10 on an idle machine may take long on a busy one

@@ -16,16 +16,17 @@ import yaml
 from click.testing import CliRunner
 from sweep_process import Sweep, wait_for
 
-from assay import budget, sweep, tune_run
-from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.cluster.idle_warning import Waiting
 from assay.config import search_space
 from assay.config.search_space import Budget, Price, Resources
 from assay.errors import SpecError
-from assay.spending import Spending
 from assay.store import trial_log, trials_table
 from assay.store.store import Store
+from assay.sweeps import budget, sweep
+from assay.sweeps import tune as tune_run
+from assay.sweeps.budget import Meter, Spent
+from assay.sweeps.spending import Spending
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 PRICE = Price(gpu_hour=2, cpu_hour=0.1, currency="EUR")

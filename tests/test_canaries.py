@@ -14,9 +14,9 @@ from torch import nn
 from assay import audit, canaries, self_check, shard, shelves, suite
 from assay.checks._context import Context, Unexamined
 from assay.contracts import ThreatModel
-from assay.evaluation import pixels
 from assay.metrics import detection
 from assay.models import model_folder
+from assay.sweeps.evaluation import pixels
 
 HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
 BUDGET = ThreatModel("linf", 2 / 255)

@@ -10,13 +10,14 @@ import toy_outside
 import yaml
 from click.testing import CliRunner
 
-from assay import evaluation, shelves
+from assay import shelves
 from assay.cli import main
 from assay.data import splits
 from assay.errors import AssayError, InputError, ModelError, SpecError
 from assay.models import card, model_folder
 from assay.models.card import Card
 from assay.store.store import Store
+from assay.sweeps import evaluation
 
 
 @pytest.fixture(scope="module")

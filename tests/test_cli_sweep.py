@@ -16,16 +16,16 @@ import yaml
 from click.testing import CliRunner
 from PIL import Image
 
-from assay import live
-from assay.budget import Meter, Spent
 from assay.cli import main
 from assay.config import search_space
 from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.study import Study
-from assay.trial import Trial
+from assay.sweeps import progress
+from assay.sweeps.budget import Meter, Spent
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Trial
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -242,16 +242,16 @@ def test_the_file_given_with_resume_is_that_of_the_sweep(assay, tmp_path):
 
 def test_events_of_a_sweep_in_a_line_each():
     record = Record(7, {}, {}, {})
-    assert live.line(record, "ask", 1.5) == "    1.5 s  trial   7  waits for a worker"
+    assert progress.line(record, "ask", 1.5) == "    1.5 s  trial   7  waits for a worker"
     record.apply({"event": "retry", "failure": "node", "message": "gone"})
-    assert live.line(record, "retry", 2) == "    2.0 s  trial   7  begins again from where it was last saved (node)"
+    assert progress.line(record, "retry", 2) == "    2.0 s  trial   7  begins again from where it was last saved (node)"
     record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})
-    assert live.line(record, "end", 3) == "    3.0 s  trial   7  failed  bug: RuntimeError: no"
+    assert progress.line(record, "end", 3) == "    3.0 s  trial   7  failed  bug: RuntimeError: no"
 
 
 def test_the_table_of_a_sweep_says_what_was_spent(tmp_path):
     found = write(tmp_path, budget={"price": {"cpu_hour": 2}})
-    shown = live.table(found, {}, 3.0, Meter(found.budget, Spent(cpu_hours=1.5)))
+    shown = progress.table(found, {}, 3.0, Meter(found.budget, Spent(cpu_hours=1.5)))
     assert shown.caption == "spent: 1.50 CPU-hours, 3.00 USD"
 
 

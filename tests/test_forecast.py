@@ -9,15 +9,15 @@ import toy_runs
 import yaml
 from click.testing import CliRunner
 
-from assay import forecast, forecast_text, probe
-from assay.budget import Spent
 from assay.cli import main
 from assay.config import search_space
 from assay.data import splits
-from assay.probe import Rate
 from assay.store.store import Store
-from assay.study import Study
-from assay.trial import Trial
+from assay.sweeps import forecast, forecast_text, probe
+from assay.sweeps.budget import Spent
+from assay.sweeps.probe import Rate
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Trial
 
 PRICE = {"gpu_hour": 2, "cpu_hour": 0.5, "currency": "EUR"}
 STOP = {"grace": 2, "reduction": 2}

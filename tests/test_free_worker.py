@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.tune_run import NewestFirst
+from assay.sweeps.tune import NewestFirst
 
 
 def chosen(*statuses: str) -> int | None:

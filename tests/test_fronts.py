@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.fronts import Fronts, Line
+from assay.sweeps.nondominated import Fronts, Line
 
 FEW = st.integers(0, 4).map(float)  # many ties
 MANY = st.floats(-1, 1, allow_subnormal=False)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.halving import Halving
+from assay.sweeps.asha import Halving
 
 BOTH = {"clean_auroc": "max", "robust_auroc": "max"}
 

@@ -9,12 +9,12 @@ import pytest
 import toy_runs
 from pretend import Pretend, drive, outcome, search_space
 
-from assay import history, samplers
 from assay.config import search_space as spec
-from assay.history import History
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps import history, samplers
+from assay.sweeps.history import History
+from assay.sweeps.study import Study
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_below_the_bound_it_asks_for_what_optunas_own_tpe_asks_for(tmp_path, mon
         seed = samplers.trial_seed(spec.search.seed + 1, number)
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.search.startup)
 
-    monkeypatch.setattr("assay.study.sampler", plain)
+    monkeypatch.setattr("assay.sweeps.study.sampler", plain)
     assert outcome(drive(Study(found, Store(tmp_path / "plain")), Pretend())) == outcome(ours)
 
 

@@ -23,8 +23,8 @@ from assay.errors import StoreError
 from assay.models import model_folder
 from assay.store import trial_log, trials_table
 from assay.store.store import Store, canonical, digest
-from assay.study import Study
-from assay.trial import DIGEST_LENGTH, Trial
+from assay.sweeps.study import Study
+from assay.sweeps.trial import DIGEST_LENGTH, Trial
 
 MARK = "ran"
 

@@ -18,7 +18,7 @@ from assay.config import search_space
 from assay.errors import SpecError, SweepError
 from assay.runtime import gpu
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps.study import Study
 
 GB = 2**30
 CLUSTER = {"CPU": 16.0, "GPU": 3.0, "memory": 64 * GB}

@@ -10,8 +10,8 @@ from torch import nn
 
 from assay.contracts import Images
 from assay.errors import DataError, ModelError
-from assay.evaluation import take
 from assay.models import model_folder, preflight
+from assay.sweeps.evaluation import take
 
 
 class Of(nn.Module):

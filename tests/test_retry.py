@@ -23,7 +23,7 @@ from assay.errors import DivergedError, StoreError, SweepError
 from assay.runtime import failures, retry
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.study import Study
+from assay.sweeps.study import Study
 
 
 def raised(error: Exception) -> RayTaskError:

@@ -18,10 +18,10 @@ from assay import audit, shard, shelves, suite
 from assay.attacks._ball import TOLERANCE
 from assay.data import splits
 from assay.errors import DataError
-from assay.evaluation import pixels, take
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
 from assay.store import parquet, schemas
+from assay.sweeps.evaluation import pixels, take
 
 
 @pytest.fixture(autouse=True)

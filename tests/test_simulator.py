@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from assay import simulator
 from assay.config import search_space
 from assay.errors import SweepError
-from assay.simulator import Curve, Report
 from assay.store import trials_table
 from assay.store.store import Store
+from assay.sweeps import simulator
+from assay.sweeps.simulator import Curve, Report
 
 SPACE = {
     "name": "played",

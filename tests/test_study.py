@@ -11,11 +11,11 @@ from optuna.trial import TrialState
 from pretend import Pretend, drive, outcome, search_space
 
 from assay.config import space
-from assay.samplers import trial_seed
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.study import Study
-from assay.trial import checkpoint
+from assay.sweeps.samplers import trial_seed
+from assay.sweeps.study import Study
+from assay.sweeps.trial import checkpoint
 
 SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc")
 STOP = {"grace": 1, "reduction": 3}

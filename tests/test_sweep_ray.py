@@ -21,8 +21,8 @@ from assay.data import splits
 from assay.models import model_folder
 from assay.store import schemas, trial_log, trials_table
 from assay.store.store import Store
-from assay.study import Study
-from assay.trial import Order, Trial
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Order, Trial
 
 
 def listed(store: Store) -> str:

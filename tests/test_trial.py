@@ -8,13 +8,13 @@ import pytest
 import torch
 import toy_runs
 
-from assay import evaluation, trial
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
 from assay.models import model_folder
 from assay.runtime import failures
 from assay.store.store import Store
-from assay.trial import Order, Trial
+from assay.sweeps import evaluation, trial
+from assay.sweeps.trial import Order, Trial
 
 SMALL = {
     "epochs": 2,

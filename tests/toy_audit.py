@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from assay import shelves
 from assay.contracts import Attacked
 from assay.data import splits
-from assay.evaluation import clean_scores, threshold
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
+from assay.sweeps.evaluation import clean_scores, threshold
 
 SIZE = 16
 SUITE = {

@@ -18,7 +18,6 @@ from assay import audit_tables, fan_out, shelves
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
-from assay.evaluation import some_of_each, take
 from assay.metrics import localisation
 from assay.models import model_folder as model_module
 from assay.models import preflight
@@ -29,6 +28,7 @@ from assay.shard import Shard, one_thread
 from assay.store import parquet, schemas
 from assay.store.store import Store, canonical, digest
 from assay.suite import Suite
+from assay.sweeps.evaluation import some_of_each, take
 
 
 @dataclass(frozen=True)

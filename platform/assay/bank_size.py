@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 
 from assay.attacks import pgd
 from assay.contracts import Banked, Images, Norm, ThreatModel
-from assay.evaluation import batches, pixels
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
 from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import batches, pixels
 from assay.work import written
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from assay.checks._context import Context, attackable, chosen, scored, shortened
-from assay.evaluation import take
 from assay.metrics import detection
+from assay.sweeps.evaluation import take
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel

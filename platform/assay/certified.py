@@ -16,10 +16,10 @@ import pyarrow as pa
 
 from assay.contracts import Certified, Images, Norm
 from assay.errors import DataError
-from assay.evaluation import pixels
 from assay.models import model_folder
 from assay.store.schemas import CERTIFIED
 from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import pixels
 from assay.work import written
 
 if TYPE_CHECKING:

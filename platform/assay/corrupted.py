@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from assay import shelves
 from assay.contracts import Images
 from assay.errors import DataError
-from assay.evaluation import pixels
 from assay.metrics import bootstrap, detection
 from assay.metrics.intervals import Interval, newcombe, wilson
 from assay.models import model_folder
@@ -27,6 +26,7 @@ from assay.shard import scored
 from assay.store import parquet
 from assay.store.schemas import CORRUPTED
 from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import pixels
 from assay.work import written
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from PIL import Image
 from assay.contracts import Images
 from assay.data.images import RESAMPLING
 from assay.errors import DivergedError
-from assay.evaluation import batches, clean_scores, pixels, some_of_each, take
 from assay.explanation import explain
 from assay.metrics import localisation
 from assay.runtime.out_of_memory import halving
 from assay.store.schemas import EXPLANATIONS
+from assay.sweeps.evaluation import batches, clean_scores, pixels, some_of_each, take
 
 if TYPE_CHECKING:
     from torch import nn

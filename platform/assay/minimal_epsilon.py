@@ -21,13 +21,13 @@ from torch import Tensor, nn
 from assay.attacks import apgd
 from assay.attacks._ball import project
 from assay.contracts import Images, Norm, ThreatModel
-from assay.evaluation import pixels, take
 from assay.models import model_folder
 from assay.runtime.out_of_memory import halving
 from assay.shard import one_thread, scored
 from assay.store import parquet
 from assay.store.schemas import MINIMAL
 from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import pixels, take
 
 STEPS = 20
 HALVINGS = 4

@@ -12,13 +12,13 @@ from assay.certified import Certifying
 from assay.contracts import Images, Norm
 from assay.corrupted import Corrupting
 from assay.errors import InputError
-from assay.evaluation import BATCH, batches, some_of_each, take
 from assay.fan_out import Work
 from assay.minimal_epsilon import Minimal
 from assay.models.model_folder import Model
 from assay.models.preflight import Facts
 from assay.shard import Shard
 from assay.suite import Entry, Suite
+from assay.sweeps.evaluation import BATCH, batches, some_of_each, take
 
 
 @dataclass(frozen=True)

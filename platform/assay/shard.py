@@ -19,7 +19,6 @@ import pyarrow as pa
 from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
-from assay.evaluation import pixels, take
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
 from assay.runtime import malloc
@@ -27,6 +26,7 @@ from assay.runtime.out_of_memory import halving
 from assay.shelves import Item
 from assay.store import parquet, schemas
 from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import pixels, take
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

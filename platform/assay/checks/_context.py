@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from assay.contracts import Images, ThreatModel
-from assay.evaluation import BATCH, clean_scores, pixels, some_of_each, take
 from assay.suite import Suite
+from assay.sweeps.evaluation import BATCH, clean_scores, pixels, some_of_each, take
 from assay.units import in_255
 
 if TYPE_CHECKING:

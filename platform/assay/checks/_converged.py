@@ -9,8 +9,8 @@ import numpy as np
 from assay.attacks.apgd import apgd
 from assay.checks._compare import reached
 from assay.checks._context import NO_BALL, NO_GRADIENT, Context, attackable, called, chosen, not_applicable, row
-from assay.evaluation import BATCH
 from assay.metrics import detection
+from assay.sweeps.evaluation import BATCH
 
 LEFT = 0.02  # worst-case AUROC that a further attack may take off
 

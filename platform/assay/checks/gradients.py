@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.attacks.apgd import apgd
 from assay.checks._context import NO_GRADIENT, Context, attackable, not_applicable, row
-from assay.evaluation import batches, pixels
+from assay.sweeps.evaluation import batches, pixels
 
 if TYPE_CHECKING:
     from torch import Tensor

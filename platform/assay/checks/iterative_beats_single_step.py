@@ -17,7 +17,7 @@ from assay.checks._context import (
     not_applicable,
     row,
 )
-from assay.evaluation import BATCH
+from assay.sweeps.evaluation import BATCH
 
 ORDER = 90
 SEEN = 0.05  # share of samples where the single step may go further

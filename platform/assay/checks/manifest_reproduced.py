@@ -7,8 +7,8 @@ from typing import Any
 from assay import shelves
 from assay.checks._context import Context, not_applicable, row
 from assay.data import splits
-from assay.evaluation import clean_scores
 from assay.metrics import detection
+from assay.sweeps.evaluation import clean_scores
 
 ORDER = 21
 APART = 1e-4

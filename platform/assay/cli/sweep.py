@@ -125,7 +125,7 @@ def _forecast(spec: Any, store: Any, records: Any, address: str | None, as_json:
     """What the sweep, or what remains of it, will take."""
     import json
 
-    from assay import forecast, forecast_text
+    from assay.sweeps import forecast, forecast_text
 
     found = forecast.of(spec, store, records, address)
     if as_json:
@@ -140,8 +140,8 @@ def _run(
     """The sweep, with its live table and its mirror: its study, what it spent, and the seconds it took."""
     import time
 
-    from assay import live, sweep
-    from assay.budget import Meter
+    from assay.sweeps import progress, sweep
+    from assay.sweeps.budget import Meter
     from assay.tracking import Tracker
 
     started, meter = time.monotonic(), Meter(spec.budget)
@@ -156,7 +156,7 @@ def _run(
 
     with (
         Tracker(store, f"sweeps/{spec.name}", again, say, spec.tracking.wandb) as tracker,
-        live.shown(spec, console, records, meter) as show,
+        progress.shown(spec, console, records, meter) as show,
     ):
         listeners = [show, tracker.trial]
         study = sweep.run(

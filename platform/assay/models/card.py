@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from assay import evaluation, shelves
+from assay import shelves
 from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
@@ -32,6 +32,7 @@ from assay.models import model_folder, preflight
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store, digest
+from assay.sweeps import evaluation
 from assay.units import Count, number
 
 YAML = (".yaml", ".yml")

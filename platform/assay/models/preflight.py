@@ -15,9 +15,9 @@ import numpy as np
 from assay.checks._context import SAME
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
-from assay.evaluation import batches, pixels, some_of_each, take
 from assay.metrics import detection
 from assay.runtime.out_of_memory import halving, out_of_memory
+from assay.sweeps.evaluation import batches, pixels, some_of_each, take
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,7 +22,7 @@ from assay.config.search_space import Spec
 from assay.errors import SweepError
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.study import Study
+from assay.sweeps.study import Study
 
 
 @dataclass(frozen=True)

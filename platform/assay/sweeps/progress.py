@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from assay.budget import Meter
 from assay.config.search_space import Spec
 from assay.store.trial_log import Record
-from assay.study import Listener
+from assay.sweeps.budget import Meter
+from assay.sweeps.study import Listener
 
 SHOWN = 12  # rows of the table; the newest and the running ones
 

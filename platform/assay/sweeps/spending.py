@@ -8,8 +8,8 @@ from typing import Any
 from ray import tune
 from ray.tune.experiment import Trial
 
-from assay.budget import Meter
 from assay.cluster.idle_warning import Waiting
+from assay.sweeps.budget import Meter
 
 
 class Spending(tune.Callback):  # type: ignore[misc]

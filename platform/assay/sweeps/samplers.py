@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from assay.config.search_space import Spec
-from assay.history import History
+from assay.sweeps.history import History
 
 
 def trial_seed(seed: int, number: int) -> int:

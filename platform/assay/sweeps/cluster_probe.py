@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from assay import tune_run
 from assay.cluster import capacity, node_gpus
 from assay.cluster.connection import connected
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import AssayError, SweepError
-from assay.probe import Rate, probe
+from assay.sweeps import tune
+from assay.sweeps.probe import Rate, probe
 
 PATIENCE = 900.0
 """Seconds that a cluster may take to start the nodes and run the probes."""
@@ -31,7 +31,7 @@ def rates(
         capacity.together(spec, resources, joined=True)
         need = capacity.need(spec)
         task = ray.remote(num_cpus=need["cpu"], num_gpus=need["gpu"], memory=need["memory"], max_calls=1)(probe)
-        held = ray.put(tune_run.in_memory(data))
+        held = ray.put(tune.in_memory(data))
         asked = [task.remote(name, _like(alone, spec), held, seconds) for name, alone in wanted.items()]
         try:
             return spec, resources, ray.get(asked, timeout=PATIENCE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from assay.fronts import Fronts, Line
+from assay.sweeps.nondominated import Fronts, Line
 
 
 class Halving:

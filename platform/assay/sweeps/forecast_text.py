@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from assay.budget import Spent, amount
 from assay.config import space
-from assay.forecast import Forecast, Span, rungs
+from assay.sweeps.budget import Spent, amount
+from assay.sweeps.forecast import Forecast, Span, rungs
 
 HEADROOM = 1.2
 """Of what a trial was seen to need, what to ask for: another one may need a little more."""

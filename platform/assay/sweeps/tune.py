@@ -19,15 +19,15 @@ from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 
-from assay.asker import Asker, Judge, Losses
-from assay.budget import Meter
 from assay.cluster import capacity
 from assay.cluster.idle_warning import Waiting
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
-from assay.spending import Spending
-from assay.study import Study
-from assay.worker import Worker
+from assay.sweeps.budget import Meter
+from assay.sweeps.spending import Spending
+from assay.sweeps.study import Study
+from assay.sweeps.tune_adapters import Asker, Judge, Losses
+from assay.sweeps.tune_worker import Worker
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
 """Signal -> what it is to a study. Ctrl-C is the first; `ray job stop`, Slurm and `docker stop` send the other one."""

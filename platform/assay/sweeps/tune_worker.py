@@ -11,7 +11,7 @@ from assay.contracts import TrainingData
 from assay.redaction import redacted
 from assay.runtime import failures, gpu, malloc, versions
 from assay.store.store import Store
-from assay.trial import Order, Trial
+from assay.sweeps.trial import Order, Trial
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]

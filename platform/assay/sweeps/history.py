@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Sequence
 
-from assay.fronts import Fronts, Line, Point
+from assay.sweeps.nondominated import Fronts, Line, Point
 
 ENDED, RUNNING = 500, 200  # so many trials of each are looked at
 

@@ -9,15 +9,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from assay import evaluation
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.runtime import gpu
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.study import Study
-from assay.trial import Order, Trial
+from assay.sweeps import evaluation
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Order, Trial
 
 SECONDS = 50.0
 """How long all probes train together; each trains one epoch at the least and is evaluated, however long it takes."""

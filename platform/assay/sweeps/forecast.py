@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from assay import budget, probe
-from assay.budget import Spent
 from assay.cluster import capacity
 from assay.config import labels_needed
 from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
 from assay.data import splits as data_module
 from assay.errors import SweepError
-from assay.halving import Halving
-from assay.probe import Rate
 from assay.runtime import failures, gpu
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
+from assay.sweeps import budget, probe
+from assay.sweeps.asha import Halving
+from assay.sweeps.budget import Spent
+from assay.sweeps.probe import Rate
 
 Span = tuple[float, float]
 """Low, where early stopping stops as many as it can, and high, where it stops none."""
@@ -103,9 +103,9 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     labels_needed.require(spec, data)
     seconds = probe.SECONDS / max(1, len(wanted))
     if address is not None:
-        from assay import probe_nodes
+        from assay.sweeps import cluster_probe
 
-        spec, resources, found = probe_nodes.rates(spec, wanted, data, address, seconds)
+        spec, resources, found = cluster_probe.rates(spec, wanted, data, address, seconds)
     else:
         resources = here()
         try:

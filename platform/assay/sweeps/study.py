@@ -16,17 +16,17 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay import history
 from assay.config import space
 from assay.config.search_space import Spec
 from assay.errors import StoreError, SweepError
-from assay.halving import Halving
 from assay.runtime import failures, retry
-from assay.samplers import sampler, trial_seed
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import ASKED, Record, TrialLog
-from assay.trial import Order, checkpoint
+from assay.sweeps import history
+from assay.sweeps.asha import Halving
+from assay.sweeps.samplers import sampler, trial_seed
+from assay.sweeps.trial import Order, checkpoint
 
 STATES = {
     "running": TrialState.RUNNING,

@@ -7,8 +7,6 @@ from typing import Any
 
 import yaml
 
-from assay import budget, tune_run
-from assay.budget import Meter
 from assay.cluster import capacity, node_gpus
 from assay.cluster.connection import connected
 from assay.config import labels_needed
@@ -19,7 +17,9 @@ from assay.errors import SweepError
 from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table
 from assay.store.store import Store, canonical
-from assay.study import Listener, Study
+from assay.sweeps import budget, tune
+from assay.sweeps.budget import Meter
+from assay.sweeps.study import Listener, Study
 
 
 def check(spec: Spec, store: Store, resume: bool) -> None:
@@ -99,7 +99,7 @@ def run(
                     dataset = data.description["hash"]
                     study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
                     meter.start(study.spec.resources)
-                    tune_run.fit(study, data, concurrent, meter)
+                    tune.fit(study, data, concurrent, meter)
                 finally:
                     study.log.close()
                     trials_table.write(store, spec, study.records)

@@ -12,9 +12,9 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
-from assay.budget import Meter
 from assay.cluster import lost
-from assay.study import Study
+from assay.sweeps.budget import Meter
+from assay.sweeps.study import Study
 
 Answer = TypeVar("Answer")
 

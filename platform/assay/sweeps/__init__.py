@@ -1,0 +1,1 @@
+"""The stage that trains: a search space becomes trials on Ray Tune."""
