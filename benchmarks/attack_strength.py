@@ -29,10 +29,11 @@ import torch
 from audit_bites import DATASET, audited_images, auroc, trained
 from torch import nn
 
-from assay import audit, shelves
-from assay import suite as suite_module
+from assay import shelves
 from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
+from assay.audits import audit
+from assay.audits import suite as suite_module
 from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
 from assay.metrics import detection

@@ -28,8 +28,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from assay import audit, shelves
-from assay import suite as suite_module
+from assay import shelves
+from assay.audits import audit
+from assay.audits import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module

@@ -32,10 +32,11 @@ from audit_bites import DATASET, trained
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay import audit, shelves
-from assay import suite as suite_module
+from assay import shelves
 from assay.attacks.apgd import apgd
 from assay.attacks.pgd import pgd
+from assay.audits import audit
+from assay.audits import suite as suite_module
 from assay.contracts import Attacked, ThreatModel, TrainingData
 from assay.data import splits as data_module
 from assay.errors import ModelError

@@ -31,7 +31,7 @@ from click.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import toy_audit
 
-from assay import audit, suite
+from assay.audits import audit, suite
 from assay.cli import main as assay
 from assay.store.store import Store
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import toy_audit
 
-from assay import audit, suite
+from assay.audits import audit, suite
 from assay.store.store import Store
 
 REPORT = runpy.run_path(str(Path(__file__).with_name("report_fixture.py")))

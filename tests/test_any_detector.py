@@ -17,7 +17,7 @@ import toy_outside
 import yaml
 from torch import nn
 
-from assay import audit, suite
+from assay.audits import audit, suite
 from assay.contracts import Images
 from assay.errors import InputError, ModelError
 from assay.models import card, model_folder, preflight

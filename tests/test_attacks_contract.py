@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.attacks._ball import BALLS, size
+from assay.audits.attack_job import one_thread
 from assay.contracts import Attacked, Norm, ThreatModel
 from assay.errors import DataError, InputError
-from assay.shard import one_thread
 
 ATTACKS = shelves.names("attacks")
 THREATS = {

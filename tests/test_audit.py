@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from assay import audit, fan_out, shard, suite
+from assay.audits import attack_job, audit, fan_out, suite
 from assay.cluster import connection
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.metrics.worst_samples import worst_first
@@ -32,7 +32,7 @@ TOTAL = 3  # shards: three attacks, all samples in one slice
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with shard.one_thread():
+    with attack_job.one_thread():
         yield
 
 
@@ -141,7 +141,7 @@ def test_figures_are_those_of_sklearn_on_the_worst_scores(done):
 
 def test_the_same_audit_again_computes_nothing_and_says_the_same(store, name, tiny, done, monkeypatch):
     before = results(done)
-    monkeypatch.setattr(shard, "attack", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(attack_job, "attack", lambda *_: pytest.fail("computed again"))
     told = []
     assert audit.run(store, name, tiny, on_progress=told.append) == done.name
     assert [(one.done, one.total, one.seconds) for one in told] == [(i + 1, TOTAL, 0.0) for i in range(TOTAL)]
@@ -210,7 +210,7 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
 
         images, _ = audit.test_split(model_folder.load(store, name))
         wanted = [("a", "gone", "d", e.plain(), e.hash, ("linf", 0.1), 0.0, images, 0, 0) for e in tiny.attacks]
-        gone = [shard.Shard(*one) for one in wanted]
+        gone = [attack_job.Shard(*one) for one in wanted]
         with pytest.raises(StoreError, match="no such file"):  # as the worker raised it
             fan_out.run(gone, str(store.root), workers=4, on_done=lambda *_: None)
 

@@ -11,8 +11,9 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, canaries, self_check, shard, shelves, suite
-from assay.checks._context import Context, Unexamined
+from assay import shelves
+from assay.audits import attack_job, audit, canaries, self_checks, suite
+from assay.audits.checks._context import Context, Unexamined
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 from assay.models import model_folder
@@ -24,7 +25,7 @@ BUDGET = ThreatModel("linf", 2 / 255)
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with shard.one_thread():
+    with attack_job.one_thread():
         yield
 
 
@@ -95,7 +96,7 @@ def test_the_masked_twin_has_a_gradient_and_is_caught_all_the_same(context_of):
 
 
 def test_checks_that_see_nothing_miss_the_masked_twin(context_of, monkeypatch):
-    from assay.checks import canary_masked
+    from assay.audits.checks import canary_masked
 
     def blind(context):
         return {"passed": True}
@@ -107,7 +108,7 @@ def test_checks_that_see_nothing_miss_the_masked_twin(context_of, monkeypatch):
 
 
 def test_a_suite_that_breaks_the_masked_twin_need_not_flag_it(context_of, monkeypatch):
-    from assay.checks import canary_masked
+    from assay.audits.checks import canary_masked
 
     monkeypatch.setattr(canary_masked, "FLAGS", ())
     monkeypatch.setattr(canaries, "BROKEN", 1.0)
@@ -117,7 +118,7 @@ def test_a_suite_that_breaks_the_masked_twin_need_not_flag_it(context_of, monkey
 def test_an_audit_that_does_not_see_randomness(context_of, monkeypatch):
     row = check("canary_stochastic")(context_of())
     assert "gives 16 of 16 images another score" in row["evidence"]
-    monkeypatch.setattr("assay.canaries.NOISE", 0.0)
+    monkeypatch.setattr("assay.audits.canaries.NOISE", 0.0)
     assert not check("canary_stochastic")(context_of())["passed"]
 
 
@@ -155,6 +156,6 @@ def test_the_worst_score_of_every_sample_counts(context_of):
     per_attack = seen.scores["adversarial_score"].reshape(-1, len(labels))
     worst = np.where(labels == 1, per_attack.min(axis=0), per_attack.max(axis=0))
     assert canaries.auroc(seen) == detection.auroc(labels, worst)
-    assert {name for name in self_check.names() if name.startswith("canary")} == {
+    assert {name for name in self_checks.names() if name.startswith("canary")} == {
         "canary_weak", "canary_masked", "canary_stochastic",
     }  # fmt: skip

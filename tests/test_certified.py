@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from assay.certified import Certifying, certify, works
+from assay.audits.certification_job import Certifying, certify, works
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.metrics import certified as certified_floor

@@ -12,9 +12,10 @@ import torch
 import toy_audit
 from torch import nn
 
-from assay import audit, self_check, shard, shelves, suite
-from assay.audit_tables import columns
-from assay.checks._context import Context, Unexamined
+from assay import shelves
+from assay.audits import attack_job, audit, self_checks, suite
+from assay.audits.checks._context import Context, Unexamined
+from assay.audits.tables import columns
 from assay.contracts import Images
 from assay.metrics import detection
 from assay.models import model_folder
@@ -26,7 +27,7 @@ ADVICE = {"diverse_attacks"}  # the tiny suite has no attack that sees scores or
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with shard.one_thread():
+    with attack_job.one_thread():
         yield
 
 
@@ -52,8 +53,8 @@ def context_of(images, loaded, tmp_path_factory):
         tiny = suite.read(toy_audit.write_suite(path, attacks=attacks))
         parts: list[pa.Table] = []
         for one in tiny.attacks:
-            piece = shard.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), threshold, images, 0, 0)
-            parts.append(shard.attack(piece, model_folder.freeze(detector))[0])
+            piece = attack_job.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), threshold, images, 0, 0)
+            parts.append(attack_job.attack(piece, model_folder.freeze(detector))[0])
         scores = pa.concat_tables(parts)
         figures = detection.table(score_matrix.read(scores), threshold=threshold, replicates=10)
         about = {"manifest": loaded.manifest, "threshold": threshold}
@@ -72,7 +73,7 @@ def check(name: str):
 
 
 def failed(context: Context) -> set[str]:
-    return {row["check"] for row in self_check.table(context).to_pylist() if not row["passed"]}
+    return {row["check"] for row in self_checks.table(context).to_pylist() if not row["passed"]}
 
 
 def changed(context: Context, table: str, column: str, at: Any, value: Any) -> Context:
@@ -100,15 +101,15 @@ class Wrapped(nn.Module):
 
 
 def test_a_healthy_model_passes_every_check(healthy, images):
-    rows = self_check.table(healthy).to_pylist()
-    assert [row["check"] for row in rows] == self_check.names()
+    rows = self_checks.table(healthy).to_pylist()
+    assert [row["check"] for row in rows] == self_checks.names()
     assert {row["check"] for row in rows if not row["passed"]} == ADVICE
     assert all(row["samples"] > 0 for row in rows if "not applicable" not in row["evidence"])
     assert all(np.isfinite([row["value"], row["limit"]]).all() for row in rows)
 
 
 def test_what_is_required_is_what_no_audit_can_be_valid_without(healthy):
-    rows = self_check.table(healthy).to_pylist()
+    rows = self_checks.table(healthy).to_pylist()
     assert {row["check"] for row in rows if not row["required"]} == ADVICE | {
         *("threshold_in_range", "black_box_beats_noise", "stable_in_small_ball", "not_the_training_attack_alone"),
         *("adaptive", "averaged_over_draws", "black_box_without_gradient", "corruptions_monotone"),
@@ -118,13 +119,13 @@ def test_what_is_required_is_what_no_audit_can_be_valid_without(healthy):
 
 def test_a_check_that_the_detector_stops_has_failed(healthy):
     root = Wrapped(lambda score, images: score + torch.sqrt((score - score.detach()).abs()))
-    row = self_check.outcome("unbounded", dataclasses.replace(healthy, detector=root))
+    row = self_checks.outcome("unbounded", dataclasses.replace(healthy, detector=root))
     assert (row["passed"], row["required"]) == (False, True)
     assert "could not be made" in row["evidence"]
 
 
 def test_evidence_is_a_sentence_with_the_figures(healthy, images):
-    evidence = {row["check"]: row["evidence"] for row in self_check.table(healthy).to_pylist()}
+    evidence = {row["check"]: row["evidence"] for row in self_checks.table(healthy).to_pylist()}
     assert f"{len(images)} clean images differ in 0 scores" in evidence["deterministic"]
     assert "of 168 attacks on a sample 0 are missing" in evidence["nothing_left_out"]  # 24 samples x 7 budgets
     assert "0 of 168 attacked images" in evidence["inside_ball"]
@@ -486,7 +487,9 @@ def test_no_gradient_and_no_black_box(healthy, with_square):
 
 
 def test_saved_images_that_leave_the_ball(healthy, monkeypatch):
-    monkeypatch.setattr("assay.checks.eight_bit.to_8_bit", lambda moved, clean, threat: (255 * moved + 1).ceil() / 255)
+    monkeypatch.setattr(
+        "assay.audits.checks.eight_bit.to_8_bit", lambda moved, clean, threat: (255 * moved + 1).ceil() / 255
+    )
     row = check("eight_bit")(healthy)
     assert not row["passed"]
     assert row["value"] > 1e-3

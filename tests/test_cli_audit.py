@@ -11,7 +11,8 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import report, shard
+from assay import report
+from assay.audits import attack_job
 from assay.cli import main
 from assay.errors import SweepError
 from assay.models import model_folder
@@ -20,7 +21,7 @@ from assay.store import trials_table
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with shard.one_thread():
+    with attack_job.one_thread():
         yield
 
 

@@ -11,9 +11,10 @@ import pytest
 import torch
 import toy_audit
 
-from assay import corrupted, shelves
+from assay import shelves
+from assay.audits import corruption_job
+from assay.audits.corruption_job import Corrupting, corrupt, cube, figures, monotone, works
 from assay.contracts import Images
-from assay.corrupted import Corrupting, corrupt, cube, figures, monotone, works
 from assay.errors import DataError, UnknownName
 from assay.metrics import detection
 from assay.store import parquet
@@ -124,7 +125,7 @@ def test_a_slice_has_a_row_for_each_sample_and_severity_and_the_scores_are_the_d
     assert found["label"].to_pylist() == images.labels.tolist() * 3
     clean = torch.from_numpy(images.pixels).float() / 255
     assert np.allclose(found["clean_score"].to_numpy()[:12], detector()(clean).detach().numpy())
-    foggy = shelves.load("corruptions", "fog")(clean, 5, corrupted.streams(work()))
+    foggy = shelves.load("corruptions", "fog")(clean, 5, corruption_job.streams(work()))
     stored = (foggy * 255).round() / 255
     assert np.allclose(found["score"].to_numpy()[24:], detector()(stored).detach().numpy(), atol=1e-6)
     assert found["seconds"].to_numpy().min() > 0
@@ -137,7 +138,7 @@ def test_an_image_gets_the_same_corruption_in_any_slice_and_another_with_another
     assert np.allclose(whole["score"].to_numpy()[7:], tail["score"].to_numpy(), atol=1e-6)
     seeds = [
         stream.initial_seed() for one in (work(), work(seed=1), work(first=12), work(corruption="snow"))
-        for stream in corrupted.streams(one)
+        for stream in corruption_job.streams(one)
     ]  # fmt: skip
     assert len(set(seeds)) == 48
 

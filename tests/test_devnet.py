@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor, nn
 
 from assay import shelves
+from assay.audits.explanation import explain, smooth
 from assay.contracts import Dataset, Sample, no_images
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError
-from assay.explanation import explain, smooth
 from assay.metrics import detection, localisation
 from assay.metrics.localisation import Localisation
 from trainables._location_scores import LocationScores

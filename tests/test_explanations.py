@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from assay import explained, shelves
+from assay import shelves
+from assay.audits import explanations
 from assay.contracts import Images
 from assay.metrics import localisation
 from assay.metrics.region_overlap import curves, overlap
@@ -56,7 +57,7 @@ def section(folder, name: str) -> str:
 
 def test_the_lowest_and_the_highest_anomalies_are_kept_with_image_map_and_mask():
     images, masks = squares()
-    found = explained.tables(Brightest(), images, masks)["explanations"]
+    found = explanations.tables(Brightest(), images, masks)["explanations"]
     assert found.schema.equals(schemas.EXPLANATIONS)
     rows = found.to_pylist()
     assert [row["sample"] for row in rows] == ["06", "07", "08", "09", "14", "15", "16", "17"]
@@ -74,22 +75,22 @@ def test_the_lowest_and_the_highest_anomalies_are_kept_with_image_map_and_mask()
 def test_an_image_without_a_mask_has_no_picture_of_one_and_no_masks_no_table():
     images, masks = squares()
     masks[6] = False
-    rows = explained.tables(Brightest(), images, masks)["explanations"].to_pylist()
+    rows = explanations.tables(Brightest(), images, masks)["explanations"].to_pylist()
     assert rows[0]["mask_png"] is None
     assert np.isnan(rows[0]["pixel_auroc"])
     assert rows[1]["mask_png"] is not None
-    assert set(explained.tables(Brightest(), images, np.zeros_like(masks))) == {"explanations"}
+    assert set(explanations.tables(Brightest(), images, np.zeros_like(masks))) == {"explanations"}
 
 
 def test_a_gradient_that_is_not_finite_gives_nothing_and_no_error():
     images, masks = squares()
-    assert explained.tables(Blind(), images, masks) == {}
+    assert explanations.tables(Blind(), images, masks) == {}
 
 
 def test_large_pictures_are_shrunk_and_colours_kept():
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 160, 160), dtype=np.uint8)
     images = Images(pixels, np.array([0, 1]), ("a", "b"), ("normal", "dent"), ("a", "b"))
-    [row] = explained.tables(Brightest(), images, np.zeros((2, 160, 160), bool))["explanations"].to_pylist()
+    [row] = explanations.tables(Brightest(), images, np.zeros((2, 160, 160), bool))["explanations"].to_pylist()
     with Image.open(io.BytesIO(row["image_png"])) as image:
         assert image.size == (128, 128)
         assert image.mode == "RGB"
@@ -135,7 +136,7 @@ def write(folder, found) -> None:
 
 def test_the_report_shows_pictures_and_localisation(audit_folder):
     images, masks = squares()
-    write(audit_folder, explained.tables(Brightest(), images, masks))
+    write(audit_folder, explanations.tables(Brightest(), images, masks))
     html = section(audit_folder, "explanations")
     assert html.count("<img ") == html.count(' alt="') == 3 * 8
     assert "Pixel AUROC" in html
@@ -145,7 +146,7 @@ def test_the_report_shows_pictures_and_localisation(audit_folder):
 def test_the_report_says_plainly_that_there_are_no_masks_and_no_gradient(audit_folder):
     images, masks = squares()
     assert "No maps: the audit was made before" in section(audit_folder, "explanations")
-    write(audit_folder, explained.tables(Brightest(), images, np.zeros_like(masks)))
+    write(audit_folder, explanations.tables(Brightest(), images, np.zeros_like(masks)))
     assert "No masks: the dataset does not say" in section(audit_folder, "explanations")
     (audit_folder / "explanations.parquet").unlink()
     info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
@@ -155,7 +156,7 @@ def test_the_report_says_plainly_that_there_are_no_masks_and_no_gradient(audit_f
 
 def test_hostile_names_of_samples_are_text(audit_folder):
     images, masks = squares()
-    found = explained.tables(Brightest(), images, masks)["explanations"]
+    found = explanations.tables(Brightest(), images, masks)["explanations"]
     rows = [{**row, "sample": '<script>"x"'} for row in found.to_pylist()]
     write(audit_folder, {"explanations": pa.Table.from_pylist(rows, schema=schemas.EXPLANATIONS)})
     assert "<script" not in section(audit_folder, "explanations")

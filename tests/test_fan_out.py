@@ -16,7 +16,7 @@ import ray
 import toy_audit
 from slow_work import Note
 
-from assay import fan_out
+from assay.audits import fan_out
 from assay.cluster import connection, idle_warning
 from assay.errors import AssayError, InputError
 from assay.store.store import Store

@@ -15,7 +15,7 @@ from nodes import cluster
 from same_audit import differences
 from sweep_process import ASSAY, wait_for
 
-from assay import audit, plan, suite
+from assay.audits import audit, plan, suite
 from assay.store.store import Store
 
 TESTS = Path(__file__).parent

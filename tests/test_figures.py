@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import toy_audit
 
-from assay import audit, figures, policy, suite
+from assay import figures, policy
+from assay.audits import audit, suite
 from assay.errors import DataError
 from assay.gate import Gate
 from assay.store import references

@@ -13,7 +13,7 @@ import toy_audit
 from same_audit import differences
 from sweep_process import Sweep, outcome, without_ray
 
-from assay import audit, suite
+from assay.audits import audit, suite
 from assay.errors import StoreError
 from assay.store import trial_log
 from assay.store.store import Store

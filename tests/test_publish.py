@@ -360,7 +360,7 @@ def test_the_process_beside_a_run_ends_with_a_sentence(server, audited, monkeypa
 def test_an_audit_ends_well_without_the_server(server, audited, monkeypatch):
     store, audit = audited
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("assay.audit.run", lambda *_, **__: audit)
+    monkeypatch.setattr("assay.audits.audit.run", lambda *_, **__: audit)
     monkeypatch.setattr("assay.models.model_folder.find", lambda *_: "m")
     result = CliRunner().invoke(main, ["audit", "m", "--suite", "quick", "--store", str(store.root)])
     assert result.exit_code == 0, result.output

@@ -17,10 +17,10 @@ import torch
 from torch import nn
 
 from assay import shelves
+from assay.audits.minimal_epsilon_job import Minimal, search, works
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.metrics.security_curve import areas, quartiles
-from assay.minimal_epsilon import Minimal, search, works
 from assay.models import model_folder
 from assay.store import parquet
 from assay.store.audit_reader import Audit

@@ -14,8 +14,9 @@ import torch
 import toy_audit
 from PIL import Image
 
-from assay import audit, shard, shelves, suite
+from assay import shelves
 from assay.attacks._ball import TOLERANCE
+from assay.audits import attack_job, audit, suite
 from assay.data import splits
 from assay.errors import DataError
 from assay.metrics.worst_samples import worst_first
@@ -26,7 +27,7 @@ from assay.sweeps.evaluation import pixels, take
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with shard.one_thread():
+    with attack_job.one_thread():
         yield
 
 
@@ -52,18 +53,18 @@ def make(images, loaded, tmp_path):
         found, _ = suite.read(toy_audit.write_suite(tmp_path / "one.yaml", **values)).attacks
         settings = {"audit": "a", "model": loaded.hash, "dataset": "d", "first": 0, "seed": 0, "threshold": 0.3} | more
         headline = (norm, found.epsilons[-1])
-        return shard.Shard(entry=found.plain(), parameters=found.hash, headline=headline, images=of, **settings)
+        return attack_job.Shard(entry=found.plain(), parameters=found.hash, headline=headline, images=of, **settings)
 
     return make
 
 
-def rows_of(found: shard.Shard, detector):
-    scores, worst = shard.attack(found, detector)
+def rows_of(found: attack_job.Shard, detector):
+    scores, worst = attack_job.attack(found, detector)
     return scores.to_pylist(), worst.to_pylist()
 
 
 def test_a_row_for_every_sample_and_epsilon_with_all_columns(make, loaded, images):
-    table, _ = shard.attack(make(), loaded.detector)
+    table, _ = attack_job.attack(make(), loaded.detector)
     assert table.schema == schemas.SCORES
     scores = table.to_pylist()
     assert all(column.null_count == 0 for column in table.columns)
@@ -144,10 +145,10 @@ def test_a_score_that_is_no_number_is_an_error_and_not_a_row(make, loaded):
             return loaded.detector(batch) / (batch.flatten(1).amax(1) * 0)
 
     with pytest.raises(DataError, match="not finite"):
-        shard.attack(make("toy_audit:idle"), Broken())
+        attack_job.attack(make("toy_audit:idle"), Broken())
 
 
-def run(found: shard.Shard, store) -> tuple[dict, pa.Table]:
+def run(found: attack_job.Shard, store) -> tuple[dict, pa.Table]:
     seconds = found.run(str(store.root))
     scores = parquet.load(store, found.key, schemas.SCORES)
     return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.worst_key, schemas.WORST)
@@ -206,10 +207,10 @@ def test_another_seed_starts_elsewhere(make, loaded):
 def test_pictures_are_of_the_headline_and_of_the_samples_the_attacker_gained_most_on(make, loaded, images):
     found = make(epsilons=["1/255", "4/255"])
     rows, worst = rows_of(found, loaded.detector)
-    assert len(worst) == shard.SHOWN_PER_SHARD
+    assert len(worst) == attack_job.SHOWN_PER_SHARD
     last = [row for row in rows if row["epsilon"] > 3 / 255]
     order = worst_first(*([row[key] for row in last] for key in ("label", "clean_score", "adversarial_score")), 0.3)
-    assert [row["sample"] for row in worst] == [last[i]["sample"] for i in order[: shard.SHOWN_PER_SHARD]]
+    assert [row["sample"] for row in worst] == [last[i]["sample"] for i in order[: attack_job.SHOWN_PER_SHARD]]
     for row in worst:
         assert row["epsilon"] == pytest.approx(4 / 255)
         clean, adversarial = (
@@ -222,19 +223,19 @@ def test_pictures_are_of_the_headline_and_of_the_samples_the_attacker_gained_mos
 
 def test_pictures_in_colour():
     colour = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
-    decoded = np.asarray(Image.open(io.BytesIO(shard.png(colour))))
+    decoded = np.asarray(Image.open(io.BytesIO(attack_job.png(colour))))
     assert np.array_equal(decoded.transpose(2, 0, 1), (colour.numpy() * 255).round())
 
 
 def test_no_pictures_of_noise(make, loaded):
     entry = make("noise")
     assert entry.entry["knowledge"] == "none"
-    assert shard.attack(entry, loaded.detector)[1].num_rows == 0
+    assert attack_job.attack(entry, loaded.detector)[1].num_rows == 0
 
 
 def test_the_model_is_left_as_it_was(make, loaded):
     before = {name: value.clone() for name, value in loaded.detector.state_dict().items()}
-    shard.attack(make("apgd"), loaded.detector)
+    attack_job.attack(make("apgd"), loaded.detector)
     assert all(parameter.grad is None for parameter in loaded.detector.parameters())
     assert all(torch.equal(value, before[name]) for name, value in loaded.detector.state_dict().items())
     assert not loaded.detector.training

@@ -10,7 +10,7 @@ import pytest
 import toy_audit
 import yaml
 
-from assay import suite
+from assay.audits import suite
 from assay.errors import InputError, SpecError, UnknownName
 
 

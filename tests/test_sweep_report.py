@@ -13,7 +13,8 @@ import torch
 import yaml
 from torch import nn
 
-from assay import bank_size, shelves, suite
+from assay import shelves
+from assay.audits import bank_size_job, suite
 from assay.contracts import Images
 from assay.errors import SpecError
 from assay.metrics import agreement, importance, sweep_audit_gap
@@ -288,26 +289,26 @@ def some_images() -> Images:
     return Images(pixels, np.repeat([0, 1], 6), names, ("normal",) * 6 + ("dent",) * 6, names)
 
 
-def works(detector: nn.Module, **changes) -> list[bank_size.BankSize]:
+def works(detector: nn.Module, **changes) -> list[bank_size_job.BankSize]:
     how = {"audit": "a", "model": "m", "dataset": "d", "norm": "linf", "epsilon": 2 / 255, "steps": 2, "seed": 0}
-    return bank_size.works(detector, [0.5, 1.0], some_images(), **{**how, **changes})
+    return bank_size_job.works(detector, [0.5, 1.0], some_images(), **{**how, **changes})
 
 
 def test_sizes_of_a_bank_become_rows_with_intervals():
     detector = neighbours()
-    parts = pa.concat_tables(bank_size.score(work, detector) for work in works(detector))
+    parts = pa.concat_tables(bank_size_job.score(work, detector) for work in works(detector))
     assert parts.schema.names == schemas.BANK_SCORES.names
     labels = parts["label"].to_numpy()
     moved = (parts["adversarial_score"].to_numpy() - parts["clean_score"].to_numpy()) * (1 - 2 * labels)
     assert (moved >= 0).all()
-    found = bank_size.figures(parts, threshold=0.0)
+    found = bank_size_job.figures(parts, threshold=0.0)
     assert found.schema.equals(schemas.BANK_SIZE)
     rows = found.to_pylist()
     assert [row["rows"] for row in rows] == [10, 20]
     assert all(row["robust_auroc"] < row["clean_auroc"] for row in rows)
     assert all(row["clean_lower"] < row["clean_auroc"] < row["clean_upper"] for row in rows)
     assert all(0 < row["seconds_25"] <= row["seconds_50"] <= row["seconds_75"] for row in rows)
-    again = bank_size.score(works(detector)[0], detector)
+    again = bank_size_job.score(works(detector)[0], detector)
     assert again["adversarial_score"].equals(parts.slice(0, 12)["adversarial_score"])
 
 
@@ -315,8 +316,8 @@ def test_without_a_bank_there_is_no_work_and_without_a_gradient_no_attack():
     assert works(nn.Flatten()) == []
     assert {work.steps for work in works(neighbours(), norm="patch")} == {0}
     detector = neighbours()
-    parts = pa.concat_tables(bank_size.score(work, detector) for work in works(detector, steps=0))
-    rows = bank_size.figures(parts, threshold=0.0).to_pylist()
+    parts = pa.concat_tables(bank_size_job.score(work, detector) for work in works(detector, steps=0))
+    rows = bank_size_job.figures(parts, threshold=0.0).to_pylist()
     assert all(np.isnan(row["robust_auroc"]) and np.isfinite(row["clean_auroc"]) for row in rows)
 
 
@@ -331,8 +332,8 @@ def test_the_part_of_a_size_is_named_by_all_that_decides_it():
 def test_the_report_draws_curves_or_says_why_there_are_none(audit_folder):
     assert "the suite does not ask for it" in section(audit_folder, "bank_size")
     detector = neighbours()
-    parts = pa.concat_tables(bank_size.score(work, detector) for work in works(detector))
-    pq.write_table(bank_size.figures(parts, threshold=0.0), audit_folder / "bank_size.parquet")
+    parts = pa.concat_tables(bank_size_job.score(work, detector) for work in works(detector))
+    pq.write_table(bank_size_job.figures(parts, threshold=0.0), audit_folder / "bank_size.parquet")
     html = section(audit_folder, "bank_size")
     assert html.count("<svg") == 2
     assert "The deployed bank of 20 rows" in text(html)

@@ -29,7 +29,7 @@ from assay.errors import InputError, UnknownName
 PACKAGES = {
     "attacks": "assay.attacks",
     "corruptions": "assay.corruptions",
-    "checks": "assay.checks",
+    "checks": "assay.audits.checks",
     "datasets": "assay.datasets",
     "loaders": "assay.models.loaders",
     "sections": "assay.sections",

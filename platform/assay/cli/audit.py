@@ -65,7 +65,8 @@ def command(
     """
     from rich.console import Console
 
-    from assay import foreseen, policy, suite
+    from assay import foreseen, policy
+    from assay.audits import suite
     from assay.cluster import user_code
     from assay.models import model_folder as model_module
     from assay.store.store import Store
@@ -120,7 +121,7 @@ def _models(store: Any, text: str, card_file: str | None, device: str) -> list[s
 def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from assay import audit
+    from assay.audits import audit
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:

@@ -24,7 +24,7 @@ def _policy(path: str) -> str:
 
 
 def _suite(path: str) -> str:
-    from assay import suite
+    from assay.audits import suite
 
     read = suite.read(str(Path(path).absolute()))
     return f"suite {read.name}: {len(read.attacks)} attack{'s' * (len(read.attacks) != 1)}"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.checks._context import SAME
+from assay.audits.checks._context import SAME
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
 from assay.metrics import detection

@@ -1,0 +1,208 @@
+"""An audit: every attack of a suite against one model on the test split, its metrics and checks, in one folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+
+from assay import shelves
+from assay.audits import fan_out, tables
+from assay.audits.attack_job import Shard, one_thread
+from assay.audits.plan import LeftOut, Plan, applicable
+from assay.audits.suite import Suite
+from assay.contracts import Dataset, Images
+from assay.data import splits as data_module
+from assay.errors import DataError, InputError, ModelError
+from assay.metrics import localisation
+from assay.models import model_folder as model_module
+from assay.models import preflight
+from assay.models.model_folder import Model
+from assay.runtime.provenance import code_hash, environment, own_code
+from assay.store import parquet, schemas
+from assay.store.store import Store, canonical, digest
+from assay.sweeps.evaluation import some_of_each, take
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Told after every piece of work: how many are done of how many, and what the last one was."""
+
+    done: int
+    total: int
+    work: str
+    seconds: float
+
+
+def test_split(model: Model) -> tuple[Images, str]:
+    """The test images of the dataset a model was made with, and the dataset's hash.
+
+    Raises ModelError where the manifest names no dataset, DataError where today's files are not those of training.
+    """
+    dataset, wanted = _dataset(model), model.manifest["dataset"]
+    found = data_module.dataset_hash(dataset)
+    if found != wanted["hash"]:
+        raise DataError(
+            f"dataset '{dataset.name}' is not what the model was trained with (hash {found[:12]}, in the manifest "
+            f"{wanted['hash'][:12]}); its test images may have been trained on. Restore the files, or train again"
+        )
+    return data_module.test_images(dataset), found
+
+
+def _dataset(model: Model) -> Dataset:
+    item = model.manifest.get("dataset", {}).get("item")
+    if not item:
+        raise ModelError(f"models/{model.hash}: the manifest names no dataset to audit on")
+    name, parameters = shelves.normal_form(item)
+    function = shelves.load("datasets", name)
+    dataset: Dataset = function(**shelves.bind(function, parameters))
+    return dataset
+
+
+def name_of(
+    model: Model, suite: Suite, dataset: str, images: Images, seed: int, device: str, surrogate: str | None = None
+) -> str:
+    """The audit's id: the same audit by the same code has the same id, and so resumes; other code begins anew."""
+    corruptions = suite.corruptions.names if suite.corruptions else []
+    own = [model.made_by, *(entry.attack.name for entry in suite.attacks), *corruptions]
+    code = [code_hash(), *map(own_code, own)]
+    content = [model.hash, suite.plain(), dataset, images.ids, seed, device, surrogate, code]
+    return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
+
+
+def run(
+    store: Store,
+    name: str,
+    suite: Suite,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    workers: int | None = 1,
+    gpus: float = 0.0,
+    address: str | None = None,
+    device: str = "cpu",
+    surrogate: str | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> str:
+    """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
+
+    limit: attack only so many samples of each class (a screen: the report says so). workers: pieces of
+    work at a time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
+    cluster that does the work. surrogate: the hash of another model, for attacks that are made on it instead.
+    """
+    started = time.monotonic()
+    store.require_writable()
+    model = model_module.load(store, name)
+    images, dataset = test_split(model)
+    if limit is not None:
+        if limit < 1:
+            raise InputError(f"--limit {limit}: attack at least 1 sample of each class")
+        images = take(images, some_of_each(images.labels, limit))
+    if surrogate is not None:
+        model_module.load(store, surrogate)  # an error now, not in a worker
+    here = _device_here(device, address)
+    with one_thread():
+        seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
+    facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
+    able, left_out = applicable(suite, facts, surrogate)
+    audit = name_of(model, able, dataset, images, seed, device, surrogate)
+    plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
+    before = _work(store, plan, on_progress, workers=workers, gpus=gpus, address=address)
+
+    folder = f"audits/{audit}"
+    with one_thread():
+        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here)
+    _write(store, folder, written)
+    store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
+    about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
+    sweep = about["sweep"]
+    if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
+        store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
+        _write(store, folder, tables.of_sweep(store, about))
+    store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
+    return audit
+
+
+def _device_here(device: str, address: str | None) -> str:
+    """The device as far as this machine has it; the head of a cluster often has no GPU."""
+    import torch
+
+    return device if address is None or device != "cuda" or torch.cuda.is_available() else "cpu"
+
+
+def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
+    for table, content in written.items():
+        store.write(f"{folder}/{table}.parquet", parquet.dump(content))
+
+
+def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **where: Any) -> float:
+    """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
+    works, done = plan.works, 0
+
+    def on_done(work: fan_out.Work, seconds: float) -> None:
+        nonlocal done
+        done += 1
+        on_progress(Progress(done, len(works), work.label, seconds))
+
+    kept: list[fan_out.Work] = []
+    todo: list[fan_out.Work] = []
+    for work in works:
+        (kept if work.done(store) else todo).append(work)
+    for work in kept:
+        on_done(work, 0.0)
+    fan_out.run(todo, str(store.root), on_done=on_done, **where)
+    keys = [work.key for work in kept if isinstance(work, Shard)]
+    return sum(float(pc.sum(parquet.load(store, key, schemas.SCORES)["seconds"]).as_py()) for key in keys)
+
+
+def notes(store: Store, plan: Plan) -> list[str]:
+    """What has to be said about how parts were computed, such as that memory ran out."""
+    keys = [(work.label, work.note_key) for works in (plan.shards, plan.minimal) for work in works]
+    return [f"{label}: {store.read(key).decode()}" for label, key in keys if store.exists(key)]
+
+
+def describe(
+    plan: Plan, suite: Suite, left_out: Sequence[LeftOut], limit: int | None, notes: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """The content of audit.yaml: what was audited, how, and the command that does it again.
+
+    suite: as it was asked for; what could not be made of it is left out.
+    """
+    model, images = plan.model, plan.images
+    sweep = model.manifest.get("sweep", {})
+    command = ["assay", "audit", model.hash, "--suite", suite.source, "--seed", str(plan.seed)]
+    if limit is not None:
+        command += ["--limit", str(limit)]
+    if plan.device != "cpu":
+        command += ["--device", plan.device]
+    if plan.surrogate is not None:
+        command += ["--surrogate", plan.surrogate]
+    return {
+        "audit": plan.audit,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "model": model.hash,
+        "sweep": sweep.get("name"),
+        "trial": sweep.get("trial"),
+        "suite": plan.suite.plain(),
+        "left_out": [dataclasses.asdict(one) for one in left_out],
+        "attacked_as": "white box" if plan.facts.differentiable else "black box",
+        "findings": [dataclasses.asdict(finding) for finding in plan.facts.findings],
+        "notes": list(notes),
+        "surrogate": plan.surrogate,
+        "dataset": dict(model.manifest["dataset"]),
+        "threshold": dict(model.manifest["threshold"]),
+        "seed": plan.seed,
+        "limit": limit,
+        "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
+        "command": shlex.join(command),
+        "environment": environment(),
+        "seconds": round(seconds, 1),
+    }

@@ -1,0 +1,169 @@
+"""What every check looks at, the row it returns, and the few samples that its own attacks are made on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from assay.audits.suite import Suite
+from assay.contracts import Images, ThreatModel
+from assay.sweeps.evaluation import BATCH, clean_scores, pixels, some_of_each, take
+from assay.units import in_255
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+SAME = 1e-3
+"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+BALLS = ("linf", "l2")
+"""Norms that the attacks of the checks can be made in."""
+FEW = 8
+"""Samples of each class that the dearer checks look at."""
+NO_BALL = "the suite has no linf or l2 budget"
+NO_GRADIENT = "the score has no gradient"
+
+
+class Facts(Protocol):
+    """What is known of the detector before it is attacked."""
+
+    @property
+    def differentiable(self) -> bool: ...
+    @property
+    def neighbours(self) -> bool: ...
+    @property
+    def certifies(self) -> tuple[str, ...]: ...
+    @property
+    def stochastic(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Unexamined:
+    """What is taken for granted of a detector that nobody looked at before."""
+
+    differentiable: bool = True
+    neighbours: bool = False
+    certifies: tuple[str, ...] = ()
+    stochastic: bool = False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the checks look at: the audited detector, its test images, and the scores and metrics of the audit.
+
+    threshold: the score above which the deployed detector flags. corrupted, certified: None where the suite has none.
+    """
+
+    detector: nn.Module
+    images: Images
+    suite: Suite
+    scores: Mapping[str, NDArray[Any]]  # the columns of SCORES
+    metrics: Mapping[str, NDArray[Any]]  # the columns of METRICS
+    device: str = "cpu"
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # of the model
+    threshold: float | None = None
+    facts: Facts = Unexamined()
+    corrupted: Mapping[str, NDArray[Any]] | None = None  # the columns of CORRUPTED
+    certified: Mapping[str, NDArray[Any]] | None = None  # the columns of CERTIFIED
+
+    @cached_property
+    def clean(self) -> NDArray[np.float64]:
+        """The scores (N,) that the detector gives its test images now."""
+        return clean_scores(self.detector, self.images, self.device)
+
+    @cached_property
+    def spread(self) -> float:
+        """The standard deviation of the clean scores."""
+        return float(self.clean.std())
+
+    @cached_property
+    def same(self) -> float:
+        """How far apart two scores of one image may be: arithmetic, and the noise of a score known to be random."""
+        again = clean_scores(self.detector, self.images, self.device) if self.facts.stochastic else self.clean
+        return SAME * self.spread + 3 * float(np.abs(again - self.clean).max())
+
+    @property
+    def shift(self) -> NDArray[np.float64]:
+        """How far every row of the scores went the attacker's way."""
+        moved: NDArray[np.float64] = self.scores["adversarial_score"] - self.scores["clean_score"]
+        return self.scores["direction"] * moved
+
+    @property
+    def budget(self) -> ThreatModel | None:
+        """What the checks' own attacks may do: the headline, or the suite's first budget that is a linf or l2 ball."""
+        headline = self.suite.headline
+        balls = [(headline.norm, headline.epsilon), *((e.norm, e.epsilons[-1]) for e in self.suite.attacks)]
+        return next((ThreatModel(norm, size, self.threshold) for norm, size in balls if norm in BALLS), None)
+
+    def known_as(self, *knowledge: str) -> NDArray[np.bool_]:
+        """Which rows of the scores are of attackers with that knowledge."""
+        names = [entry.name for entry in self.suite.attacks if entry.knowledge in knowledge]
+        return np.isin(self.scores["attack"], names)
+
+
+def row(
+    check: str, passed: bool, evidence: str, value: float, limit: float, samples: int, *, required: bool = True
+) -> dict[str, Any]:
+    """A row of tables.CHECKS; an audit in which a required check fails is INVALID, any other failure is advice."""
+    return {
+        "check": check,
+        "passed": bool(passed),
+        "required": required,
+        "evidence": evidence,
+        "value": float(value),
+        "limit": float(limit),
+        "samples": int(samples),
+    }
+
+
+def not_applicable(check: str, why: str) -> dict[str, Any]:
+    """The row of a check that has nothing to look at in this audit."""
+    return row(check, True, f"not applicable: {why}", 0, 0, 0, required=False)
+
+
+def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
+    """The samples that the attacks of the checks are made on, as many of each class as the suite says."""
+    return some_of_each(context.images.labels, min(context.suite.unbounded.samples, most))
+
+
+def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor, torch.Generator]:
+    """Images, direction and generator for an attack of a check."""
+    import torch
+
+    images = take(context.images, chosen(context, most))
+    direction = torch.from_numpy(1 - 2 * images.labels).to(context.device)
+    generator = torch.Generator(context.device).manual_seed(0)
+    return pixels(images, 0, len(images), context.device), direction, generator
+
+
+def scored(context: Context, images: Tensor) -> Tensor:
+    """The scores (B,) of some images, without a gradient."""
+    import torch
+
+    with torch.no_grad():
+        scores: Tensor = context.detector(images)
+    return scores
+
+
+def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """The arguments of an attack with every count in them (steps, restarts, draws, queries) at most so large."""
+    return {
+        key: min(value, most) if isinstance(value, int) and not isinstance(value, bool) else value
+        for key, value in arguments.items()
+    }
+
+
+def called(threat: ThreatModel) -> str:
+    """`linf 2/255`."""
+    return f"{threat.norm} {in_255(threat.epsilon, threat.norm)}"
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """` (a, b, c and 4 more)`, or nothing."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f" ({', '.join(names[:most])}{more})" if names else ""

@@ -1,0 +1,22 @@
+"""A score made of nearest neighbours was attacked by an attack made for neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, not_applicable, row
+
+ORDER = 150
+
+
+def adaptive(context: Context) -> dict[str, Any]:
+    """A score made of nearest neighbours was attacked by an attack made for neighbours (Tramer et al. 2020).
+
+    The nearest neighbour changes on the way, so the gradient of the score sees less far than one of all distances.
+    """
+    if not context.facts.neighbours:
+        return not_applicable("adaptive", "the score is not known to be made of nearest neighbours")
+    made = set(context.scores["attack"])
+    names = [entry.name for entry in context.suite.attacks if entry.needs == "neighbours" and entry.name in made]
+    evidence = f"the score is made of nearest neighbours; attacks made for these: {', '.join(names) or 'none'}"
+    return row("adaptive", bool(names), evidence, len(names), 1, len(context.images), required=False)

@@ -1,0 +1,26 @@
+"""Every attack of the audit says with which parameters and seed it was made, and what it cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, listed, row
+
+ORDER = 230
+
+
+def attacks_described(context: Context) -> dict[str, Any]:
+    """Every attack says with which parameters and seed it was made, and its cost (Carlini et al., on describing)."""
+    scores = context.scores
+    silent = []
+    for entry in context.suite.attacks:
+        made = scores["attack"] == entry.name
+        told = made & (scores["parameters"] != "") & (scores["seed"] >= 0) & (scores["forwards"] > 0)
+        if not made.any() or not told[made].all():
+            silent.append(entry.name)
+    count, passes = len(context.suite.attacks), int(scores["forwards"].sum() + scores["backwards"].sum())
+    evidence = (
+        f"{count - len(silent)} of {count} attacks state their parameters, seed and cost{listed(silent)}; together "
+        f"they spent {passes:,} passes"
+    )
+    return row("attacks_described", not silent, evidence, len(silent), 0, len(scores["sample"]), required=False)

@@ -1,0 +1,51 @@
+"""Every white-box attack returns the best image that it looked at, not the last one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assay.attacks._ball import size
+from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, not_applicable, row, scored, shortened
+from assay.contracts import ThreatModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ORDER = 91
+STEPS = 20
+OF_EACH = 2
+
+
+def best_iterate_kept(context: Context) -> dict[str, Any]:
+    """Every white-box attack returns the best image that it looked at, not the last one (Pintor et al. 2022)."""
+    import torch
+
+    entries = [entry for entry in context.suite.white_box() if entry.norm in BALLS and not entry.needs]
+    if context.facts.stochastic or not entries:
+        why = "a random score cannot be looked at twice" if context.facts.stochastic else NO_GRADIENT
+        return not_applicable("best_iterate_kept", why)
+    images, direction, generator = attackable(context, OF_EACH)
+    lost: dict[str, int] = {}
+    for entry in entries:
+        threat = ThreatModel(entry.norm, entry.epsilons[-1], context.threshold)
+        best = direction * scored(context, images)
+
+        def seen(at: Tensor, threat: ThreatModel = threat, best: Tensor = best) -> Tensor:
+            scores: Tensor = context.detector(at)
+            runs = len(at) // len(images)  # an attack may ask for several images of every sample at once
+            if runs * len(images) == len(at) and not torch.is_autocast_enabled(at.device.type):
+                moved, pixels = at.detach() - images.repeat(runs, 1, 1, 1), at.detach().flatten(1)
+                inside = (size(moved, threat.norm) <= threat.epsilon) & ((pixels >= 0) & (pixels <= 1)).all(1)
+                value = (direction.repeat(runs) * scores.detach()).masked_fill(~inside, -torch.inf)
+                best.copy_(torch.maximum(best, value.reshape(runs, -1).amax(0)))
+            return scores
+
+        arguments = shortened(entry.attack.arguments(), STEPS)
+        found = entry.attack.function(seen, images, direction, threat, generator, **arguments)
+        worse = direction * scored(context, found.images) < best - context.same
+        if count := int(worse.sum()):
+            lost[entry.name] = count
+    total = sum(lost.values())
+    whose = f" ({', '.join(f'{name}: {count}' for name, count in lost.items())})" if lost else ""
+    evidence = f"{len(entries)} white-box attacks gave away a better image than they returned {total} times{whose}"
+    return row("best_iterate_kept", total == 0, evidence, total, 0, len(images))

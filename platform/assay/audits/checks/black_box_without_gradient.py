@@ -1,0 +1,20 @@
+"""A detector without a gradient was attacked by those who need none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, not_applicable, row
+
+ORDER = 170
+
+
+def black_box_without_gradient(context: Context) -> dict[str, Any]:
+    """A detector without a gradient was attacked at the headline by those who need none (Carlini et al., on BPDA)."""
+    if context.facts.differentiable:
+        return not_applicable("black_box_without_gradient", "the score has a gradient")
+    headline, scores = context.suite.headline, context.scores
+    at = (scores["norm"] == headline.norm) & (scores["epsilon"] == headline.epsilon)
+    names = sorted(set(scores["attack"][at & context.known_as("score", "label")]))
+    evidence = f"the score has no gradient; black-box attacks at the headline: {', '.join(names) or 'none'}"
+    return row("black_box_without_gradient", bool(names), evidence, len(names), 1, len(context.images))

@@ -1,0 +1,29 @@
+"""Every attack of the suite at epsilon 0 returns the clean scores exactly (Carlini et al., sanity checks)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, attackable, row, scored, shortened
+from assay.contracts import ThreatModel
+
+ORDER = 30
+STEPS = 10  # at epsilon 0 more of them show nothing more
+OF_EACH = 2
+
+
+def epsilon_zero(context: Context) -> dict[str, Any]:
+    """Every attack of the suite at epsilon 0 returns the clean scores exactly (Carlini et al., sanity checks)."""
+    images, direction, generator = attackable(context, OF_EACH)
+    clean, allowed = scored(context, images), context.same if context.facts.stochastic else 0.0
+    entries = [entry for entry in context.suite.attacks if entry.needs != "surrogate"]
+    different: dict[str, int] = {}
+    for entry in entries:
+        threat, arguments = ThreatModel(entry.norm, 0.0, context.threshold), shortened(entry.attack.arguments(), STEPS)
+        found = entry.attack.function(context.detector, images, direction, threat, generator, **arguments)
+        if wrong := int(((scored(context, found.images) - clean).abs() > allowed).sum()):
+            different[entry.name] = wrong
+    total = sum(different.values())
+    whose = f" ({', '.join(f'{name}: {count}' for name, count in different.items())})" if different else ""
+    evidence = f"{len(entries)} attacks at epsilon 0 change {total} of {len(images)} scores each{whose}"
+    return row("epsilon_zero", total == 0, evidence, total, 0, len(images))

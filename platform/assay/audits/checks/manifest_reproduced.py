@@ -1,0 +1,34 @@
+"""The clean AUROC on the validation split is the one the manifest names: this is the detector that was trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay import shelves
+from assay.audits.checks._context import Context, not_applicable, row
+from assay.data import splits
+from assay.metrics import detection
+from assay.sweeps.evaluation import clean_scores
+
+ORDER = 21
+APART = 1e-4
+
+
+def manifest_reproduced(context: Context) -> dict[str, Any]:
+    """The clean AUROC on the validation split is the manifest's (Carlini et al., sec. on clean accuracy)."""
+    figures, item = context.manifest.get("figures", {}), context.manifest.get("dataset", {}).get("item")
+    if item is None or figures.get("split") != "validation" or "clean_auroc" not in figures:
+        return not_applicable("manifest_reproduced", "the model's manifest names no clean AUROC on a validation split")
+    name, parameters = shelves.normal_form(item)
+    function = shelves.load("datasets", name)
+    validation = splits.training_data(function(**shelves.bind(function, parameters))).validation
+    told = float(figures["clean_auroc"])
+    found = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
+    evidence = (
+        f"clean AUROC on the {len(validation)} validation images is {found:.4f}, {told:.4f} in the model's manifest; "
+        f"they may differ by {APART:g}"
+    )
+    apart = abs(found - told)
+    # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
+    required = not context.facts.stochastic
+    return row("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)

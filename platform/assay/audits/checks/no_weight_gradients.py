@@ -1,0 +1,17 @@
+"""No weight holds a gradient after all attacks: they left the audited detector as it was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, listed, row
+
+ORDER = 990  # after the attacks of the other checks
+
+
+def no_weight_gradients(context: Context) -> dict[str, Any]:
+    """No weight holds a gradient after all attacks: they left the audited detector as it was."""
+    weights = dict(context.detector.named_parameters())
+    filled = [name for name, weight in weights.items() if weight.grad is not None]
+    evidence = f"{len(filled)} of {len(weights)} weights hold a gradient after the attacks{listed(filled)}"
+    return row("no_weight_gradients", not filled, evidence, len(filled), 0, len(context.images))

@@ -1,0 +1,21 @@
+"""Every attack was made on every test sample once, at each of its epsilons."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from assay.audits.checks._context import Context, row
+
+ORDER = 41
+
+
+def nothing_left_out(context: Context) -> dict[str, Any]:
+    """Every attack was made on every test sample once, at each of its epsilons."""
+    scores = context.scores
+    found = Counter(zip(scores["attack"], scores["epsilon"], scores["sample"], strict=True))
+    budgets = [(entry.name, epsilon) for entry in context.suite.attacks for epsilon in entry.epsilons]
+    wanted = Counter((*budget, sample) for budget in budgets for sample in context.images.ids)
+    missing, surplus = (wanted - found).total(), (found - wanted).total()
+    evidence = f"of {wanted.total()} attacks on a sample {missing} are missing, and {surplus} are too many"
+    return row("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))

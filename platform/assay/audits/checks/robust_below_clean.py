@@ -1,0 +1,29 @@
+"""No attack leaves a sample better off than no attack, and no robust AUROC exceeds the clean one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from assay.audits.checks._context import Context, row
+
+ORDER = 52
+ADVERSARIAL = ("evasion", "false_alarm", "both")
+
+
+def robust_below_clean(context: Context) -> dict[str, Any]:
+    """No attack leaves a sample better off than no attack, and no robust AUROC exceeds the clean one."""
+    figures, shift = context.metrics, context.shift
+    random = context.facts.stochastic  # then a later look at the same image may find it better off
+    wrong = int((shift < -(context.same if random else 0.0)).sum())
+    auroc = (figures["metric"] == "auroc") & (figures["defect"] == "all")
+    clean = float(figures["value"][auroc & (figures["attack"] == "clean")][0])
+    attacked = auroc & np.isin(figures["regime"], ADVERSARIAL)
+    if random:
+        attacked &= figures["attack"] == "worst"
+    highest = float(figures["value"][attacked].max())
+    evidence = (
+        f"{wrong} of {len(shift)} scores moved the owner's way; highest robust AUROC {highest:.4f}, clean {clean:.4f}"
+    )
+    return row("robust_below_clean", wrong == 0 and highest <= clean, evidence, highest, clean, len(shift))

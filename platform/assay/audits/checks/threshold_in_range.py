@@ -1,0 +1,22 @@
+"""The deployed threshold lies between the lowest and the highest clean score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay.audits.checks._context import Context, not_applicable, row
+
+ORDER = 53
+
+
+def threshold_in_range(context: Context) -> dict[str, Any]:
+    """The deployed threshold lies between the lowest and the highest clean score."""
+    if context.threshold is None:
+        return not_applicable("threshold_in_range", "no threshold is deployed with the model")
+    lowest, highest, at = float(context.clean.min()), float(context.clean.max()), context.threshold
+    evidence = (
+        f"the threshold is {at:.4g}, clean scores reach from {lowest:.4g} to {highest:.4g}; outside of these every "
+        "image is flagged or none, and the threshold is probably another detector's"
+    )
+    inside = lowest <= at < highest
+    return row("threshold_in_range", inside, evidence, at, highest, len(context.images), required=False)

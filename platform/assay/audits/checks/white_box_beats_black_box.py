@@ -1,0 +1,69 @@
+"""Who sees gradients moves a sample at least as far as who sees only scores; where not, the gradients are masked."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from assay.attacks.square import square
+from assay.audits.checks._compare import pairs, reached
+from assay.audits.checks._context import (
+    FEW,
+    NO_GRADIENT,
+    Context,
+    attackable,
+    called,
+    chosen,
+    listed,
+    not_applicable,
+    row,
+)
+
+if TYPE_CHECKING:
+    from assay.contracts import ThreatModel
+
+ORDER = 101
+SEEN = 0.1  # share of samples where a black-box attack may go further
+QUERIES = 5  # of the check's own attack, for each step of the unbounded one
+
+
+def white_box_beats_black_box(context: Context) -> dict[str, Any]:
+    """Who sees gradients moves a sample at least as far as who sees only scores (Carlini et al., sec. on white-box).
+
+    Of the suite's score-based, label-based and transfer attacks; where none of them asked enough at the headline, also
+    of a Square attack that the check makes itself. The strongest sign of masked gradients: a search that uses none gets
+    further.
+    """
+    if not context.facts.differentiable:
+        return not_applicable("white_box_beats_black_box", NO_GRADIENT)
+    found = pairs(context, context.known_as("white-box"), context.known_as("score", "label", "transfer"))
+    beaten = found.weaker > found.stronger + context.same
+    cases = [("black-box attacks of the suite", found.samples, beaten)] if found.samples else []
+    threat, queries = context.budget, QUERIES * context.suite.unbounded.steps
+    if threat and _queries(context, threat) < queries:
+        cases.append(_own_attack(context, threat, queries))
+    told, worst = [], 0.0
+    for name, samples, further in cases:
+        lost = sorted({sample for sample, worse in zip(samples, further, strict=True) if worse})
+        told.append(
+            f"{name} go further than the white-box attacks on {further.mean():.1%} of {len(further)}{listed(lost)}"
+        )
+        worst = max(worst, float(further.mean()))
+    evidence = f"{'; '.join(told)}; allowed {SEEN:.0%}"
+    return row("white_box_beats_black_box", worst <= SEEN, evidence, worst, SEEN, sum(len(case[1]) for case in cases))
+
+
+def _queries(context: Context, threat: ThreatModel) -> int:
+    """How often the suite's score-based attacks asked for the score of a sample, at most, at that budget."""
+    scores = context.scores
+    rows = context.known_as("score") & (scores["norm"] == threat.norm) & (scores["epsilon"] == threat.epsilon)
+    return int(scores["forwards"][rows].max()) if rows.any() else 0
+
+
+def _own_attack(context: Context, threat: ThreatModel, queries: int) -> tuple[str, list[str], Any]:
+    """(its name, the samples, where it went further than the suite's white-box attacks)."""
+    images, direction, generator = attackable(context, FEW)
+    blind = square(context.detector, images, direction, threat, generator, queries=queries)
+    seeing = reached(context, threat, context.known_as("white-box"), FEW)
+    further = (direction * blind.scores).double().cpu().numpy() > seeing + context.same
+    samples = [context.images.ids[at] for at in chosen(context, FEW)]
+    return f"{queries} queries of Square at {called(threat)}", samples, further

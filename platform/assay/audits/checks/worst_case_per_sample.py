@@ -1,0 +1,50 @@
+"""The worst-case figures are those of each sample's worst score over all attacks, added up here once more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.audits.checks._context import Context, row
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ORDER = 190
+APART = 1e-9
+
+
+def worst_case_per_sample(context: Context) -> dict[str, Any]:
+    """The worst-case AUROC is that of each sample's worst score (Carlini et al.: no minimum of means).
+
+    Computed from the scores by other code than the figures were.
+    """
+    figures, apart, compared = context.metrics, 0.0, 0
+    rows = (figures["attack"] == "worst") & (figures["metric"] == "auroc") & (figures["defect"] == "all")
+    for at in np.flatnonzero(rows):
+        found = _auroc(context, figures["norm"][at], figures["epsilon"][at], figures["regime"][at])
+        apart, compared = max(apart, abs(found - figures["value"][at])), compared + 1
+    evidence = f"{compared} worst-case AUROCs, computed again from the scores, differ by at most {apart:.1e}"
+    return row("worst_case_per_sample", compared > 0 and apart <= APART, evidence, apart, APART, len(context.images))
+
+
+def _auroc(context: Context, norm: str, epsilon: float, regime: str) -> float:
+    """Of every sample's worst score under that norm at any epsilon up to this one."""
+    scores = context.scores
+    clean = dict(zip(scores["sample"], scores["clean_score"], strict=True))
+    label = dict(zip(scores["sample"], scores["label"], strict=True))
+    worst: dict[str, float] = {}
+    for at in np.flatnonzero((scores["norm"] == norm) & (scores["epsilon"] <= epsilon)):
+        sample, value = scores["sample"][at], scores["adversarial_score"][at]
+        pick = min if label[sample] == 1 else max
+        worst[sample] = pick(worst.get(sample, clean[sample]), value)
+    attacked = {"evasion": (1,), "false_alarm": (0,), "both": (0, 1)}[regime]
+
+    def of(which: int) -> NDArray[np.float64]:
+        if which in attacked:
+            return np.array([value for sample, value in worst.items() if label[sample] == which])
+        return np.array([value for sample, value in clean.items() if label[sample] == which])
+
+    difference = of(1)[:, None] - of(0)[None, :]
+    return float(np.mean(np.sign(difference) + 1) / 2)

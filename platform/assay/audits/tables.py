@@ -1,0 +1,109 @@
+"""Every table that an audit makes of its parts: figures, checks, costs, the worst case of every sample."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+from numpy.typing import NDArray
+
+from assay.audits import bank_size_job, corruption_job, explanations, self_checks
+from assay.audits.checks._context import Context
+from assay.audits.plan import Plan
+from assay.metrics import attack_cost, certified, detection, importance, security_curve, sweep_audit_gap, worst_case
+from assay.metrics.worst_samples import worst_first
+from assay.store import parquet, schemas, score_matrix
+from assay.store.store import Store
+
+SHOWN = 12  # pictures of worst samples
+
+
+def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dict[str, pa.Table]:
+    """Name -> table, of a plan whose every work is done; masks (N, S, S) of its images, all False where none is.
+
+    device: where to look at the detector once more; the machine that does it may have none of those of the works.
+    """
+    parts = {
+        kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
+        for kind, works, schema in (
+            ("scores", plan.shards, schemas.SCORES),
+            ("corrupted", plan.corrupting, schemas.CORRUPTED),
+            ("certified", plan.certifying, schemas.CERTIFIED),
+            ("minimal", plan.minimal, schemas.MINIMAL),
+            ("bank", plan.bank_sizes, schemas.BANK_SCORES),
+        )
+        if works
+    }
+    matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
+    figures = [detection.table(matrix, threshold=threshold)]
+    if "corrupted" in parts:
+        rows = corruption_job.figures(parts["corrupted"], threshold=threshold)
+        figures.append(pa.Table.from_pylist(rows, schema=schemas.METRICS))
+    if "certified" in parts:
+        clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
+        figures.append(certified.figures(parts["certified"], clean, threshold=threshold))
+    figures.append(security_curve.areas(pa.concat_tables(figures)))
+    found = pa.concat_tables(figures)
+    context = Context(
+        detector=plan.model.detector,
+        images=plan.images,
+        suite=plan.suite,
+        scores=columns(parts["scores"]),
+        metrics=columns(found),
+        device=device,
+        manifest=plan.model.manifest,
+        threshold=threshold,
+        facts=plan.facts,
+        corrupted=columns(parts["corrupted"]) if "corrupted" in parts else None,
+        certified=columns(parts["certified"]) if "certified" in parts else None,
+    )
+    knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
+    of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
+    candidates = pa.concat_tables(parquet.load(store, shard.worst_key, schemas.WORST) for shard in plan.shards)
+    return {
+        "metrics": found,
+        "worst_case": worst_case.table(matrix),
+        "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
+        "worst": worst(candidates, threshold),
+        "checks": self_checks.table(context),
+        **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
+        **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
+        **(explanations.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),
+    }
+
+
+def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
+    """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
+    trials = pq.read_table(io.BytesIO(store.read(f"audits/{about['audit']}/trials.parquet")))
+    wanted = yaml.safe_load(store.read(f"sweeps/{about['sweep']}/spec.yaml"))["objectives"]
+    return {"importance": importance.table(trials, wanted), "fidelity": sweep_audit_gap.table(store, about)}
+
+
+def worst(candidates: pa.Table, threshold: float) -> pa.Table:
+    """The samples an attacker gained most on, each once, with their pictures (tables.WORST)."""
+    label, clean, score = (candidates[name].to_numpy() for name in ("label", "clean_score", "adversarial_score"))
+    samples, seen = candidates["sample"].to_pylist(), set()
+    keep: list[int] = []
+    for i in map(int, worst_first(label, clean, score, threshold)):
+        if samples[i] not in seen and len(keep) < SHOWN:
+            seen.add(samples[i])
+            keep.append(i)
+    return candidates.take(pa.array(keep, pa.int64()))
+
+
+def columns(table: pa.Table) -> Mapping[str, Any]:
+    """A table as numpy arrays by column name; a text that stands in many rows is held once."""
+    return {name: _array(table[name].combine_chunks()) for name in table.schema.names}
+
+
+def _array(column: pa.Array) -> Any:
+    if not pa.types.is_string(column.type):
+        return column.to_numpy(zero_copy_only=False)
+    encoded = column.dictionary_encode()
+    return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
