@@ -165,6 +165,6 @@ def test_the_workflow_runs_verbs_and_options_that_exist():
 
 @pytest.mark.parametrize("word", ["PASS", "FAIL", "INVALID", "INCONCLUSIVE"])
 def test_the_page_tells_every_exit_code(word: str):
-    from assay.policy import EXIT_CODES
+    from assay.approval.policy import EXIT_CODES
 
     assert re.search(rf"^\| {EXIT_CODES[word]} \| {word}\b", PAGE, re.MULTILINE)

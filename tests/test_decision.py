@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from assay import decision, multiplicity, policy
+from assay.approval import decision, multiplicity, policy
+from assay.approval.gate import Gate
 from assay.errors import SpecError
-from assay.gate import Gate
 from assay.store.schemas import CHECKS
 
 TODAY = datetime.date(2026, 6, 15)

@@ -13,7 +13,8 @@ import torch
 import yaml
 from click.testing import CliRunner
 
-from assay import __version__, policy, shelves
+from assay import __version__, shelves
+from assay.approval import policy
 from assay.audits import suite
 from assay.cli import main
 from assay.config import search_space

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 import toy_audit
 
-from assay import figures, policy
+from assay.approval import gate_metrics, policy
+from assay.approval.gate import Gate
 from assay.audits import audit, suite
 from assay.errors import DataError
-from assay.gate import Gate
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.schemas import METRICS
@@ -62,11 +62,11 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 def rows_at(folder: Path, confidence: float, *gates: dict) -> list[dict]:
     table = pq.read_table(folder / "metrics.parquet")
     chosen = [Gate.model_validate(gate) for gate in gates or RULES["gates"]]
-    return figures.at_any_confidence(Audit(folder), table, chosen)(confidence)
+    return gate_metrics.at_any_confidence(Audit(folder), table, chosen)(confidence)
 
 
 def keyed(rows: list[dict]) -> dict:
-    return {tuple(row[name] for name in figures.FILTERS): row for row in rows}
+    return {tuple(row[name] for name in gate_metrics.FILTERS): row for row in rows}
 
 
 def test_at_the_confidence_of_the_audit_they_are_the_audits(folder):
@@ -93,7 +93,13 @@ def test_of_every_kind_of_figure_the_interval_widens_round_the_same_value(folder
 
 
 def test_rarer_events_take_more_resamples():
-    assert [figures.replicates(level) for level in (0.5, 0.95, 0.975, 0.99, 0.9999)] == [1000, 1000, 2000, 5000, 20000]
+    assert [gate_metrics.replicates(level) for level in (0.5, 0.95, 0.975, 0.99, 0.9999)] == [
+        1000,
+        1000,
+        2000,
+        5000,
+        20000,
+    ]
 
 
 def verdict(folder: Path) -> str:

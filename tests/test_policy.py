@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from assay import decision, policy
+from assay.approval import decision, policy
+from assay.approval.gate import Gate
 from assay.config import yaml_file
 from assay.errors import DataError, InputError, SpecError, UnknownName
-from assay.gate import Gate
 from assay.store.schemas import CHECKS, METRICS
 
 GATE = {"metric": "auroc", "epsilon": "2/255", "at_least": 0.6, "why": "because"}

@@ -10,7 +10,8 @@ import yaml
 from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
-from assay import predecessor, register, report, shelves
+from assay import report, shelves
+from assay.approval import predecessor, registry
 from assay.cli import main
 from assay.store.audit_reader import Audit
 
@@ -71,8 +72,8 @@ def model_of(store, audit) -> str:
     return str(Audit(store.path(f"audits/{audit}")).info["model"])
 
 
-def state(store, audit, today=TODAY) -> register.Standing:
-    [found] = [one for one in register.standings(store, today) if one.model == model_of(store, audit)]
+def state(store, audit, today=TODAY) -> registry.Standing:
+    [found] = [one for one in registry.standings(store, today) if one.model == model_of(store, audit)]
     return found
 
 
@@ -94,7 +95,7 @@ def test_the_register_keeps_every_decision(store, first, decide):
     decide(first)
     after = {name: store.read(f"register/{name}") for name in store.names("register")}
     assert before.items() < after.items(), "what was written is never changed"
-    assert [one["verdict"] for one in register.entries(store, "decided")] == ["FAIL", "PASS"]
+    assert [one["verdict"] for one in registry.entries(store, "decided")] == ["FAIL", "PASS"]
 
 
 def test_an_approval_expires(store, first, decide, run):
@@ -102,7 +103,7 @@ def test_an_approval_expires(store, first, decide, run):
     assert state(store, first, datetime.date(2099, 1, 30)).state == "approved"
     expired = state(store, first, datetime.date(2099, 1, 31))
     assert (expired.state, expired.since) == ("expired", "2099-01-31")
-    assert "expired on 2099-01-31" in register.refusal(store, expired, None)
+    assert "expired on 2099-01-31" in registry.refusal(store, expired, None)
 
 
 def test_only_a_pass_is_promoted(store, first, decide, run):
@@ -169,7 +170,7 @@ def test_a_changed_file_stops_a_promotion(store, first, decide, run, keys, kind)
     files = {"audit": f"audits/{first}/worst.parquet", "model": f"models/{model}/model.safetensors"}
     flip(store.path(files[kind]), 8)
     assert "changed: " in run("promote", model, "--key", keys[1], code=3)
-    assert register.entries(store, "promoted") == []
+    assert registry.entries(store, "promoted") == []
 
 
 def test_a_verdict_that_was_written_by_hand_stops_at_the_signature(store, first, decide, run, keys):

@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from signed_store import flip, write_keys
 
-from assay import signature
+from assay.approval import signature
 from assay.errors import InputError, StoreError
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from assay.gate import percent
+from assay.approval.gate import percent
 
 SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@]|(?<=:)/|(?i:(?<=www))\.)")
 """What Markdown acts on, the beginning of a bare address too."""

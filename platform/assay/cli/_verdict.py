@@ -24,7 +24,7 @@ def files(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def tell(verdict: dict[str, Any], page: str) -> None:
     """Every gate with its figure, the reasons, the verdict and where the report is."""
-    from assay.gate import percent
+    from assay.approval.gate import percent
 
     for gate in verdict["gates"]:
         known = gate["value"] is not None
@@ -55,7 +55,7 @@ def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, su
 
 def exit_code(verdicts: Sequence[dict[str, Any]]) -> int:
     """Of the verdict, and of several the worst: INVALID, FAIL, INCONCLUSIVE, PASS."""
-    from assay.policy import EXIT_CODES
+    from assay.approval.policy import EXIT_CODES
 
     found = {verdict["verdict"] for verdict in verdicts}
     return next(EXIT_CODES[word] for word in ("INVALID", "FAIL", "INCONCLUSIVE", "PASS") if word in found)

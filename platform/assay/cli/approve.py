@@ -49,7 +49,7 @@ def command(
     """
     import json
 
-    from assay import approval, policy, review, signature
+    from assay.approval import approve, policy, review, signature
     from assay.store import references
     from assay.store.store import Store
 
@@ -67,7 +67,7 @@ def command(
         today=datetime.datetime.now(datetime.UTC).date(),
     )
     former = signature.signers(references.folder(store, name))
-    verdict = approval.approve(store, name, rules, told, signer)
+    verdict = approve.approve(store, name, rules, told, signer)
     page = store.place(f"audits/{name}/report.html")
     _verdict.write([(verdict, page)], junit, summary)
     if as_json:

@@ -65,7 +65,7 @@ def command(
     """
     from rich.console import Console
 
-    from assay import foreseen, policy
+    from assay.approval import policy, undecidable
     from assay.audits import suite
     from assay.cluster import user_code
     from assay.models import model_folder as model_module
@@ -81,7 +81,7 @@ def command(
     rules = policy.read(policy_name) if policy_name else None
     if rules:
         rules.refuse(chosen.name, "this audit", "give")
-        for line in foreseen.undecidable(rules, chosen):
+        for line in undecidable.undecidable(rules, chosen):
             click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
     names = _models(store, model, card, options["device"])
     other = model_module.find(store, surrogate) if surrogate else None
@@ -141,11 +141,11 @@ def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
     """The verdict on an audit, which nobody has reviewed, and where its report is."""
     import datetime
 
-    from assay import approval, review
+    from assay.approval import approve, review
 
     today = datetime.datetime.now(datetime.UTC).date()
     told = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)
-    verdict = approval.approve(store, audit, rules, told, None)
+    verdict = approve.approve(store, audit, rules, told, None)
     return verdict, str(store.place(f"audits/{audit}/report.html"))
 
 

@@ -84,7 +84,7 @@ def _table(found: dict[str, Any]) -> Any:
 
 def _name(figure: dict[str, Any]) -> str:
     """`worst linf 2/255 AUROC, crack`."""
-    from assay.gate import METRIC_WORDS
+    from assay.approval.gate import METRIC_WORDS
     from assay.units import in_255
 
     where = f" {figure['norm']} {in_255(figure['epsilon'], figure['norm'])}" if figure["norm"] else ""

@@ -27,13 +27,13 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     import datetime
     import json
 
-    from assay import register
+    from assay.approval import registry
     from assay.cli._table import table
     from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
-    found = register.standings(store, today)
-    bare = register.unaudited(store, found)
+    found = registry.standings(store, today)
+    bare = registry.unaudited(store, found)
     if as_json:
         listed = [dataclasses.asdict(one) for one in found]
         click.echo(json.dumps({"models": listed, "without_audit": bare}, indent=2, default=str))

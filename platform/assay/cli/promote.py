@@ -32,7 +32,7 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     """
     import datetime
 
-    from assay import register, signature
+    from assay.approval import registry, signature
     from assay.errors import InputError
     from assay.models import model_folder as model_module
     from assay.store import trials_table
@@ -44,13 +44,13 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     named = trials_table.models(store, model) if ":" in model else [model_module.find(store, model)]
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
-    standing = next((one for one in register.standings(store, today) if one.model == named[0]), None)
-    why = register.refusal(store, standing, public) if standing else "it has no finished audit; run assay audit first"
+    standing = next((one for one in registry.standings(store, today) if one.model == named[0]), None)
+    why = registry.refusal(store, standing, public) if standing else "it has no finished audit; run assay audit first"
     if standing is None or why:
         click.echo(plain(f"not promoted: {named[0][:12]}: {why}"), err=True)
-        click.get_current_context().exit(register.REFUSED)
+        click.get_current_context().exit(registry.REFUSED)
     service = name or standing.dataset
-    former = register.promote(store, standing, service, by, public)
+    former = registry.promote(store, standing, service, by, public)
     serves = f"{standing.name} ({standing.model[:12]}) serves as {service} now"
     click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
     if former:

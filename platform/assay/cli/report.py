@@ -26,7 +26,8 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
       assay report latest
       assay report latest --pdf --output .
     """
-    from assay import pdf, predecessor, report, signature
+    from assay import pdf, report
+    from assay.approval import predecessor, signature
     from assay.errors import InputError
     from assay.store import references
     from assay.store.store import Store

@@ -17,7 +17,7 @@ def _search_space(path: str) -> str:
 
 
 def _policy(path: str) -> str:
-    from assay import policy
+    from assay.approval import policy
 
     read = policy.read(Path(path))
     return f"policy {read.name}: {len(read.gates)} gate{'s' * (len(read.gates) != 1)}"

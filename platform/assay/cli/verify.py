@@ -32,7 +32,7 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
     """
     import json
 
-    from assay import signature, verification
+    from assay.approval import signature, verification
     from assay.store.store import Store
 
     found = verification.verify(Store(root), what, signature.public_key(key) if key else None)
@@ -58,7 +58,7 @@ def _plain(found: Any) -> dict[str, Any]:
 
 def _lines(found: Any) -> list[str]:
     """A headline for a folder, and what was found of it below."""
-    from assay import verification
+    from assay.approval import verification
 
     told = verification.lines(found)
     more = [f"  and {len(told) - SHOWN} more"] if len(told) > SHOWN else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay import review
+from assay.approval import review
 from assay.sections._html import Section, section
 from assay.store.audit_reader import Audit
 

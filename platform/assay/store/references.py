@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import decision
+from assay.approval import decision
+from assay.approval.gate_metrics import at_any_confidence
+from assay.approval.policy import Policy
 from assay.errors import InputError, UnknownName
-from assay.figures import at_any_confidence
-from assay.policy import Policy
 from assay.store import parquet, schemas, trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, digest

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from assay.approval.gate import Gate
+from assay.approval.policy import Policy
 from assay.audits import corruption_job
 from assay.audits.suite import Suite
-from assay.gate import Gate
 from assay.metrics.certified import ATTACK as CERTIFIED
-from assay.policy import Policy
 from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
 from assay.units import in_255
 

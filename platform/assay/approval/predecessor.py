@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from assay import register, signature
+from assay.approval import registry, signature
 from assay.errors import AssayError
 from assay.metrics import paired_comparison
 from assay.store import references
@@ -18,7 +18,7 @@ FILE = "comparison.json"
 def of(store: Store, audit: Audit) -> dict[str, Any] | None:
     """The newest promotion of another model on the same dataset, or None where there is none."""
     info = audit.info
-    same = [one for one in register.entries(store, "promoted") if one["dataset"] == info["dataset"].get("hash")]
+    same = [one for one in registry.entries(store, "promoted") if one["dataset"] == info["dataset"].get("hash")]
     return next((one for one in reversed(same) if one["model"] != info["model"]), None)
 
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay import review, signature
+from assay.approval import review, signature
+from assay.approval.signature import Key
 from assay.errors import AssayError, InputError, StoreError
 from assay.models import model_folder
-from assay.signature import Key
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened

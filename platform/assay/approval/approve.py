@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from assay import pdf, predecessor, register, report, review, signature, verification
+from assay import pdf, report
+from assay.approval import predecessor, registry, review, signature, verification
+from assay.approval.policy import Policy
+from assay.approval.review import Review
+from assay.approval.signature import Key
 from assay.errors import InputError
-from assay.policy import Policy
-from assay.review import Review
-from assay.signature import Key
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -49,7 +50,7 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
             signature.sign(model, key)
             signature.sign(near, key)
     about = {"model": verdict["model"], "audit": audit, "verdict": verdict["verdict"], "policy": verdict["policy"]}
-    register.record(store, "decided", {**about, **told.model_dump(mode="json")})
+    registry.record(store, "decided", {**about, **told.model_dump(mode="json")})
     return verdict
 
 

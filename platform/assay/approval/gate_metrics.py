@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assay.approval.gate import FILTERS, Gate
 from assay.audits import corruption_job
 from assay.errors import DataError
-from assay.gate import FILTERS, Gate
 from assay.metrics import certified, detection, security_curve
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit

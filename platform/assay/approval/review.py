@@ -17,7 +17,7 @@ from assay.errors import DataError, InputError
 from assay.store.store import Store, opened
 
 if TYPE_CHECKING:
-    from assay.policy import Policy
+    from assay.approval.policy import Policy
 
 FILE = "review.json"
 

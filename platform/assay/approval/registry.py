@@ -10,9 +10,9 @@ import datetime
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay import review, signature, verification
+from assay.approval import review, signature, verification
+from assay.approval.signature import Key
 from assay.errors import DataError, InputError
-from assay.signature import Key
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, canonical

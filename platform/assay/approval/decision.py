@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay import multiplicity
+from assay.approval import multiplicity
+from assay.approval.gate import Gate
+from assay.approval.policy import Policy
+from assay.approval.waiver import Waiver
 from assay.errors import DataError
-from assay.gate import Gate
-from assay.policy import Policy
-from assay.waiver import Waiver
 
 Rows = list[dict[str, Any]]
 NOT_RUN = "the audit did not pass its own checks, so its figures decide nothing"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
-from assay.gate import Decision, Gate
+from assay.approval.gate import Decision, Gate
 
 Correction = Literal["holm", "bonferroni", "none"]
 Figure = dict[str, Any]

@@ -12,13 +12,13 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from assay import shelves
+from assay.approval.gate import Gate, MinimumSamples
+from assay.approval.multiplicity import Correction
+from assay.approval.waiver import Waiver
 from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
-from assay.gate import Gate, MinimumSamples
-from assay.multiplicity import Correction
 from assay.store.store import canonical, digest
 from assay.units import number
-from assay.waiver import Waiver
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 """Exit code of the command line for each verdict."""

@@ -1,0 +1,1 @@
+"""The stage that decides: policy, gates, verdict, review, signature, registry."""
