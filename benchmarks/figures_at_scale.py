@@ -31,8 +31,8 @@ import pyarrow.parquet as pq
 import yaml
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from assay import report
 from assay.metrics import attack_cost, detection, worst_case
+from assay.reports import page as report
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.schemas import SCORES

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from figures_at_scale import tables_of, write
 from PIL import Image
 
-from assay import pdf, report
+from assay.reports import page, pdf
 from assay.store.schemas import WORST
 
 SAMPLES, PICTURES, SIDE = 5_000, 12, 256
@@ -55,7 +55,7 @@ def timed(step: str, folder: Path) -> None:
     if step == "pdf":
         import weasyprint  # noqa: F401 - not a part of the time
     started, cpu = time.perf_counter(), time.process_time()
-    made = Path(report.write(folder) if step == "page" else pdf.write(folder))
+    made = Path(page.write(folder) if step == "page" else pdf.write(folder))
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     print(wall, cpu, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, made.stat().st_size / 2**20)
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from assay import job_summary, junit
 from assay.cli import main
+from assay.reports import job_summary, junit
 
 HOSTILE = "a <b>&\"'| `x` [l](http://e.x) ![i](j) \x1b[31m\x00 \ud800 $x$ # é"
 DOCS = Path(__file__).parent.parent / "docs"

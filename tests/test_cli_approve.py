@@ -13,8 +13,8 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import report
 from assay.cli import main
+from assay.reports import page as report
 from assay.store import trials_table
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}

@@ -11,11 +11,11 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay import report
 from assay.audits import attack_job
 from assay.cli import main
 from assay.errors import SweepError
 from assay.models import model_folder
+from assay.reports import page
 from assay.store import trials_table
 
 
@@ -167,7 +167,7 @@ def policy(tmp_path, monkeypatch):
         folder.write("report.html", b"page")
         return folder.place("report.html")
 
-    monkeypatch.setattr(report, "write", write)
+    monkeypatch.setattr(page, "write", write)
 
     def policy(limit: float, **more) -> str:
         gate = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": limit, "why": "w"}

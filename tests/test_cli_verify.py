@@ -15,9 +15,10 @@ import yaml
 from click.testing import CliRunner
 from signed_store import flip, write_keys
 
-from assay import pdf, report
 from assay.approval import review, signature, verification
 from assay.cli import main, verify
+from assay.reports import page as report
+from assay.reports import pdf
 from assay.store.schemas import METRICS
 from assay.store.store import Store
 

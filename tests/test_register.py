@@ -10,9 +10,10 @@ import yaml
 from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
-from assay import report, shelves
+from assay import shelves
 from assay.approval import predecessor, registry
 from assay.cli import main
+from assay.reports import page
 from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -29,7 +30,7 @@ def keys(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def plain_page(monkeypatch):
     """The report's figures take a second to draw; no test here needs them."""
-    monkeypatch.setattr(report, "write", lambda folder, output=None: folder.place("report.html"))
+    monkeypatch.setattr(page, "write", lambda folder, output=None: folder.place("report.html"))
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ import yaml
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from assay import report, shelves
+from assay import shelves
 from assay.errors import DataError
-from assay.sections import _html
+from assay.reports import page as report
+from assay.reports.sections import _html
 from assay.store.audit_reader import Audit, Budget
 from assay.store.schemas import METRICS
 

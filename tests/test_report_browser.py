@@ -11,7 +11,7 @@ import chromium
 import pytest
 import report_fixture
 
-from assay import report
+from assay.reports import page as report
 
 WIDTHS = (360, 800, 1400)
 BETWEEN = (320, 401, 600, 769, 865)  # just above each width at which tables become cards, among others

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from assay import cli, pdf, report
+from assay import cli
 from assay.errors import AssayError
+from assay.reports import page as report
+from assay.reports import pdf
 
 
 @pytest.fixture

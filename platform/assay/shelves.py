@@ -32,7 +32,7 @@ PACKAGES = {
     "checks": "assay.audits.checks",
     "datasets": "assay.datasets",
     "loaders": "assay.models.loaders",
-    "sections": "assay.sections",
+    "sections": "assay.reports.sections",
     "trainables": "trainables",
     "losses": "trainables.losses",
     "pseudo_anomalies": "trainables.pseudo_anomalies",

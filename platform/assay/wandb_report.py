@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from assay import publish_audit
-from assay.sections._html import NORMS
+from assay.reports.sections._html import NORMS
 from assay.store.audit_reader import Audit
 from assay.units import in_255
 from assay.wandb_client import Connection, in_words

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from assay import pdf, report
 from assay.approval import predecessor, registry, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
 from assay.errors import InputError
+from assay.reports import page, pdf
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -43,7 +43,7 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
     predecessor.comparison(store, audit)
     printed = folder.exists(pdf.FILE)
     with folder.near() as near:
-        report.write(near)
+        page.write(near)
         if printed:
             pdf.write(near)  # or there would be none of this verdict
         if key:

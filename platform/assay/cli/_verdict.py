@@ -40,8 +40,8 @@ def tell(verdict: dict[str, Any], page: str) -> None:
 
 def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, summary: Path | None) -> None:
     """The files of --junit and --summary, for each verdict and its report."""
-    from assay import job_summary
-    from assay import junit as xml
+    from assay.reports import job_summary
+    from assay.reports import junit as xml
     from assay.store.store import write_whole
 
     for path in filter(None, (junit, summary)):

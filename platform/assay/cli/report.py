@@ -26,9 +26,9 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
       assay report latest
       assay report latest --pdf --output .
     """
-    from assay import pdf, report
     from assay.approval import predecessor, signature
     from assay.errors import InputError
+    from assay.reports import page, pdf
     from assay.store import references
     from assay.store.store import Store
 
@@ -39,6 +39,6 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
         raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
     predecessor.comparison(store, name)
     into = Store(output) if output else folder
-    click.echo(f"report: {report.write(folder, into)}")
+    click.echo(f"report: {page.write(folder, into)}")
     if as_pdf:
         click.echo(f"pdf: {pdf.write(into)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.sections._html import REGIMES, Section, section
+from assay.reports.sections._html import REGIMES, Section, section
 from assay.store.audit_reader import Audit, Budget
 
 ORDER = 52

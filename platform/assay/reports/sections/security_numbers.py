@@ -9,7 +9,7 @@ import pyarrow as pa
 from assay.errors import DataError
 from assay.metrics.certified import bracket
 from assay.metrics.security_curve import quartiles
-from assay.sections._html import REGIMES, Section, norm, section
+from assay.reports.sections._html import REGIMES, Section, norm, section
 from assay.store import parquet
 from assay.store.audit_reader import Audit, Budget
 from assay.store.schemas import MINIMAL

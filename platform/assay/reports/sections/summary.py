@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
 ORDER = 11

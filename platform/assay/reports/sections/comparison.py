@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
 
 ORDER = 65

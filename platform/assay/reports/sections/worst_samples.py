@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from assay.errors import DataError
 from assay.metrics.worst_samples import worst_first
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
 
 ORDER = 70

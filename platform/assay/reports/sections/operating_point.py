@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from assay.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
-from assay.sections._html import Section, budget, norm, section, slug
+from assay.reports.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
+from assay.reports.sections._html import Section, budget, norm, section, slug
 from assay.store.audit_reader import Audit, Budget
 from assay.units import in_255, scale
 

@@ -7,8 +7,8 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
-from assay.sections._html import REGIMES, Section, norm, section, slug
+from assay.reports.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
+from assay.reports.sections._html import REGIMES, Section, norm, section, slug
 from assay.store.audit_reader import Audit, Estimate
 from assay.units import PERCENT, in_255, scale
 

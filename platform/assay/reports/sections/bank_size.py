@@ -6,10 +6,10 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.sections._figures import BLUE, GREEN, GREY, VERMILION, figure
-from assay.sections._html import Section, section
-from assay.sections._html import budget as told_budget
-from assay.sections._sweep import kept
+from assay.reports.sections._figures import BLUE, GREEN, GREY, VERMILION, figure
+from assay.reports.sections._html import Section, section
+from assay.reports.sections._html import budget as told_budget
+from assay.reports.sections._sweep import kept
 from assay.store.audit_reader import Audit, Budget, Columns
 from assay.store.schemas import BANK_SIZE
 

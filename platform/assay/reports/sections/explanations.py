@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from assay.metrics.localisation import FEWEST
-from assay.sections._html import Section, section
-from assay.sections._sweep import kept
+from assay.reports.sections._html import Section, section
+from assay.reports.sections._sweep import kept
 from assay.store.audit_reader import Audit, Columns
 from assay.store.schemas import EXPLANATIONS, LOCALISATION
 

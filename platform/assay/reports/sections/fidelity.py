@@ -9,9 +9,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from assay.metrics.agreement import FEWEST, rank_correlation
-from assay.sections._figures import BLUE, GREY, VERMILION, figure
-from assay.sections._html import Section, budget, section, words
-from assay.sections._sweep import NO_SWEEP, kept
+from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.reports.sections._html import Section, budget, section, words
+from assay.reports.sections._sweep import NO_SWEEP, kept
 from assay.store.audit_reader import Audit, Budget, Columns
 from assay.store.schemas import FIDELITY
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget, Estimate
 
 ORDER = 58

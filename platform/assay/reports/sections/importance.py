@@ -9,9 +9,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from assay.metrics.importance import NEEDED, WITH_IT
-from assay.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
-from assay.sections._html import Section, section, slug, words
-from assay.sections._sweep import NO_SWEEP, kept
+from assay.reports.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
+from assay.reports.sections._html import Section, section, slug, words
+from assay.reports.sections._sweep import NO_SWEEP, kept
 from assay.store.audit_reader import Audit, Columns
 from assay.store.schemas import IMPORTANCE
 

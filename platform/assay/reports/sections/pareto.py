@@ -8,9 +8,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.sections._figures import BLUE, GREY, VERMILION, figure
-from assay.sections._html import Section, estimate, number, section, short
-from assay.sections._sweep import audited, called, figure_of, objectives, parameters
+from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.reports.sections._html import Section, estimate, number, section, short
+from assay.reports.sections._sweep import audited, called, figure_of, objectives, parameters
 from assay.store.audit_reader import Audit, Columns
 
 ORDER = 80

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from assay import shelves
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
 ORDER = 110

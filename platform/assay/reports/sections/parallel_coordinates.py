@@ -10,9 +10,9 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from assay.sections._figures import BLUE, GREY, HALO, VERMILION, clipped, figure
-from assay.sections._html import Section, number, section, setting
-from assay.sections._sweep import NO_SWEEP, audited, called, objectives, parameters
+from assay.reports.sections._figures import BLUE, GREY, HALO, VERMILION, clipped, figure
+from assay.reports.sections._html import Section, number, section, setting
+from assay.reports.sections._sweep import NO_SWEEP, audited, called, objectives, parameters
 from assay.store.audit_reader import Audit, Columns
 
 ORDER = 81

@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from sklearn.metrics import roc_auc_score
 
 from assay.metrics.intervals import Interval, newcombe
-from assay.sections._figures import BLACK, clipped, figure
-from assay.sections._html import Section, budget, section, slug
+from assay.reports.sections._figures import BLACK, clipped, figure
+from assay.reports.sections._html import Section, budget, section, slug
 from assay.store.audit_reader import Audit, Budget, Estimate
 from assay.store.score_matrix import ALL, SCORE, WORST, Setting
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from assay.metrics.attack_cost import ANY
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
 
 ORDER = 62

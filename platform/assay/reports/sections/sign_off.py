@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.approval import review
-from assay.sections._html import Section, section
+from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
 ORDER = 120

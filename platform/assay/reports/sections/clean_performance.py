@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay.sections._html import Section, norm, section
+from assay.reports.sections._html import Section, norm, section
 from assay.store.audit_reader import Audit
 from assay.units import in_255
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from assay import pdf, shelves
-from assay.sections._html import ENVIRONMENT, Section
+from assay import shelves
+from assay.reports import pdf
+from assay.reports.sections._html import ENVIRONMENT, Section
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
 

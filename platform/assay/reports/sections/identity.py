@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from assay.sections._html import NOT_RECORDED, Section, section
+from assay.reports.sections._html import NOT_RECORDED, Section, section
 from assay.store.audit_reader import Audit
 
 ORDER = 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.sections._html import NORMS, Section, norm, section
+from assay.reports.sections._html import NORMS, Section, norm, section
 from assay.store.audit_reader import Audit
 from assay.units import in_255
 

@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from assay.metrics.intervals import Interval, newcombe
-from assay.sections._html import words
+from assay.reports.sections._html import words
 from assay.store import parquet
 from assay.store.audit_reader import Audit, Columns
 
