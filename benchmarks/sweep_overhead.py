@@ -41,7 +41,7 @@ from assay.store.store import Store
 from assay.sweeps import sweep
 from assay.sweeps.study import Study
 from assay.sweeps.trial import Trial
-from assay.tracking import Tracker
+from assay.tracking.mirror import Tracker
 
 TARGET = 0.06
 SMALL, LARGE = 8, 64

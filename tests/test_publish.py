@@ -14,11 +14,12 @@ from click.testing import CliRunner
 from toy_log import SPACE, asked, ended, reported, write
 from wandb_server import ENTITY, KEY, serving
 
-from assay import publish_audit, publishing, wandb_client, wandb_report
 from assay.cli import main
 from assay.errors import StoreError, TrackingError, UnknownName
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
+from assay.tracking import audit_run, client, wandb_report
+from assay.tracking import publish as publishing
 
 QUICK = {
     "x_graphql_retry_max": 1,
@@ -43,9 +44,9 @@ def server(monkeypatch, tmp_path):
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     for name, value in QUICK.items():
-        monkeypatch.setitem(wandb_client.SETTINGS, name, value)
-    monkeypatch.setattr(wandb_client, "TIMEOUT", 3)
-    monkeypatch.setattr(wandb_client, "ARRIVAL", 0.5)
+        monkeypatch.setitem(client.SETTINGS, name, value)
+    monkeypatch.setattr(client, "TIMEOUT", 3)
+    monkeypatch.setattr(client, "ARRIVAL", 0.5)
     with serving() as running:
         monkeypatch.setenv("WANDB_BASE_URL", running.url)
         yield running
@@ -71,7 +72,7 @@ def audited(swept, audit_folder) -> tuple[Store, str]:
 
 
 def publish(store: Store, kind: str = "sweeps", name: str = "toy") -> str:
-    with wandb_client.connected("robust") as connection:
+    with client.connected("robust") as connection:
         return publishing.SENDERS[kind](connection, store, name).text("AGAIN")
 
 
@@ -140,7 +141,7 @@ def test_a_running_sweep_is_followed(server, tmp_path):
         steps.pop(0)() if steps else None
         return not steps
 
-    with wandb_client.connected("robust") as connection:
+    with client.connected("robust") as connection:
         assert publishing.sweep(connection, store, "toy", over).why == ""
     assert {run["state"] for run in server.runs.values()} == {"finished"}
     assert {run["sent"] for run in server.runs.values()} == {1}
@@ -161,9 +162,9 @@ def test_an_audit_is_a_run_with_curves_tables_artifacts_and_figures(server, audi
     media = [path.partition("/")[2] for path in server.uploads if "media/" in path]
     files = {path.rsplit("_", 2)[0] for path in media}
     assert {f"{run['id']}/media/table/tables/{name}" for name in ("metrics", "checks", "cost")} <= files
-    assert {f"{run['id']}/media/html/figures/{name}" for name in publish_audit.FIGURES} <= files
+    assert {f"{run['id']}/media/html/figures/{name}" for name in audit_run.FIGURES} <= files
     assert server.files_of(f"model-{run['config']['model']}") == {"manifest.json", "model.safetensors"}
-    assert server.files_of(f"audit-{audit}") == set(publish_audit.FILES) - {"verdict.json", "comparison.json"}
+    assert server.files_of(f"audit-{audit}") == set(audit_run.FILES) - {"verdict.json", "comparison.json"}
     kinds = {one["type"] for one in server.artifacts.values()}
     assert {"model", "audit"} <= kinds
     assert all(one["state"] == "COMMITTED" for one in server.artifacts.values())
@@ -243,17 +244,17 @@ def test_a_server_in_trouble_is_told_in_a_sentence(server, swept, monkeypatch, t
 
 
 def test_what_an_outage_cut_off_is_sent_by_the_next_publish(server, swept, monkeypatch):
-    finish = wandb_client.Connection.finish
+    finish = client.Connection.finish
 
     def then_breaks(self, *told, **more):
         finish(self, *told, **more)
         server.behaviour = "500"
 
-    monkeypatch.setattr(wandb_client.Connection, "finish", then_breaks)
+    monkeypatch.setattr(client.Connection, "finish", then_breaks)
     told = publish(swept)
     assert "sweep toy: 0 of 3 trials are on W&B; the W&B server" in told
     assert told.endswith("(HTTP 500). Nothing else is affected; send the rest with: AGAIN")
-    monkeypatch.setattr(wandb_client.Connection, "finish", finish)
+    monkeypatch.setattr(client.Connection, "finish", finish)
     server.behaviour = "well"
     assert "3 trials sent" in publish(swept)
     assert len(server.runs) == 3
@@ -276,7 +277,7 @@ def test_a_slow_server_gets_everything(server, swept):
 
 def test_two_at_a_time_are_refused(server, swept):
     with (
-        wandb_client.connected("robust") as connection,
+        client.connected("robust") as connection,
         publishing.Published(swept, "sweeps/toy", connection).locked(),
         pytest.raises(StoreError, match="publish` of sweeps/toy is running"),
     ):
@@ -313,22 +314,22 @@ def test_what_is_written_wrongly_is_told_before_anything_is_sent(server, swept, 
 
 
 def test_a_sweep_that_is_not_there_is_an_error(server, swept):
-    with wandb_client.connected("robust") as connection, pytest.raises(UnknownName, match="sweep 'other' is not known"):
+    with client.connected("robust") as connection, pytest.raises(UnknownName, match="sweep 'other' is not known"):
         publishing.sweep(connection, swept, "other")
 
 
 def test_no_report_of_an_error_goes_to_anybody_and_the_environment_is_left_as_it_was(monkeypatch, tmp_path):
     before = dict(os.environ)
-    with wandb_client.scratch(str(tmp_path)):
+    with client.scratch(str(tmp_path)):
         assert os.environ["WANDB_ERROR_REPORTING"] == "false"
         assert Path(os.environ["WANDB_CACHE_DIR"]) == tmp_path
     assert dict(os.environ) == before
 
 
 def test_an_error_of_ours_is_not_taken_for_one_of_the_servers():
-    with pytest.raises(StoreError, match="full"), wandb_client.in_words("http://server"):
+    with pytest.raises(StoreError, match="full"), client.in_words("http://server"):
         raise StoreError("full")
-    with pytest.raises(TrackingError, match="http://server: strange"), wandb_client.in_words("http://server"):
+    with pytest.raises(TrackingError, match="http://server: strange"), client.in_words("http://server"):
         raise ValueError("odd\nstrange")
 
 

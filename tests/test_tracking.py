@@ -11,9 +11,9 @@ import pytest
 from toy_log import asked, ended, reported, write
 from wandb_server import KEY, serving
 
-from assay import tracking
 from assay.store.store import Store
-from assay.tracking import Tracker
+from assay.tracking import mirror
+from assay.tracking.mirror import Tracker
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +89,7 @@ CODES = {
 @pytest.mark.parametrize("kind", CODES)
 def test_what_came_of_it_is_said_in_a_sentence(store, told, monkeypatch, kind):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    monkeypatch.setattr(tracking, "PATIENCE", 0.3 if kind == "hangs" else 30)
+    monkeypatch.setattr(mirror, "PATIENCE", 0.3 if kind == "hangs" else 30)
     code, expected = CODES[kind]
     with tracker(store, told, code) as made:
         made.trial(None, "ask")
@@ -152,40 +152,40 @@ def test_a_server_that_is_down_is_said_at_the_end(store, told, monkeypatch):
 
 
 def test_online_needs_a_key_for_the_server_from_the_environment_or_netrc(monkeypatch, tmp_path):
-    assert tracking.mode() == "no key"
+    assert mirror.mode() == "no key"
     netrc = tmp_path / "netrc"
     netrc.write_text("machine example.org password x")
-    assert tracking.mode() == "no key"
-    for host in tracking.OWN:
+    assert mirror.mode() == "no key"
+    for host in mirror.OWN:
         netrc.write_text(f"machine {host} login user password {KEY}")
-        assert tracking.mode() == "online"
+        assert mirror.mode() == "online"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org:8080/")
-    assert tracking.server() == "https://wandb.example.org:8080"
-    assert tracking.mode() == "no key"
+    assert mirror.server() == "https://wandb.example.org:8080"
+    assert mirror.mode() == "no key"
     netrc.write_bytes(b"\xff\xfe machine wandb.example.org")
-    assert tracking.mode() == "online"
+    assert mirror.mode() == "online"
     netrc.unlink()
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    assert tracking.mode() == "online"
+    assert mirror.mode() == "online"
     for word, mode in (("offline", "offline"), ("dryrun", "offline"), ("disabled", "disabled"), ("online", "online")):
         monkeypatch.setenv("WANDB_MODE", word)
-        assert tracking.mode() == mode
+        assert mirror.mode() == mode
 
 
 def test_the_server_is_also_known_from_a_login(tmp_path):
-    assert tracking.server() == ""
+    assert mirror.server() == ""
     (tmp_path / "settings").write_text("[default]\nbase_url = https://wandb.example.org\n")
-    assert tracking.server() == "https://wandb.example.org"
+    assert mirror.server() == "https://wandb.example.org"
     (tmp_path / "settings").write_bytes(b"\xff")
-    assert tracking.server() == ""
+    assert mirror.server() == ""
 
 
 def test_the_project_is_that_of_the_sweep(store, monkeypatch):
     write(store, asked(0), ended(0))
     store.write("audits/a/audit.yaml", b"sweep: toy")
     store.write("audits/b/audit.yaml", b"sweep: null")
-    found = {key: tracking.project_of(store, key) for key in ("sweeps/toy", "audits/a", "audits/b", "sweeps/none")}
+    found = {key: mirror.project_of(store, key) for key in ("sweeps/toy", "audits/a", "audits/b", "sweeps/none")}
     assert found == {"sweeps/toy": "robust", "audits/a": "robust", "audits/b": "assay", "sweeps/none": "assay"}
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
-    assert tracking.project_of(store, "sweeps/toy") == "theirs"
+    assert mirror.project_of(store, "sweeps/toy") == "theirs"
     assert "WANDB_API_KEY" not in os.environ

@@ -161,7 +161,7 @@ def _remarks(store: Any, audit: str) -> list[str]:
 
 def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
     """The audit on W&B."""
-    from assay.tracking import Tracker
+    from assay.tracking.mirror import Tracker
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True, markup=False)

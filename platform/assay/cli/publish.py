@@ -25,12 +25,12 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
       assay publish demo latest
       assay publish --project robustness
     """
-    from assay import tracking
     from assay.errors import InputError
     from assay.store.store import Store
+    from assay.tracking import mirror
 
-    if tracking.mode() in ("disabled", "offline"):
-        raise InputError(f"WANDB_MODE is {tracking.mode()}, so nothing may be sent; unset it and give this again")
+    if mirror.mode() in ("disabled", "offline"):
+        raise InputError(f"WANDB_MODE is {mirror.mode()}, so nothing may be sent; unset it and give this again")
     store = Store(root)
     failed = 0
     for target, keys in _projects(store, names, project).items():
@@ -41,21 +41,21 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
 
 def _projects(store: Any, names: tuple[str, ...], project: str | None) -> dict[str, list[str]]:
     """Project -> keys of what goes there, such as `sweeps/demo`; sweeps first, as reports on audits show them."""
-    from assay import tracking
     from assay.errors import InputError
     from assay.store import references
+    from assay.tracking import mirror
 
     sweeps = store.names("sweeps")
     keys = [_key(store, name) for name in names]
     if not names:
         finished = references.finished(store)
-        tracked = [name for name in sweeps if tracking.settings(store, f"sweeps/{name}").get("wandb", True)]
+        tracked = [name for name in sweeps if mirror.settings(store, f"sweeps/{name}").get("wandb", True)]
         keys = [f"sweeps/{name}" for name in tracked] + [f"audits/{name}" for name in finished]
     if not keys:
         raise InputError(f"the store {store.root} holds no sweep and no audit; give another --store")
     found: dict[str, list[str]] = {}
     for key in sorted(dict.fromkeys(keys), reverse=True):
-        found.setdefault(project or tracking.project_of(store, key), []).append(key)
+        found.setdefault(project or mirror.project_of(store, key), []).append(key)
     return found
 
 
@@ -76,16 +76,16 @@ def _key(store: Any, name: str) -> str:
 
 def _send(store: Any, keys: list[str], project: str, entity: str | None) -> int:
     """Send to one project; returns how much could not be sent."""
-    from assay import publishing
     from assay.errors import TrackingError
-    from assay.wandb_client import connected
+    from assay.tracking import publish
+    from assay.tracking.client import connected
 
     failed = 0
     try:
         with connected(project, entity) as connection:
             for key in keys:
                 kind, _, name = key.partition("/")
-                outcome = publishing.SENDERS[kind](connection, store, name)
+                outcome = publish.SENDERS[kind](connection, store, name)
                 click.echo(outcome.text(f"assay publish {name}{_options.store_option()}"))
                 failed += bool(outcome.why)
     except TrackingError as error:

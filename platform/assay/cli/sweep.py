@@ -142,7 +142,7 @@ def _run(
 
     from assay.sweeps import progress, sweep
     from assay.sweeps.budget import Meter
-    from assay.tracking import Tracker
+    from assay.tracking.mirror import Tracker
 
     started, meter = time.monotonic(), Meter(spec.budget)
     again = f"assay publish {spec.name}{_options.store_option()}"

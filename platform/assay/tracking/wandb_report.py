@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from assay import publish_audit
 from assay.reports.sections._html import NORMS
 from assay.store.audit_reader import Audit
+from assay.tracking import audit_run
+from assay.tracking.client import Connection, in_words
 from assay.units import in_255
-from assay.wandb_client import Connection, in_words
 
 
 def save(connection: Connection, audit: Audit, run_id: str) -> str:
@@ -107,8 +107,8 @@ def _curves(connection: Connection, audit: Audit) -> Any:
     this = expr.And(expr.Metric("JobType") == "audit", expr.Config("audit") == audit.info["audit"])
     runs = wr.Runset(entity=connection.entity, project=connection.project, name="this audit", filters=this)
     panels: list[Any] = []
-    for norm in publish_audit.curved(audit):
-        points = publish_audit.curve(audit, norm)
+    for norm in audit_run.curved(audit):
+        points = audit_run.curve(audit, norm)
         axis = f"security/{norm}/epsilon"
         names = [name for name in dict.fromkeys(name for point in points for name in point) if name != axis]
         unit = " in 1/255" if norm == "linf" else ""
@@ -116,7 +116,7 @@ def _curves(connection: Connection, audit: Audit) -> Any:
             title=f"AUROC over {NORMS[norm]} budget", x=axis, y=names, title_x=f"epsilon{unit}", title_y="AUROC",
             range_y=(0.0, 1.0), layout=wr.Layout(w=24, h=10),
         ))  # fmt: skip
-    drawn = [f"figures/{name}" for name in publish_audit.FIGURES]
+    drawn = [f"figures/{name}" for name in audit_run.FIGURES]
     panels.append(wr.MediaBrowser(title="As in the report", media_keys=drawn, layout=wr.Layout(w=24, h=12)))
     return wr.PanelGrid(runsets=[runs], panels=panels)
 

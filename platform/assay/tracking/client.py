@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from assay import tracking
 from assay.errors import AssayError, TrackingError
 from assay.store.store import canonical, digest
+from assay.tracking import mirror
 
 FORMAT = 1  # of the runs; another number sends everything anew
 CONTENT = "assay/content"  # a run's summary says under this name what it was made of
@@ -123,8 +123,8 @@ class Connection:
 @contextmanager
 def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
     """The project on W&B, entity the key's own by default; raises TrackingError where the server or the key fails."""
-    server = tracking.server()
-    if not tracking.has_key():
+    server = mirror.server()
+    if not mirror.has_key():
         raise TrackingError(f"there is no key for {server or 'W&B'}; run `wandb login` or set WANDB_API_KEY")
     import wandb
 

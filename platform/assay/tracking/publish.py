@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay import publish_audit, tracking, wandb_report
 from assay.errors import AssayError, TrackingError
-from assay.publish_sweep import SweepRuns
-from assay.published import Published
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
-from assay.wandb_client import Connection, connected, run_id
+from assay.tracking import audit_run, mirror, wandb_report
+from assay.tracking.client import Connection, connected, run_id
+from assay.tracking.sent import Published
+from assay.tracking.sweep_runs import SweepRuns
 
 TICK = 3.0  # seconds between two looks at the log of a sweep that goes on
 RETRY = 60.0  # seconds until a server that failed is asked again
@@ -66,14 +66,14 @@ def audit(connection: Connection, store: Store, name: str) -> Outcome:
 
 def _audit(connection: Connection, store: Store, name: str, found: Audit) -> Outcome:
     run = run_id("audit", name)
-    published, content = Published(store, f"audits/{name}", connection), publish_audit.content(found.folder)
+    published, content = Published(store, f"audits/{name}", connection), audit_run.content(found.folder)
     what, url = f"audit {name}", f"{connection.url}/runs/{run}"
     with published.locked():
         if published.sent.get("report") == content:
             return Outcome(what, f"is there already: {url}")
         try:
             if published.sent.get(run) != content:
-                publish_audit.send(connection, store, found, run)
+                audit_run.send(connection, store, found, run)
                 published.note(connection.arrived({run: content}, wait=True))
             if published.sent.get(run) != content:
                 raise TrackingError(f"the W&B server {connection.server} accepted it and does not show it")
@@ -90,13 +90,13 @@ SENDERS: dict[str, Callable[..., Outcome]] = {"sweeps": sweep, "audits": audit}
 
 
 def main() -> None:
-    """`python -m assay.publishing STORE KEY COMMAND`: sends until standard input ends, then says what came."""
+    """`python -m assay.tracking.publish STORE KEY COMMAND`: sends until standard input ends, then says what came."""
     root, key, again = sys.argv[1:]
     store, (kind, _, name) = Store(root), key.partition("/")
     while True:
         over = ended(0)
         try:
-            with connected(tracking.project_of(store, key)) as connection:
+            with connected(mirror.project_of(store, key)) as connection:
                 in_time = (ended,) if kind == "sweeps" else ()
                 outcome = SENDERS[kind](connection, store, name, *in_time)
         except AssayError as error:

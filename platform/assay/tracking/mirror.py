@@ -76,7 +76,7 @@ class Tracker:
 
     def __init__(self, store: Store, key: str, again: str, say: Callable[[str], Any], enabled: bool = True) -> None:
         """key: `sweeps/NAME` or `audits/ID`. again: the command that sends it later."""
-        self.command = [sys.executable, "-m", "assay.publishing", store.root, key, again]
+        self.command = [sys.executable, "-m", "assay.tracking.publish", store.root, key, again]
         self.again, self.say = again, say
         self.mode = mode() if enabled else "disabled"
         self.process: subprocess.Popen[str] | None = None

@@ -8,11 +8,11 @@ from typing import Any
 import yaml
 
 from assay.errors import UnknownName
-from assay.published import Published
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.wandb_client import Connection, content_of, in_words, run_id
+from assay.tracking.client import Connection, content_of, in_words, run_id
+from assay.tracking.sent import Published
 
 
 class SweepRuns:

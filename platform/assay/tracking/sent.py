@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
 from assay.store.store import Store
-from assay.wandb_client import Connection
+from assay.tracking.client import Connection
 
 
 class Published:

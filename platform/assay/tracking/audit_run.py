@@ -11,8 +11,8 @@ from typing import Any
 from assay import shelves
 from assay.store.audit_reader import Audit, Columns
 from assay.store.store import Store, digest
+from assay.tracking.client import Connection, content_of, in_words
 from assay.units import PERCENT, scale
-from assay.wandb_client import Connection, content_of, in_words
 
 FILES = (
     "audit.yaml", "manifest.json", "metrics.parquet", "checks.parquet", "cost.parquet", "verdict.json",
