@@ -168,7 +168,7 @@ def main() -> None:
     print(
         f"2,000 draws over 10,000 samples, {figures} figures of each metric: {ours:.1f} s; scikit-learn {rival:.0f} s"
     )
-    fixture = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "report_fixture.py"))
+    fixture = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "support" / "report_fixture.py"))
     with tempfile.TemporaryDirectory() as name:
         folder = fixture["build"](Path(name))
         shutil.rmtree(folder / "scores")

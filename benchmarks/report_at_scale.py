@@ -63,7 +63,7 @@ def timed(step: str, folder: Path) -> None:
 def main() -> None:
     """Measure, print and compare with the targets."""
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    fixture = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "report_fixture.py"))
+    fixture = runpy.run_path(str(Path(__file__).parents[1] / "tests" / "support" / "report_fixture.py"))
     told = {}
     with tempfile.TemporaryDirectory() as name:
         folder = fixture["build"](Path(name))

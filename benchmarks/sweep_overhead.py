@@ -5,7 +5,7 @@
 Target: at most 0.06 s a trial beyond a fixed start. A trial here is everything but training: the sampler's choice,
 the hand-over to a worker, the detector built, scored and attacked (FGSM) on a few tiny validation images, the
 checkpoint and the model folder written and synced to disk, the log, the table of trials. With the mirror on, another
-process sends the trials to a W&B server on the loopback (tests/wandb_server.py), on the same cores. What is not sent
+process sends the trials to a W&B server on the loopback (tests/support/wandb_server.py), on the same cores. What is not sent
 when the trials are done is waited for at the end; that time is printed with every sweep and is none of the trials'.
 
 The fixed part is the time to the end of the first trial (Ray, the workers' imports); a trial's own cost
@@ -85,7 +85,7 @@ def main() -> None:
 @contextlib.contextmanager
 def wandb_on_the_loopback() -> Iterator[None]:
     """A W&B server and a key for it, in a process of its own; nothing leaves the machine."""
-    script = Path(__file__).parent.parent / "tests" / "wandb_server.py"
+    script = Path(__file__).parent.parent / "tests" / "support" / "wandb_server.py"
     command = [sys.executable, str(script), "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout

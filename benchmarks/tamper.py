@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 from click.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 import toy_audit
 
 from assay.audits import audit, suite

@@ -14,13 +14,13 @@ import toy_audit
 from assay.audits import audit, suite
 from assay.store.store import Store
 
-REPORT = runpy.run_path(str(Path(__file__).with_name("report_fixture.py")))
+REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixture.py"))
 
 
 SLOW = (
-    "test_sweep_ray.py", "test_faults.py", "test_faults_audit.py", "test_s3_main_job.py", "test_joined_cluster.py",
+    "test_sweep_ray.py", "test_sweep_faults.py", "test_audit_faults.py", "test_s3_main_job.py", "test_joined_cluster.py",
     "test_budget.py", "test_ray_up.py", "test_secrets.py", "test_fan_out.py", "test_full_disk.py",
-    "test_forecast_joined.py", "test_cli_sweep.py", "test_preemption.py", "test_packing.py",
+    "test_forecast_on_cluster.py", "test_cli_sweep.py", "test_preemption.py", "test_capacity.py",
 )  # fmt: skip
 """Files that start clusters and wait for them, the slowest first."""
 

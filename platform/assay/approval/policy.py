@@ -151,4 +151,4 @@ def _called(gate: dict[str, Any]) -> str | None:
 
 
 def _folder() -> Traversable:
-    return resources.files("assay") / "policies"
+    return resources.files("assay.approval") / "policies"

@@ -206,7 +206,7 @@ class Suite(Section):
 
 def shipped() -> list[str]:
     """The names of the suites that come with Assay."""
-    folder = resources.files("assay").joinpath("suites")
+    folder = resources.files("assay.audits").joinpath("suites")
     return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
@@ -224,7 +224,7 @@ def read(name: str) -> Suite:
 
 
 def _shipped(name: str) -> Path:
-    return Path(str(resources.files("assay").joinpath("suites", f"{name}.yaml")))
+    return Path(str(resources.files("assay.audits").joinpath("suites", f"{name}.yaml")))
 
 
 def _read(file: Path, source: str) -> Suite:

@@ -25,7 +25,7 @@ def render(folder: Store | Path) -> str:
 
 
 def _page(audit: Audit) -> str:
-    templates = resources.files("assay") / "templates"
+    templates = resources.files("assay.reports") / "templates"
     page = ENVIRONMENT.from_string((templates / "report.html").read_text(encoding="utf-8"))
     return page.render(
         title=f"Robustness audit of {_called(audit.manifest)} on {audit.info['dataset']['name']}",

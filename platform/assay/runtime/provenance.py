@@ -77,7 +77,7 @@ def own_code(name: str) -> str:
 
 def git_commit() -> str | None:
     """The commit of the source checkout this code runs from, with `+changes` if it is dirty; None without one."""
-    here = Path(__file__).parent
+    here = Path(__file__).parent.parent
     try:
         run = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10, check=True)
         commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()

@@ -1,0 +1,157 @@
+"""cluster.yaml and its twins pass Ray's own validation and keep what their comments promise, all without a network."""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from assay.runtime import versions
+
+REPO = Path(__file__).parents[2]
+FILES = {"aws": "cluster.yaml", "gcp": "docs/cluster-gcp.yaml", "local": "docs/cluster-local.yaml"}
+TEXTS = {cloud: (REPO / name).read_text(encoding="utf-8") for cloud, name in FILES.items()}
+CONFIGS = {cloud: yaml.safe_load(text) for cloud, text in TEXTS.items()}
+PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))
+KEYS = ("setup_commands", "head_start_ray_commands", "worker_start_ray_commands")
+COMMANDS = {
+    f"{cloud}-{key}-{place}": command
+    for cloud, config in CONFIGS.items()
+    for key in KEYS
+    for place, command in enumerate(config[key])
+}
+
+everywhere = pytest.mark.parametrize("cloud", FILES)
+clouds = pytest.mark.parametrize("cloud", ["aws", "gcp"])
+
+
+@pytest.fixture(scope="module")
+def util():
+    return pytest.importorskip("ray.autoscaler._private.util")
+
+
+def starts(config, role: str) -> str:
+    """The one command that starts Ray there."""
+    [start] = [command for command in config[f"{role}_start_ray_commands"] if "ray start" in command]
+    return start
+
+
+def workers(config):
+    return {name: kind for name, kind in config["available_node_types"].items() if name != config["head_node_type"]}
+
+
+@everywhere
+def test_ray_accepts_it(util, cloud):
+    util.validate_config(util.prepare_config(copy.deepcopy(CONFIGS[cloud])))
+
+
+def test_ray_would_refuse_a_misspelt_key(util):
+    wrong = copy.deepcopy(CONFIGS["aws"]) | {"idle_timeout": 5}
+    with pytest.raises(Exception, match="idle_timeout"):
+        util.validate_config(util.prepare_config(wrong))
+
+
+@clouds
+def test_the_head_is_on_demand_and_runs_no_trial_and_workers_of_two_sizes_are_spot_with_a_limit(util, cloud):
+    config = util.prepare_config(copy.deepcopy(CONFIGS[cloud]))
+    head = config["available_node_types"][config["head_node_type"]]
+    assert head["resources"]["CPU"] == 0  # a trial on the head would compete with the driver
+    market, spot = {
+        "aws": ("InstanceMarketOptions", {"MarketType": "spot"}),
+        "gcp": ("scheduling", [{"preemptible": True}, {"onHostMaintenance": "TERMINATE"}]),
+    }[cloud]
+    size = {"aws": "InstanceType", "gcp": "machineType"}[cloud]
+    assert market not in head["node_config"]
+    kinds = workers(config)
+    assert len({kind["node_config"][size] for kind in kinds.values()}) == 2
+    for kind in kinds.values():
+        assert kind["node_config"][market] == spot
+        assert kind["min_workers"] == 0 < kind["max_workers"] <= config["max_workers"]
+    assert config["idle_timeout_minutes"] > 0
+    assert config["provider"]["cache_stopped_nodes"] is False
+
+
+def test_google_s_workers_say_what_they_have_or_no_trial_that_asks_for_memory_would_bring_one():
+    for kind in workers(CONFIGS["gcp"]).values():
+        assert {"CPU", "GPU", "memory"} <= {name for name, amount in kind["resources"].items() if amount > 0}
+
+
+def test_on_machines_of_one_s_own_the_head_runs_no_trial_either():
+    assert "--num-cpus=0 --num-gpus=0" in starts(CONFIGS["local"], "head")
+
+
+@everywhere
+def test_pins_are_those_of_the_project(cloud):
+    [install] = [command for command in CONFIGS[cloud]["setup_commands"] if "uv pip install" in command]
+    pins = [Requirement(text) for text in re.findall(r"'([^']+)'", install)]
+    assert '"$HOME/assay[cluster,demo]"' in install
+    pinned = {pin.name: pin for pin in pins if re.fullmatch(r"==[\d.]+", str(pin.specifier))}
+    assert {*versions.PARTS} - {"python"} <= {*pinned}  # no ranges: a node that comes later must not get newer ones
+    project = PROJECT["project"]
+    for text in [*project["dependencies"], *project["optional-dependencies"]["cluster"]]:
+        declared = Requirement(text)
+        if declared.name in pinned:
+            [version] = re.findall(r"[\d.]+", str(pinned[declared.name].specifier))
+            assert declared.specifier.contains(version), declared.name
+            assert declared.extras <= pinned[declared.name].extras
+    assert re.search(r"astral\.sh/uv/\d+\.\d+\.\d+/install\.sh", CONFIGS[cloud]["setup_commands"][0])
+    [python] = re.findall(r"uv venv --python ([\d.]+)", " ".join(CONFIGS[cloud]["setup_commands"]))
+    assert f">={python}" in project["requires-python"]
+
+
+def test_the_three_files_install_and_mount_the_same():
+    for key in ("file_mounts", "rsync_exclude", "setup_commands"):
+        given = {cloud: copy.deepcopy(config[key]) for cloud, config in CONFIGS.items()}
+        if key == "setup_commands":
+            given["gcp"] = [command.replace("'google-api-python-client>=2' ", "") for command in given["gcp"]]
+        assert given["aws"] == given["gcp"] == given["local"]
+
+
+@everywhere
+@pytest.mark.parametrize("role", ["head", "worker"])
+def test_every_node_starts_with_token_authentication_and_a_bounded_object_store(cloud, role):
+    start = starts(CONFIGS[cloud], role)
+    assert start.index("export RAY_AUTH_MODE=token") < start.index("ray start")
+    assert "--object-store-memory=" in start
+    assert "--object-spilling-directory=" in start
+
+
+@everywhere
+def test_the_dashboard_is_bound_to_the_head_itself(cloud):
+    assert "--dashboard-host=127.0.0.1" in starts(CONFIGS[cloud], "head")
+    assert "0.0.0.0" not in TEXTS[cloud]
+
+
+@everywhere
+def test_the_token_is_mounted_and_no_secret_is_written_down(cloud):
+    assert CONFIGS[cloud]["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert "RAY_AUTH_TOKEN" not in TEXTS[cloud]
+    secret = r"AKIA[0-9A-Z]{16}|aws_secret|WANDB_API_KEY\s*[:=]|\b[0-9a-f]{32,}\b|BEGIN [A-Z ]*PRIVATE"
+    assert not re.search(secret, TEXTS[cloud], re.IGNORECASE)
+
+
+def test_what_is_mounted_exists_and_is_enough_to_install_from():
+    local = {path for path in CONFIGS["aws"]["file_mounts"].values() if not path.startswith("~")}
+    assert all((REPO / path).exists() for path in local)
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    named = {PROJECT["project"]["readme"], *PROJECT["project"]["license-files"], *(Path(p).parts[0] for p in packages)}
+    assert {"pyproject.toml", *named} <= local
+
+
+@clouds
+def test_workers_watch_for_the_cloud_taking_them_away_once_they_have_joined(cloud):
+    commands = CONFIGS[cloud]["worker_start_ray_commands"]
+    watch = next(place for place, command in enumerate(commands) if "-m assay.cluster.preemption" in command)
+    assert watch > next(place for place, command in enumerate(commands) if "ray start" in command)
+    assert f"python -m assay.cluster.preemption {cloud} $RAY_HEAD_IP:6379 < /dev/null" in commands[watch]
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+def test_every_command_is_sound_bash(command):
+    subprocess.run(["bash", "-n", "-c", command], check=True, capture_output=True, timeout=30)

@@ -1,0 +1,149 @@
+"""`ray up docs/cluster-local.yaml` over real ssh: a sweep is submitted, its trials run on both workers, all is stopped.
+
+The machines are made of namespaces (ssh_hosts.py) and share no folder: the store is an S3 service of moto's on the
+laptop. In place of the installation they get this test's own interpreter; else the file is used as it stands.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ssh_hosts
+import yaml
+
+REPO = Path(__file__).parents[2]
+VENV = Path(sys.executable).parent.parent
+PATIENCE = 240  # seconds; what takes 20 on an idle machine may take long on a busy one
+S3 = "AWS_ENDPOINT_URL=http://10.213.7.1:9000 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=us-east-1"
+SETTINGS = ["env", "RAY_AUTH_MODE=token", *S3.split()]
+STORE = "s3://store/assay"
+
+pytestmark = pytest.mark.skipif(bool(ssh_hosts.missing()), reason=ssh_hosts.missing())
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory) -> Iterator[dict[str, ssh_hosts.Host]]:
+    """A laptop, a head and two workers, with the cluster up between them."""
+    with ssh_hosts.network(tmp_path_factory.mktemp("hosts"), "laptop", "head", "worker-1", "worker-2") as hosts:
+        config = yaml.safe_load((REPO / "docs" / "cluster-local.yaml").read_text(encoding="utf-8"))
+        config["provider"] |= {"head_ip": "10.213.7.2", "worker_ips": ["10.213.7.3", "10.213.7.4"]}
+        config["auth"]["ssh_user"] = "root"
+        config["setup_commands"][:3] = [f"ln -sfn {VENV} ~/venv", f"echo 'export {S3}' >> ~/.bashrc"]
+        laptop = hosts["laptop"]
+        (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(config))
+        laptop.run("ray", "get-auth-token", "--generate")
+        laptop.run(*SETTINGS, "bash", "-c", f"cd {REPO} && ray up -y /home/cluster.yaml", timeout=PATIENCE)
+        yield hosts
+
+
+@pytest.fixture(scope="module")
+def bucket(hosts) -> Iterator[None]:
+    """An S3 service on the laptop, and the bucket of the store."""
+    laptop = hosts["laptop"]
+    server = started(laptop, "python", "-m", "moto.server", "-H", "10.213.7.1", "-p", "9000")
+    wait_for(lambda: answers(laptop, "10.213.7.1", 9000), "the S3 service")
+    laptop.run(*SETTINGS, "python", "-c", "import boto3; boto3.client('s3').create_bucket(Bucket='store')")
+    yield
+    server.kill()
+    server.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def job(hosts, bucket) -> Iterator[str]:
+    """What a submitted sweep of two trials printed; each trial takes a whole worker."""
+    laptop = hosts["laptop"]
+    tunnel = started(laptop, *SETTINGS, "ray", "dashboard", "/home/cluster.yaml")
+    wait_for(lambda: answers(laptop, "127.0.0.1"), "the tunnel to the dashboard")
+    wait_for(lambda: has_raylet(hosts["worker-1"]) and has_raylet(hosts["worker-2"]), "both workers to start")
+    wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
+    changes = ["search.trials=2", "resources.cpu=2", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
+    sweep = ["assay", "sweep", "/home/assay/search_spaces/demo.yaml", "--address", "auto", "--store", STORE]
+    settings = [word for change in changes for word in ("--set", change)]
+    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", *sweep, *settings]
+    yield laptop.run(*SETTINGS, *submit, timeout=PATIENCE)
+    tunnel.kill()
+    tunnel.wait(timeout=30)
+
+
+def started(host: ssh_hosts.Host, *command: str) -> subprocess.Popen:
+    """A program that runs there until it is killed or the host is."""
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(host.command(*command), stdin=quiet, stdout=quiet, stderr=quiet)
+
+
+def wait_for(done, what: str) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        assert time.monotonic() < deadline, f"waited too long for {what}"
+        time.sleep(1)
+
+
+def answers(host: ssh_hosts.Host, address: str, port: int = 8265) -> bool:
+    """Whether that port, else the dashboard's, takes a connection from that host."""
+    return not subprocess.run(
+        host.command("bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"), capture_output=True, timeout=30, check=False
+    ).returncode
+
+
+def has_raylet(host: ssh_hosts.Host) -> bool:
+    """Whether Ray runs there; cheap to ask, unlike `status`."""
+    return any("/raylet/raylet " in line for line in host.running())
+
+
+def status(head: ssh_hosts.Host) -> str:
+    """What `ray status` tells; nothing while it cannot."""
+    ask = head.command(*SETTINGS, "ray", "status", "--address", "10.213.7.2:6379")
+    return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False).stdout
+
+
+def test_a_submitted_sweep_runs_on_the_workers_and_ends_in_the_store(hosts, job):
+    assert "2 complete" in job
+    assert "succeeded" in job
+    told = hosts["laptop"].run(*SETTINGS, "assay", "trials", "demo", "--json", "--store", STORE)
+    assert [trial["state"] for trial in json.loads(told)] == ["complete"] * 2
+    for worker in ("worker-1", "worker-2"):
+        logs = hosts[worker].run("bash", "-c", "cat /tmp/ray/session_latest/logs/worker-*")
+        assert ":actor_name:" in logs, f"no trial ran on {worker}"
+
+
+def test_the_dashboard_listens_on_the_head_alone_and_refuses_who_has_no_token(hosts, job):
+    assert not answers(hosts["worker-1"], "10.213.7.2")
+    ask = "import urllib.request as u; u.urlopen('http://127.0.0.1:8265/api/jobs/', timeout=20)"
+    with pytest.raises(RuntimeError, match="401"):
+        hosts["head"].run("python", "-c", ask)
+
+
+def test_a_worker_that_is_told_of_its_end_leaves_the_cluster(hosts, job):
+    worker = hosts["worker-2"]
+    notice = worker.home / "computeMetadata" / "v1" / "instance"
+    notice.mkdir(parents=True)
+    (notice / "preempted").write_text("TRUE")
+    server = started(worker, "python", "-m", "http.server", "--bind", "127.0.0.1", "8111")
+    command = yaml.safe_load((REPO / "docs" / "cluster-gcp.yaml").read_text())["worker_start_ray_commands"][-1]
+    here = command.replace("$RAY_HEAD_IP:6379", "10.213.7.2:6379 --every 0.5 --metadata http://127.0.0.1:8111")
+    try:
+        assert here != command
+        worker.run("bash", "--login", "-c", "-i", f"source ~/.bashrc; ({here})")
+        log = worker.tmp / "preemption.log"
+        wait_for(lambda: log.exists() and "drained: this node is taken in 30 s" in log.read_text(), "the drain")
+        wait_for(lambda: not has_raylet(worker), "the raylet to end")
+    finally:
+        server.kill()
+        server.wait(timeout=30)
+
+
+def test_down_stops_the_head_and_the_workers_stop_as_the_file_says(hosts, job):
+    laptop = hosts["laptop"]
+    laptop.run(*SETTINGS, "ray", "down", "-y", "/home/cluster.yaml", timeout=PATIENCE)
+    for address in ("10.213.7.3", "10.213.7.4"):
+        trust = ["-i", "/home/.ssh/id_ed25519", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
+        laptop.run("ssh", *trust, f"root@{address}", "~/venv/bin/ray stop", timeout=PATIENCE)
+    for name in ("head", "worker-1", "worker-2"):
+        wait_for(lambda name=name: not [line for line in hosts[name].running() if "ray" in line], f"{name} to be idle")

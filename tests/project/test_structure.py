@@ -1,0 +1,163 @@
+"""The rules of the layout, held over the imports: who may import whom, where Ray stays, how large a file may be."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import platform
+import re
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parents[2]
+ASSAY = REPO / "platform" / "assay"
+TRAINABLES = REPO / "trainables"
+SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
+
+RAY_MODULES = {
+    "asker.py", "cluster.py", "fan_out.py", "gpu_nodes.py", "lost.py", "probe_nodes.py", "ray_token.py", "spending.py",
+    "tune_run.py", "worker.py",
+}  # fmt: skip
+STAGES = {
+    "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
+    "corrupted", "decision", "early_start", "evaluation", "fan_out", "figures", "forecast", "forecast_text",
+    "foreseen", "gpu_nodes", "history", "kept_memory", "labels_needed", "lease", "live", "local_files",
+    "log_segments", "minimal_epsilon", "model", "object_files", "own_modules", "packing", "plan", "policy",
+    "predecessor", "preemption", "preflight", "probe", "probe_nodes", "publish_audit", "publish_sweep",
+    "published", "publishing", "ray_errors", "ray_token", "register", "report", "samplers", "shard", "signature",
+    "simulator", "spec", "spending", "store", "store_errors", "study", "sweep", "tracking", "trial", "trial_log",
+    "trials", "tune_run", "verification", "versions", "waiting", "wandb_client", "wandb_report", "worker",
+}  # fmt: skip
+FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
+HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
+LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
+
+
+def imports(path: Path, *, only_on_import: bool = False) -> Iterator[str]:
+    """The dotted names a file imports, lazily too; `from a import b` gives `a.b`, for b may be a module.
+
+    only_on_import: leave out what is imported inside a function or for the type checker alone.
+    """
+    pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif only_on_import and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        elif only_on_import and isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            pending += node.orelse
+            continue
+        pending += ast.iter_child_nodes(node)
+
+
+def of_assay(path: Path) -> set[str]:
+    """The modules and folders right below `assay` that a file imports."""
+    return {parts[1] for name in imports(path) if (parts := name.split("."))[0] == "assay" and len(parts) > 1}
+
+
+def within(folder: Path) -> list[Path]:
+    return [path for path in SOURCES if path.is_relative_to(folder)]
+
+
+def top(names: Iterator[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+def test_platform_is_still_the_standard_library_s():
+    assert not (REPO / "platform" / "__init__.py").exists()
+    assert Path(platform.__file__).parent == Path(sysconfig.get_path("stdlib"))
+    command = [sys.executable, "-c", "import platform; print(platform.python_version())"]
+    told = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == platform.python_version()
+
+
+def test_few_modules_know_ray():
+    assert {path for path in SOURCES if "ray" in top(imports(path))} == {ASSAY / name for name in RAY_MODULES}
+
+
+def test_trainables_build_on_little_of_assay():
+    assert {path: found for path in within(TRAINABLES) if (found := of_assay(path) - FOR_TRAINABLES)} == {}
+
+
+def test_assay_names_no_trainable():
+    assert [path for path in within(ASSAY) if "trainables" in top(imports(path))] == []
+
+
+@pytest.mark.parametrize("shelf", ["attacks", "corruptions", "datasets", "loaders", "sections"])
+def test_items_of_a_shelf_know_no_stage(shelf):
+    assert {path: found for path in within(ASSAY / shelf) if (found := of_assay(path) & STAGES)} == {}
+
+
+def test_every_stage_that_is_guarded_exists():
+    assert [name for name in STAGES if not (ASSAY / name).is_dir() and not (ASSAY / f"{name}.py").is_file()] == []
+
+
+def test_nothing_below_the_command_line_imports_it():
+    below = set(SOURCES) - set(within(ASSAY / "cli"))
+    assert [path for path in below if "cli" in of_assay(path)] == []
+
+
+def test_verbs_import_click_and_the_standard_library_before_they_run():
+    light = sys.stdlib_module_names | {"click"}
+    for path in within(ASSAY / "cli"):
+        found = {name for name in imports(path, only_on_import=True) if name.split(".")[0] not in light}
+        assert {name for name in found if not name.startswith(LIGHT)} == set(), path
+
+
+def test_help_of_no_verb_loads_a_heavy_library():
+    code = (
+        "import sys; from assay.cli import main\n"
+        "for verb in main.list_commands(None): main([verb, '--help'], standalone_mode=False)\n"
+        f"print(sorted({HEAVY} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
+def test_files_stay_small():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
+    assert {path: count for path, count in lines.items() if count > 500} == {}
+    assert statistics.median(lines.values()) <= 150
+
+
+def test_no_test_folder_can_shadow_a_package():
+    assert list((REPO / "tests").rglob("__init__.py")) == []
+
+
+def test_what_is_imported_is_declared():
+    provided = importlib.metadata.packages_distributions()
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    listed = [*project["dependencies"], *extras["onnx"], *extras["pdf"]]
+    declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
+    declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors
+    imported = set().union(*(top(imports(path)) for path in SOURCES)) - sys.stdlib_module_names - {"trainables"}
+    assert {name for name in imported if not {plain(d) for d in provided.get(name, [name])} & declared} == set()
+
+
+def plain(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def test_no_file_names_a_path_of_one_machine():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, timeout=60)
+    if listed.returncode:
+        pytest.skip("not a git checkout, so there is no list of the project's files")
+    needles = ["/" + folder + "/" for folder in ("work", "root", "Users")] + ["/home/" + name for name in ("runner",)]
+    found = []
+    for name in filter(None, listed.stdout.split("\0")):
+        path = REPO / name
+        if path.is_file() and b"\0" not in (content := path.read_bytes()):
+            found += [f"{name}: {needle}" for needle in needles if needle.encode() in content]
+    assert found == []
