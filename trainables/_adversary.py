@@ -9,8 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor
 
-from assay.attacks._ball import project, random_point, steepest, streams
 from assay.contracts import ThreatModel
+from assay.norm_balls import project, random_point, steepest, streams
 from assay.units import Count, Positive, Radius
 
 FGSM_RS_STEP, N_FGSM_NOISE = 1.25, 2.0

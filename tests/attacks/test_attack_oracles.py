@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.attacks import _runs
-from assay.attacks._ball import size
 from assay.attacks.apgd import apgd, checkpoints
 from assay.attacks.fab import fab
 from assay.attacks.fgsm import fgsm
@@ -23,6 +22,7 @@ from assay.attacks.mim import mim
 from assay.attacks.noise import noise
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
+from assay.norm_balls import size
 
 LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5), ThreatModel("l1", 0.4)
 every_norm = pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)

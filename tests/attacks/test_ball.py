@@ -8,7 +8,9 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from assay.attacks._ball import (
+from assay.attacks._plane import onto_plane
+from assay.contracts import ThreatModel
+from assay.norm_balls import (
     furthest,
     outward,
     per_image,
@@ -20,8 +22,6 @@ from assay.attacks._ball import (
     streams,
     to_8_bit,
 )
-from assay.attacks._plane import onto_plane
-from assay.contracts import ThreatModel
 
 LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5), ThreatModel("l1", 12.0)
 every_norm = pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)

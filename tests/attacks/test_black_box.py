@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from assay import shelves
-from assay.attacks._ball import furthest, size
 from assay.attacks.boundary import boundary
 from assay.attacks.eot import eot
 from assay.attacks.nes import nes
@@ -19,6 +18,7 @@ from assay.attacks.square import square
 from assay.attacks.transfer import transfer
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import DataError, InputError
+from assay.norm_balls import furthest, size
 from assay.shelves import Item
 
 LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.4), ThreatModel("l1", 3.0)

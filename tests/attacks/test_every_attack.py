@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from assay import shelves
-from assay.attacks._ball import BALLS, size
 from assay.audits.attack_job import one_thread
 from assay.contracts import Attacked, Norm, ThreatModel
 from assay.errors import DataError, InputError
+from assay.norm_balls import BALLS, size
 
 ATTACKS = shelves.names("attacks")
 THREATS = {

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.attacks._ball import size
 from assay.attacks._smoother import Smoother, soft_minimum, targets
 from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
 from assay.errors import InputError
+from assay.norm_balls import size
 from assay.shelves import Item
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables.neighbours import NeighbourBank

@@ -15,12 +15,12 @@ import toy_audit
 from PIL import Image
 
 from assay import shelves
-from assay.attacks._ball import TOLERANCE
 from assay.audits import attack_job, audit, suite
 from assay.data import splits
 from assay.errors import DataError
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
+from assay.norm_balls import TOLERANCE
 from assay.store import parquet, schemas
 from assay.sweeps.evaluation import pixels, take
 

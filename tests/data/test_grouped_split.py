@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from assay.datasets._split import components, normal_shares, split
+from assay.data.grouped_split import components, normal_shares, split
 from assay.errors import InputError
 
 

@@ -10,8 +10,9 @@ import torch
 import toy_runs
 
 from assay.errors import AssayError, InputError, ModelError, StoreError
+from assay.hashing import canonical, digest
 from assay.models import model_folder
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 
 
 @pytest.fixture

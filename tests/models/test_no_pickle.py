@@ -20,9 +20,10 @@ from assay.cli import main
 from assay.config import search_space
 from assay.data import splits
 from assay.errors import StoreError
+from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.store import trial_log, trials_table
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.study import Study
 from assay.sweeps.trial import DIGEST_LENGTH, Trial
 

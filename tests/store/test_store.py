@@ -20,9 +20,10 @@ import pytest
 from pyarrow import fs
 
 from assay.errors import InputError, StoreError
+from assay.hashing import canonical, digest
 from assay.store import local as module
 from assay.store import object_storage
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 
 BUCKETS = itertools.count()
 

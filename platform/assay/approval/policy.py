@@ -17,7 +17,7 @@ from assay.approval.multiplicity import Correction
 from assay.approval.waiver import Waiver
 from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
-from assay.store.store import canonical, digest
+from assay.hashing import canonical, digest
 from assay.units import number
 
 EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}

@@ -13,9 +13,10 @@ from typing import Any
 from assay.approval import review, signature, verification
 from assay.approval.signature import Key
 from assay.errors import DataError, InputError
+from assay.hashing import canonical
 from assay.store import references
 from assay.store.audit_reader import Audit
-from assay.store.store import Store, canonical
+from assay.store.store import Store
 
 FOLDER = "register"
 REFUSED = 3

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, size
 from assay.attacks._objective import Objective
 from assay.contracts import ThreatModel
+from assay.norm_balls import per_image, size
 
 HALVINGS = 12
 """Of a distance: to 1/4096 of it, finer than what the probes around the boundary can tell apart."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import BALLS, TOLERANCE, per_image, size
 from assay.contracts import Attacked, Norm
 from assay.errors import DataError, DivergedError, InputError
+from assay.norm_balls import BALLS, TOLERANCE, per_image, size
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import fill, furthest, room, solve
 from assay.contracts import Norm, ThreatModel
+from assay.norm_balls import fill, furthest, room, solve
 
 
 def promised(gradient: Tensor, at: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:

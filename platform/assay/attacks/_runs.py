@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, random_point, size
 from assay.contracts import ThreatModel
+from assay.norm_balls import per_image, random_point, size
 
 AT_ONCE = 2**21
 """Pixel values of the images that may be asked about in one batch, however many restarts there are."""

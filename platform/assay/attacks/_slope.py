@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, project, size
 from assay.attacks._objective import Objective
 from assay.contracts import ThreatModel
+from assay.norm_balls import per_image, project, size
 
 
 def slope(

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, per_image, project, steepest, streams
 from assay.attacks._objective import Objective, Precision
 from assay.attacks._runs import beginnings, warm_step
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import outward, per_image, project, steepest, streams
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, per_image, project, steepest, streams
 from assay.attacks._decisions import Decisions
 from assay.attacks._objective import Objective
 from assay.attacks._slope import gaussian
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import InputError
+from assay.norm_balls import outward, per_image, project, steepest, streams
 from assay.units import Count, Positive
 
 NORMS = ("linf", "l2")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, per_image, size
 from assay.attacks._objective import Objective
 from assay.attacks._plane import onto_plane, promised, rise
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import outward, per_image, size
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")

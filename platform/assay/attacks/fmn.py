@@ -8,9 +8,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, project, size, sparse_share, steepest
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, Norm, ThreatModel
+from assay.norm_balls import outward, project, size, sparse_share, steepest
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, per_image, project, size, sparse_share, steepest
 from assay.attacks._objective import Objective, Precision
 from assay.attacks._runs import falling
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import outward, per_image, project, size, sparse_share, steepest
 from assay.units import Count, NonNegative, Positive
 
 NORMS = ("linf", "l2", "l1")

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, project, random_point, size, steepest, streams
 from assay.attacks._objective import Objective
 from assay.attacks._smoother import Pool, Smoother, soft_minimum, targets
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import per_image, project, random_point, size, steepest, streams
 from assay.units import Count
 
 NORMS = ("linf", "l2")

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import project, steepest, streams
 from assay.attacks._objective import Objective
 from assay.attacks._slope import gaussian, slope
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import project, steepest, streams
 from assay.units import Count, Fraction, Positive
 
 NORMS = ("linf", "l2")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import random_point, streams
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import random_point, streams
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.attacks._ball import per_image, size
 from assay.attacks._objective import Objective
 from assay.attacks._windows import window
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import InputError
+from assay.norm_balls import per_image, size
 from assay.units import Count, Fraction, Positive
 
 NORMS = ("patch",)

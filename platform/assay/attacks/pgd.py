@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import outward, project, sparse_share, steepest, streams
 from assay.attacks._objective import Objective, Precision
 from assay.attacks._runs import beginnings, falling
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import outward, project, sparse_share, steepest, streams
 from assay.units import Count, Positive
 
 NORMS = ("linf", "l2", "l1")

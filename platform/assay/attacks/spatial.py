@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.attacks._ball import per_image, streams
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import per_image, streams
 from assay.units import Count, Fraction, Positive
 
 NORMS = ("spatial",)

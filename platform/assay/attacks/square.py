@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import per_image, project, size, streams
 from assay.attacks._objective import Objective
 from assay.attacks._windows import window
 from assay.contracts import Attacked, ThreatModel
+from assay.norm_balls import per_image, project, size, streams
 from assay.units import Count, Fraction
 
 NORMS = ("linf", "l2", "l1")

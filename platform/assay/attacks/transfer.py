@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from assay.attacks._ball import project
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import InputError
+from assay.norm_balls import project
 from assay.shelves import Item, Shelf
 
 NORMS = ("linf", "l2", "l1")

@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assay.attacks._ball import size, to_8_bit
 from assay.contracts import Images, Norm, ThreatModel
 from assay.errors import DataError
+from assay.hashing import canonical, digest
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
+from assay.norm_balls import size, to_8_bit
 from assay.runtime import malloc
 from assay.runtime.out_of_memory import halving
 from assay.shelves import Item
 from assay.store import parquet, schemas
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import pixels, take
 
 if TYPE_CHECKING:

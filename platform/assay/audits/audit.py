@@ -22,13 +22,14 @@ from assay.audits.suite import Suite
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
+from assay.hashing import canonical, digest
 from assay.metrics import localisation
 from assay.models import model_folder as model_module
 from assay.models import preflight
 from assay.models.model_folder import Model
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.store import parquet, schemas
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import some_of_each, take
 
 

@@ -20,11 +20,12 @@ from assay.attacks import pgd
 from assay.audits.attack_job import scored
 from assay.audits.job import written
 from assay.contracts import Banked, Images, Norm, ThreatModel
+from assay.hashing import canonical, digest
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.store import parquet
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import batches, pixels
 
 if TYPE_CHECKING:

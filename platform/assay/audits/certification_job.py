@@ -17,9 +17,10 @@ import pyarrow as pa
 from assay.audits.job import written
 from assay.contracts import Certified, Images, Norm
 from assay.errors import DataError
+from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.store.schemas import CERTIFIED
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import pixels
 
 if TYPE_CHECKING:

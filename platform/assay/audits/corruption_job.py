@@ -21,12 +21,13 @@ from assay.audits.attack_job import scored
 from assay.audits.job import written
 from assay.contracts import Images
 from assay.errors import DataError
+from assay.hashing import canonical, digest
 from assay.metrics import bootstrap, detection
 from assay.metrics.intervals import Interval, newcombe, wilson
 from assay.models import model_folder
 from assay.store import parquet
 from assay.store.schemas import CORRUPTED
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import pixels
 
 if TYPE_CHECKING:

@@ -19,14 +19,15 @@ import torch
 from torch import Tensor, nn
 
 from assay.attacks import apgd
-from assay.attacks._ball import project
 from assay.audits.attack_job import one_thread, scored
 from assay.contracts import Images, Norm, ThreatModel
+from assay.hashing import canonical, digest
 from assay.models import model_folder
+from assay.norm_balls import project
 from assay.runtime.out_of_memory import halving
 from assay.store import parquet
 from assay.store.schemas import MINIMAL
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import pixels, take
 
 STEPS = 20

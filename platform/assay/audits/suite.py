@@ -25,9 +25,9 @@ from assay.config import yaml_file
 from assay.config.validation import from_validation, shown
 from assay.contracts import Knowledge, Norm
 from assay.errors import Fault, SpecError, UnknownName, suggest
+from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
 from assay.store.score_matrix import RESERVED
-from assay.store.store import canonical, digest
 from assay.units import Count, Fraction, Radius, in_255, number
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from typing import Any
 
@@ -68,7 +67,7 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
-    from assay.cluster import early_start, user_code
+    from assay.cluster import user_code
     from assay.config import search_space as spec_module
     from assay.store import trials_table
     from assay.store.store import Store
@@ -77,21 +76,18 @@ def command(
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     budgets = [f"budget.{pair}" for pair in budget]
     records: Any = {}
-    with contextlib.ExitStack() as stack:
-        if resume and not dry_run and address is None and store.exists(f"sweeps/{resume}/spec.yaml"):
-            stack.enter_context(early_start.begun())  # before the imports and the reading that come now
-        if file:
-            user_code.beside(file)
-        if resume:
-            spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
-            if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
-                _, records = trials_table.load(store, resume)
-        else:
-            spec = spec_module.read(str(file), [*changes, *budgets])
-        if dry_run:
-            _forecast(spec, store, records, address, as_json, console)
-            return
-        study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
+    if file:
+        user_code.beside(file)
+    if resume:
+        spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
+        if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
+            _, records = trials_table.load(store, resume)
+    else:
+        spec = spec_module.read(str(file), [*changes, *budgets])
+    if dry_run:
+        _forecast(spec, store, records, address, as_json, console)
+        return
+    study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
     _conclude(spec, store, study, meter, seconds, console)
 
 
@@ -99,8 +95,8 @@ def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -
     """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
     from assay.config import search_space as spec_module
     from assay.errors import InputError, SpecError, SweepError
+    from assay.hashing import canonical
     from assay.store import trials_table
-    from assay.store.store import canonical
 
     try:
         stored = trials_table.stored_spec(store, name)

@@ -27,8 +27,8 @@ from assay.config.space import Assignment, Space
 from assay.config.validation import from_validation
 from assay.contracts import Norm
 from assay.errors import Fault, SpecError, suggest
+from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
-from assay.store.store import canonical, digest
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")

@@ -10,8 +10,8 @@ import torch
 
 from assay import shelves
 from assay.contracts import Images
+from assay.data.grouped_split import split
 from assay.data.images import pixel_hash
-from assay.datasets._split import split
 
 STRATEGY = "cutpaste"
 SEED = 0

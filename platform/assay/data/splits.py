@@ -16,8 +16,8 @@ import numpy as np
 
 from assay.contracts import Dataset, Images, Sample, Split, TrainingData, no_images
 from assay.data.decode_cache import Decoded, decoded
+from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
-from assay.datasets._split import components
 from assay.errors import DataError
 
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Sample
+from assay.data.grouped_split import anomaly_shares, normal_shares, split
 from assay.datasets._labelled import Contamination, Labelled, draw
-from assay.datasets._split import anomaly_shares, normal_shares, split
 from assay.errors import DataError
 from assay.units import Fraction
 

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Sample, Split
+from assay.data.grouped_split import anomaly_shares, components, normal_shares, refuse_equal_ids, split
 from assay.data.images import content_hash, image_files, open_image
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
-from assay.datasets._split import anomaly_shares, components, normal_shares, refuse_equal_ids, split
 from assay.errors import DataError, InputError
 from assay.units import Fraction
 

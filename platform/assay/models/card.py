@@ -27,11 +27,12 @@ from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.data import splits
 from assay.errors import Fault, InputError, SpecError
+from assay.hashing import digest
 from assay.metrics import detection
 from assay.models import model_folder, preflight
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
-from assay.store.store import Store, digest
+from assay.store.store import Store
 from assay.sweeps import evaluation
 from assay.units import Count, number
 

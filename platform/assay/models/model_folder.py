@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from assay import shelves
 from assay.errors import InputError, ModelError, UnknownName
+from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,9 +12,10 @@ from assay.approval import decision
 from assay.approval.gate_metrics import at_any_confidence
 from assay.approval.policy import Policy
 from assay.errors import InputError, UnknownName
+from assay.hashing import digest
 from assay.store import parquet, schemas, trials_table
 from assay.store.audit_reader import Audit
-from assay.store.store import Store, digest
+from assay.store.store import Store
 
 
 def find(store: Store, text: str) -> str:

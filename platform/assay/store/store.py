@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -169,13 +168,3 @@ class Store:
 def opened(place: Store | Path | str) -> Store:
     """A store, or the store of that folder or URL."""
     return place if isinstance(place, Store) else Store(place)
-
-
-def canonical(value: Any) -> bytes:
-    """The one JSON text of a plain value, for hashing: sorted keys, no spaces."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-
-
-def digest(content: bytes) -> str:
-    """SHA-256 of bytes, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

@@ -14,9 +14,10 @@ from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.data import splits as data_module
 from assay.errors import SweepError
+from assay.hashing import canonical
 from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table
-from assay.store.store import Store, canonical
+from assay.store.store import Store
 from assay.sweeps import budget, tune
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Listener, Study

@@ -19,10 +19,11 @@ from assay import shelves
 from assay.config import objectives as choice
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
+from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.runtime import gpu, malloc
 from assay.runtime.provenance import environment
-from assay.store.store import Store, canonical, digest
+from assay.store.store import Store
 from assay.sweeps.evaluation import evaluate, threshold
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state

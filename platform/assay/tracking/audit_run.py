@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from assay import shelves
+from assay.hashing import digest
 from assay.store.audit_reader import Audit, Columns
-from assay.store.store import Store, digest
+from assay.store.store import Store
 from assay.tracking.client import Connection, content_of, in_words
 from assay.units import PERCENT, scale
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import AssayError, TrackingError
-from assay.store.store import canonical, digest
+from assay.hashing import canonical, digest
 from assay.tracking import mirror
 
 FORMAT = 1  # of the runs; another number sends everything anew

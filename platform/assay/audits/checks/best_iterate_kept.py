@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.attacks._ball import size
 from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, not_applicable, row, scored, shortened
 from assay.contracts import ThreatModel
+from assay.norm_balls import size
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.attacks._ball import LEVELS, size, to_8_bit
 from assay.attacks.noise import noise
 from assay.audits.checks._context import NO_BALL, Context, attackable, called, not_applicable, row
+from assay.norm_balls import LEVELS, size, to_8_bit
 
 ORDER = 180
 TOLERANCE = 1e-6

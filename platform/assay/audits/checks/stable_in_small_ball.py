@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.attacks._ball import random_point, streams
 from assay.audits.checks._context import Context, attackable, row, scored
 from assay.contracts import ThreatModel
+from assay.norm_balls import random_point, streams
 
 ORDER = 120
 BALL = ThreatModel("linf", 8 / 255)
