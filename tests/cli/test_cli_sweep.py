@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -32,9 +31,8 @@ ASSAY = str(Path(sys.executable).with_name("assay"))
 
 @pytest.fixture
 def assay(tmp_path, own_cache, monkeypatch):
-    """Runs a command line on the store of this test; fails where it would start Ray, but for a start ahead of need."""
+    """Runs a command line on the store of this test; fails where it would start Ray."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("assay.cluster.early_start.begun", contextlib.nullcontext)
     monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
 
     def run(*arguments: str):

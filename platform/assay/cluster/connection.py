@@ -14,7 +14,7 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from assay import shelves
-from assay.cluster import early_start, ray_failures, token, user_code
+from assay.cluster import ray_failures, token, user_code
 from assay.errors import SweepError
 from assay.runtime import versions
 
@@ -28,20 +28,7 @@ PATIENCE = 60.0  # seconds for a node to unpack the code and answer
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
     """A Ray cluster for the time of the block: the one at `address`, or a local one of this machine's cores.
 
-    Yields the cluster's resources; on leaving, a local cluster is shut down, but for one that was begun by
-    `early_start`, which is used. Raises SweepError if none can be had.
-    """
-    begun = early_start.cluster() if address is None and cpus is None else None
-    if begun:
-        yield begun.result()
-        return
-    with connected_alone(address, cpus) as resources:
-        yield resources
-
-
-@contextmanager
-def connected_alone(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
-    """As `connected`, whatever was begun.
+    Yields the cluster's resources; a local cluster is shut down on leaving. Raises SweepError if none can be had.
 
     A plain `ray.init()` would join whatever cluster runs on the machine, so the local one is asked for by name. To a
     cluster that is joined goes the code of Assay and of the modules that `module:attribute` items came from; a node of
