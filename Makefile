@@ -1,6 +1,7 @@
-# make demo | make test | make lint | make types | make dependencies
+# make demo | make test | make lint | make types | make dependencies | make constraints
 #
-# Each makes $(VENV) where it is missing and installs what it needs with pip, once for every change of pyproject.toml.
+# Each makes $(VENV) where it is missing and installs what it needs with pip, in the versions of constraints.txt, once
+# for every change of that file or of pyproject.toml.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
@@ -10,7 +11,7 @@ BIN := $(VENV)/bin
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: demo test lint types dependencies
+.PHONY: demo test lint types dependencies constraints
 
 # From nothing to a verdict, in a store of its own that is made anew each time. FAIL (3) and INCONCLUSIVE (5) are
 # results; an audit that cannot be trusted (4) and an error (1, 2) are not.
@@ -38,7 +39,16 @@ types: $(VENV)/.installed-test
 dependencies: $(VENV)/.installed-test
 	$(BIN)/python .ci/audit_dependencies.py
 
-$(VENV)/.installed-%: pyproject.toml
+# Writes what is installed as what to install everywhere: without Assay itself, and without labels of builds (+cpu),
+# which other machines do not have.
+constraints: $(VENV)/.installed-test
+	$(BIN)/python -m pip freeze --exclude-editable --exclude assay > $(VENV)/freeze.txt
+	{ echo "# What make and clusters install, tested with $$($(BIN)/python --version | cut -d. -f1,2)."; \
+	  echo "# Written by: make constraints"; \
+	  sed -n 's/^\([^ ]*==[^ +]*\).*/\1/p' $(VENV)/freeze.txt | LC_ALL=C sort -f; } > constraints.txt
+	touch $(VENV)/.installed-test
+
+$(VENV)/.installed-%: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -e '.[$*]'
+	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
 	touch $@

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPO = Path(__file__).parents[2]
 
 OUTER = {"ASSAY_STORE", "MAKEFLAGS", "MFLAGS", "MAKELEVEL", "PYTHON", "VENV"}
 STUB = """#!/bin/sh
 echo {name} "$@" "store=$ASSAY_STORE" >> calls
+[ "$1" != --version ] || echo Python 3.99.1
+[ "$3" != freeze ] || cat frozen || exit
 [ "$1" != approve ] || exit $VERDICT
 """
 
@@ -24,13 +30,12 @@ pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is no
 def place(tmp_path):
     """A folder with the Makefile and an environment whose programs only note that they were called."""
     shutil.copy(REPO / "Makefile", tmp_path)
-    (tmp_path / "pyproject.toml").touch()
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
     for name in ("python", "assay", "pytest", "ruff", "mypy"):
         stub = tmp_path / ".venv" / "bin" / name
-        stub.write_text(
-            f'#!/bin/sh\necho {name} "$@" "store=$ASSAY_STORE" >> calls\n[ "$1" != approve ] || exit $VERDICT\n'
-        )
+        stub.write_text(STUB.format(name=name))
         stub.chmod(0o755)
     return tmp_path
 
@@ -69,16 +74,52 @@ def test_the_demo_begins_with_an_empty_store_of_its_own(place):
 
 
 @pytest.mark.parametrize(("target", "extra"), [("demo", "demo"), ("test", "test"), ("lint", "test"), ("types", "test")])
-def test_a_target_installs_its_extra_once_for_every_change_of_the_project(place, target, extra):
+@pytest.mark.parametrize("changed", ["pyproject.toml", "constraints.txt"])
+def test_a_target_installs_its_extra_in_tested_versions_once_for_every_change(place, target, extra, changed):
     def installed() -> list[str]:
         return [call for call in make(place, target)[1] if call.startswith("python")]
 
     [call] = installed()
-    assert call.startswith(f"python -m pip install -e .[{extra}]")
+    assert call.startswith(f"python -m pip install -c constraints.txt -e .[{extra}]")
     assert installed() == []
     later = (place / ".venv" / f".installed-{extra}").stat().st_mtime + 10
-    os.utime(place / "pyproject.toml", (later, later))
+    os.utime(place / changed, (later, later))
     assert len(installed()) == 1
+
+
+def test_constraints_are_what_is_installed_without_labels_of_builds_and_without_what_lies_on_this_machine(place):
+    frozen = "torch==2.13.0+cpu\nArpeggio==2.0\n# Editable install\n-e /here\nmine @ file:///here\nray==2.60.0\n_x==1\n"
+    (place / "frozen").write_text(frozen)
+    code, calls = make(place, "constraints")
+    assert code == 0
+    assert [call.split(" store")[0] for call in calls][1] == "python -m pip freeze --exclude-editable --exclude assay"
+    head, command, *lines = (place / "constraints.txt").read_text().splitlines()
+    assert head == "# What make and clusters install, tested with Python 3.99."
+    assert command == "# Written by: make constraints"
+    assert lines == ["Arpeggio==2.0", "ray==2.60.0", "torch==2.13.0", "_x==1"]
+    assert make(place, "lint")[1][0].startswith("ruff")  # these are installed already
+
+
+def test_constraints_stay_where_what_is_installed_cannot_be_listed(place):
+    (place / "constraints.txt").write_text("torch==2.13.0\n")
+    assert make(place, "constraints")[0] != 0
+    assert (place / "constraints.txt").read_text() == "torch==2.13.0\n"
+
+
+def test_constraints_name_a_version_that_the_project_accepts_for_all_it_asks_for():
+    lines = (REPO / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert lines[2:] == sorted(map(str, pins), key=str.upper)
+    assert all(re.fullmatch(r"==[^+*]+", str(pin.specifier)) and not pin.url and not pin.extras for pin in pins)
+    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins}
+    project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for text in [
+        *project["dependencies"],
+        *(one for extra in project["optional-dependencies"].values() for one in extra),
+    ]:
+        asked = Requirement(text)
+        if asked.name != project["name"]:
+            assert asked.specifier.contains(pinned[canonicalize_name(asked.name)]), text
 
 
 def test_lint_checks_the_format_too(place):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import email
 import importlib.util
 import json
 import os
@@ -14,6 +15,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 REPO = Path(__file__).parents[2]
 DATA = [
@@ -75,6 +78,16 @@ def test_the_wheel_installs_two_packages_and_nothing_else(wheel):
     assert not [name for name in files if name.endswith(".pyc")]
 
 
+def test_nothing_is_bounded_above_or_it_would_downgrade_libraries_of_whoever_installs_it(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = email.message_from_bytes(archive.read(name))
+    asked = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+    assert {"torch", "ray", "optuna", "pydantic"} <= {one.name for one in asked}
+    bounds = [*SpecifierSet(metadata["Requires-Python"]), *(bound for one in asked for bound in one.specifier)]
+    assert {bound.operator for bound in bounds} == {">="}
+
+
 def test_every_data_file_is_in_the_wheel(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert set(DATA) - set(archive.namelist()) == set()
@@ -94,6 +107,7 @@ def test_the_sdist_holds_what_a_checkout_needs(built):
         "CONTRIBUTING.md",
         "Makefile",
         "cluster.yaml",
+        "constraints.txt",
     ):
         assert name in names
     assert "tests/project/test_wheel.py" in names
@@ -123,7 +137,7 @@ def test_suites_policies_and_templates_are_found(installed, tmp_path):
         "from importlib import resources; from assay.approval import policy; from assay.audits import suite; "
         "print(*[suite.read(name).name for name in suite.shipped()]); "
         "print(*[policy.read(name).name for name in policy.names()]); "
-        "print(len((resources.files('assay') / 'templates' / 'report.html').read_text()))"
+        "print(len((resources.files('assay.reports') / 'templates' / 'report.html').read_text()))"
     )
     suites, policies, length = run(installed / "bin" / "python", "-P", "-c", code, cwd=tmp_path).splitlines()
     assert {"quick", "standard"} <= set(suites.split())
