@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import ray
 from ray._private import utils
 from ray._private.runtime_env import packaging, py_modules
 
-from assay.cluster import ray_failures
+from assay.cluster import connection, ray_failures
 from assay.errors import SweepError
 from assay.runtime import versions
+
+
+def faults_of_a_tensor() -> float:
+    """Pages that the system had to clear for a tensor of 64 MB, once the heap has grown; it has 16,384."""
+    import resource
+
+    import torch
+
+    for count in range(60):
+        if count == 30:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(64 * 2**18)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) / 30
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a matter of glibc's malloc")
+def test_a_worker_makes_its_tensors_of_memory_that_it_freed_before(monkeypatch):
+    for name in connection.MALLOC:
+        monkeypatch.delenv(name, raising=False)
+    with connection.connected(cpus=1):
+        assert ray.get(ray.remote(faults_of_a_tensor).remote(), timeout=120) < 2000
+    assert connection.code()["env_vars"].items() >= connection.MALLOC.items()
+
 
 DRIVER = {
     "assay": "abc", "python": "3.11.9", "ray": "2.60.1", "torch": "2.13.0+cpu", "numpy": "2.4.1", "pyarrow": "21.0.0",

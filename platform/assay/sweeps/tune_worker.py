@@ -9,9 +9,9 @@ from ray import tune
 
 from assay.contracts import TrainingData
 from assay.redaction import redacted
-from assay.runtime import failures, gpu, malloc, versions
+from assay.runtime import failures, gpu, versions
 from assay.store.store import Store
-from assay.sweeps.trial import Order, Trial
+from assay.sweeps.trial import Trial, TrialConfig
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -28,7 +28,6 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         """Begin the next trial in the same process: imports and data stay, memory is given back."""
         self.trial = None
         gpu.emptied()
-        malloc.give_back()
         self.begin(new_config)
         return True
 
@@ -38,7 +37,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self.failure: dict[str, Any] | None = None
         try:
             versions.check()
-            self.trial = Trial(Order(**config["order"]), self.data, Store(self.root))
+            self.trial = Trial(TrialConfig(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
             self.failure = failed(error)
 
