@@ -51,7 +51,7 @@ LOCAL = """
 import os, subprocess, sys
 from pathlib import Path
 import ray
-from assay.cluster import connected
+from assay.cluster.connection import connected
 
 with connected(cpus=1):
     node = ray._private.worker._global_node
@@ -100,7 +100,13 @@ def assay(cluster: BareCluster, folder: Path, *arguments: str, **environment: st
     done = subprocess.run(
         [ASSAY, *arguments, "--store", str(folder / "store")],
         cwd=folder,
-        env={**cluster.environment, **QUICK, "AWS_SECRET_ACCESS_KEY": SECRET, **environment},
+        env={
+            **cluster.environment,
+            **QUICK,
+            **({"RAY_AUTH_MODE": "token"} if cluster.mode == "token" else {}),
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=PATIENCE,
