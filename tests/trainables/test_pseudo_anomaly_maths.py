@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._boxed import Boxed, There
-from trainables.pseudo_anomalies._colour import Jitter, hue_matrix, jitter, recoloured, same_colour
+from trainables.pseudo_anomalies._boxes import Box, Boxed, Source, fill
+from trainables.pseudo_anomalies._colour import hue_matrix, jitter, recoloured, same_colour
 from trainables.pseudo_anomalies._geometry import Turned, two_places
 from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
 from trainables.pseudo_anomalies._paste import Scattered, paste, paste_into, unchanged
-from trainables.pseudo_anomalies._poisson import Blended, Places, between
-from trainables.pseudo_anomalies._spots import Spots, lines, read, sample
-from trainables.pseudo_anomalies._windows import Box, around, crossings
+from trainables.pseudo_anomalies._poisson import Blended, Places, between, sine_waves
+from trainables.pseudo_anomalies._spots import Spots, crossings, lines, read, sample
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -32,8 +31,7 @@ def waiting_for(batch: int) -> Tensor:
     return torch.ones(batch, dtype=torch.bool)
 
 
-OPERATORS_AND_KERNELS = pytest.mark.parametrize("gradient", [True, False], ids=["operators", "kernels"])
-"""Where a gradient is asked for PyTorch's operators do what compiled kernels do otherwise."""
+WITH_AND_WITHOUT_GRADIENT = pytest.mark.parametrize("gradient", [True, False], ids=["gradient", "plain"])
 
 
 def test_two_places_differ_and_reach_every_fit() -> None:
@@ -72,18 +70,8 @@ def test_jitter_is_brightness_then_contrast_around_the_part_s_mean() -> None:
     bright = brightness * values[2:]
     torch.testing.assert_close(changed[2:], bright.mean() + contrast * (bright - bright.mean()))
 
-    box = Box(*(torch.tensor([side, side]) for side in (1, 1, 1, 2)))  # 1 x 2 pixels of each, in windows of just that
-    windows = around(torch.empty(2, 1, 3, 4), box, torch.arange(2))
-    torch.testing.assert_close(change.of_windows(windows, values.view(2, 1, 1, 2)).view(4, 1), changed)
-
-
-def test_only_the_box_counts_for_a_window_s_mean() -> None:
-    box = Box(*(torch.tensor(part) for part in ([0, 0], [0, 0], [2, 4], [3, 3])))  # the first fills half of its window
-    windows = around(torch.empty(2, 1, 4, 3), box, torch.arange(2))
-    lifted = Jitter(torch.zeros(2, 1, 1), torch.ones(2)).of_windows(
-        windows, torch.tensor([0.2, 0.2, 0.9, 0.9]).expand(2, 1, 3, 4).mT
-    )
-    assert lifted[:, 0, 0, 0].tolist() == pytest.approx([0.2, 0.55])
+    boxes = torch.stack([change.of_box(b, values.view(2, 1, 1, 2)[b]) for b in range(2)])
+    torch.testing.assert_close(boxes.view(4, 1), changed)
 
 
 def test_a_full_turn_of_the_hue_is_no_change_and_grey_has_no_hue() -> None:
@@ -113,7 +101,7 @@ def test_paste_repeats_only_what_changed_nothing_and_gives_up_with_an_empty_mask
     assert not given_up.mask.any()
 
 
-@OPERATORS_AND_KERNELS
+@WITH_AND_WITHOUT_GRADIENT
 def test_paste_of_boxes_repeats_only_what_changed_nothing_and_leaves_what_is_around_them(gradient: bool) -> None:
     images = (noise(2, 3, 9, 9) / 2).requires_grad_(gradient)
     other = images.detach() + 0.4
@@ -122,8 +110,8 @@ def test_paste_of_boxes_repeats_only_what_changed_nothing_and_leaves_what_is_aro
     def draw(waiting: Tensor) -> Boxed:
         share, side = (torch.tensor(part) for part in next(draws))
         box = Box(torch.tensor([7, 0]), torch.tensor([0, 6]), side, torch.tensor([3, 2]))
-        there = There(other, torch.arange(2), box.top, box.left)
-        return Boxed(box, there, same_colour(images), share)
+        source = Source(other, torch.arange(2), box.top, box.left)
+        return Boxed(box, source, same_colour(images), share)
 
     made = paste(images, draw)
     expected = images.detach().clone()
@@ -133,14 +121,14 @@ def test_paste_of_boxes_repeats_only_what_changed_nothing_and_leaves_what_is_aro
     assert torch.equal(made.mask, (expected != images).any(1, keepdim=True))
 
 
-@OPERATORS_AND_KERNELS
+@WITH_AND_WITHOUT_GRADIENT
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_boxes_are_taken_from_elsewhere_and_recoloured(gradient: bool, channels: int) -> None:
     images, other, draw = noise(40, channels, 17, 23), noise(7, channels, 17, 23, seed=1), rng()
     height, width = (torch.randint(1, side, (40,), generator=draw) for side in (17, 24))
     to, taken = two_places(images, draw, height, width)
     number, colour = torch.randint(0, 7, (40,), generator=draw), jitter(images, draw, 0.5)
-    boxed = Boxed(Box(*to, height, width), There(other, number, *taken), colour, torch.rand(40, generator=draw))
+    boxed = Boxed(Box(*to, height, width), Source(other, number, *taken), colour, torch.rand(40, generator=draw))
     waiting = torch.rand(40, generator=draw) < 0.7
     made = unchanged(images.requires_grad_(gradient))
     seen = boxed.into(made, waiting)
@@ -189,26 +177,29 @@ def test_turned_boxes_list_the_pixels_whose_centres_are_inside() -> None:
     assert inside.flatten(1).any(1).sum() > 150
 
 
-def test_windows_hold_their_boxes_and_lie_in_the_image() -> None:
+def test_only_boxes_that_wait_and_would_look_different_are_filled() -> None:
     images, draw = noise(40, 2, 17, 23), rng()
-    height, width = (torch.randint(1, side, (40,), generator=draw) for side in (15, 22))
-    (top, left), _ = two_places(images[..., 2:, 2:], draw, height, width)
-    box, some = Box(top + 1, left + 1, height, width), torch.arange(0, 40, 3)
-    for rim in (0, 1):
-        windows = around(images, box, some, rim)
-        assert torch.equal(windows.inside.sum((1, 2, 3)), (height * width)[some])
-        assert windows.rows.amin() >= 0
-        assert windows.rows.amax() < 17
-        assert windows.columns.amin() >= 0
-        assert windows.columns.amax() < 23
-        for i, (y, x, tall, wide) in zip(range(len(some)), torch.stack(box, 1)[some].tolist(), strict=True):
-            inside = windows.of(images)[i].masked_select(windows.inside[i]).view(2, tall, wide)
-            assert torch.equal(inside, images[some[i], :, y : y + tall, x : x + wide])
-            assert windows.rows[i, 0] <= y - rim
-            assert windows.rows[i, -1] >= y + tall - 1 + rim
+    height, width = (torch.randint(1, side, (40,), generator=draw) for side in (17, 23))
+    (top, left), _ = two_places(images, draw, height, width)
+    box, waiting, made = Box(top, left, height, width), torch.arange(40) % 3 > 0, unchanged(images)
+    shift = torch.where(torch.arange(40) % 2 > 0, 0.5, 0.9) / 255 + (torch.arange(40) % 4 > 2) / 255
+    asked = []
+
+    def values(b: int, rows: slice, columns: slice) -> Tensor:
+        asked.append(b)
+        return images[b, :, rows, columns] + shift[b]
+
+    seen = fill(made, waiting, box, values)
+    assert asked == waiting.nonzero()[:, 0].tolist()
+    assert torch.equal(seen, waiting & (shift > 1 / 255))
+    for b, (y, x, tall, wide) in enumerate(torch.stack(box, 1).tolist()):
+        expected = images[b].clone()
+        expected[:, y : y + tall, x : x + wide] += shift[b] * seen[b]
+        assert torch.equal(made.images[b], expected)
+        assert torch.equal(made.mask[b], (expected != images[b]).any(0, keepdim=True))
 
 
-@OPERATORS_AND_KERNELS
+@WITH_AND_WITHOUT_GRADIENT
 def test_crossings_are_read_at_every_pair_of_a_row_and_a_column(gradient: bool) -> None:
     images = noise(3, 2, 5, 7).requires_grad_(gradient)
     image, rows, columns = torch.tensor([2, 0]), torch.tensor([[4, 0, 0], [1, 2, 3]]), torch.tensor([[6, 1], [0, 0]])
@@ -221,8 +212,11 @@ def test_between_pixels_it_is_linear() -> None:
     images = torch.arange(12.0).view(1, 1, 3, 4).repeat(2, 2, 1, 1)
     images[1] += 100
     down, across = torch.tensor([[0.5, 2.0], [0.0, 1.5]]), torch.tensor([[1.25, 3.0], [0.0, 0.5]])
-    values = between(images, torch.tensor([1, 0]), down, across)
-    assert values[:, 1].tolist() == [[[103.25, 105.0], [109.25, 111.0]], [[0.0, 0.5], [6.0, 6.5]]]
+    values = [
+        between(images[number], *pair)[1].tolist()
+        for number, pair in zip((1, 0), zip(down, across, strict=True), strict=True)
+    ]
+    assert values == [[[103.25, 105.0], [109.25, 111.0]], [[0.0, 0.5], [6.0, 6.5]]]
 
 
 def test_sample_is_linear_between_pixels_and_repeats_the_border() -> None:
@@ -240,7 +234,7 @@ def blended(box: Box, foreign: Tensor, own: float, weight: float) -> Blended:
     return Blended(box, foreign, torch.arange(batch), here, here, *weights)
 
 
-@OPERATORS_AND_KERNELS
+@WITH_AND_WITHOUT_GRADIENT
 def test_blending_solves_the_poisson_equation_exactly(gradient: bool) -> None:
     images, foreign = noise(9, 2, 20, 24).double(), noise(9, 2, 20, 24, seed=1).double()
     tops, heights, widths = [1, 2, 5, 1, 3, 4, 1, 9, 2], [1, 2, 9, 18, 5, 6, 7, 3, 4], [22, 1, 7, 22, 3, 2, 9, 5, 11]
@@ -270,7 +264,7 @@ def test_blending_solves_the_poisson_equation_exactly(gradient: bool) -> None:
         assert made.mask[number].sum() == tall * wide
 
 
-@OPERATORS_AND_KERNELS
+@WITH_AND_WITHOUT_GRADIENT
 def test_blending_is_accurate_in_single_precision(gradient: bool) -> None:
     images = noise(2, 1, 224, 224)
     whole = Box(*(torch.full((2,), side) for side in (1, 1, 222, 222)))
@@ -281,7 +275,29 @@ def test_blending_is_accurate_in_single_precision(gradient: bool) -> None:
     torch.testing.assert_close(single.images.detach().double(), exact.images, atol=2e-4, rtol=0)
 
 
-@OPERATORS_AND_KERNELS
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 9), (2, 64, 1), (3, 57, 180)])
+def test_sine_waves_are_the_same_with_and_without_a_gradient(shape: tuple[int, ...]) -> None:
+    values = noise(*shape) - 0.5
+    rows, columns = (torch.arange(1.0, side + 1).double() for side in shape[1:])
+    vertical, horizontal = (2 * (math.pi / (len(n) + 1) * torch.outer(n, n)).sin() for n in (rows, columns))
+    exact = vertical @ values.double() @ horizontal
+    for found in (sine_waves(values), sine_waves(values.clone().requires_grad_())):
+        assert (found.double() - exact).abs().max() <= 1e-5 * exact.abs().max()
+    double = values[..., :9, :9].double().requires_grad_()
+    assert torch.autograd.gradcheck(sine_waves, double)
+
+
+def test_blending_in_half_precision_is_solved_in_single() -> None:
+    images, foreign = noise(2, 1, 64, 64).bfloat16(), noise(2, 1, 64, 64, seed=1).bfloat16()
+    whole = Box(*(torch.full((2,), side) for side in (1, 1, 62, 62)))
+    half, exact = unchanged(images), unchanged(images.double())
+    for made in (half, exact):
+        blended(whole, foreign.to(made.images), 0.0, 1.0).into(made, waiting_for(2))
+    assert half.images.dtype == torch.bfloat16
+    torch.testing.assert_close(half.images.double(), exact.images, atol=0.01, rtol=0)
+
+
+@WITH_AND_WITHOUT_GRADIENT
 def test_blending_an_image_with_itself_changes_nothing(gradient: bool) -> None:
     images = noise(2, 3, 100, 80)
     box = Box(*(torch.full((2,), side) for side in (1, 1, 98, 78)))

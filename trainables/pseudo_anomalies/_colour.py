@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trainables.pseudo_anomalies._draws import uniform
-from trainables.pseudo_anomalies._windows import Windows
 
 
 class Jitter(NamedTuple):
@@ -28,12 +27,10 @@ class Jitter(NamedTuple):
         shift = (self.lift * mean)[:, None].expand(-1, values.shape[1])
         return recoloured(values, image, self.matrix, shift).clamp(0, 1)
 
-    def of_windows(self, windows: Windows, values: Tensor) -> Tensor:
-        """Values (K, C, M, N) of windows changed, in [0, 1]; the mean is their boxes'."""
-        inside = windows.inside
-        mean = (values.mean(1, keepdim=True) * inside).sum((1, 2, 3)) / inside.sum((1, 2, 3))
-        shift = (self.lift[windows.image] * mean)[:, None, None].expand(-1, values.shape[1], 1)
-        return torch.baddbmm(shift, self.matrix[windows.image], values.flatten(2)).view_as(values).clamp(0, 1)
+    def of_box(self, number: int, values: Tensor) -> Tensor:
+        """Values (C, M, N) of a part of one image changed, in [0, 1]."""
+        changed = (self.matrix[number] @ values.flatten(1)).view_as(values)
+        return (changed + self.lift[number] * values.mean()).clamp(0, 1)
 
 
 def same_colour(images: Tensor) -> Jitter:

@@ -7,13 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._boxes import Box, Boxed, Source
 from trainables.pseudo_anomalies._colour import jitter as colour_jitter
 from trainables.pseudo_anomalies._draws import log_uniform, uniform
 from trainables.pseudo_anomalies._geometry import Turned, box_sides, middle, reaches, two_places
 from trainables.pseudo_anomalies._paste import Draw, Scattered
 from trainables.pseudo_anomalies._spots import Spots, read
-from trainables.pseudo_anomalies._windows import Box
 
 NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
 """Thinner than sqrt(2) a turned strip can slip between the pixels' centres."""
@@ -35,7 +34,7 @@ def rectangle(
         height, width = box_sides(images, uniform(images, generator, *areas), aspect)
         to, taken = two_places(images, generator, height, width)
         return Boxed(
-            Box(*to, height, width), There(images, own, *taken), colour_jitter(images, generator, jitter), whole
+            Box(*to, height, width), Source(images, own, *taken), colour_jitter(images, generator, jitter), whole
         )
 
     return draw

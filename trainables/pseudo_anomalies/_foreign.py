@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainables.pseudo_anomalies._boxes import Box
 from trainables.pseudo_anomalies._draws import neighbour, uniform
-from trainables.pseudo_anomalies._windows import Box
 
 CORE = 0.8
 SMALLEST = 0.1

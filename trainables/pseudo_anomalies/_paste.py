@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._processor import run, usable
 from trainables.pseudo_anomalies._spots import Spots, read
-from trainables.pseudo_anomalies._visible import VISIBLE, differ
+from trainables.pseudo_anomalies._visible import VISIBLE
 
 TRIES = 8
 
@@ -40,12 +39,7 @@ class Scattered(NamedTuple):
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
         """As `Change`."""
-        images, mask, (spots, values), seen = *made, self, torch.zeros_like(waiting)
-        if usable(images, values):
-            from trainables.pseudo_anomalies._spots_kernel import paste_spots
-
-            run(paste_spots, images, mask, seen, waiting, spots, values)
-            return seen
+        (images, mask), (spots, values) = made, self
         with torch.no_grad():
             change = (values - read(images, spots)).abs().amax(1)
             seen = waiting & (images.new_zeros(len(images)).scatter_reduce(0, spots.image, change, "amax") >= VISIBLE)
@@ -113,11 +107,3 @@ def paste_into(made: PseudoAnomalies, draw: Draw, waiting: Tensor, tries: int = 
         if not waiting.any():
             break
         waiting = waiting & ~draw(waiting).into(made, waiting)
-
-
-def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:
-    """The changed images whole, with masks all True; one that looks as before stays as it was, its mask empty."""
-    seen = differ(changed, images)[:, None, None, None]
-    if not seen.all():
-        changed = torch.where(seen, changed, images)
-    return PseudoAnomalies(changed, seen.expand(-1, 1, *images.shape[2:]).contiguous())

@@ -1,4 +1,4 @@
-"""Poisson blending of a box of every image with something of an image, exactly (Perez et al. 2003)."""
+"""Exact Poisson blending: a box of every image takes on the gradients of another image (Perez et al. 2003)."""
 
 from __future__ import annotations
 
@@ -6,38 +6,40 @@ import math
 from typing import NamedTuple, TypeAlias
 
 import torch
+from scipy.fft import dstn
 from torch import Tensor
+from torch.nn.functional import pad
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._processor import run, usable
-from trainables.pseudo_anomalies._windows import Box, Windows, around, crossings
+from trainables.pseudo_anomalies._boxes import Box, fill
 
 Gradients: TypeAlias = tuple[Tensor, Tensor]
-"""Differences of (K, C, M, N) to the next row (K, C, M - 1, N) and to the next column (K, C, M, N - 1)."""
+"""Differences of (C, M, N) to the next row (C, M - 1, N) and to the next column (C, M, N - 1)."""
 
 
 class Places(NamedTuple):
-    """Where along one axis of another image that lies which a pixel at `place` is given: shift + step * place, (B,).
+    """Which place of another image, along one axis, belongs to a pixel at `line`: shift + step * line, both (B,).
 
-    A place outside the image is its border's.
+    A place outside the other image is moved to its border.
     """
 
     shift: Tensor
     step: Tensor
 
-    def of(self, lines: Tensor, image: Tensor, length: int) -> Tensor:
-        """For lines (K, M) of these images (K,), exactly: a little aside another gradient may be the stronger one."""
-        shift, step = (part.double()[image, None] for part in self)
-        return (shift + step * lines).clamp(0, length - 1)
+    def of(self, b: int, lines: slice, length: int) -> Tensor:
+        """Of image b, in double precision (M,): a slightly wrong place could make the other gradient the stronger."""
+        shift, step = (part[b].double() for part in self)
+        numbers = torch.arange(lines.start, lines.stop, device=shift.device)
+        return (shift + step * numbers).clamp(0, length - 1)
 
 
 class Blended(NamedTuple):
-    """What goes into the box of every image: values in [0, 1] that meet what is around it.
+    """A change that fills a box of every image with values in [0, 1] that meet the pixels around it.
 
-    Their gradients come as near as can be to the stronger one, everywhere and in either direction, of the image's own,
-    times `own`, and of those of source[number] at other places, times `foreign`.
+    Their gradients are as close as possible to the stronger of two, chosen per pixel and direction: the image's own,
+    times `own`, and that of source[number] at other places, times `foreign`.
 
-    box: not on the outermost pixels. number: int64 (B,). own, foreign: (B,).
+    box: keeps clear of the outermost pixels. number: int64 (B,). own, foreign: (B,).
     """
 
     box: Box
@@ -50,41 +52,36 @@ class Blended(NamedTuple):
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
         """As `Change`."""
-        images, seen = made.images, torch.zeros_like(waiting)
-        if usable(images, self.source):
-            from trainables.pseudo_anomalies._poisson_kernel import blend_boxes
+        height, width = made.images.shape[-2:]
+        numbers = self.number.tolist()
+        precise = torch.promote_types(made.images.dtype, torch.float32)
 
-            run(blend_boxes, *made, seen, waiting, *self)
-            return seen
-        windows = around(images, self.box, waiting.nonzero()[:, 0], rim=1)
-        image, rows, columns, in_rows, in_columns = windows
-        here = windows.of(images)
-        places = self.down.of(rows, image, images.shape[-2]), self.across.of(columns, image, images.shape[-1])
-        own, foreign = (weight[image, None, None, None] for weight in (self.own, self.foreign))
-        there = gradients(foreign * between(self.source, self.number[image], *places))
-        wanted = stronger(gradients(own * here), there)
-        inner = Windows(image, *(part[:, 1:-1] for part in (rows, columns, in_rows, in_columns)))
-        return seen.index_fill(0, inner.write(solve(here, wanted, inner).clamp(0, 1), made), True)
+        def values(b: int, rows: slice, columns: slice) -> Tensor:
+            rows, columns = slice(rows.start - 1, rows.stop + 1), slice(columns.start - 1, columns.stop + 1)
+            here = made.images[b, :, rows, columns].to(precise)
+            places = self.down.of(b, rows, height), self.across.of(b, columns, width)
+            there = between(self.source[numbers[b]].to(precise), *places)
+            wanted = stronger(gradients(self.own[b] * here), gradients(self.foreign[b] * there))
+            return solve(here, wanted).clamp(0, 1)
+
+        return fill(made, waiting, self.box, values)
 
 
-def between(images: Tensor, image: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Values (K, C, M, N) of these images (K,) at every pair of places (K, M) and (K, N), bilinear between pixels."""
-    upper, lower = (
-        crossings(images, image, rows, across.long()).lerp(
-            crossings(images, image, rows, across.ceil().long()), across.frac()[:, None, None].to(images.dtype)
-        )
-        for rows in (down.long(), down.ceil().long())
-    )
-    return upper.lerp(lower, down.frac()[:, None, :, None].to(images.dtype))
+def between(image: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Values (C, M, N) of an image (C, H, W) at every pair of places (M,) and (N,), bilinear between pixels."""
+    upper, lower = (image.index_select(1, rows) for rows in (down.long(), down.ceil().long()))
+    lines = upper.lerp(lower, down.frac()[:, None].to(image.dtype))
+    left, right = (lines.index_select(2, columns) for columns in (across.long(), across.ceil().long()))
+    return left.lerp(right, across.frac().to(image.dtype))
 
 
 def gradients(values: Tensor) -> Gradients:
-    """Of windows (K, C, M, N)."""
-    return values[..., 1:, :] - values[..., :-1, :], values[..., 1:] - values[..., :-1]
+    """Of values (C, M, N)."""
+    return values.diff(dim=1), values.diff(dim=2)
 
 
 def stronger(first: Gradients, second: Gradients) -> Gradients:
-    """Of two the one of the larger magnitude, at every place and in either direction."""
+    """The gradient of larger magnitude, at every place and in either direction."""
     # The sign of a sum is that of its stronger part.
     down, right = (
         torch.maximum(one.abs(), other.abs()).copysign(one + other) for one, other in zip(first, second, strict=True)
@@ -92,29 +89,36 @@ def stronger(first: Gradients, second: Gradients) -> Gradients:
     return down, right
 
 
-def solve(here: Tensor, wanted: Gradients, inner: Windows) -> Tensor:
-    """Values (K, C, M, N) in boxes that meet what is around them and come as near as can be to the wanted gradients.
+def solve(here: Tensor, wanted: Gradients) -> Tensor:
+    """Values (C, M, N) that meet the pixels around them and whose gradients are as close as possible to the wanted.
 
-    here: (K, C, M + 2, N + 2), what is there, one pixel wider; wanted: its gradients as `gradients` gives them.
-    The discrete Poisson equation of a box is diagonal in sine waves. A batch of sine transforms of different lengths is
-    one batched matrix product with matrices that are zero beyond each box, so there is nothing to iterate.
+    here: (C, M + 2, N + 2), the present values, one pixel wider; wanted: its gradients as `gradients` gives them.
+    The discrete Poisson equation of a box is diagonal in sine waves, so two sine transforms there and back solve it.
     """
-    # What is to be added to what is there is 0 around the box, so that nothing of the frame comes into the equation.
+    # The equation is for what is added to the present values: it is 0 around the box, so the border drops out.
     down, right = (there - own for there, own in zip(wanted, gradients(here), strict=True))
-    down, right = down[..., 1:-1], right[..., 1:-1, :]
-    divergence = down[..., :-1, :] - down[..., 1:, :] + right[..., :-1] - right[..., 1:]
-    vertical, curve_y = _sines(inner.in_rows.to(here.dtype))
-    horizontal, curve_x = _sines(inner.in_columns.to(here.dtype))
-    vertical, horizontal = vertical[:, None], horizontal[:, None]
-    waves = (vertical @ divergence @ horizontal) / (curve_y[:, None, :, None] + curve_x[:, None, None])
-    return here[..., 1:-1, 1:-1] + vertical @ waves @ horizontal
+    divergence = right[:, 1:-1].diff(dim=2) + down[..., 1:-1].diff(dim=1)
+    curve_y, curve_x = (_curvature(length, here) for length in divergence.shape[1:])
+    waves = sine_waves(divergence) / (curve_y[:, None] + curve_x)
+    scale = 1 / (4 * (len(curve_y) + 1) * (len(curve_x) + 1))
+    return here[:, 1:-1, 1:-1] - scale * sine_waves(waves)
 
 
-def _sines(lines: Tensor) -> tuple[Tensor, Tensor]:
-    """The orthonormal sine transform (K, N, N) of those lines (K, N) that are 1, and its waves' curvature (K, N)."""
-    place = lines.cumsum(1) * lines
-    length = lines.sum(1)[:, None]
-    step = math.pi / (length + 1)
-    waves = (2 / (length + 1)).sqrt()[:, :, None] * ((step * place)[:, :, None] * place[:, None, :]).sin()
-    # Where there are no waves any curvature but 0 will do.
-    return waves, 2 - 2 * (step * place).cos() + 1 - lines
+def sine_waves(values: Tensor) -> Tensor:
+    """The sine transform (DST-I, without normalisation) of values (C, M, N) along both of their last axes.
+
+    SciPy's is the faster one and gives the same bits on any number of threads, but knows neither gradients nor GPUs.
+    """
+    if values.device.type == "cpu" and not values.requires_grad:
+        return torch.from_numpy(dstn(values.numpy(), type=1, axes=(1, 2)))
+    for _ in range(2):
+        # The Fourier transform of an odd period is all sines; with its second half left at 0 they are half as large.
+        period = torch.fft.rfft(pad(values, (1, 0)), n=2 * (values.shape[2] + 1))
+        values = -2 * period.imag[..., 1:-1].mT
+    return values
+
+
+def _curvature(length: int, like: Tensor) -> Tensor:
+    """By what the second difference multiplies each of the sine waves (N,), as a positive number."""
+    steps = torch.arange(1, length + 1, dtype=like.dtype, device=like.device)
+    return 2 - 2 * (math.pi / (length + 1) * steps).cos()

@@ -40,6 +40,11 @@ def read(images: Tensor, spots: Spots) -> Tensor:
     return images.take(places(images, spots)).T
 
 
+def crossings(images: Tensor, image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Values (K, C, M, N) of these images (K,) at every pair of rows (K, M) and columns (K, N)."""
+    return images[image[:, None, None], :, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+
 def sample(images: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
     """Values (N, C) between pixels, bilinear: at row y and column x (N,) of the given images; the border repeats."""
     height, width = images.shape[-2:]

@@ -1,34 +1,28 @@
-"""Images changed as a whole, each in one of several ways."""
+"""Changes of the whole image: each image is changed in one of several ways, or replaced."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
-from trainables.pseudo_anomalies._paste import replaced
-from trainables.pseudo_anomalies._processor import run, usable
+from trainables.pseudo_anomalies._visible import differ
 
 
-def one_whole_of(
-    images: Tensor,
-    chosen: Tensor,
-    ways: Sequence[Callable[[Tensor], Tensor]],
-    kernel: Callable[[], Callable[..., Any]],
-) -> PseudoAnomalies:
-    """Every image changed by the way of its number: `ways[chosen[b]]`, which makes images of images (K, C, H, W).
-
-    kernel: imports what does the same, compiled: kernel(first, step, changed, images, chosen).
-    """
-    images = images.contiguous()
-    changed = torch.empty_like(images)
-    if usable(images):
-        run(kernel(), changed, images, chosen)
-    else:
-        for number, way in enumerate(ways):
-            [those] = (chosen == number).nonzero(as_tuple=True)
-            changed[those] = way(images[those])
+def one_of(images: Tensor, chosen: Tensor, ways: Sequence[Callable[[Tensor], Tensor]]) -> PseudoAnomalies:
+    """Every image (B, C, H, W) changed by `ways[chosen[b]]`, each of which maps some images to as many."""
+    changed = torch.empty_like(images, memory_format=torch.contiguous_format)
+    for number, way in enumerate(ways):
+        [those] = (chosen == number).nonzero(as_tuple=True)
+        changed[those] = way(images[those])
     return replaced(images, changed)
+
+
+def replaced(images: Tensor, changed: Tensor) -> PseudoAnomalies:
+    """The changed images with masks all True; one that looks the same stays as it was, and its mask is empty."""
+    seen = differ(changed, images)[:, None, None, None]
+    if not seen.all():
+        changed = torch.where(seen, changed, images)
+    return PseudoAnomalies(changed, seen.expand(-1, 1, *images.shape[2:]).contiguous())

@@ -13,8 +13,7 @@ from trainables.pseudo_anomalies._colour import jitter
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._geometry import Turned, middle, one_place, reaches
 from trainables.pseudo_anomalies._paste import Scattered, paste
-from trainables.pseudo_anomalies._spots import Spots, read
-from trainables.pseudo_anomalies._windows import crossings
+from trainables.pseudo_anomalies._spots import Spots, crossings, read
 
 WIDTHS, HEIGHTS = (7, 40), (10, 40)
 """In pixels, whatever the size of the image."""

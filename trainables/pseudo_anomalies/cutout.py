@@ -9,12 +9,11 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from assay.units import Fraction
-from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._boxes import Box, Boxed, Source
 from trainables.pseudo_anomalies._colour import same_colour
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._geometry import one_place
 from trainables.pseudo_anomalies._paste import Draw, pasted
-from trainables.pseudo_anomalies._windows import Box
 
 
 @pasted
@@ -41,6 +40,6 @@ def cutout(
         height = (share * images.shape[-2]).round().long()
         width = (share * images.shape[-1]).round().long()
         box = Box(*one_place(images, generator, height, width), height, width)
-        return Boxed(box, There(flat, own, box.top, box.left), same_colour(images), images.new_ones(len(images)))
+        return Boxed(box, Source(flat, own, box.top, box.left), same_colour(images), images.new_ones(len(images)))
 
     return draw

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._whole import one_whole_of
+from trainables.pseudo_anomalies._whole import one_of
 
 
 def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
@@ -27,10 +24,4 @@ def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
         lambda some: some.roll(right, 3),
         lambda some: some.roll((down, right), (2, 3)),
     ]
-    return one_whole_of(images, whole(images, generator, 3), layouts, _kernel)
-
-
-def _kernel() -> Callable[..., Any]:
-    from trainables.pseudo_anomalies._whole_kernels import swapped_halves
-
-    return swapped_halves
+    return one_of(images, whole(images, generator, 3), layouts)

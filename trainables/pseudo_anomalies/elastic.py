@@ -13,7 +13,7 @@ from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
 from trainables.pseudo_anomalies._geometry import pixels
 from trainables.pseudo_anomalies._noise import smooth_noise
-from trainables.pseudo_anomalies._paste import replaced
+from trainables.pseudo_anomalies._whole import replaced
 
 
 def elastic(

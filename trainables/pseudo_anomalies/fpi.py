@@ -9,7 +9,7 @@ from annotated_types import Ge, Le
 from torch import Tensor
 
 from assay.units import Fraction
-from trainables.pseudo_anomalies._boxed import Boxed, There
+from trainables.pseudo_anomalies._boxes import Boxed, Source
 from trainables.pseudo_anomalies._colour import same_colour
 from trainables.pseudo_anomalies._draws import uniform
 from trainables.pseudo_anomalies._foreign import SMALLEST, STRONGEST, WEAKEST, others, square
@@ -37,6 +37,6 @@ def fpi(
         source, number = others(images, generator)
         box = square(images, generator, side)
         share = uniform(images, generator, WEAKEST, factor).to(images.dtype)
-        return Boxed(box, There(source, number, box.top, box.left), same_colour(images), share)
+        return Boxed(box, Source(source, number, box.top, box.left), same_colour(images), share)
 
     return draw

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from assay.units import Fraction
+from trainables.pseudo_anomalies._boxes import Box
 from trainables.pseudo_anomalies._draws import uniform, whole
 from trainables.pseudo_anomalies._foreign import others
 from trainables.pseudo_anomalies._geometry import one_place
 from trainables.pseudo_anomalies._paste import paste_into, unchanged
 from trainables.pseudo_anomalies._poisson import Blended, Places
-from trainables.pseudo_anomalies._windows import Box
 
 SMALLEST, SCALE = 0.03, 0.05
 RESIZE = (0.7, 1.3)

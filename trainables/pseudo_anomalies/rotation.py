@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from assay.contracts import PseudoAnomalies
 from assay.errors import InputError
 from trainables.pseudo_anomalies._draws import whole
-from trainables.pseudo_anomalies._whole import one_whole_of
+from trainables.pseudo_anomalies._whole import one_of
 
 
 def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
@@ -32,10 +29,4 @@ def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
         lambda some: some.rot90(2, (2, 3)),
         lambda some: some.rot90(3, (2, 3)),
     ]
-    return one_whole_of(images, whole(images, generator, 3), quarters, _kernel)
-
-
-def _kernel() -> Callable[..., Any]:
-    from trainables.pseudo_anomalies._whole_kernels import quarter_turns
-
-    return quarter_turns
+    return one_of(images, whole(images, generator, 3), quarters)

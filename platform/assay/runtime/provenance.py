@@ -16,7 +16,7 @@ from typing import Any
 
 from assay import __version__
 
-LIBRARIES = ("torch", "ray", "optuna", "numpy", "numba", "pyarrow", "scipy", "safetensors", "pydantic")
+LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
 
 
 @functools.cache
