@@ -60,12 +60,8 @@ Numbers may be written as fractions (`2/255`). A parameter inside another is rea
 """
 
 PACKING = """Ray counts what trials ask for and holds no trial to it: a trial that takes more memory than it asked for
-takes it from the others, and what is asked for of a GPU is a share of all of it, not only of its memory. A trial on a
-share of a GPU therefore limits itself: PyTorch gets that share of the memory, less 0.5 GB for CUDA itself, and runs out
-of it in its own trial alone.
-With `gpu_memory_gb: 5.5` on GPUs of 24 GB four trials share one; where GPUs differ, the smallest of those that are up
-decides. The time of a GPU is not divided; four trials on one are each slower. A trial uses as many CPU threads as `cpu`
-says, at least one.
+takes it from the others. `gpu: 0.25` puts four trials on a GPU; make sure that four fit into its memory. They share its
+time as well, so each is slower. A trial uses as many CPU threads as `cpu` says, at least one.
 """
 
 FORECAST = """A budget that is used up ends the sweep as Ctrl-C does, with exit code 0: every trial keeps what it last

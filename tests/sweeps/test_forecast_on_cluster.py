@@ -58,9 +58,9 @@ def test_a_cluster_that_was_joined_is_asked_what_a_trial_takes_there(dry_run, tm
 
 
 def test_what_the_cluster_has_not_is_said(dry_run):
-    ended = dry_run(resources={"gpu_memory_gb": 6})
+    ended = dry_run(resources={"gpu": 0.25})
     assert ended.returncode == 1
-    assert "a trial needs 1 gpu and the cluster has 0; lower resources.gpu; a cluster that starts" in ended.stderr
+    assert "a trial needs 0.25 gpu and the cluster has 0; lower resources.gpu; a cluster that starts" in ended.stderr
 
 
 def test_what_a_trial_raises_there_is_said_here(dry_run, tmp_path):

@@ -119,10 +119,7 @@ def _endless(space: Space) -> Iterator[Fault]:
             yield Fault(name, shown(domain.plain()), allowed)
 
 
-def _one_way_to_share_a_gpu(resources: Any) -> Iterator[Fault]:
-    if resources.gpu and resources.gpu_memory_gb:
-        allowed = f"says what share of a GPU a trial takes, and so does gpu: {resources.gpu:g}; take one of them out"
-        yield Fault("resources.gpu_memory_gb", shown(resources.gpu_memory_gb), allowed)
+def _a_trial_takes_whole_gpus_or_shares_one(resources: Any) -> Iterator[Fault]:
     if resources.gpu > 1 and resources.gpu % 1:
         yield Fault("resources.gpu", shown(resources.gpu), "must be a whole number, or a share of one GPU below 1")
 
@@ -152,7 +149,7 @@ RULES = (
     _robust_means_attacked,
     _grid_is_finite,
     _grid_of_trainables_is_finite,
-    _one_way_to_share_a_gpu,
+    _a_trial_takes_whole_gpus_or_shares_one,
     _budget_can_be_used_up,
     _there_are_anomalies_to_train_on,
 )

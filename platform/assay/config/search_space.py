@@ -116,20 +116,18 @@ class StopEarly(Section):
 class Resources(Section):
     """What one trial takes, and how many may run at a time (None: as many as fit).
 
-    gpu: GPUs, or the share of one. gpu_memory_gb: instead of a share, the GPU memory it needs; as many trials share a
-    GPU as fit by that. memory_gb: of the machine.
+    gpu: GPUs, or the share of one. memory_gb: of the machine.
     """
 
     cpu: Positive = 1.0
     gpu: NonNegative = 0.0
-    gpu_memory_gb: Positive | None = None
     memory_gb: Positive | None = None
     concurrent: Count | None = None
 
     @property
     def on_gpu(self) -> bool:
         """Whether a trial runs on a GPU."""
-        return bool(self.gpu or self.gpu_memory_gb)
+        return bool(self.gpu)
 
 
 class Price(Section):

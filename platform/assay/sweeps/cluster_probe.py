@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from assay.cluster import capacity, node_gpus
+from assay.cluster import capacity
 from assay.cluster.connection import connected
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
@@ -21,20 +21,19 @@ PATIENCE = 900.0
 
 def rates(
     spec: Spec, wanted: Mapping[str, Spec], data: TrainingData, address: str, seconds: float
-) -> tuple[Spec, dict[str, float], list[Rate]]:
-    """The spec as settled there (`packing.settled`), the cluster's resources, and the rate of every trainable wanted.
+) -> tuple[dict[str, float], list[Rate]]:
+    """The cluster's resources, and the rate of every trainable wanted.
 
     The probes run beside each other where there is room. Raises SweepError where no trial fits or none starts in time.
     """
     with connected(address) as resources:
-        spec = capacity.settled(spec, resources, True, node_gpus.memory_gb)
         capacity.together(spec, resources, joined=True)
         need = capacity.need(spec)
         task = ray.remote(num_cpus=need["cpu"], num_gpus=need["gpu"], memory=need["memory"], max_calls=1)(probe)
         held = ray.put(tune.in_memory(data))
-        asked = [task.remote(name, _like(alone, spec), held, seconds) for name, alone in wanted.items()]
+        asked = [task.remote(name, alone, held, seconds) for name, alone in wanted.items()]
         try:
-            return spec, resources, ray.get(asked, timeout=PATIENCE)
+            return resources, ray.get(asked, timeout=PATIENCE)
         except GetTimeoutError as error:
             raise SweepError(
                 f"no probe ended in {PATIENCE:.0f} s; look at `ray status`: the cluster may not start the nodes"
@@ -43,7 +42,3 @@ def rates(
             if isinstance(error.cause, AssayError):
                 raise error.cause from error
             raise
-
-
-def _like(alone: Spec, settled: Spec) -> Spec:
-    return alone.model_copy(update={"resources": settled.resources})

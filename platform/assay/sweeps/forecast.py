@@ -13,7 +13,7 @@ from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
 from assay.data import splits as data_module
 from assay.errors import SweepError
-from assay.runtime import failures, gpu
+from assay.runtime import failures
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -105,16 +105,14 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     if address is not None:
         from assay.sweeps import cluster_probe
 
-        spec, resources, found = cluster_probe.rates(spec, wanted, data, address, seconds)
+        resources, found = cluster_probe.rates(spec, wanted, data, address, seconds)
     else:
         resources = here()
         try:
-            spec = capacity.settled(spec, resources, False, gpu.memory_gb)
             capacity.together(spec, resources, joined=False)
         except SweepError as error:
             raise SweepError(f"{error}; this machine was asked, and with --address a cluster is") from error
-        settled = {"resources": spec.resources}
-        found = [probe.probe(name, alone.model_copy(update=settled), data, seconds) for name, alone in wanted.items()]
+        found = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
     rates |= {rate.trainable: rate for rate in found}
     rates = {name: rates[name] for name in probe.alternatives(spec)}
     together = capacity.together(spec, resources, joined=address is not None)

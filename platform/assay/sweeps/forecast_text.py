@@ -52,15 +52,10 @@ def _whole(found: Forecast) -> str:
 def _memory(found: Forecast) -> list[str]:
     """What a trial was seen to need, with the line for the file that asks for it."""
     own = max((rate.memory_gb for rate in found.rates.values()), default=0.0)
-    of_gpu = max((rate.gpu_memory_gb for rate in found.rates.values()), default=0.0)
-    asked, lines = found.spec.resources, []
-    if of_gpu:
-        said = "" if asked.gpu_memory_gb else f"; to share GPUs by it, write `gpu_memory_gb: {HEADROOM * of_gpu:.1f}`"
-        lines.append(f"  GPU memory: {of_gpu:.1f} GB a trial at its peak{said}")
-    if own:
-        said = "" if asked.memory_gb else f"; to reserve it, write `memory_gb: {HEADROOM * own:.1f}`"
-        lines.append(f"  memory: {own:.1f} GB a trial at its peak{said}")
-    return lines
+    if not own:
+        return []
+    said = "" if found.spec.resources.memory_gb else f"; to reserve it, write `memory_gb: {HEADROOM * own:.1f}`"
+    return [f"  memory: {own:.1f} GB a trial at its peak{said}"]
 
 
 def _budget(found: Forecast) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from assay.cluster import capacity, node_gpus
+from assay.cluster import capacity
 from assay.cluster.connection import connected
 from assay.config import labels_needed
 from assay.config.search_space import Spec
@@ -92,14 +92,13 @@ def run(
             )
         else:
             with connected(address) as resources:
-                study.spec = capacity.settled(spec, resources, joined, node_gpus.memory_gb)
-                concurrent = capacity.together(study.spec, resources, joined)
+                concurrent = capacity.together(spec, resources, joined)
                 if not resume:
                     prepare(spec, store)
                 try:
                     dataset = data.description["hash"]
                     study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
-                    meter.start(study.spec.resources)
+                    meter.start(spec.resources)
                     tune.fit(study, data, concurrent, meter)
                 finally:
                     study.log.close()
