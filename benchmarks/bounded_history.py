@@ -20,11 +20,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import sweep_simulator
+from sweep_simulator import Curve, Report
+
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
 from assay.store.store import Store
-from assay.sweeps import history, simulator
-from assay.sweeps.simulator import Curve, Report
+from assay.sweeps import history
 from assay.sweeps.study import Study
 
 EPOCHS, WORKERS = 9, 50
@@ -58,7 +60,7 @@ def many(parameters: Mapping[str, Any]) -> tuple[float, float]:
     return clean - loss + made, robust - loss + gain + made / 2
 
 
-def curve_of(landscape: Callable[[Mapping[str, Any]], tuple[float, float]]) -> simulator.CurveOf:
+def curve_of(landscape: Callable[[Mapping[str, Any]], tuple[float, float]]) -> sweep_simulator.CurveOf:
     """Curves that rise to what the landscape says, the slower the lower the learning rate."""
 
     def curve(parameters: Mapping[str, Any]) -> Curve:
@@ -111,11 +113,11 @@ def all_of_it() -> Iterator[None]:
         history.ENDED, history.RUNNING = before
 
 
-def searched(found: Spec, curve: simulator.CurveOf) -> tuple[float, float]:
+def searched(found: Spec, curve: sweep_simulator.CurveOf) -> tuple[float, float]:
     """Hypervolume and processor seconds of one search."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
-        study = simulator.simulate(found, Store(folder), curve, WORKERS).study
+        study = sweep_simulator.simulate(found, Store(folder), curve, WORKERS).study
         return hypervolume(study), time.process_time() - began
 
 

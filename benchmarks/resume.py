@@ -27,16 +27,17 @@ from typing import Any
 
 import numpy as np
 import optuna
+import sweep_simulator
 import yaml
 from sweep_overhead import images
+from sweep_simulator import Curve, Report
 
 from assay.config import search_space as spec
 from assay.config.search_space import Spec
 from assay.runtime.provenance import environment
 from assay.store.store import Store
 from assay.store.trial_log import TrialLog
-from assay.sweeps import simulator, sweep
-from assay.sweeps.simulator import Curve, Report
+from assay.sweeps import sweep
 
 NAME, REPORTS, MORE, TARGET = "resumed", 10, 4, 15
 ASSAY = str(Path(sys.executable).parent / "assay")
@@ -114,7 +115,7 @@ def write(folder: Path, store: Store, trials: int) -> None:
         return Curve(parameters, tuple(Report(n + 1, figures, float(n)) for n, figures in enumerate(values)))
 
     whole = search_space(folder, trials).model_copy(update={"stop_early": None})  # all have all reports
-    simulator.simulate(whole, store, curve, workers=50)
+    sweep_simulator.simulate(whole, store, curve, workers=50)
     sweep.prepare(search_space(folder, trials + MORE), store)
 
 

@@ -24,12 +24,12 @@ from typing import Any
 
 import numpy as np
 import optuna
+import sweep_simulator
+from sweep_simulator import Curve, Judged, Report
 
 from assay.config import search_space
 from assay.store import trials_table
 from assay.store.store import Store
-from assay.sweeps import simulator
-from assay.sweeps.simulator import Curve, Judged, Report
 
 EPOCHS, RECORDED, BLOCK = 20, 64, 1000
 SPACE: dict[str, Any] = {
@@ -94,13 +94,13 @@ def main() -> None:
     changes: dict[str, Any] = {"trials": options.trials}
     if options.sweep:
         whole, records = trials_table.load(Store(options.store), options.sweep)
-        curves, plain = simulator.curves(whole, records), whole.plain()
+        curves, plain = sweep_simulator.curves(whole, records), whole.plain()
     else:
         curves, plain = made_up(), SPACE
     space = search_space.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
     with tempfile.TemporaryDirectory() as folder:
         wall, began = time.monotonic(), time.process_time()
-        found = simulator.simulate(space, Store(folder), simulator.Nearest(curves).to, options.workers)
+        found = sweep_simulator.simulate(space, Store(folder), sweep_simulator.Nearest(curves).to, options.workers)
         wall, seconds = time.monotonic() - wall, time.process_time() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     states = [record.state for record in found.study.records.values()]
