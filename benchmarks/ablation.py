@@ -31,7 +31,8 @@ from assay.config.search_space import Spec
 from assay.contracts import Images
 from assay.data import splits
 from assay.metrics import detection
-from assay.sweeps.evaluation import attacked_scores, clean_scores
+from assay.models.scoring import clean_scores
+from assay.sweeps.evaluation import attacked_scores
 
 SPACE = "search_spaces/ablation.yaml"
 SEEDS = (0, 1, 2, 3, 4)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
+from assay.norm_balls import streams
 from trainables.backbones._resnet import ResNet
 
 EPSILON, STEPS, PATH, BATCH, WARM_STEPS = 8 / 255, 20, 2.5, 64, 4
@@ -100,7 +101,7 @@ def main() -> None:
             images,
             direction,
             ThreatModel("linf", epsilon),
-            torch.Generator().manual_seed(0),
+            streams(torch.Generator().manual_seed(0), images),
             start=start,
             steps=STEPS,
             step_size=PATH,

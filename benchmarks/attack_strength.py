@@ -38,9 +38,10 @@ from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
 from assay.metrics import detection
 from assay.models import model_folder as model_module
+from assay.models.scoring import batches, pixels, some_of_each, take
+from assay.norm_balls import streams
 from assay.store import parquet, schemas
 from assay.store.store import Store
-from assay.sweeps.evaluation import batches, pixels, some_of_each, take
 
 DETECTORS: dict[str, tuple[str, dict[str, Any]]] = {
     "adversarial": (
@@ -163,7 +164,7 @@ def attacked(detector: nn.Module, images: Images, attack: Attack, epsilon: float
     for first, last in batches(images):
         direction = torch.from_numpy(1 - 2 * images.labels[first:last])
         threat = ThreatModel("linf", epsilon)
-        parts.append(attack(detector, pixels(images, first, last), direction, threat, generator, **parameters))
+        parts.append(attack(detector, pixels(images, first, last), direction, threat, streams(generator, pixels(images, first, last)), **parameters))
     return detection.auroc(images.labels, torch.cat([part.scores for part in parts]).numpy())
 
 

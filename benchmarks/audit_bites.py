@@ -36,9 +36,9 @@ from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module
 from assay.metrics import detection
 from assay.models import model_folder as model_module
+from assay.models.scoring import batches, pixels, take
 from assay.store.store import Store
-from assay.sweeps.evaluation import batches, pixels, take
-from assay.sweeps.trial import Order, Trial
+from assay.sweeps.trial import Trial, TrialConfig
 
 DATASET = {"name": "elpv", "cells": "mono", "image_size": 64}
 DETECTORS = {
@@ -94,7 +94,7 @@ def trained(store: Store, data: TrainingData, name: str, trainable: str, paramet
     """The hash of a model made as a sweep makes it: one trial, the last epoch kept."""
     config = binding.configuration(shelves.load("trainables", trainable), parameters, {})
     evaluation = {"attack": "fgsm", "norm": "linf", "epsilon": 0.0, "every": 1000, "false_alarm_rate": 0.05}
-    order = Order(name, 0, 0, trainable, DATASET, config, evaluation, {"clean_auroc": "max"}, threads=1)
+    order = TrialConfig(name, 0, 0, trainable, DATASET, config, evaluation, {"clean_auroc": "max"}, threads=1)
     report = Trial(order, data, store).step()
     torch.set_num_threads(1)
     return str(report["model"])

@@ -19,8 +19,9 @@ from assay.contracts import ThreatModel, TrainingData
 from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.metrics import detection
+from assay.models.scoring import batches, clean_scores, pixels
+from assay.norm_balls import streams
 from assay.shelves import Item, load
-from assay.sweeps.evaluation import batches, clean_scores, pixels
 from trainables.neighbours import Neighbours
 
 EPSILON, SIDE, K = 2 / 255, 32, 3
@@ -55,7 +56,7 @@ def main() -> None:
     for name, arguments in (("pgd", {"steps": 40, "restarts": 3}), ("apgd", {"steps": 100, "restarts": 2})):
         attack, generator = load("attacks", name), torch.Generator().manual_seed(0)
         found = [
-            attack(detector, pixels(test, a, b), direction[a:b], ThreatModel("linf", EPSILON), generator, **arguments)
+            attack(detector, pixels(test, a, b), direction[a:b], ThreatModel("linf", EPSILON), streams(generator, pixels(test, a, b)), **arguments)
             for a, b in batches(test)
         ]
         scores = torch.cat([part.scores for part in found]).double().numpy()

@@ -24,7 +24,7 @@ from assay import shelves
 from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.metrics import detection
-from assay.sweeps.evaluation import clean_scores
+from assay.models.scoring import clean_scores
 from trainables.devnet import Devnet
 
 PUBLISHED = {10: "0.846 (DRA), 0.843 (AHL)", 1: "0.514 (DRA), 0.810 (AHL)"}

@@ -42,10 +42,11 @@ from assay.data import splits as data_module
 from assay.errors import ModelError
 from assay.metrics import detection
 from assay.models import model_folder as model_module
+from assay.models.scoring import clean_scores, pixels, some_of_each, take, threshold
+from assay.norm_balls import streams
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas
 from assay.store.store import Store
-from assay.sweeps.evaluation import clean_scores, pixels, some_of_each, take, threshold
 from assay.units import Positive
 
 PLAIN = {"epochs": 8, "adversary": {"epsilon": 0.0}, "loss": {"classification": 1.0}}
@@ -138,7 +139,7 @@ def wrong_way(
     start: Tensor | None = None,
 ) -> Attacked:
     """APGD that raises anomalies and lowers normals."""
-    return apgd(score, images, -direction, threat, generator, start=start, steps=20)
+    return apgd(score, images, -direction, threat, streams(generator, images), start=start, steps=20)
 
 
 def main() -> None:
@@ -237,7 +238,7 @@ class Bench:
         dead = (gradient.flatten(1) == 0).all(1).any()
         made: Mapping[str, Any] = {"normalised": normalised, "wrong_way": wrong_way}
         up, generator = torch.ones(len(few)), torch.Generator().manual_seed(0)
-        moved = made.get(attack or "", pgd)(loss, clean, up, UNBOUNDED, generator).images
+        moved = made.get(attack or "", pgd)(loss, clean, up, UNBOUNDED, streams(generator, clean)).images
         with torch.no_grad():
             right = ((model.detector(moved) > model.threshold) == labels.bool()).float().mean()
         return bool(dead) or bool(right > 0.5)

@@ -6,7 +6,7 @@ Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest N
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -68,7 +68,7 @@ class NeighbourBank(nn.Module):
 
     @torch.no_grad()
     def certify(
-        self, images: Tensor, norm: Norm, radii: Tensor, generator: torch.Generator, confidence: float
+        self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
     ) -> tuple[Tensor, Tensor]:
         """Bounds (B, R), (B, R) of the score in the balls of R radii: a proof by angles, for the norms in CERTIFIES.
 

@@ -25,6 +25,7 @@ one draw in the middle. An attacker can use it; hiding it would only make the au
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -72,16 +73,17 @@ class SmoothedDetector(nn.Module):
 
     @torch.no_grad()
     def certify(
-        self, images: Tensor, norm: Norm, radii: Tensor, generator: torch.Generator, confidence: float
+        self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
     ) -> tuple[Tensor, Tensor]:
         """Bounds (B, R), (B, R) of the score in the balls of R radii, for an attacker of at most `tries` tries.
 
-        Fresh noise from `generator`. -inf or inf where `certify_draws` are too few for a bound. What may fail is shared
-        equally between the luck of the attacker's tries and that of the estimate, and among images, sides and radii.
+        Fresh noise for each image from its generator. -inf or inf where `certify_draws` are too few for a bound. What
+        may fail is shared equally between the luck of the attacker's tries and that of the estimate, and among images,
+        sides and radii.
         """
         failure = (1 - confidence) / (4 * len(images))
         levels = levels_of_median(self.draws, failure / self.tries)
-        scores = torch.stack([self._fresh(image, generator) for image in images]).double().cpu().numpy()
+        scores = torch.stack([self._fresh(*pair) for pair in zip(images, random, strict=True)]).double().cpu().numpy()
         reaches = (in_l2(radii, norm, images) / self.sigma).cpu().numpy()
         lower, upper = bounds(scores, reaches, levels, failure / len(radii))
         return torch.from_numpy(lower).to(images.device), torch.from_numpy(upper).to(images.device)

@@ -7,7 +7,7 @@ An epsilon is in pixel scale (2/255 is two grey levels of 255), for l2 the norm 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
@@ -59,7 +59,7 @@ class Attack(Protocol):
     """Moves the raw score of every image as far as the threat model allows.
 
     direction: (B,) of +1 (raise the score: make a normal look anomalous) and -1 (lower it: hide an anomaly).
-    generator: the only source of randomness; the global generators are never touched.
+    random: one generator per image, the only source of randomness; what an image draws depends on no other image.
     start: images inside the ball to begin from (a result at a smaller epsilon), besides the clean image.
     Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and
     never returns an image that is worse (for the attacker) than the clean one.
@@ -74,7 +74,7 @@ class Attack(Protocol):
         images: Tensor,
         direction: Tensor,
         threat: ThreatModel,
-        generator: torch.Generator,
+        random: Sequence[torch.Generator],
         *,
         start: Tensor | None = None,
         **parameters: Any,
@@ -113,11 +113,12 @@ class Certified(Protocol):
     CERTIFIES: tuple[Norm, ...]
 
     def certify(
-        self, images: Tensor, norm: Norm, radii: Tensor, generator: torch.Generator, confidence: float
+        self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
     ) -> tuple[Tensor, Tensor]:
         """Bounds (B, R), (B, R) between which the score stays in the ball of each of R radii, with that confidence.
 
-        The confidence is of all the bounds at once. A deterministic proof ignores it and the generator.
+        The confidence is of all the bounds at once. `random` has one generator
+        per image. A deterministic proof ignores both.
         """
         ...
 

@@ -6,6 +6,7 @@ Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 and l1 the 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -178,7 +179,7 @@ def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]
     return [torch.Generator(images.device).manual_seed(seed) for seed in seeds.tolist()]
 
 
-def random_point(clean: Tensor, threat: ThreatModel, random: list[torch.Generator]) -> Tensor:
+def random_point(clean: Tensor, threat: ThreatModel, random: Sequence[torch.Generator]) -> Tensor:
     """A random image: uniform in the linf ball, or on the sphere of the l2 or l1 ball, where nearly all volume lies."""
     draw = torch.randn if threat.norm == "l2" else torch.rand
     shape, device = clean.shape[1:], clean.device

@@ -22,7 +22,7 @@ from assay.attacks.mim import mim
 from assay.attacks.noise import noise
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
-from assay.norm_balls import size
+from assay.norm_balls import size, streams
 
 LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.5), ThreatModel("l1", 0.4)
 every_norm = pytest.mark.parametrize("threat", [LINF, L2, L1], ids=lambda threat: threat.norm)
@@ -77,7 +77,7 @@ def test_optimum_of_a_linear_detector(name, threat, shape):
 
     for count in (1, 3, 8):
         images, direction = torch.full((count, *shape), 0.5), torch.tensor([1.0, -1.0]).repeat(4)[:count]
-        result = shelves.load("attacks", name)(score, images, direction, threat, generator())
+        result = shelves.load("attacks", name)(score, images, direction, threat, streams(generator(), images))
         shift = direction * (result.scores - score(images))
         assert (shift >= 0.999 * optimum).all()
         assert (shift <= 1.0001 * optimum).all()
@@ -92,7 +92,7 @@ def test_optimum_where_the_box_binds(name):
     def score(batch: Tensor) -> Tensor:
         return (batch * weights).sum((1, 2, 3))
 
-    result = shelves.load("attacks", name)(score, images, torch.ones(1), LINF, generator())
+    result = shelves.load("attacks", name)(score, images, torch.ones(1), LINF, streams(generator(), images))
     torch.testing.assert_close(result.images.flatten(), torch.tensor([0.0, 1.0, 0.0, 0.5 + 8 / 255]))
 
 
@@ -160,7 +160,7 @@ def test_pgd_equals_foolbox_iterate_for_iterate(threat):
         images,
         direction,
         threat,
-        generator(),
+        streams(generator(), images),
         steps=steps,
         step_size=steps * step / threat.epsilon,
         random_start=False,
@@ -203,7 +203,7 @@ def test_pgd_equals_art(threat):
         return detector(batch)
 
     parameters = {"steps": steps, "step_size": steps * step / threat.epsilon, "random_start": False}
-    pgd(score, images, direction, threat, generator(), **parameters)
+    pgd(score, images, direction, threat, streams(generator(), images), **parameters)
     torch.testing.assert_close(ours[steps + 1], theirs, atol=1e-6, rtol=0)
 
 
@@ -220,7 +220,9 @@ def test_pgd_is_stronger_than_fgsm_and_fgsm_than_noise(threat):
     images = torch.rand(32, 3, 12, 12, generator=generator(1))
     direction = torch.tensor([1.0, -1.0] * 16)
     by_noise, by_fgsm, by_pgd = (
-        mean_shift(attack(detector, images, direction, threat, generator()), detector, images, direction)
+        mean_shift(
+            attack(detector, images, direction, threat, streams(generator(), images)), detector, images, direction
+        )
         for attack in (noise, fgsm, pgd)
     )
     assert by_pgd > 1.01 * by_fgsm
@@ -235,8 +237,8 @@ def test_apgd_reaches_what_pgd_reaches_in_the_same_passes(threat):
     ours = theirs = 0.0
     for seed in range(3):
         detector = Smooth(scale=2.0, seed=seed)
-        adaptive = apgd(detector, images, direction, threat, generator(), steps=40)
-        plain = pgd(detector, images, direction, threat, generator(), steps=40)
+        adaptive = apgd(detector, images, direction, threat, streams(generator(), images), steps=40)
+        plain = pgd(detector, images, direction, threat, streams(generator(), images), steps=40)
         assert torch.equal(adaptive.forwards, plain.forwards)
         assert torch.equal(adaptive.backwards, plain.backwards)
         ours += mean_shift(adaptive, detector, images, direction)
@@ -299,7 +301,7 @@ def test_apgd_follows_the_algorithm_of_the_paper(threat, scale):
             asked.append(batch.detach().clone())
             return detector(batch)
 
-        apgd(score, clean, torch.ones(1), threat, generator(), start=clean, steps=steps)
+        apgd(score, clean, torch.ones(1), threat, streams(generator(), clean), start=clean, steps=steps)
         expected = auto_pgd_of_one_image(detector, clean, clean, threat, steps)
         iterates = ours[2 : steps + 3]  # the first calls score the clean image and start, a last one may re-score
         assert len(iterates) == len(expected)
@@ -311,13 +313,15 @@ def test_restarts_add_up():
     detector = Smooth(scale=2.0)
     images, direction = torch.rand(8, 3, 12, 12, generator=generator(1)), torch.ones(8)
     for attack in (pgd, apgd):
-        once = attack(detector, images, direction, LINF, generator(), steps=5)
-        thrice = attack(detector, images, direction, LINF, generator(), steps=5, restarts=3)
+        once = attack(detector, images, direction, LINF, streams(generator(), images), steps=5)
+        thrice = attack(detector, images, direction, LINF, streams(generator(), images), steps=5, restarts=3)
         assert (thrice.scores >= once.scores).all()
         assert (thrice.scores > once.scores).any()
         assert (thrice.backwards == 3 * once.backwards).all()
-    once = pgd(detector, images, direction, LINF, generator(), steps=5, random_start=False)
-    thrice = pgd(detector, images, direction, LINF, generator(), steps=5, random_start=False, restarts=3)
+    once = pgd(detector, images, direction, LINF, streams(generator(), images), steps=5, random_start=False)
+    thrice = pgd(
+        detector, images, direction, LINF, streams(generator(), images), steps=5, random_start=False, restarts=3
+    )
     assert (thrice.scores > once.scores).any()
 
 
@@ -330,8 +334,8 @@ def test_a_saturated_margin_still_moves():
         return 256 * small(batch) + 128
 
     for attack in (fgsm, pgd, apgd):
-        plain = attack(small, images, direction, L2, generator())
-        scaled = attack(large, images, direction, L2, generator())
+        plain = attack(small, images, direction, L2, streams(generator(), images))
+        scaled = attack(large, images, direction, L2, streams(generator(), images))
         torch.testing.assert_close(scaled.scores, 256 * plain.scores + 128, rtol=1e-3, atol=1e-2)
 
 
@@ -346,15 +350,17 @@ def test_mim_adds_up_gradients_divided_by_their_l1_norm():
         (gradient,) = torch.autograd.grad(detector(pixels).sum(), pixels)
         total = 0.7 * total + gradient / gradient.abs().sum((1, 2, 3), keepdim=True)
         at = (at + LINF.epsilon / steps * total.sign()).clamp(clean - LINF.epsilon, clean + LINF.epsilon)
-    found = mim(detector, clean, torch.ones(2), LINF, generator(), steps=steps, step_size=1.0, decay=0.7)
+    found = mim(
+        detector, clean, torch.ones(2), LINF, streams(generator(), clean), steps=steps, step_size=1.0, decay=0.7
+    )
     torch.testing.assert_close(found.images, at, atol=1e-9, rtol=0)
 
 
 @every_norm
 def test_mim_that_forgets_is_pgd(threat):
     detector, images, direction = Smooth(), torch.rand(6, 3, 8, 8, generator=generator(1)), torch.ones(6)
-    ours = mim(detector, images, direction, threat, generator(), decay=0.0)
-    theirs = pgd(detector, images, direction, threat, generator(), random_start=False)
+    ours = mim(detector, images, direction, threat, streams(generator(), images), decay=0.0)
+    theirs = pgd(detector, images, direction, threat, streams(generator(), images), random_start=False)
     torch.testing.assert_close(ours.scores, theirs.scores)
 
 
@@ -375,7 +381,7 @@ def test_minimal_norms_find_the_nearest_crossing_of_a_linear_detector(attack, th
         return scores
 
     aimed = ThreatModel(threat.norm, threat.epsilon, threshold=at)
-    found = attack(score, images, torch.full((2,), sign), aimed, generator(), steps=40)
+    found = attack(score, images, torch.full((2,), sign), aimed, streams(generator(), images), steps=40)
     assert 0.4 * threat.epsilon <= min(crossing) < 0.45 * threat.epsilon
     assert (found.broken_at > 1).all()
     shift = sign * (found.scores - (images * weights).sum((1, 2, 3)))
@@ -390,7 +396,9 @@ def test_restarts_side_by_side_are_those_one_after_the_other(attack, threat, mon
     results = []
     for at_once in (2**21, 2 * images.numel(), 1):
         monkeypatch.setattr(_runs, "AT_ONCE", at_once)
-        results.append(attack(detector, images, direction, threat, generator(), start=images, steps=8, restarts=5))
+        results.append(
+            attack(detector, images, direction, threat, streams(generator(), images), start=images, steps=8, restarts=5)
+        )
     for other in results[1:]:
         torch.testing.assert_close(other.images, results[0].images)
         torch.testing.assert_close(other.scores, results[0].scores)
@@ -406,7 +414,7 @@ def test_no_more_images_at_once_than_fit(monkeypatch):
         sizes.append(len(batch))
         return batch.mean((1, 2, 3))
 
-    pgd(score, images, torch.ones(2), LINF, generator(), steps=1, restarts=3)
+    pgd(score, images, torch.ones(2), LINF, streams(generator(), images), steps=1, restarts=3)
     assert sizes == [2, 4, 4, 2, 2, 2]
 
 
@@ -416,13 +424,15 @@ def test_a_warm_start_needs_few_steps(attack, threat):
     detector = Smooth(scale=1.0)
     images, direction = torch.rand(16, 3, 12, 12, generator=generator(1)), torch.tensor([1.0, -1.0] * 8)
     smaller = ThreatModel(threat.norm, 7 / 8 * threat.epsilon)
-    before = attack(detector, images, direction, smaller, generator(), steps=20)
-    warm = attack(detector, images, direction, threat, generator(), steps=20, start=before.images, warm_steps=4)
-    cold = attack(detector, images, direction, threat, generator(), steps=20)
+    before = attack(detector, images, direction, smaller, streams(generator(), images), steps=20)
+    warm = attack(
+        detector, images, direction, threat, streams(generator(), images), steps=20, start=before.images, warm_steps=4
+    )
+    cold = attack(detector, images, direction, threat, streams(generator(), images), steps=20)
     assert warm.backwards.tolist() == [4] * 16
     assert mean_shift(warm, detector, images, direction) > 0.98 * mean_shift(cold, detector, images, direction)
     assert mean_shift(warm, detector, images, direction) > 1.05 * mean_shift(before, detector, images, direction)
-    without = attack(detector, images, direction, threat, generator(), steps=20, warm_steps=4)
+    without = attack(detector, images, direction, threat, streams(generator(), images), steps=20, warm_steps=4)
     assert torch.equal(without.images, cold.images)
 
 
@@ -431,8 +441,8 @@ def test_a_warm_start_needs_few_steps(attack, threat):
 def test_bfloat16_reaches_what_float32_reaches_and_says_it_in_float32(attack, threat):
     detector = Smooth(scale=1.0)
     images, direction = torch.rand(16, 3, 12, 12, generator=generator(1)), torch.tensor([1.0, -1.0] * 8)
-    rough = attack(detector, images, direction, threat, generator(), precision="bfloat16")
-    full = attack(detector, images, direction, threat, generator())
+    rough = attack(detector, images, direction, threat, streams(generator(), images), precision="bfloat16")
+    full = attack(detector, images, direction, threat, streams(generator(), images))
     assert rough.scores.dtype == torch.float32
     assert torch.equal(rough.scores, detector(rough.images))
     assert (direction * (rough.scores - detector(images)) >= 0).all()

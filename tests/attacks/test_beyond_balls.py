@@ -14,6 +14,7 @@ from assay.attacks.patch import patch
 from assay.attacks.spatial import moved, spatial
 from assay.contracts import ThreatModel
 from assay.errors import DataError, InputError
+from assay.norm_balls import streams
 
 SIDE = 12
 QUICK = {"steps": 10, "restarts": 2}
@@ -48,7 +49,7 @@ class TestPatch:
     @pytest.mark.parametrize(("share", "side"), [(0.006, 0), (0.007, 1), (0.25, 6), (0.3, 6), (1.0, 12)])
     def test_changes_one_square_of_that_share_of_the_image(self, share, side):
         images, direction = inputs()
-        found = patch(linear, images, direction, ThreatModel("patch", share), seeded(), **QUICK)
+        found = patch(linear, images, direction, ThreatModel("patch", share), streams(seeded(), images), **QUICK)
         spans = square_of(images, found.images)
         assert (spans <= side).all()
         assert (spans > 0).all() or side == 0
@@ -60,7 +61,9 @@ class TestPatch:
 
     def test_finds_the_best_square_of_a_linear_score(self):
         images, direction = inputs()
-        found = patch(linear, images, direction, ThreatModel("patch", 0.07), seeded(), steps=20, restarts=1)
+        found = patch(
+            linear, images, direction, ThreatModel("patch", 0.07), streams(seeded(), images), steps=20, restarts=1
+        )
         signed = direction.reshape(-1, 1, 1, 1) * WEIGHTS
         gain = torch.where(signed > 0, signed * (1 - images), -signed * images).sum(1, keepdim=True)
         best = F.avg_pool2d(gain, 3, stride=1).flatten(1).amax(1) * 9
@@ -74,24 +77,34 @@ class TestPatch:
             blocks = F.avg_pool2d(batch.mean(1, keepdim=True), 4)
             return (blocks < 0.05).float().sum((1, 2, 3)) + 0 * batch.sum((1, 2, 3))
 
-        found = patch(dark, images, torch.ones(3), ThreatModel("patch", 0.12), seeded(), **QUICK)
+        found = patch(dark, images, torch.ones(3), ThreatModel("patch", 0.12), streams(seeded(), images), **QUICK)
         assert torch.equal(found.scores, torch.ones(3))
 
     def test_goes_on_from_a_start_and_refuses_one_that_is_too_large(self):
         images, direction = inputs()
-        small = patch(linear, images, direction, ThreatModel("patch", 0.07), seeded(), **QUICK)
-        large = patch(linear, images, direction, ThreatModel("patch", 0.2), seeded(), start=small.images, **QUICK)
+        small = patch(linear, images, direction, ThreatModel("patch", 0.07), streams(seeded(), images), **QUICK)
+        large = patch(
+            linear, images, direction, ThreatModel("patch", 0.2), streams(seeded(), images), start=small.images, **QUICK
+        )
         assert (direction * (large.scores - small.scores) > 0).all()
         assert (square_of(images, large.images) <= 5).all()
         with pytest.raises(InputError, match="one square of 2 x 2 pixels"):
-            patch(linear, images, direction, ThreatModel("patch", 0.03), seeded(), start=large.images, **QUICK)
+            patch(
+                linear,
+                images,
+                direction,
+                ThreatModel("patch", 0.03),
+                streams(seeded(), images),
+                start=large.images,
+                **QUICK,
+            )
 
     def test_an_image_is_attacked_alike_in_any_batch(self):
         images, direction = inputs()
         threat = ThreatModel("patch", 0.1)
-        whole = patch(linear, images, direction, threat, seeded(), **QUICK)
+        whole = patch(linear, images, direction, threat, streams(seeded(), images), **QUICK)
         parts = [
-            patch(linear, images[a:b], direction[a:b], threat, seeded(), **QUICK).images
+            patch(linear, images[a:b], direction[a:b], threat, streams(seeded(), images[a:b]), **QUICK).images
             for a, b in itertools.pairwise([0, 1, 4])
         ]
         torch.testing.assert_close(torch.cat(parts), whole.images)
@@ -147,7 +160,9 @@ class TestSpatial:
         def apart(batch: Tensor) -> Tensor:
             return (batch - target).square().mean((1, 2, 3)).sqrt()
 
-        found = spatial(apart, images, -torch.ones(4), ThreatModel("spatial", 1.0), seeded(), queries=400)
+        found = spatial(
+            apart, images, -torch.ones(4), ThreatModel("spatial", 1.0), streams(seeded(), images), queries=400
+        )
         assert (found.scores < 0.1 * apart(images)).all()
         assert (found.backwards == 0).all()
         assert torch.equal(found.scores, apart(found.images))
@@ -157,42 +172,46 @@ class TestSpatial:
         ramp = torch.linspace(0, 1, SIDE).expand(4, 3, SIDE, SIDE).clone()
         score = lambda batch: batch[..., 3:-3, 3:-3].mean((1, 2, 3))  # noqa: E731
         threat = ThreatModel("spatial", 0.5)
-        found = spatial(score, ramp, torch.ones(4), threat, seeded(), queries=60, degrees=1e-6, shift=0.2)
+        found = spatial(
+            score, ramp, torch.ones(4), threat, streams(seeded(), ramp), queries=60, degrees=1e-6, shift=0.2
+        )
         torch.testing.assert_close(found.scores - score(ramp), torch.full((4,), 0.1 * SIDE / (SIDE - 1)))
 
     def test_epsilon_zero_is_the_clean_image(self):
         images, direction = inputs()
-        found = spatial(linear, images, direction, ThreatModel("spatial", 0.0), seeded(), queries=60)
+        found = spatial(linear, images, direction, ThreatModel("spatial", 0.0), streams(seeded(), images), queries=60)
         assert torch.equal(found.images, images)
 
     def test_raises_and_lowers_and_keeps_a_better_start(self):
         images, direction = inputs()
         threat = ThreatModel("spatial", 1.0)
-        found = spatial(linear, images, direction, threat, seeded(), queries=60)
+        found = spatial(linear, images, direction, threat, streams(seeded(), images), queries=60)
         assert (direction * (found.scores - linear(images)) > 0).all()
         assert found.images.min() >= 0
         assert found.images.max() <= 1
-        again = spatial(linear, images, direction, threat, seeded(1), start=found.images, queries=1)
+        again = spatial(linear, images, direction, threat, streams(seeded(1), images), start=found.images, queries=1)
         assert torch.equal(again.images, found.images)
 
     def test_a_stream_per_image(self):
         images, direction = inputs()
-        threat, carried, state = ThreatModel("spatial", 1.0), seeded(), torch.get_rng_state()
-        whole = spatial(linear, images, direction, threat, seeded(), queries=60)
+        threat, random, state = ThreatModel("spatial", 1.0), streams(seeded(), images), torch.get_rng_state()
+        whole = spatial(linear, images, direction, threat, streams(seeded(), images), queries=60)
         parts = [
-            spatial(linear, images[a:b], direction[a:b], threat, carried, queries=60).images
+            spatial(linear, images[a:b], direction[a:b], threat, random[a:b], queries=60).images
             for a, b in itertools.pairwise([0, 1, 4])
         ]
         torch.testing.assert_close(torch.cat(parts), whole.images)
         assert torch.equal(torch.get_rng_state(), state)
-        assert not torch.equal(spatial(linear, images, direction, threat, seeded(1), queries=60).images, whole.images)
+        assert not torch.equal(
+            spatial(linear, images, direction, threat, streams(seeded(1), images), queries=60).images, whole.images
+        )
 
     def test_other_norms_and_images_outside_the_box_are_refused(self):
         images, direction = inputs()
         with pytest.raises(InputError, match="norm 'l2' is not one of this attack; there is: spatial"):
-            spatial(linear, images, direction, ThreatModel("l2", 0.1), seeded())
+            spatial(linear, images, direction, ThreatModel("l2", 0.1), streams(seeded(), images))
         with pytest.raises(DataError):
-            spatial(linear, images + 1, direction, ThreatModel("spatial", 0.1), seeded())
+            spatial(linear, images + 1, direction, ThreatModel("spatial", 0.1), streams(seeded(), images + 1))
 
 
 @pytest.mark.parametrize(

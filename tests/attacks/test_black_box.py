@@ -18,7 +18,7 @@ from assay.attacks.square import square
 from assay.attacks.transfer import transfer
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import DataError, InputError
-from assay.norm_balls import furthest, size
+from assay.norm_balls import furthest, size, streams
 from assay.shelves import Item
 
 LINF, L2, L1 = ThreatModel("linf", 8 / 255), ThreatModel("l2", 0.4), ThreatModel("l1", 3.0)
@@ -53,7 +53,7 @@ def share_of_optimum(found: Attacked, images: Tensor, direction: Tensor, threat:
 @by_score
 def test_comes_near_the_optimum_of_a_linear_score(item, threat):
     images, direction = inputs()
-    found = item(linear, images, direction, threat, seeded(), **ENOUGH[item.__name__])
+    found = item(linear, images, direction, threat, streams(seeded(), images), **ENOUGH[item.__name__])
     least = {"linf": 0.8, "l2": 0.6 if item is square else 0.8, "l1": 0.4}[threat.norm]
     assert (share_of_optimum(found, images, direction, threat) > least).all()
     assert (found.backwards == 0).all()
@@ -63,7 +63,7 @@ def test_comes_near_the_optimum_of_a_linear_score(item, threat):
 def test_stays_in_ball_and_box_and_returns_its_own_score(item, threat):
     images, direction = inputs()
     images = (images * 3 - 1).clamp(0, 1)  # most pixels at the edge of the box
-    found = item(linear, images, direction, threat, seeded(), **QUICK[item.__name__])
+    found = item(linear, images, direction, threat, streams(seeded(), images), **QUICK[item.__name__])
     assert found.images.min() >= 0
     assert found.images.max() <= 1
     assert (size(found.images - images, threat.norm) <= threat.epsilon + 1e-6).all()
@@ -74,21 +74,25 @@ def test_stays_in_ball_and_box_and_returns_its_own_score(item, threat):
 def test_a_stream_per_image(item, threat):
     """Results depend on the generator and not on the batches, nor on how the generator of PyTorch stands."""
     images, direction = inputs()
-    arguments, carried, state = QUICK[item.__name__], seeded(), torch.get_rng_state()
-    whole = item(linear, images, direction, threat, seeded(), **arguments)
+    arguments, random, state = QUICK[item.__name__], streams(seeded(), images), torch.get_rng_state()
+    whole = item(linear, images, direction, threat, streams(seeded(), images), **arguments)
     parts = [
-        item(linear, images[a:b], direction[a:b], threat, carried, **arguments)
+        item(linear, images[a:b], direction[a:b], threat, random[a:b], **arguments)
         for a, b in itertools.pairwise([0, 1, 4])
     ]
     torch.testing.assert_close(torch.cat([part.images for part in parts]), whole.images)
     assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(item(linear, images, direction, threat, seeded(1), **arguments).images, whole.images)
+    assert not torch.equal(
+        item(linear, images, direction, threat, streams(seeded(1), images), **arguments).images, whole.images
+    )
 
 
 @by_score
 def test_epsilon_zero_is_the_clean_image(item, threat):
     images, direction = inputs()
-    found = item(linear, images, direction, ThreatModel(threat.norm, 0.0), seeded(), **QUICK[item.__name__])
+    found = item(
+        linear, images, direction, ThreatModel(threat.norm, 0.0), streams(seeded(), images), **QUICK[item.__name__]
+    )
     assert torch.equal(found.images, images)
 
 
@@ -96,10 +100,10 @@ def test_epsilon_zero_is_the_clean_image(item, threat):
 def test_goes_on_from_a_start(item, threat):
     images, direction = inputs()
     best = furthest(direction.reshape(-1, 1, 1, 1) * WEIGHTS, images, threat)
-    found = item(linear, images, direction, threat, seeded(), start=best, **QUICK[item.__name__])
+    found = item(linear, images, direction, threat, streams(seeded(), images), start=best, **QUICK[item.__name__])
     assert (direction * (found.scores - linear(best)) >= 0).all()
     half = images + (best - images) / 2
-    found = item(linear, images, direction, threat, seeded(), start=half, **QUICK[item.__name__])
+    found = item(linear, images, direction, threat, streams(seeded(), images), start=half, **QUICK[item.__name__])
     assert (direction * (found.scores - linear(half)) > 0).all()
 
 
@@ -107,7 +111,12 @@ def test_square_asks_as_often_as_it_says():
     images, direction = inputs()
     calls = []
     found = square(
-        lambda batch: calls.append(len(batch)) or linear(batch), images, direction, LINF, seeded(), queries=30
+        lambda batch: calls.append(len(batch)) or linear(batch),
+        images,
+        direction,
+        LINF,
+        streams(seeded(), images),
+        queries=30,
     )
     assert sum(calls) == int(found.forwards.sum())
     assert 30 <= len(calls) <= 33
@@ -121,8 +130,8 @@ def test_square_breaks_a_score_without_gradient(threat):
     def levels(batch: Tensor) -> Tensor:
         return (linear(batch) * 4 + 0 * batch.sum((1, 2, 3))).floor() / 4
 
-    gradient = pgd(levels, images, direction, threat, seeded(), steps=20)
-    searched = square(levels, images, direction, threat, seeded(), queries=600)
+    gradient = pgd(levels, images, direction, threat, streams(seeded(), images), steps=20)
+    searched = square(levels, images, direction, threat, streams(seeded(), images), queries=600)
     assert (direction * (searched.scores - gradient.scores) > 0.5).all()
     assert (direction * (searched.scores - levels(images))).mean() > 0.4 * linear_optimum(images, direction, threat)
 
@@ -142,7 +151,7 @@ class TestBoundary:
 
     def run(self, threat, score=linear, **arguments):
         threat = ThreatModel(threat.norm, threat.epsilon, self.threshold)
-        return boundary(score, self.images, self.direction, threat, seeded(), **arguments)
+        return boundary(score, self.images, self.direction, threat, streams(seeded(), self.images), **arguments)
 
     @pytest.mark.parametrize("norm", ["linf", "l2"])
     def test_finds_a_boundary_little_further_than_the_nearest(self, norm):
@@ -207,20 +216,24 @@ class TestBoundary:
 
     def test_needs_a_threshold(self):
         with pytest.raises(InputError, match="no threshold to decide by"):
-            boundary(linear, self.images, self.direction, LINF, seeded())
+            boundary(linear, self.images, self.direction, LINF, streams(seeded(), self.images))
 
 
 class TestTransfer:
     def test_a_like_surrogate_does_as_well_as_the_detector(self):
         images, direction = inputs()
-        found = transfer(linear, images, direction, LINF, seeded(), surrogate=lambda batch: 3 * linear(batch).tanh())
+        found = transfer(
+            linear, images, direction, LINF, streams(seeded(), images), surrogate=lambda batch: 3 * linear(batch).tanh()
+        )
         assert (share_of_optimum(found, images, direction, LINF) > 0.6).all()
         assert (found.forwards < 10).all()
         assert (found.backwards == 0).all()
 
     def test_a_surrogate_that_knows_nothing_does_no_harm(self):
         images, direction = inputs()
-        found = transfer(linear, images, direction, L2, seeded(), surrogate=lambda batch: -linear(batch))
+        found = transfer(
+            linear, images, direction, L2, streams(seeded(), images), surrogate=lambda batch: -linear(batch)
+        )
         assert torch.equal(found.images, images)
 
     def test_the_attack_can_be_chosen(self):
@@ -228,7 +241,7 @@ class TestTransfer:
         item = Item("attacks", "fgsm", {})
         calls = []
         surrogate = lambda batch: calls.append(1) or linear(batch)  # noqa: E731
-        transfer(linear, images, direction, LINF, seeded(), surrogate=surrogate, attack=item)
+        transfer(linear, images, direction, LINF, streams(seeded(), images), surrogate=surrogate, attack=item)
         assert len(calls) <= 4
 
     def test_needs_a_surrogate(self):
@@ -244,8 +257,8 @@ class TestEot:
     def test_a_steady_score_costs_more_and_gives_the_same(self):
         images, direction = inputs()
         pgd_item = Item("attacks", "pgd", {"steps": 5})
-        plain = pgd(linear, images, direction, LINF, seeded(), steps=5)
-        found = eot(linear, images, direction, LINF, seeded(), attack=pgd_item, draws=4)
+        plain = pgd(linear, images, direction, LINF, streams(seeded(), images), steps=5)
+        found = eot(linear, images, direction, LINF, streams(seeded(), images), attack=pgd_item, draws=4)
         torch.testing.assert_close(found.images, plain.images)
         assert torch.equal(found.scores, linear(found.images))
         assert (found.backwards == 4 * plain.backwards).all()
@@ -257,10 +270,13 @@ class TestEot:
         direction, item = torch.ones(4), Item("attacks", "noise", {"draws": 60})
         threat = ThreatModel("linf", 1e-6)  # nothing to be gained but luck
         excess = [
-            eot(self.noisy(seed), images, direction, threat, seeded(), attack=item, draws=10).scores - linear(images)
+            eot(self.noisy(seed), images, direction, threat, streams(seeded(), images), attack=item, draws=10).scores
+            - linear(images)
             for seed in range(8)
         ]
-        lucky = shelves.load("attacks", "noise")(self.noisy(), images, direction, threat, seeded(), draws=60)
+        lucky = shelves.load("attacks", "noise")(
+            self.noisy(), images, direction, threat, streams(seeded(), images), draws=60
+        )
         assert torch.stack(excess).mean() < 1.5
         assert direction @ (lucky.scores - linear(images)) > -20  # the plain attack runs on such a score, too
 
@@ -273,7 +289,15 @@ class TestEot:
             return linear(batch)
 
         threat = ThreatModel("linf", 0.1, threshold=float(linear(images).mean()))
-        found = eot(counted, images, direction, threat, seeded(), attack=Item("attacks", "pgd", {"steps": 3}), draws=5)
+        found = eot(
+            counted,
+            images,
+            direction,
+            threat,
+            streams(seeded(), images),
+            attack=Item("attacks", "pgd", {"steps": 3}),
+            draws=5,
+        )
         assert int(found.forwards[0]) == len(calls)
         assert int(found.backwards[0]) == sum(calls)
         assert (found.broken_at % 5 == 0).logical_or(found.broken_at == -1).all()
@@ -285,7 +309,12 @@ class TestEot:
 
     def test_a_norm_that_only_the_attack_knows(self):
         found = eot(
-            linear, *inputs(), ThreatModel("spatial", 0.5), seeded(), attack=Item("attacks", "spatial", {}), draws=2
+            linear,
+            *inputs(),
+            ThreatModel("spatial", 0.5),
+            streams(seeded(), inputs()[0]),
+            attack=Item("attacks", "spatial", {}),
+            draws=2,
         )
         assert (found.images != inputs()[0]).any()
 
@@ -304,7 +333,7 @@ def test_what_cannot_be_attacked_is_refused(item, change, error):
     images, direction = inputs()
     asked = {"images": images, "direction": direction, "threat": LINF} | change
     with pytest.raises(error):
-        item(linear, **asked, generator=seeded())
+        item(linear, **asked, random=streams(seeded(), asked["images"]))
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from assay import shelves
-from assay.audits.attack_job import one_thread
 from assay.contracts import Attacked, Norm, ThreatModel
 from assay.errors import DataError, InputError
-from assay.norm_balls import BALLS, size
+from assay.norm_balls import BALLS, size, streams
+from assay.runtime.threads import one_thread
 
 ATTACKS = shelves.names("attacks")
 THREATS = {
@@ -106,7 +106,9 @@ def attack(name: str, score, images: Tensor, direction: Tensor, threat: ThreatMo
     if "attack" in shelves.fields(item):
         quick["attack"] = INNER.get(threat.norm, {"pgd": {"steps": 2}})
     given = {"surrogate": SURROGATES.get(images.dtype)} if needs == "surrogate" else {}
-    return item(score, images, direction, threat, generator, start=start, **given, **shelves.bind(item, quick))
+    return item(
+        score, images, direction, threat, streams(generator, images), start=start, **given, **shelves.bind(item, quick)
+    )
 
 
 def inside(found: Tensor, images: Tensor, threat: ThreatModel) -> bool:

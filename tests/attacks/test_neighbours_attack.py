@@ -13,7 +13,7 @@ from assay.attacks.neighbours import neighbours
 from assay.attacks.pgd import pgd
 from assay.contracts import ThreatModel
 from assay.errors import InputError
-from assay.norm_balls import size
+from assay.norm_balls import size, streams
 from assay.shelves import Item
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables.neighbours import NeighbourBank
@@ -141,8 +141,8 @@ class TestAttack:
     @both_norms
     def test_moves_the_score_further_than_pgd_of_as_many_gradients(self, threat):
         model, (images, direction) = Bank(), inputs(40)
-        found = neighbours(model, images, direction, threat, seeded(), steps=60)
-        plain = pgd(model, images, direction, threat, seeded(), steps=60)
+        found = neighbours(model, images, direction, threat, streams(seeded(), images), steps=60)
+        plain = pgd(model, images, direction, threat, streams(seeded(), images), steps=60)
         assert (found.backwards == plain.backwards).all()
         gain, least = (direction * (of.scores - model(images)) for of in (found, plain))
         assert gain.mean() > 1.02 * least.mean()
@@ -150,8 +150,8 @@ class TestAttack:
     @both_norms
     def test_stays_in_ball_and_box_and_is_no_worse_than_clean_and_start(self, threat):
         model, (images, direction) = Bank(), inputs()
-        start = pgd(model, images, direction, threat, seeded(), steps=20).images
-        found = neighbours(model, images, direction, threat, seeded(), start=start, steps=6)
+        start = pgd(model, images, direction, threat, streams(seeded(), images), steps=20).images
+        found = neighbours(model, images, direction, threat, streams(seeded(), images), start=start, steps=6)
         assert found.images.min() >= 0
         assert found.images.max() <= 1
         assert (size(found.images - images, threat.norm) <= threat.epsilon + 1e-6).all()
@@ -169,7 +169,7 @@ class TestAttack:
                 return super().score_with(images, pool)
 
         threat = ThreatModel("linf", 0.1, threshold=float(model(images).mean()))
-        found = neighbours(Counted(), images, direction, threat, seeded(), steps=steps)
+        found = neighbours(Counted(), images, direction, threat, streams(seeded(), images), steps=steps)
         assert int(found.forwards[0]) == len(calls)
         assert int(found.backwards[0]) == sum(calls) == steps
         assert (found.broken_at <= found.forwards).all()
@@ -177,19 +177,19 @@ class TestAttack:
     @both_norms
     def test_a_seed_decides_and_batches_do_not(self, threat):
         model, (images, direction) = Bank(), inputs()
-        whole = neighbours(model, images, direction, threat, seeded(), steps=10)
-        carried = seeded()
+        whole = neighbours(model, images, direction, threat, streams(seeded(), images), steps=10)
+        random = streams(seeded(), images)
         parts = [
-            neighbours(model, images[a:b], direction[a:b], threat, carried, steps=10)
+            neighbours(model, images[a:b], direction[a:b], threat, random[a:b], steps=10)
             for a, b in itertools.pairwise([0, 1, 6])
         ]
         torch.testing.assert_close(torch.cat([part.scores for part in parts]), whole.scores, atol=2e-3, rtol=1e-3)
-        again = neighbours(model, images, direction, threat, seeded(), steps=10)
+        again = neighbours(model, images, direction, threat, streams(seeded(), images), steps=10)
         assert torch.equal(again.images, whole.images)
 
     def test_epsilon_zero_is_the_clean_image(self):
         model, (images, direction) = Bank(), inputs()
-        found = neighbours(model, images, direction, ThreatModel("linf", 0.0), seeded(), steps=6)
+        found = neighbours(model, images, direction, ThreatModel("linf", 0.0), streams(seeded(), images), steps=6)
         assert torch.equal(found.images, images)
 
     def test_a_detector_without_neighbours_is_refused(self):

@@ -20,9 +20,9 @@ from assay.data import splits
 from assay.errors import DataError
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
+from assay.models.scoring import pixels, take
 from assay.norm_balls import TOLERANCE
 from assay.store import parquet, schemas
-from assay.sweeps.evaluation import pixels, take
 
 
 @pytest.fixture(autouse=True)

@@ -22,10 +22,10 @@ from assay.cluster import connection
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
+from assay.models.scoring import take
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
-from assay.sweeps.evaluation import take
 
 TOTAL = 3  # shards: three attacks, all samples in one slice
 

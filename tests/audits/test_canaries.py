@@ -13,11 +13,12 @@ from torch import nn
 
 from assay import shelves
 from assay.audits import attack_job, audit, canaries, self_checks, suite
-from assay.audits.checks._context import Context, Unexamined
+from assay.audits.checks._context import Context
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 from assay.models import model_folder
-from assay.sweeps.evaluation import pixels
+from assay.models.preflight import Unexamined
+from assay.models.scoring import pixels
 
 HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
 BUDGET = ThreatModel("linf", 2 / 255)

@@ -14,11 +14,12 @@ from torch import nn
 
 from assay import shelves
 from assay.audits import attack_job, audit, self_checks, suite
-from assay.audits.checks._context import Context, Unexamined
+from assay.audits.checks._context import Context
 from assay.audits.tables import columns
 from assay.contracts import Images
 from assay.metrics import detection
 from assay.models import model_folder
+from assay.models.preflight import Unexamined
 from assay.store import score_matrix
 
 HEALTHY = model_folder.freeze(toy_audit.Detector("none"))

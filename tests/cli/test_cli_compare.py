@@ -92,8 +92,8 @@ def test_the_newest_audit_of_a_model_counts(store):
     newer = shutil.copytree(first, first.with_name("aaaaaaaaaaaa-standard-two"))
     (newer / "audit.yaml").write_text((newer / "audit.yaml").read_text().replace(first.name, newer.name))
     os.utime(newer / "audit.yaml", (9, 9))
-    assert paired_comparison.find(store, "aaaa") == newer.name
-    assert paired_comparison.find(store, first.name) == first.name
+    assert references.newest_audit(store, "aaaa") == newer.name
+    assert references.newest_audit(store, first.name) == first.name
 
 
 def test_a_check_that_failed_is_said(run, store):

@@ -104,7 +104,7 @@ def test_rarer_events_take_more_resamples():
 
 def verdict(folder: Path) -> str:
     store = Store(folder.parents[1])
-    references.decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
+    verdict.decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
     decided = json.loads((folder / "verdict.json").read_text())
     assert decided.pop("created")
     return json.dumps(decided, indent=2)

@@ -166,13 +166,13 @@ def test_find_by_the_beginning_of_a_hash(store):
     name = model_folder.write(store, net(), MANIFEST)
     store.write(f"models/{name[:6]}{'0' * 18}/manifest.json", b"{}")
     store.write("models/ffff0000/manifest.json", b"{}")
-    assert model_folder.find(store, name) == name
-    assert model_folder.find(store, "ffff") == "ffff0000"
+    assert references.model(store, name) == name
+    assert references.model(store, "ffff") == "ffff0000"
     with pytest.raises(InputError, match=r"is ambiguous: .*give more digits"):
-        model_folder.find(store, name[:6])
+        references.model(store, name[:6])
     for text in ("", "fff", "eeee", "no such"):
         with pytest.raises(AssayError, match="is not known"):
-            model_folder.find(store, text)
+            references.model(store, text)
 
 
 def test_a_model_is_loaded_once_for_many_calls(store):

@@ -11,7 +11,7 @@ from torch import nn
 from assay.contracts import Images
 from assay.errors import DataError, ModelError
 from assay.models import model_folder, preflight
-from assay.sweeps.evaluation import take
+from assay.models.scoring import take
 
 
 class Of(nn.Module):

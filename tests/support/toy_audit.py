@@ -19,10 +19,10 @@ from assay.contracts import Attacked
 from assay.data import splits
 from assay.metrics import detection
 from assay.models import model_folder
+from assay.models.scoring import clean_scores, threshold
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
-from assay.sweeps.evaluation import clean_scores, threshold
 
 SIZE = 16
 SUITE = {
@@ -79,30 +79,30 @@ class Toy:
         return Detector(flaw)
 
 
-def cheat(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def cheat(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Leaves [0, 1]."""
     moved = images + 2 * direction.reshape(-1, 1, 1, 1)
     return _told(score, moved, direction, 0)
 
 
-def stubborn(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def stubborn(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Moves by 4/255 whatever epsilon is."""
     moved = (images + 4 / 255 * direction.reshape(-1, 1, 1, 1)).clamp(0, 1)
     return _told(score, moved, direction, 0)
 
 
-def idle(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def idle(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Gives the clean images back."""
     return _told(score, images.clone(), direction, 0)
 
 
-def backward(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def backward(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Moves every score the owner's way."""
     moved = (images - threat.epsilon * direction.reshape(-1, 1, 1, 1)).clamp(0, 1)
     return _told(score, moved, direction, 0)
 
 
-def forgetful(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def forgetful(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Finds a better image and gives the clean one back."""
     moved = (images + threat.epsilon / 2 * direction.reshape(-1, 1, 1, 1)).clamp(0, 1)
     with torch.no_grad():
@@ -110,12 +110,12 @@ def forgetful(score, images, direction, threat, generator, *, start=None) -> Att
     return _told(score, images.clone(), direction, 0)
 
 
-def boast(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def boast(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Gives the clean images back and says that it won."""
     return _told(score, images.clone(), direction, 100)
 
 
-def tired(score, images, direction, threat, generator, *, start=None) -> Attacked:
+def tired(score, images, direction, threat, random, *, start=None) -> Attacked:
     """Works at the first epsilon only; later it gives back where it was told to begin."""
     moved = (images + threat.epsilon * direction.reshape(-1, 1, 1, 1)).clamp(0, 1) if start is None else start
     return _told(score, moved, direction, 0)

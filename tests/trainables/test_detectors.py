@@ -13,6 +13,7 @@ from assay.attacks.neighbours import neighbours
 from assay.contracts import Images, ThreatModel, TrainingData
 from assay.errors import InputError
 from assay.metrics.detection import auroc
+from assay.norm_balls import streams
 from assay.shelves import Item
 from trainables import patchcore as patchcore_module
 from trainables._patch_features import PatchFeatures
@@ -166,7 +167,7 @@ class TestPatchcore:
         mean = detector.score_with(images, lambda distances: distances.mean(1))
         assert (mean > detector(images)).all()
         direction, threat = torch.ones(6), ThreatModel("linf", 8 / 255)
-        found = neighbours(detector, images, direction, threat, torch.Generator().manual_seed(0), steps=20)
+        found = neighbours(detector, images, direction, threat, streams(torch.Generator().manual_seed(0), images), steps=20)
         assert (found.scores > detector(images)).all()
 
 

@@ -20,6 +20,7 @@ from assay.contracts import ThreatModel
 from assay.data import splits
 from assay.metrics import detection
 from assay.models import model_folder
+from assay.norm_balls import streams
 from assay.shelves import Item
 from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
@@ -214,7 +215,7 @@ def test_bounds_of_pixels_hold_under_attack_and_are_reached_within_reason(norm):
     for way, bound in ((1, upper), (-1, lower)):
         direction = torch.full((8,), way)
         generator = torch.Generator().manual_seed(0)
-        attacked = apgd(detector, batch, direction, ThreatModel("l2" if norm == "l1" else norm, epsilon), generator)
+        attacked = apgd(detector, batch, direction, ThreatModel("l2" if norm == "l1" else norm, epsilon), streams(generator, batch))
         assert (way * attacked.scores <= way * bound).all()
         moved, allowed = (attacked.scores - detector(batch)).abs().mean(), (bound - detector(batch)).abs().mean()
         assert norm == "l1" or moved > 0.3 * allowed
@@ -248,7 +249,7 @@ def test_over_200_detectors_no_certified_auroc_exceeds_the_attacked_or_the_clean
         detector = pixel_neighbours(seed) if kind == "pixels" else smoothed(inner, 15, 1000, tries=100, sigma=0.1)
         with torch.no_grad():
             clean = detector(batch).numpy()
-        attacked = apgd(detector, batch, direction, ThreatModel("l2", radius), generator, steps=4).scores.numpy()
+        attacked = apgd(detector, batch, direction, ThreatModel("l2", radius), streams(generator, batch), steps=4).scores.numpy()
         lower, upper = (side[:, 0].numpy() for side in certify(detector, batch, "l2", radius))
         bound = np.where(labels == 1, lower, upper)
         floor, seen = detection.auroc(labels, bound), detection.auroc(labels, attacked)

@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.approval.gate import FILTERS, Gate
-from assay.audits import corruption_job
 from assay.errors import DataError
-from assay.metrics import certified, detection, security_curve
+from assay.metrics import certified, corruption, detection, security_curve
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.schemas import CERTIFIED, CORRUPTED, METRICS
@@ -57,9 +56,9 @@ def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
     found = [detection.table(audit.matrix, threshold=threshold, lines=lines, **options)]
     shaken = {gate.attack for gate in gates if gate.norm == "corruption"}
     if shaken and (table := _parts(audit, "corrupted", CORRUPTED)):
-        if corruption_job.MEAN not in shaken:  # which is made of them all
+        if corruption.MEAN not in shaken:  # which is made of them all
             table = table.filter(pc.is_in(table["corruption"], pa.array(sorted(shaken), pa.string())))
-        rows = corruption_job.figures(table, threshold=threshold, **options) if len(table) else []
+        rows = corruption.figures(table, threshold=threshold, **options) if len(table) else []
         found.append(pa.Table.from_pylist([row for row in rows if row["attack"] in shaken], schema=METRICS))
     if any(gate.attack == certified.ATTACK for gate in gates) and (table := _parts(audit, "certified", CERTIFIED)):
         clean = pa.table({"sample": audit.matrix.samples, "clean_score": audit.matrix.clean})

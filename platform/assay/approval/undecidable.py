@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from assay.approval.gate import Gate
 from assay.approval.policy import Policy
-from assay.audits import corruption_job
 from assay.audits.suite import Suite
+from assay.metrics import corruption
 from assay.metrics.certified import ATTACK as CERTIFIED
 from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
 from assay.units import in_255
@@ -21,7 +21,7 @@ def _missing(gate: Gate, suite: Suite) -> str:
     if gate.epsilon is None or gate.attack in (CLEAN, CERTIFIED):
         return ""
     if gate.norm == "corruption":
-        kinds = [*suite.corruptions.names, corruption_job.MEAN] if suite.corruptions else []
+        kinds = [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []
         severities = suite.corruptions.severities if suite.corruptions else ()
         known = gate.attack in kinds and gate.epsilon in severities
         return "" if known else f"suite {suite.name} makes no {gate.attack} at severity {gate.epsilon:g}"

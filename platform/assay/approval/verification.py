@@ -64,9 +64,9 @@ def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     if text in store.names("audits"):
         return of_audit(references.folder(store, text), key, text)
     if any(name.startswith(text) for name in store.names("models")):
-        name = model_folder.find(store, text)
+        name = references.model(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
-    name = references.find(store, text)
+    name = references.audit(store, text)
     return of_audit(references.folder(store, name), key, name)
 
 
@@ -195,7 +195,7 @@ def _says(audit: Audit) -> str:
 def _stale(audit: Audit) -> list[str]:
     """A sentence where the verdict was made on other figures or checks than there are."""
     judged = (audit.verdict or {}).get("judged")
-    if judged in (None, references.judged(audit.folder)):
+    if judged in (None, judged(audit.folder)):
         return []
     return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
 

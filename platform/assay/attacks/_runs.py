@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ AT_ONCE = 2**21
 
 
 def beginnings(
-    clean: Tensor, threat: ThreatModel, random: list[torch.Generator], first: Tensor | None, restarts: int
+    clean: Tensor, threat: ThreatModel, random: Sequence[torch.Generator], first: Tensor | None, restarts: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The first images of the runs and their clean images, (R * B, C, H, W), for as many runs R as fit side by side.
 

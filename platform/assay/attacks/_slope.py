@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ def slope(
     return total
 
 
-def gaussian(random: list[torch.Generator], like: Tensor) -> Tensor:
+def gaussian(random: Sequence[torch.Generator], like: Tensor) -> Tensor:
     """Normal noise (B, C, H, W), every image from its own stream."""
     shape = like.shape[1:]
     return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in random]).to(like)

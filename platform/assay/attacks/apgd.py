@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective, Precision
 from assay.attacks._runs import beginnings, warm_step
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import outward, per_image, project, steepest, streams
+from assay.norm_balls import outward, per_image, project, steepest
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")
@@ -31,7 +31,7 @@ def apgd(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 100,
@@ -48,7 +48,7 @@ def apgd(
     precision: what the steps compute in; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
-    random, first = streams(generator, images), start
+    first = start
     length = torch.full((len(images),), (1 if threat.norm == "l1" else 2) * threat.epsilon).to(images)
     if start is not None and warm_steps is not None:
         first, restarts, steps = outward(start, images, threat), 1, warm_steps

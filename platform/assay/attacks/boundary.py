@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from assay.attacks._objective import Objective
 from assay.attacks._slope import gaussian
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import InputError
-from assay.norm_balls import outward, per_image, project, steepest, streams
+from assay.norm_balls import outward, per_image, project, steepest
 from assay.units import Count, Positive
 
 NORMS = ("linf", "l2")
@@ -27,7 +27,7 @@ def boundary(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 20,
@@ -48,7 +48,6 @@ def boundary(
             "boundary sees decisions alone, and this threat model has no threshold to decide by; give it one, "
             "ThreatModel(norm, epsilon, threshold), or use an attack that sees scores, such as square"
         )
-    random = streams(generator, images)
     seen = Decisions(objective, images, direction, threat, threat.threshold, asked=1 if start is None else 2)
     for opening in _openings(images, random, start):
         seen.offer([opening])
@@ -67,7 +66,7 @@ def boundary(
     return result._replace(broken_at=torch.where(seen.crossed_at > 0, sooner, result.broken_at))
 
 
-def _openings(images: Tensor, random: list[torch.Generator], start: Tensor | None) -> Iterator[Tensor]:
+def _openings(images: Tensor, random: Sequence[torch.Generator], start: Tensor | None) -> Iterator[Tensor]:
     """Images far from any photograph, each decided in its own way by chance."""
     yield from [] if start is None else [start]
     yield torch.stack([torch.rand(images.shape[1:], generator=one, device=one.device) for one in random]).to(images)

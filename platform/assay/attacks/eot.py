@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -23,7 +23,7 @@ def eot(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     attack: Annotated[Item, Shelf("attacks")] = Item("attacks", "apgd", {}),
@@ -42,7 +42,7 @@ def eot(
         found: Tensor = torch.stack(scores).double().mean(0) if isinstance(scores[0], Tensor) else scores[0]
         return found
 
-    found: Attacked = attack.function(mean, images, direction, threat, generator, start=start, **attack.arguments())
+    found: Attacked = attack.function(mean, images, direction, threat, random, start=start, **attack.arguments())
     again = Objective(mean, images, direction, threat, start, norms=NORMS)
     again.value(found.images)
     judged = again.attacked()

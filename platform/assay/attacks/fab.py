@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def fab(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 20,

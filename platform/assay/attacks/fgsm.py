@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def fgsm(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
 ) -> Attacked:

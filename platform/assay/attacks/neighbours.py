@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective
 from assay.attacks._smoother import Pool, Smoother, soft_minimum, targets
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import per_image, project, random_point, size, steepest, streams
+from assay.norm_balls import per_image, project, random_point, size, steepest
 from assay.units import Count
 
 NORMS = ("linf", "l2")
@@ -30,7 +30,7 @@ def neighbours(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 100,
@@ -45,7 +45,6 @@ def neighbours(
     """
     smoother = Smoother(score)
     objective = Objective(smoother, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     pools: list[Pool | None] = [None, *(soft_minimum(t) for t in TEMPERATURES), targets(smoother, images)]
     each = max(1, round((1 - POLISH) * steps / len(pools)))
     best, value = images, objective.value(images)

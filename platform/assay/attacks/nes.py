@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective
 from assay.attacks._slope import gaussian, slope
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import project, steepest, streams
+from assay.norm_balls import project, steepest
 from assay.units import Count, Fraction, Positive
 
 NORMS = ("linf", "l2")
@@ -22,7 +22,7 @@ def nes(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 50,
@@ -37,7 +37,6 @@ def nes(
     momentum: the part of the last estimate that is kept at every step. Begins at the clean image, or at `start`.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     at = images if start is None else start
     kept = torch.zeros_like(at)
     for _ in range(steps):

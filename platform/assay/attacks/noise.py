@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import random_point, streams
+from assay.norm_balls import random_point
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")
@@ -21,7 +21,7 @@ def noise(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     draws: Count = 100,
@@ -31,7 +31,6 @@ def noise(
     Needs scores alone. `start` is only a candidate. A control asked for by Carlini et al. 2019.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     for _ in range(draws):
         objective.value(random_point(images, threat, random))
     return objective.attacked()

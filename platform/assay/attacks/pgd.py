@@ -10,7 +10,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective, Precision
 from assay.attacks._runs import beginnings, falling
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import outward, project, sparse_share, steepest, streams
+from assay.norm_balls import outward, project, sparse_share, steepest
 from assay.units import Count, Positive
 
 NORMS = ("linf", "l2", "l1")
@@ -22,7 +22,7 @@ def pgd(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 20,
@@ -44,7 +44,6 @@ def pgd(
     precision: what the steps compute in; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
-    random = streams(generator, images)
     lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps
     first = start if start is not None else None if random_start else images
     if start is not None and warm_steps is not None:

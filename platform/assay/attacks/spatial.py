@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import per_image, streams
+from assay.norm_balls import per_image
 from assay.units import Count, Fraction, Positive
 
 NORMS = ("spatial",)
@@ -24,7 +24,7 @@ def spatial(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     queries: Count = 200,
@@ -37,7 +37,6 @@ def spatial(
     Pixels are interpolated linearly; what comes in from outside is the image mirrored. `start` is only a candidate.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     best = torch.zeros(len(images), 3, device=images.device)
     value = objective.value(images)
     limits = threat.epsilon * torch.tensor([math.radians(degrees), 2 * shift, 2 * shift], device=images.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective
 from assay.attacks._slope import gaussian, slope
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import project, streams
+from assay.norm_balls import project
 from assay.units import Count, Positive
 
 NORMS = ("linf", "l2")
@@ -25,7 +25,7 @@ def spsa(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     steps: Count = 50,
@@ -39,7 +39,6 @@ def spsa(
     were every pixel always to go the same way. Begins at the clean image, or at `start`.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     pixels = images[0].numel()
     length = step_size * threat.epsilon / steps / (pixels**0.5 if threat.norm == "l2" else 1)
     at = images if start is None else start

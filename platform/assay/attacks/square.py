@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from assay.attacks._objective import Objective
 from assay.attacks._windows import window
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import per_image, project, size, streams
+from assay.norm_balls import per_image, project, size
 from assay.units import Count, Fraction
 
 NORMS = ("linf", "l2", "l1")
@@ -26,7 +26,7 @@ def square(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     start: Tensor | None = None,
     queries: Count = 2000,
@@ -38,7 +38,6 @@ def square(
     Begins with stripes (linf) or tiles (l2, l1), or at `start` where that is better.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    random = streams(generator, images)
     channels, height, width = images.shape[1:]
     dice = _uniform(random, queries, 5 + channels)
     at = images if start is None else start
@@ -57,12 +56,12 @@ def square(
     return objective.attacked()
 
 
-def _uniform(random: list[torch.Generator], *shape: int) -> Tensor:
+def _uniform(random: Sequence[torch.Generator], *shape: int) -> Tensor:
     """(B, *shape) in [0, 1), every image from its own stream."""
     return torch.stack([torch.rand(shape, generator=one, device=one.device) for one in random])
 
 
-def _stripes(images: Tensor, threat: ThreatModel, random: list[torch.Generator]) -> Tensor:
+def _stripes(images: Tensor, threat: ThreatModel, random: Sequence[torch.Generator]) -> Tensor:
     """Every column of every channel moved by +epsilon or -epsilon."""
     signs = _sign(_uniform(random, images.shape[1], 1, images.shape[3]))
     return project(images + threat.epsilon * signs, images, threat)
@@ -79,7 +78,7 @@ def _painted(at: Tensor, clean: Tensor, threat: ThreatModel, dice: Tensor, side:
     return torch.where(inside, project(clean + threat.epsilon * signs, clean, threat), at)
 
 
-def _tiles(images: Tensor, threat: ThreatModel, random: list[torch.Generator]) -> Tensor:
+def _tiles(images: Tensor, threat: ThreatModel, random: Sequence[torch.Generator]) -> Tensor:
     """Five by five bumps of random sign, together as long as the ball is wide."""
     channels, height, width = images.shape[1:]
     side = max(3, min(height, width) // 5)

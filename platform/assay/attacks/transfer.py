@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import torch
@@ -27,7 +27,7 @@ def transfer(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: Sequence[torch.Generator],
     *,
     surrogate: Callable[[Tensor], Tensor] | None = None,
     start: Tensor | None = None,
@@ -43,7 +43,7 @@ def transfer(
     if surrogate is None:
         raise InputError("transfer attacks another detector first; name one with `surrogate`")
     unaware = ThreatModel(threat.norm, threat.epsilon)  # the threshold is the detector's, not the surrogate's
-    found = attack.function(surrogate, images, direction, unaware, generator, **attack.arguments())
+    found = attack.function(surrogate, images, direction, unaware, random, **attack.arguments())
     for part in PARTS:
         objective.value(project(images + part * (found.images - images), images, threat))
     return objective.attacked()

@@ -16,7 +16,8 @@ import yaml
 
 from assay import shelves
 from assay.audits import fan_out, tables
-from assay.audits.attack_job import Shard, one_thread
+from assay.audits.attack_job import AttackJob
+from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
 from assay.audits.suite import Suite
 from assay.contracts import Dataset, Images
@@ -27,10 +28,11 @@ from assay.metrics import localisation
 from assay.models import model_folder as model_module
 from assay.models import preflight
 from assay.models.model_folder import Model
+from assay.models.scoring import some_of_each, take
 from assay.runtime.provenance import code_hash, environment, own_code
+from assay.runtime.threads import one_thread
 from assay.store import parquet, schemas
 from assay.store.store import Store
-from assay.sweeps.evaluation import some_of_each, take
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def run(
         written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here)
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
-    about = describe(plan, suite, left_out, limit, notes(store, plan), before + time.monotonic() - started)
+    about = describe(plan, suite, left_out, limit, list(notes(plan.jobs, store)), before + time.monotonic() - started)
     sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
@@ -146,28 +148,22 @@ def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
 
 def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **where: Any) -> float:
     """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
-    works, done = plan.works, 0
+    jobs, done = plan.jobs, 0
 
-    def on_done(work: fan_out.Work, seconds: float) -> None:
+    def on_done(job: Job, seconds: float) -> None:
         nonlocal done
         done += 1
-        on_progress(Progress(done, len(works), work.label, seconds))
+        on_progress(Progress(done, len(jobs), job.label, seconds))
 
-    kept: list[fan_out.Work] = []
-    todo: list[fan_out.Work] = []
-    for work in works:
-        (kept if work.done(store) else todo).append(work)
-    for work in kept:
-        on_done(work, 0.0)
+    kept: list[Job] = []
+    todo: list[Job] = []
+    for job in jobs:
+        (kept if job.done(store) else todo).append(job)
+    for job in kept:
+        on_done(job, 0.0)
     fan_out.run(todo, str(store.root), on_done=on_done, **where)
-    keys = [work.key for work in kept if isinstance(work, Shard)]
+    keys = [job.key for job in kept if isinstance(job, AttackJob)]
     return sum(float(pc.sum(parquet.load(store, key, schemas.SCORES)["seconds"]).as_py()) for key in keys)
-
-
-def notes(store: Store, plan: Plan) -> list[str]:
-    """What has to be said about how parts were computed, such as that memory ran out."""
-    keys = [(work.label, work.note_key) for works in (plan.shards, plan.minimal) for work in works]
-    return [f"{label}: {store.read(key).decode()}" for label, key in keys if store.exists(key)]
 
 
 def describe(

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assay.audits.checks._context import Context, attackable, chosen, scored, shortened
+from assay.audits.checks._context import Context, attackable, chosen, shortened
 from assay.metrics import detection
-from assay.sweeps.evaluation import take
+from assay.models.scoring import score, take
 
 if TYPE_CHECKING:
     from assay.audits.suite import Entry
@@ -125,16 +125,16 @@ def entries(context: Context, threat: ThreatModel) -> list[Entry]:
 
 def attacked(context: Context, twin: nn.Module, threat: ThreatModel, made: Sequence[Entry]) -> Context:
     """The context of a small audit of the twin: those attacks at that budget, cut short, on a few of the samples."""
-    images, direction, generator = attackable(context, FEW)
+    images, direction, random = attackable(context, FEW)
     few = take(context.images, chosen(context, FEW))
     seen = Context(twin, few, context.suite, {}, {}, context.device, threshold=context.threshold)
-    names, scores = ["clean"], [scored(seen, images)]
+    names, scores = ["clean"], [score(twin, images)]
     for entry in made:
         most = GRADIENT_STEPS if entry.knowledge == "white-box" else QUERIES
         arguments = shortened(entry.attack.arguments(), most)
-        found = entry.attack.function(twin, images, direction, threat, generator, **arguments)
+        found = entry.attack.function(twin, images, direction, threat, random, **arguments)
         names.append(entry.name)
-        scores.append(scored(seen, found.images))
+        scores.append(score(twin, found.images))
     count = len(names)
     columns = {
         "sample": np.array(few.ids * count),

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from assay.audits.explanation import explain
 from assay.contracts import Images
-from assay.data.images import RESAMPLING
+from assay.data.images import png
 from assay.errors import DivergedError
 from assay.metrics import localisation
-from assay.runtime.out_of_memory import halving
+from assay.models.scoring import batches, clean_scores, pixels, some_of_each, take
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.store.schemas import EXPLANATIONS
-from assay.sweeps.evaluation import batches, clean_scores, pixels, some_of_each, take
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,9 +47,9 @@ def tables(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device
                 "place": ranked.index(row) + 1,
                 "anomalies": len(ranked),
                 "pixel_auroc": localisation.pixel_auroc(found, masks[row]),
-                "image_png": _png(images.pixels[row]),
-                "map_png": _png(_grey(found)),
-                "mask_png": _png(masks[row, None] * np.uint8(255)) if masks[row].any() else None,
+                "image_png": png(images.pixels[row], LARGEST),
+                "map_png": png(_grey(found), LARGEST),
+                "mask_png": png(masks[row, None] * np.uint8(255), LARGEST) if masks[row].any() else None,
             }
             for row, found in zip(shown, maps, strict=True)
         ]
@@ -74,7 +72,7 @@ def _maps(detector: nn.Module, images: Images, device: str) -> NDArray[np.float3
     parts: list[Any] = []
     for start, end in batches(images):
         batch = pixels(images, start, end, device)
-        parts += halving(lambda a, b: explain(detector, batch[a:b]).cpu().numpy(), end - start)  # noqa: B023 - at once
+        parts += in_halves_if_out_of_memory(lambda a, b: explain(detector, batch[a:b]).cpu().numpy(), end - start)  # noqa: B023 - at once
     return np.concatenate(parts)
 
 
@@ -83,15 +81,3 @@ def _grey(found: NDArray[np.float32]) -> NDArray[np.uint8]:
     largest = float(found.max())
     grey: NDArray[np.uint8] = np.rint(found * (255 / largest if largest else 0)).astype(np.uint8)
     return grey[None]
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    """An image (C, H, W) as PNG, no side longer than LARGEST; its first three channels are its colours."""
-    plane = picture[0] if len(picture) < 3 else np.ascontiguousarray(picture[:3].transpose(1, 2, 0))
-    image = Image.fromarray(plane)
-    if max(image.size) > LARGEST:
-        shrink = LARGEST / max(image.size)
-        image = image.resize((round(image.width * shrink), round(image.height * shrink)), RESAMPLING)
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    return stream.getvalue()

@@ -1,38 +1,132 @@
-"""How a piece of an audit's work is done: not twice, on one thread, its file written whole. Needs no Ray."""
+"""A job of an audit: one slice of the images, its tables written whole and never computed twice. Needs no Ray."""
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 import pyarrow as pa
 
-from assay.audits.attack_job import one_thread
+from assay.contracts import Images
+from assay.hashing import canonical, digest
+from assay.models import model_folder
+from assay.models.scoring import take
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
+from assay.runtime.threads import one_thread
 from assay.store import parquet
 from assay.store.store import Store
 
+if TYPE_CHECKING:
+    from torch import nn
 
-class Piece(Protocol):
-    """A piece of work that writes one table."""
+
+class About(TypedDict):
+    """What all jobs of an audit share: its id, the hashes of model and dataset, its seed and the device."""
+
+    audit: str
+    model: str
+    dataset: str
+    seed: int
+    device: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """The base of the five kinds of job: plain values, so that a job can be sent to a worker.
+
+    FOLDERS: where each of its tables goes within the audit, the one that readers look at first. images: the slice.
+    A subclass says its label, its settings and how to compute.
+    """
+
+    FOLDERS: ClassVar[tuple[str, ...]]
+
+    audit: str
+    model: str
+    dataset: str
+    images: Images
+    seed: int
+    device: str = "cpu"
+
+    @property
+    def label(self) -> str:
+        """The name of the job in progress messages, and of its folder within FOLDERS."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> list[Any]:
+        """Everything else that decides what is computed, as plain values."""
+        raise NotImplementedError
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The hashes of the models that it needs: the one that is audited, then any others."""
+        return (self.model,)
+
+    def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
+        """The tables, one for each of FOLDERS, of some images of the slice; no row depends on another's image."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The store's key of each table, named by the hash of everything that decides its content."""
+        samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
+        content = [self.model, self.dataset, self.seed, self.label, samples, self.settings]
+        part = f"part-{digest(canonical(content))[:16]}.parquet"
+        return tuple(f"audits/{self.audit}/{folder}/{self.label}/{part}" for folder in self.FOLDERS)
 
     @property
     def key(self) -> str:
-        """The store's key of the table."""
-        ...
+        """The store's key of the table that readers look at."""
+        return self.keys[0]
+
+    @property
+    def note_key(self) -> str:
+        """The store's key of remarks on how it was computed; mostly there are none."""
+        return self.key.replace(f"/{self.FOLDERS[0]}/", "/notes/").replace(".parquet", ".txt")
 
     def done(self, store: Store) -> bool:
-        """Whether the table is there."""
-        ...
+        """Whether its tables are there."""
+        return all(store.exists(key) for key in self.keys)
+
+    def run(self, root: str) -> float:
+        """Compute and write its tables unless they are there; returns the seconds spent."""
+        store = Store(root)
+        if self.done(store):
+            return 0.0
+        started = time.monotonic()
+        detectors = [model_folder.loaded(root, name, self.device) for name in self.models]
+        notes: list[str] = []
+
+        def compute(first: int, last: int) -> tuple[pa.Table, ...]:
+            return self.compute(take(self.images, range(first, last)), *detectors)
+
+        with one_thread():
+            parts = in_halves_if_out_of_memory(compute, len(self.images), notes.append)
+        if notes:
+            store.write(self.note_key, "\n".join(notes).encode())
+        # The first table is written last: a job is done when it is there.
+        for key, tables in reversed(list(zip(self.keys, zip(*parts, strict=True), strict=True))):
+            store.write(key, parquet.dump(pa.concat_tables(tables)))
+        return time.monotonic() - started
+
+    def columns(self, images: Images) -> dict[str, Any]:
+        """The columns that say of which model, dataset and image a row is."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "sample": list(images.ids),
+            "sample_hash": list(images.hashes),
+            "label": images.labels,
+            "defect": list(images.defects),
+            "seed": self.seed,
+        }
 
 
-def written(piece: Piece, root: str, compute: Callable[[], pa.Table]) -> float:
-    """Compute a piece's table and write it unless it is there; returns the seconds spent."""
-    store = Store(root)
-    if piece.done(store):
-        return 0.0
-    started = time.monotonic()
-    with one_thread():
-        table = compute()
-    store.write(piece.key, parquet.dump(table))
-    return time.monotonic() - started
+def notes(jobs: Sequence[Job], store: Store) -> Iterator[str]:
+    """The remarks on how parts were computed, such as that memory ran out."""
+    for job in jobs:
+        if store.exists(job.note_key):
+            yield f"{job.label}: {store.read(job.note_key).decode()}"

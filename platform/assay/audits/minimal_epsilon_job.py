@@ -1,166 +1,92 @@
-"""The work of an audit that finds, for each sample of a slice, the smallest epsilon that turns its decision.
+"""The smallest epsilon that turns the decision on each sample of a slice.
 
 Up the epsilons of the suite, attacking only those still undecided, then bisection between the last epsilon that left
 the decision alone and the first that turned it. Every attack is short and begins at the best image known, so what is
-found is an upper bound: a stronger attack may need less. Needs no Ray.
+found is an upper bound: a stronger attack may need less.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
 from assay.attacks import apgd
-from assay.audits.attack_job import one_thread, scored
+from assay.audits.job import Job
 from assay.contracts import Images, Norm, ThreatModel
-from assay.hashing import canonical, digest
-from assay.models import model_folder
+from assay.data.random_streams import streams_of
+from assay.models.scoring import pixels, score
 from assay.norm_balls import project
-from assay.runtime.out_of_memory import halving
 from assay.store import parquet
 from assay.store.schemas import MINIMAL
-from assay.store.store import Store
-from assay.sweeps.evaluation import pixels, take
 
 STEPS = 20
 HALVINGS = 4
 
 
-@dataclass(frozen=True)
-class Minimal:
-    """What a worker is told, in plain values.
+@dataclass(frozen=True, kw_only=True)
+class MinimalEpsilonJob(Job):
+    """MINIMAL of one norm that Auto-PGD knows.
 
-    epsilons: rising. threshold: the detector's. images: the slice, `first` the index of its first. steps: of each
-    attack. halvings: of the piece between two epsilons.
+    epsilons: rising. threshold: the detector's. steps: of each attack. halvings: of the piece between two epsilons.
     """
 
-    audit: str
-    model: str
-    dataset: str
+    FOLDERS: ClassVar[tuple[str, ...]] = ("minimal",)
+
     norm: Norm
     epsilons: tuple[float, ...]
     threshold: float
-    images: Images
-    first: int
-    seed: int
-    device: str = "cpu"
     steps: int = STEPS
     halvings: int = HALVINGS
 
     @property
     def label(self) -> str:
-        """What progress calls it."""
+        """`minimal-` and the norm."""
         return f"minimal-{self.norm}"
 
-    @functools.cached_property
-    def key(self) -> str:
-        """The store's key of what was found."""
-        samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
-        how = [list(self.epsilons), self.threshold, self.steps, self.halvings, self.seed]
-        content = [self.model, self.dataset, self.norm, samples, self.first, how]
-        return f"audits/{self.audit}/minimal/norm={self.norm}/part-{digest(canonical(content))[:16]}.parquet"
-
     @property
-    def note_key(self) -> str:
-        """The store's key of what has to be said about how it was computed; mostly there is nothing."""
-        return self.key.replace("/minimal/", "/notes/").replace(".parquet", ".txt")
+    def settings(self) -> list[Any]:
+        """The epsilons, the threshold, and how long to look."""
+        return [list(self.epsilons), self.threshold, self.steps, self.halvings]
 
-    def done(self, store: Store) -> bool:
-        """Whether it was computed."""
-        return store.exists(self.key)
-
-    def run(self, root: str) -> float:
-        """Compute and write it unless it is there; returns the seconds spent."""
-        store = Store(root)
-        if self.done(store):
-            return 0.0
-        started = time.monotonic()
-        detector = model_folder.loaded(root, self.model, self.device)
-        notes: list[str] = []
-        with one_thread():
-            parts = halving(lambda a, b: search(self, detector, a, b), len(self.images), notes.append)
-        if notes:
-            store.write(self.note_key, "\n".join(notes).encode())
-        store.write(self.key, parquet.dump(pa.concat_tables(parts)))
-        return time.monotonic() - started
-
-
-def works(
-    budgets: Mapping[Norm, Sequence[float]],
-    slices: Sequence[tuple[int, Images]],
-    *,
-    audit: str,
-    model: str,
-    dataset: str,
-    threshold: float,
-    seed: int,
-    device: str = "cpu",
-) -> list[Minimal]:
-    """The works for every slice at the budgets (norm -> rising epsilons) of the norms that Auto-PGD knows."""
-    return [
-        Minimal(audit, model, dataset, norm, tuple(epsilons), threshold, images, first, seed, device)
-        for norm, epsilons in budgets.items()
-        if norm in apgd.NORMS
-        for first, images in slices
-    ]
-
-
-def search(work: Minimal, detector: nn.Module, first: int = 0, last: int | None = None) -> pa.Table:
-    """MINIMAL of the samples first to last of the slice, by default all."""
-    images = take(work.images, range(first, len(work.images) if last is None else last))
-    began = time.monotonic()
-    found = _Search(work, detector, images, first)
-    found.climb()
-    for _ in range(work.halvings):
-        found.halve()
-    seconds = (time.monotonic() - began) / len(images)
-    fixed = {
-        "model": work.model,
-        "dataset": work.dataset,
-        "norm": work.norm,
-        "threshold": work.threshold,
-        "largest": work.epsilons[-1],
-        "seconds": seconds,
-        "seed": work.seed,
-    }
-    rows = [
-        {
-            **fixed,
-            "sample": images.ids[i],
-            "sample_hash": images.hashes[i],
-            "label": int(images.labels[i]),
-            "defect": images.defects[i],
-            "clean_score": float(found.clean_scores[i]),
-            "clean_correct": bool(found.correct[i]),
-            "epsilon": float(found.broken[i]),
-            "forwards": int(found.forwards[i]),
-            "backwards": int(found.backwards[i]),
+    def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
+        """MINIMAL: 0 for a decision that is wrong already, infinite where no epsilon of the suite turned it."""
+        began = time.monotonic()
+        found = _Search(self, detector, images)
+        found.climb()
+        for _ in range(self.halvings):
+            found.halve()
+        columns = {
+            **self.columns(images),
+            "norm": self.norm,
+            "threshold": self.threshold,
+            "largest": self.epsilons[-1],
+            "seconds": (time.monotonic() - began) / len(images),
+            "clean_score": found.clean_scores.double().cpu().numpy(),
+            "clean_correct": found.correct.cpu().numpy(),
+            "epsilon": found.broken.cpu().numpy(),
+            "forwards": found.forwards.cpu().numpy(),
+            "backwards": found.backwards.cpu().numpy(),
         }
-        for i in range(len(images))
-    ]
-    return pa.Table.from_pylist(rows, schema=MINIMAL)
+        return (parquet.table(columns, MINIMAL),)
 
 
 class _Search:
     """For every sample the epsilon that is known to hold, the one that is known to break it, and an image to go on."""
 
-    def __init__(self, work: Minimal, detector: nn.Module, images: Images, first: int) -> None:
-        self.work, self.detector = work, detector
-        self.clean = pixels(images, 0, len(images), work.device)
-        self.direction = torch.from_numpy(1 - 2 * images.labels).to(work.device)
-        self.clean_scores = scored(detector, self.clean, "clean")
-        seed = np.random.SeedSequence([work.seed, work.first + first, int(digest(work.label.encode())[:8], 16)])
-        self.generator = torch.Generator(work.device).manual_seed(int(seed.generate_state(1)[0]))
+    def __init__(self, job: MinimalEpsilonJob, detector: nn.Module, images: Images) -> None:
+        self.job, self.detector = job, detector
+        self.clean = pixels(images, 0, len(images), job.device)
+        self.direction = torch.from_numpy(1 - 2 * images.labels).to(job.device)
+        self.clean_scores = score(detector, self.clean, "clean")
+        self.random = streams_of(images, job.seed, job.label, job.device)
         self.correct = ~self._turned(self.clean_scores, self.direction)
-        self.holds = torch.zeros(len(images), dtype=torch.float64, device=work.device)
+        self.holds = torch.zeros(len(images), dtype=torch.float64, device=job.device)
         self.broken = torch.where(self.correct, math.inf, self.holds)
         self.best = self.clean.clone()  # at `broken` where that is known, else at `holds`
         self.forwards = torch.ones_like(self.direction)
@@ -168,7 +94,7 @@ class _Search:
 
     def climb(self) -> None:
         """Up the epsilons, those still undecided alone."""
-        for epsilon in self.work.epsilons:
+        for epsilon in self.job.epsilons:
             self._try(epsilon, (self.broken == math.inf).nonzero().squeeze(1))
 
     def halve(self) -> None:
@@ -182,11 +108,12 @@ class _Search:
         """Attack the samples `at` at one epsilon and note what it did to each."""
         if not len(at):
             return
-        threat = ThreatModel(self.work.norm, epsilon, self.work.threshold)
+        threat = ThreatModel(self.job.norm, epsilon, self.job.threshold)
         clean, direction = self.clean[at], self.direction[at]
         start = project(self.best[at], clean, threat)
-        found = apgd.apgd(self.detector, clean, direction, threat, self.generator, start=start, steps=self.work.steps)
-        turned = self._turned(scored(self.detector, found.images, "attacked"), direction)
+        random = [self.random[i] for i in at.tolist()]
+        found = apgd.apgd(self.detector, clean, direction, threat, random, start=start, steps=self.job.steps)
+        turned = self._turned(score(self.detector, found.images, "attacked"), direction)
         self.forwards[at] += found.forwards + 1
         self.backwards[at] += found.backwards
         self.broken[at] = self.broken[at].where(~turned, epsilon)
@@ -196,4 +123,4 @@ class _Search:
 
     def _turned(self, scores: Tensor, direction: Tensor) -> Tensor:
         """Whether the decision is the wrong one; flagged means score > threshold."""
-        return (scores.double() > self.work.threshold) == (direction > 0)
+        return (scores.double() > self.job.threshold) == (direction > 0)

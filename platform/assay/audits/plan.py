@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from assay.audits import bank_size_job, certification_job, corruption_job, minimal_epsilon_job
-from assay.audits.attack_job import Shard
-from assay.audits.bank_size_job import BankSize
-from assay.audits.certification_job import Certifying
-from assay.audits.corruption_job import Corrupting
-from assay.audits.fan_out import Work
-from assay.audits.minimal_epsilon_job import Minimal
+from assay.attacks import apgd, pgd
+from assay.audits.attack_job import AttackJob
+from assay.audits.bank_size_job import BankSizeJob
+from assay.audits.certification_job import CONFIDENCE, CertificationJob
+from assay.audits.corruption_job import CorruptionJob
+from assay.audits.job import About, Job
+from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.audits.suite import Entry, Suite
 from assay.contracts import Images, Norm
 from assay.errors import InputError
 from assay.models.model_folder import Model
 from assay.models.preflight import Facts
-from assay.sweeps.evaluation import BATCH, batches, some_of_each, take
+from assay.models.scoring import BATCH, batches, some_of_each, take
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Plan:
     surrogate: str | None
 
     @cached_property
-    def slices(self) -> list[tuple[int, Images]]:
-        """(index of the first, the images) of every batch of the test images."""
-        return [(first, take(self.images, range(first, last))) for first, last in batches(self.images, BATCH)]
+    def slices(self) -> list[Images]:
+        """The test images, batch by batch."""
+        return [take(self.images, range(first, last)) for first, last in batches(self.images, BATCH)]
 
     @property
     def budgets(self) -> Mapping[Norm, Sequence[float]]:
@@ -82,96 +82,92 @@ class Plan:
             found.setdefault(entry.norm, set()).update(entry.epsilons)
         return {norm: sorted(epsilons) for norm, epsilons in found.items()}
 
+    @property
+    def about(self) -> About:
+        """What all jobs share."""
+        return {
+            "audit": self.audit,
+            "model": self.model.hash,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "device": self.device,
+        }
+
     @cached_property
-    def shards(self) -> list[Shard]:
+    def attacks(self) -> list[AttackJob]:
         """Every attack on every slice."""
         return [
-            Shard(
-                audit=self.audit,
-                model=self.model.hash,
-                dataset=self.dataset,
+            AttackJob(
+                **self.about,
+                images=images,
                 entry=entry.plain(),
                 parameters=entry.hash,
                 headline=(self.suite.headline.norm, self.suite.headline.epsilon),
                 threshold=self.model.threshold,
-                images=images,
-                first=first,
-                seed=self.seed,
-                device=self.device,
                 surrogate=self.surrogate if entry.needs == "surrogate" else None,
             )
             for entry in self.suite.attacks
-            for first, images in self.slices
+            for images in self.slices
         ]
 
     @cached_property
-    def corrupting(self) -> list[Corrupting]:
+    def corruptions(self) -> list[CorruptionJob]:
         """Every corruption of the suite on every slice."""
         wanted = self.suite.corruptions
-        if wanted is None:
-            return []
-        return corruption_job.works(
-            wanted.names,
-            wanted.severities,
-            self.slices,
-            audit=self.audit,
-            model=self.model.hash,
-            dataset=self.dataset,
-            seed=self.seed,
-            device=self.device,
-        )
+        return [
+            CorruptionJob(**self.about, images=images, corruption=name, severities=tuple(wanted.severities))
+            for name in (wanted.names if wanted else ())
+            for images in self.slices
+            if wanted
+        ]
 
     @cached_property
-    def certifying(self) -> list[Certifying]:
+    def certifications(self) -> list[CertificationJob]:
         """Every proof that the detector can give, at the budgets it is attacked at."""
-        return certification_job.works(
-            self.model.detector,
-            self.budgets,
-            self.slices,
-            audit=self.audit,
-            model=self.model.hash,
-            dataset=self.dataset,
-            seed=self.seed,
-            device=self.device,
-        )
+        norms = [norm for norm in getattr(self.model.detector, "CERTIFIES", ()) if self.budgets.get(norm)]
+        return [
+            CertificationJob(
+                **self.about,
+                images=images,
+                norm=norm,
+                radii=tuple(self.budgets[norm]),
+                confidence=CONFIDENCE,
+                among=len(norms) * len(self.images),
+            )
+            for norm in norms
+            for images in self.slices
+        ]
 
     @cached_property
-    def minimal(self) -> list[Minimal]:
+    def minimal_epsilons(self) -> list[MinimalEpsilonJob]:
         """The search for the smallest epsilon that turns each decision, if the suite asks for it."""
         if not (self.suite.minimal_epsilon and self.facts.differentiable):
             return []
-        return minimal_epsilon_job.works(
-            self.budgets,
-            self.slices,
-            audit=self.audit,
-            model=self.model.hash,
-            dataset=self.dataset,
-            threshold=self.model.threshold,
-            seed=self.seed,
-            device=self.device,
-        )
+        return [
+            MinimalEpsilonJob(
+                **self.about, images=images, norm=norm, epsilons=tuple(epsilons), threshold=self.model.threshold
+            )
+            for norm, epsilons in self.budgets.items()
+            if norm in apgd.NORMS
+            for images in self.slices
+        ]
 
     @cached_property
-    def bank_sizes(self) -> list[BankSize]:
+    def bank_sizes(self) -> list[BankSizeJob]:
         """Every smaller neighbour bank that the suite asks about, if the detector has one."""
         wanted, headline = self.suite.bank_sizes, self.suite.headline
-        if wanted is None:
+        if wanted is None or not hasattr(self.model.detector, "with_bank"):
             return []
-        return bank_size_job.works(
-            self.model.detector,
-            wanted.shares,
-            take(self.images, some_of_each(self.images.labels, wanted.samples)),
-            audit=self.audit,
-            model=self.model.hash,
-            dataset=self.dataset,
-            norm=headline.norm,
-            epsilon=headline.epsilon,
-            steps=wanted.steps if self.facts.differentiable else 0,
-            seed=self.seed,
-            device=self.device,
-        )
+        images = take(self.images, some_of_each(self.images.labels, wanted.samples))
+        steps = wanted.steps if self.facts.differentiable and headline.norm in pgd.NORMS else 0
+        return [
+            BankSizeJob(
+                **self.about, images=images, share=share, norm=headline.norm, epsilon=headline.epsilon, steps=steps
+            )
+            for share in wanted.shares
+        ]
 
     @property
-    def works(self) -> list[Work]:
+    def jobs(self) -> list[Job]:
         """All of it."""
-        return [*self.shards, *self.minimal, *self.certifying, *self.corrupting, *self.bank_sizes]
+        return [*self.attacks, *self.minimal_epsilons, *self.certifications, *self.corruptions, *self.bank_sizes]

@@ -13,10 +13,19 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from assay.audits import bank_size_job, corruption_job, explanations, self_checks
+from assay.audits import bank_size_job, explanations, self_checks
 from assay.audits.checks._context import Context
 from assay.audits.plan import Plan
-from assay.metrics import attack_cost, certified, detection, importance, security_curve, sweep_audit_gap, worst_case
+from assay.metrics import (
+    attack_cost,
+    certified,
+    corruption,
+    detection,
+    importance,
+    security_curve,
+    sweep_audit_gap,
+    worst_case,
+)
 from assay.metrics.worst_samples import worst_first
 from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
@@ -32,10 +41,10 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
         for kind, works, schema in (
-            ("scores", plan.shards, schemas.SCORES),
-            ("corrupted", plan.corrupting, schemas.CORRUPTED),
-            ("certified", plan.certifying, schemas.CERTIFIED),
-            ("minimal", plan.minimal, schemas.MINIMAL),
+            ("scores", plan.attacks, schemas.SCORES),
+            ("corrupted", plan.corruptions, schemas.CORRUPTED),
+            ("certified", plan.certifications, schemas.CERTIFIED),
+            ("minimal", plan.minimal_epsilons, schemas.MINIMAL),
             ("bank", plan.bank_sizes, schemas.BANK_SCORES),
         )
         if works
@@ -43,7 +52,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
     figures = [detection.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
-        rows = corruption_job.figures(parts["corrupted"], threshold=threshold)
+        rows = corruption.figures(parts["corrupted"], threshold=threshold)
         figures.append(pa.Table.from_pylist(rows, schema=schemas.METRICS))
     if "certified" in parts:
         clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
@@ -65,7 +74,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     )
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
-    candidates = pa.concat_tables(parquet.load(store, shard.worst_key, schemas.WORST) for shard in plan.shards)
+    candidates = pa.concat_tables(parquet.load(store, job.keys[1], schemas.WORST) for job in plan.attacks)
     return {
         "metrics": found,
         "worst_case": worst_case.table(matrix),

@@ -49,13 +49,14 @@ def command(
     """
     import json
 
-    from assay.approval import approve, policy, review, signature
+    from assay.api import approve
+    from assay.approval import policy, review, signature
     from assay.store import references
     from assay.store.store import Store
 
     store = Store(root)
     rules = policy.read(policy_name)
-    name = references.find(store, audit)
+    name = references.audit(store, audit)
     signer = signature.private_key(key, _password) if key else None
     told = review.of(
         rules,

@@ -68,7 +68,7 @@ def command(
     from assay.approval import policy, undecidable
     from assay.audits import suite
     from assay.cluster import user_code
-    from assay.models import model_folder as model_module
+    from assay.store import references
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -84,7 +84,7 @@ def command(
         for line in undecidable.undecidable(rules, chosen):
             click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
     names = _models(store, model, card, options["device"])
-    other = model_module.find(store, surrogate) if surrogate else None
+    other = references.model(store, surrogate) if surrogate else None
     verdicts = []
     for name in names:
         where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
@@ -109,13 +109,12 @@ def command(
 def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
     """The hashes of the models that the command names, a detector from elsewhere brought into the store."""
     from assay.models import card
-    from assay.models import model_folder as model_module
-    from assay.store import trials_table
+    from assay.store import references
 
     of_a_sweep = text.partition(":")[0] in store.names("sweeps")
     if card_file is not None or (card.names_detector(text) and not of_a_sweep):
         return [card.bring(store, text, card_file, device)]
-    return trials_table.models(store, text) if ":" in text else [model_module.find(store, text)]
+    return references.models(store, text)
 
 
 def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str:
@@ -141,7 +140,8 @@ def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
     """The verdict on an audit, which nobody has reviewed, and where its report is."""
     import datetime
 
-    from assay.approval import approve, review
+    from assay.api import approve
+    from assay.approval import review
 
     today = datetime.datetime.now(datetime.UTC).date()
     told = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)

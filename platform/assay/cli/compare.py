@@ -45,7 +45,7 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
     from assay.store.store import Store
 
     store = Store(root)
-    a, b = (Audit(references.folder(store, paired_comparison.find(store, text))) for text in (approved, candidate))
+    a, b = (Audit(references.folder(store, references.newest_audit(store, text))) for text in (approved, candidate))
     found = paired_comparison.compare(a, b, margin=margin)
     store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
     if as_json:

@@ -34,14 +34,13 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
 
     from assay.approval import registry, signature
     from assay.errors import InputError
-    from assay.models import model_folder as model_module
-    from assay.store import trials_table
+    from assay.store import references
     from assay.store.audit_reader import Audit
     from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
     public = signature.public_key(key) if key else None
-    named = trials_table.models(store, model) if ":" in model else [model_module.find(store, model)]
+    named = references.models(store, model)
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
     standing = next((one for one in registry.standings(store, today) if one.model == named[0]), None)

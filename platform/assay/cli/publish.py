@@ -69,7 +69,7 @@ def _key(store: Any, name: str) -> str:
     if not store.names("audits"):
         raise UnknownName("sweep or audit", name, store.names("sweeps"))
     try:
-        return f"audits/{references.find(store, name)}"
+        return f"audits/{references.audit(store, name)}"
     except UnknownName as error:
         raise UnknownName("sweep or audit", name, [*store.names("sweeps"), *error.known]) from error
 

@@ -33,7 +33,7 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
     from assay.store.store import Store
 
     store = Store(root)
-    name = references.find(store, audit)
+    name = references.audit(store, audit)
     folder = references.folder(store, name)
     if output is None and signature.signatures(folder):
         raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")

@@ -167,7 +167,7 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
 
     from assay.cli.trials import front
     from assay.errors import SweepError
-    from assay.runtime import failures
+    from assay.runtime import retry
     from assay.store import trials_table
 
     states = Counter(record.state for record in study.records.values())
@@ -177,7 +177,7 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
     for kind, record in kinds.items():
         first = record.message.splitlines()[0]
         console.print(
-            f"  failed ({kind}: {failures.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True
+            f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True
         )
     where = _options.store_option()
     if states["complete"]:

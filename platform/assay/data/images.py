@@ -12,11 +12,13 @@ Only the formats in FORMATS are opened: others may start programs (EPS) or are r
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
 import zlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from assay.errors import DataError
@@ -166,3 +168,15 @@ def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:
         black = Image.new("RGBA", coloured.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, coloured).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def png(pixels: NDArray[np.uint8], largest: int | None = None) -> bytes:
+    """An image (C, H, W) as a PNG file: grey, or its first three channels as colours; no side longer than `largest`."""
+    plane = pixels[0] if len(pixels) < 3 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
+    image = Image.fromarray(plane)
+    if largest and max(image.size) > largest:
+        shrink = largest / max(image.size)
+        image = image.resize((round(image.width * shrink), round(image.height * shrink)), RESAMPLING)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()

@@ -16,10 +16,8 @@ from assay.errors import InputError
 from assay.metrics import bootstrap, detection
 from assay.metrics.bootstrap import Counts, Distribution, Floats
 from assay.metrics.detection import Case
-from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
-from assay.store.store import Store
 from assay.units import in_255
 
 EXIT_CODES = {False: 0, True: 3}
@@ -27,19 +25,6 @@ EXIT_CODES = {False: 0, True: 3}
 HEADLINE = ("auroc", "miss_rate", "false_alarm_rate")
 """The metrics that are tested, clean and in the worst case, of all kinds of defect together."""
 REPLICATES = 5000
-
-
-def find(store: Store, text: str) -> str:
-    """The id of the newest audit of the model that `text` names, or of the audit, as `audits.find` says."""
-    models = [name for name in store.names("models") if name.startswith(text)]
-    if len(models) != 1 or not store.names("audits"):
-        return references.find(store, text)
-    of_model = [
-        name for name in references.finished(store) if Audit(references.folder(store, name)).info["model"] == models[0]
-    ]
-    if not of_model:
-        raise InputError(f"model {models[0][:12]} has no finished audit; run `assay audit {models[0][:12]}` first")
-    return of_model[-1]
 
 
 def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:

@@ -29,11 +29,10 @@ from assay.data import splits
 from assay.errors import Fault, InputError, SpecError
 from assay.hashing import digest
 from assay.metrics import detection
-from assay.models import model_folder, preflight
+from assay.models import model_folder, preflight, scoring
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store
-from assay.sweeps import evaluation
 from assay.units import Count, number
 
 YAML = (".yaml", ".yml")
@@ -159,7 +158,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     }
     built = model_folder.build(detector, manifest, content).to(device)
     preflight.inspect(built, found.validation, None, device)
-    scores = evaluation.clean_scores(built, found.validation, device)
+    scores = scoring.clean_scores(built, found.validation, device)
     manifest["threshold"] = _threshold(card, built, found, scores, device)
     manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(found.validation.labels, scores)}
     if content:
@@ -235,7 +234,7 @@ def _dataset(card: Card, path: Path) -> tuple[Item, TrainingData]:
 def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> dict[str, Any]:
     """As a trial's manifest has it, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
-        return evaluation.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)
+        return scoring.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)
     value = -card.threshold if card.higher_is == "normal" else card.threshold
     labels = found.validation.labels
     return {

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay import shelves
-from assay.errors import InputError, ModelError, UnknownName
+from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
 from assay.store.store import Store
@@ -139,17 +139,6 @@ def freeze(detector: nn.Module) -> nn.Module:
             "depend on the other images of its batch. Let its `train` method reach every part"
         )
     return frozen
-
-
-def find(store: Store, text: str) -> str:
-    """The full hash for a hash or an unambiguous beginning of one; raises InputError otherwise."""
-    names = store.names("models")
-    found = [name for name in names if name.startswith(text)] if len(text) >= 4 else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"model '{text}' is ambiguous: {', '.join(found[:5])}; give more digits")
-    raise UnknownName("model", text, names[:20])
 
 
 def _kind(manifest: Mapping[str, Any]) -> str:

@@ -6,18 +6,18 @@ finding of the audit.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.audits.checks._context import SAME
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
 from assay.metrics import detection
-from assay.runtime.out_of_memory import halving, out_of_memory
-from assay.sweeps.evaluation import batches, pixels, some_of_each, take
+from assay.models.scoring import SAME, clean_scores, pixels, some_of_each, take
+from assay.runtime.out_of_memory import out_of_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +51,16 @@ class Facts:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True)
+class Unexamined:
+    """What is assumed of a detector that nobody has looked at."""
+
+    differentiable: bool = True
+    neighbours: bool = False
+    certifies: tuple[Norm, ...] = ()
+    stochastic: bool = False
+
+
 def inspect(detector: nn.Module, images: Images, threshold: float | None, device: str = "cpu") -> Facts:
     """Look at a detector on the images of a split; threshold None: it has none yet.
 
@@ -64,7 +74,7 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
     chosen = take(images, some_of_each(images.labels, PROBED))
     probe = pixels(chosen, 0, len(chosen), device)
     check_output(detector, probe)
-    scores = scored(detector, images, device)
+    scores = clean_scores(functools.partial(_call, detector), images, device, ModelError)
     if np.ptp(scores) == 0:
         raise ModelError(f"the detector scores all {len(scores)} images {scores[0]:.4g}; it tells none apart")
     limit = SAME * float(scores.std())
@@ -134,25 +144,6 @@ def check_output(detector: nn.Module, images: Tensor) -> None:
         raise ModelError(
             f"the detector's scores are on {scores.device}, its images on {images.device}; move the scores"
         )
-
-
-def scored(detector: nn.Module, images: Images, device: str = "cpu") -> NDArray[np.float64]:
-    """Scores (N,) of clean images; raises ModelError where one is not finite."""
-    import torch
-
-    parts = [
-        part
-        for start, end in batches(images)
-        for part in halving(
-            lambda first, last: _call(detector, pixels(images, start + first, start + last, device)),  # noqa: B023 - called at once
-            end - start,
-            lambda _: None,
-        )
-    ]
-    scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
-    if broken := int((~np.isfinite(scores)).sum()):
-        raise ModelError(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} images")
-    return scores
 
 
 def differentiable(detector: nn.Module, images: Tensor) -> bool:

@@ -12,7 +12,7 @@ CPU_MESSAGE = "you tried to allocate"
 """What torch's CPU allocator says on every platform; it raises a plain RuntimeError."""
 
 
-def halving(
+def in_halves_if_out_of_memory(
     work: Callable[[int, int], Result], count: int, on_halved: Callable[[str], None] = lambda _: None
 ) -> list[Result]:
     """The results of `work(first, last)` over 0 to `count`, in order: of the whole, or of smaller and smaller pieces.

@@ -1,46 +1,55 @@
-"""Finding an audit in the store by what a person types, and writing its verdict."""
+"""What a person types, and the model or audit of the store that it names."""
 
 from __future__ import annotations
 
-import datetime
-import json
-from typing import Any
-
-import pyarrow as pa
-
-from assay.approval import decision
-from assay.approval.gate_metrics import at_any_confidence
-from assay.approval.policy import Policy
 from assay.errors import InputError, UnknownName
-from assay.hashing import digest
-from assay.store import parquet, schemas, trials_table
+from assay.store import trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 
-def find(store: Store, text: str) -> str:
+def models(store: Store, text: str) -> list[str]:
+    """The hashes of the models that `SWEEP:best`, `SWEEP:pareto`, or a hash or its beginning names.
+
+    Raises UnknownName or InputError.
+    """
+    return _of_sweep(store, text) if ":" in text else [model(store, text)]
+
+
+def model(store: Store, text: str) -> str:
+    """The full hash for a hash or an unambiguous beginning of one; raises UnknownName or InputError."""
+    names = store.names("models")
+    found = [name for name in names if name.startswith(text)] if len(text) >= 4 else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise InputError(f"model '{text}' is ambiguous: {', '.join(found[:5])}; give more digits")
+    raise UnknownName("model", text, names[:20])
+
+
+def audit(store: Store, text: str) -> str:
     """The id of the audit that `text` names: an id or its beginning, `latest`, or `SWEEP:best` (the newest of it).
 
-    Raises UnknownName or InputError. Only audits that were finished count.
+    Raises UnknownName or InputError. Only finished audits count.
     """
     newest = finished(store)
     if not newest:
         if not store.names("audits"):
-            told = f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store"
+            reason = f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store"
         else:
-            told = f"no audit in the store {store.root} was finished; give the `assay audit` command again"
-        raise InputError(told)
+            reason = f"no audit in the store {store.root} was finished; give the `assay audit` command again"
+        raise InputError(reason)
     if text == "latest":
         return newest[-1]
     if ":" in text:
-        models = trials_table.models(store, text)
-        found = [name for name in newest if Audit(folder(store, name)).info["model"] in models]
+        wanted = models(store, text)
+        found = [name for name in newest if Audit(folder(store, name)).info["model"] in wanted]
         if not found:
             raise InputError(
                 f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id"
             )
-        if len(models) > 1:
-            raise InputError(f"'{text}' names {len(models)} models; give the id of one audit: {', '.join(found)}")
+        if len(wanted) > 1:
+            raise InputError(f"'{text}' names {len(wanted)} models; give the id of one audit: {', '.join(found)}")
         return found[-1]
     matching = sorted(name for name in newest if name.startswith(text))
     if len(matching) == 1 or text in matching:
@@ -48,6 +57,17 @@ def find(store: Store, text: str) -> str:
     if matching:
         raise InputError(f"audit '{text}' is ambiguous: {', '.join(matching[:5])}; give more of it")
     raise UnknownName("audit", text, ["latest", *newest[-10:]])
+
+
+def newest_audit(store: Store, text: str) -> str:
+    """The id of the newest audit of the one model whose hash begins with `text`; else as `audit`."""
+    of_text = [name for name in store.names("models") if name.startswith(text)]
+    if len(of_text) != 1 or not store.names("audits"):
+        return audit(store, text)
+    found = [name for name in finished(store) if Audit(folder(store, name)).info["model"] == of_text[0]]
+    if not found:
+        raise InputError(f"model {of_text[0][:12]} has no finished audit; run `assay audit {of_text[0][:12]}` first")
+    return found[-1]
 
 
 def finished(store: Store) -> list[str]:
@@ -62,42 +82,11 @@ def folder(store: Store, audit: str) -> Store:
     return store.below(f"audits/{audit}")
 
 
-def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> dict[str, Any]:
-    """Hold an audit against a policy, write verdict.json and return its content.
-
-    today: decides which waivers still count; by default the day it is (UTC). Raises InputError for an audit by a suite
-    that the policy does not judge.
-    """
-    now = datetime.datetime.now(datetime.UTC)
-    about = Audit(folder(store, audit))
-    model = about.info["model"]
-    policy.refuse(about.info["suite"]["name"], audit, f"run assay audit {model[:12]}")
-    figures = at_any_confidence(about, _table(about.folder, "metrics"), policy.gates)
-    verdict = decision.decide(policy, figures, _table(about.folder, "checks"), today or now.date())
-    verdict["reasons"] += _remarks(about.info)
-    created = now.isoformat(timespec="seconds")
-    whole = {**verdict, "audit": audit, "model": model, "judged": judged(about.folder), "created": created}
-    store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
-    return whole
-
-
-def judged(folder: Store) -> dict[str, str]:
-    """SHA-256 of the rows of each table that a verdict is made of, whatever their order."""
-    return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
-
-
-def _remarks(info: dict[str, Any]) -> list[str]:
-    """What the audit did not do, though its suite may: the figures that decide are without it."""
-    found = []
-    if limit := info.get("limit"):
-        found.append(f"The audit is a screen: at most {limit} samples of each class were attacked (--limit).")
-    left_out = info.get("left_out", [])
-    return found + [f"The audit is without {one['attack']} of its suite: {one['why']}." for one in left_out]
-
-
-def _table(folder: Store, name: str) -> pa.Table:
-    return parquet.load(folder, f"{name}.parquet", getattr(schemas, name.upper()))
-
-
-def _content(table: pa.Table) -> str:
-    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in table.to_pylist())).encode())
+def _of_sweep(store: Store, text: str) -> list[str]:
+    name, _, which = text.partition(":")
+    if which not in ("best", "pareto"):
+        raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
+    spec, records = trials_table.load(store, name)
+    best = trials_table.best(spec, records)  # also says so where no trial is complete
+    numbers = [best] if which == "best" else trials_table.pareto(spec.directions, records)
+    return [records[number].reports[-1]["model"] for number in numbers]

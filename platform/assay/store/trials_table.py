@@ -11,7 +11,7 @@ import pyarrow as pa
 from assay.config import objectives as choice
 from assay.config import search_space, yaml_file
 from assay.config.search_space import Spec
-from assay.errors import InputError, SweepError, UnknownName
+from assay.errors import SweepError, UnknownName
 from assay.store import parquet, schemas, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -116,14 +116,3 @@ def _stored(store: Store, sweep: str) -> dict[str, Any]:
 
 def _key(sweep: str) -> str:
     return f"sweeps/{sweep}/spec.yaml"
-
-
-def models(store: Store, text: str) -> list[str]:
-    """The model hashes that `SWEEP:best` or `SWEEP:pareto` name."""
-    name, _, which = text.partition(":")
-    if which not in ("best", "pareto"):
-        raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
-    found, records = load(store, name)
-    chosen = best(found, records)  # also says so where no trial is complete
-    numbers = [chosen] if which == "best" else pareto(found.directions, records)
-    return [records[n].reports[-1]["model"] for n in numbers]

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
-from assay.runtime import gpu
+from assay.models import scoring
 from assay.store.store import Store
 from assay.store.trial_log import Record
 from assay.sweeps import evaluation
 from assay.sweeps.study import Study
-from assay.sweeps.trial import Order, Trial
+from assay.sweeps.trial import Trial, TrialConfig
 
 SECONDS = 50.0
 """How long all probes train together; each trains one epoch at the least and is evaluated, however long it takes."""
@@ -38,7 +38,6 @@ class Rate:
     epochs: int
     seen: str
     memory_gb: float = 0.0
-    gpu_memory_gb: float = 0.0
 
 
 def alternatives(spec: Spec) -> dict[str, Spec]:
@@ -83,16 +82,15 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
         epoch = (time.monotonic() - started) / trial.epoch
         evaluating = _evaluation(trial, order) / min(alone.evaluation.every, trial.run.epochs)
         seen = f"probe of {trial.epoch} epoch{'s' * (trial.epoch != 1)}"
-        on_gpu = gpu.peak_gb() if order.device == "cuda" else 0.0
-        return Rate(name, epoch + evaluating, trial.run.epochs, seen, resident_gb(), on_gpu)
+        return Rate(name, epoch + evaluating, trial.run.epochs, seen, resident_gb())
 
 
-def _evaluation(trial: Trial, order: Order) -> float:
+def _evaluation(trial: Trial, order: TrialConfig) -> float:
     """Seconds of an evaluation, by that of a few images."""
     images = trial.data.validation
-    few = evaluation.take(images, evaluation.some_of_each(images.labels, EVALUATED))
+    few = scoring.take(images, scoring.some_of_each(images.labels, EVALUATED))
     started = time.monotonic()
-    evaluation.evaluate(trial.run.detector(), few, order.evaluation, order.seed, order.device)
+    evaluation.evaluate(trial.run.detector(), few, order.evaluation, order.evaluation_seed, order.device)
     return (time.monotonic() - started) * len(images) / len(few)
 
 

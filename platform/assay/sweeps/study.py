@@ -19,14 +19,14 @@ from optuna.trial import TrialState
 from assay.config import space
 from assay.config.search_space import Spec
 from assay.errors import StoreError, SweepError
-from assay.runtime import failures, retry
+from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import ASKED, Record, TrialLog
-from assay.sweeps import history
-from assay.sweeps.asha import Halving
+from assay.sweeps import samplers
+from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.samplers import sampler, trial_seed
-from assay.sweeps.trial import Order, checkpoint
+from assay.sweeps.trial import TrialConfig, checkpoint
 
 STATES = {
     "running": TrialState.RUNNING,
@@ -58,8 +58,8 @@ class Study:
         self.halving = None
         if spec.stop_early:
             stop = spec.stop_early
-            self.halving = Halving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
-        self.history = history.History(max(history.ENDED, spec.search.startup), history.RUNNING)
+            self.halving = SuccessiveHalving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
+        self.window = samplers.TrialWindow(max(samplers.ENDED, spec.search.startup), samplers.RUNNING)
         self.records: dict[int, Record] = {}
         self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
         self._replay(trial_log.read(store, spec.name) if events is None else events)
@@ -68,7 +68,7 @@ class Study:
         """Rebuild records, study and rungs; rungs in the order in which reports came, as that decides who stops."""
         self.records = trial_log.records(events)
         for record in self.records.values():
-            waits = record.state == "running" or record.failure in failures.OUTSIDE
+            waits = record.state == "running" or record.failure in retry.OUTSIDE
             if waits:
                 self.waiting.append(record.number)
             self._add_to_study(record, "running" if waits else record.state)
@@ -95,7 +95,7 @@ class Study:
     def _note(self, record: Record, state: str) -> None:
         signs = [1 if direction == "max" else -1 for direction in self.objectives.values()]
         values = self._values(record, state) or ()
-        self.history.note(record.number, state, tuple(sign * value for sign, value in zip(signs, values, strict=False)))
+        self.window.note(record.number, state, tuple(sign * value for sign, value in zip(signs, values, strict=False)))
 
     @property
     def remaining(self) -> int:
@@ -107,7 +107,7 @@ class Study:
         """Whether every trial was handed out and has ended."""
         return not self.remaining and all(record.state != "running" for record in self.records.values())
 
-    def next_order(self) -> Order | None:
+    def next_order(self) -> TrialConfig | None:
         """An unfinished trial of an earlier run, or a new one; None when all have been handed out."""
         if self.waiting:
             return self._order(self._again(self.records[self.waiting.pop(0)]))
@@ -116,7 +116,7 @@ class Study:
             return None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; no news to who runs a sweep
-            self.study.sampler = sampler(self.spec, number, self.history)
+            self.study.sampler = sampler(self.spec, number, self.window)
         trial = self.study.ask()
         assignment = space.suggest(self.spec.domains, trial)
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
@@ -137,9 +137,9 @@ class Study:
             self._tell_listeners(record, "ask")
         return record
 
-    def _order(self, record: Record) -> Order:
+    def _order(self, record: Record) -> TrialConfig:
         plain = self.plain
-        return Order(
+        return TrialConfig(
             sweep=self.spec.name,
             number=record.number,
             seed=trial_seed(self.spec.search.seed, record.number),
@@ -148,9 +148,9 @@ class Study:
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
+            evaluation_seed=self.spec.search.seed,
             purpose=self.spec.purpose.stated(),
             device="cuda" if self.spec.resources.on_gpu else "cpu",
-            gpu=self.spec.resources.gpu,
             threads=max(1, int(self.spec.resources.cpu)),
         )
 
@@ -202,7 +202,7 @@ class Study:
         record.apply(event)
         self.study.tell(number, self._values(record, state), STATES[state])
         self._note(record, state)
-        if failure not in failures.OUTSIDE:  # such a trial is tried again, from its saved state
+        if failure not in retry.OUTSIDE:  # such a trial is tried again, from its saved state
             self.store.remove(checkpoint(self.spec.name, number))
         self._tell_listeners(record, "end")
 

@@ -21,10 +21,10 @@ from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
-from assay.runtime import gpu, malloc
+from assay.models.scoring import threshold
 from assay.runtime.provenance import environment
 from assay.store.store import Store
-from assay.sweeps.evaluation import evaluate, threshold
+from assay.sweeps.evaluation import evaluate
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 
@@ -35,11 +35,12 @@ def checkpoint(sweep: str, number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Order:
+class TrialConfig:
     """What a trial is told, in plain values: enough to run it again years later.
 
-    dataset: the item on the shelf. config: the trainable's whole configuration. gpu: the share of a GPU that it may
-    fill. The rest is as in the search space.
+    dataset: the item on the shelf. config: the trainable's whole configuration. seed: of its training.
+    evaluation_seed: of the evaluation's attack, the same for all trials of a sweep, so their figures can be compared
+    pairwise. The rest is as in the search space.
     """
 
     sweep: str
@@ -50,10 +51,10 @@ class Order:
     config: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     objectives: Mapping[str, str]
+    evaluation_seed: int = 0
     purpose: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
     threads: int = 1
-    gpu: float = 0.0
 
     @property
     def checkpoint(self) -> str:
@@ -69,12 +70,10 @@ class Order:
 class Trial:
     """A trial in progress; `step` until its report says `done`."""
 
-    def __init__(self, order: Order, data: TrainingData, store: Store) -> None:
+    def __init__(self, order: TrialConfig, data: TrainingData, store: Store) -> None:
         import torch
 
-        malloc.keep()
         torch.set_num_threads(order.threads)
-        gpu.keep_to(order.gpu)
         self.order, self.data, self.store = order, data, store
         item: Any = shelves.load("trainables", order.trainable)
         arguments = shelves.bind(item, order.config)
@@ -120,7 +119,7 @@ class Trial:
     def measure(self, detector: Any) -> dict[str, float]:
         """The figures of a detector on the validation split; raises DivergedError where one is not finite."""
         order = self.order
-        return evaluate(detector, self.data.validation, order.evaluation, order.seed, order.device)
+        return evaluate(detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device)
 
     def _keep(self, figures: Mapping[str, float], detector: Any) -> None:
         values = {name: figures[name] for name in self.order.objectives}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from assay.audits.suite import Suite
 from assay.contracts import Images, ThreatModel
-from assay.sweeps.evaluation import BATCH, clean_scores, pixels, some_of_each, take
+from assay.data.random_streams import streams_of
+from assay.models.preflight import Facts, Unexamined
+from assay.models.scoring import BATCH, SAME, clean_scores, pixels, some_of_each, take
 from assay.units import in_255
 
 if TYPE_CHECKING:
@@ -19,37 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-SAME = 1e-3
-"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
 BALLS = ("linf", "l2")
 """Norms that the attacks of the checks can be made in."""
 FEW = 8
 """Samples of each class that the dearer checks look at."""
+UNEXAMINED = Unexamined()
 NO_BALL = "the suite has no linf or l2 budget"
 NO_GRADIENT = "the score has no gradient"
-
-
-class Facts(Protocol):
-    """What is known of the detector before it is attacked."""
-
-    @property
-    def differentiable(self) -> bool: ...
-    @property
-    def neighbours(self) -> bool: ...
-    @property
-    def certifies(self) -> tuple[str, ...]: ...
-    @property
-    def stochastic(self) -> bool: ...
-
-
-@dataclass(frozen=True)
-class Unexamined:
-    """What is taken for granted of a detector that nobody looked at before."""
-
-    differentiable: bool = True
-    neighbours: bool = False
-    certifies: tuple[str, ...] = ()
-    stochastic: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,7 +45,7 @@ class Context:
     device: str = "cpu"
     manifest: Mapping[str, Any] = field(default_factory=dict)  # of the model
     threshold: float | None = None
-    facts: Facts = Unexamined()
+    facts: Facts | Unexamined = UNEXAMINED
     corrupted: Mapping[str, NDArray[Any]] | None = None  # the columns of CORRUPTED
     certified: Mapping[str, NDArray[Any]] | None = None  # the columns of CERTIFIED
 
@@ -131,23 +109,14 @@ def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
     return some_of_each(context.images.labels, min(context.suite.unbounded.samples, most))
 
 
-def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor, torch.Generator]:
-    """Images, direction and generator for an attack of a check."""
+def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    """Images, direction and random streams for an attack of a check."""
     import torch
 
     images = take(context.images, chosen(context, most))
     direction = torch.from_numpy(1 - 2 * images.labels).to(context.device)
-    generator = torch.Generator(context.device).manual_seed(0)
-    return pixels(images, 0, len(images), context.device), direction, generator
-
-
-def scored(context: Context, images: Tensor) -> Tensor:
-    """The scores (B,) of some images, without a gradient."""
-    import torch
-
-    with torch.no_grad():
-        scores: Tensor = context.detector(images)
-    return scores
+    random = streams_of(images, 0, "check", context.device)
+    return pixels(images, 0, len(images), context.device), direction, random
 
 
 def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from assay.attacks.apgd import apgd
 from assay.audits.checks._compare import reached
 from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, attackable, called, chosen, not_applicable, row
 from assay.metrics import detection
-from assay.sweeps.evaluation import BATCH
+from assay.models.scoring import BATCH
 
 LEFT = 0.02  # worst-case AUROC that a further attack may take off
 
@@ -20,8 +20,8 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> dict[
     if not context.facts.differentiable or context.budget is None:
         return not_applicable(check, NO_GRADIENT if context.budget else NO_BALL)
     threat, places = context.budget, chosen(context)
-    images, direction, generator = attackable(context)
-    found = apgd(context.detector, images, direction, threat, generator, steps=steps, restarts=restarts)
+    images, direction, random = attackable(context)
+    found = apgd(context.detector, images, direction, threat, random, steps=steps, restarts=restarts)
     labels = context.images.labels[places]
     sign = 1 - 2 * labels
     before = reached(context, threat, np.ones(len(context.shift), dtype=bool), BATCH // 2)

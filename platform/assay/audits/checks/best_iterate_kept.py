@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, not_applicable, row, scored, shortened
+from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, not_applicable, row, shortened
 from assay.contracts import ThreatModel
+from assay.models.scoring import score
 from assay.norm_balls import size
 
 if TYPE_CHECKING:
@@ -24,11 +25,11 @@ def best_iterate_kept(context: Context) -> dict[str, Any]:
     if context.facts.stochastic or not entries:
         why = "a random score cannot be looked at twice" if context.facts.stochastic else NO_GRADIENT
         return not_applicable("best_iterate_kept", why)
-    images, direction, generator = attackable(context, OF_EACH)
+    images, direction, random = attackable(context, OF_EACH)
     lost: dict[str, int] = {}
     for entry in entries:
         threat = ThreatModel(entry.norm, entry.epsilons[-1], context.threshold)
-        best = direction * scored(context, images)
+        best = direction * score(context.detector, images)
 
         def seen(at: Tensor, threat: ThreatModel = threat, best: Tensor = best) -> Tensor:
             scores: Tensor = context.detector(at)
@@ -41,8 +42,8 @@ def best_iterate_kept(context: Context) -> dict[str, Any]:
             return scores
 
         arguments = shortened(entry.attack.arguments(), STEPS)
-        found = entry.attack.function(seen, images, direction, threat, generator, **arguments)
-        worse = direction * scored(context, found.images) < best - context.same
+        found = entry.attack.function(seen, images, direction, threat, random, **arguments)
+        worse = direction * score(context.detector, found.images) < best - context.same
         if count := int(worse.sum()):
             lost[entry.name] = count
     total = sum(lost.values())

@@ -30,8 +30,8 @@ def cold_start(context: Context) -> dict[str, Any]:
     if not shifts:
         return not_applicable("cold_start", "no white-box attack has a smaller epsilon before the headline")
     _, entry = max(shifts.values(), key=lambda pair: pair[0])
-    images, direction, generator = attackable(context, FEW)
-    found = entry.attack.function(context.detector, images, direction, threat, generator, **entry.attack.arguments())
+    images, direction, random = attackable(context, FEW)
+    found = entry.attack.function(context.detector, images, direction, threat, random, **entry.attack.arguments())
     labels = context.images.labels[chosen(context, FEW)]
     sign = 1 - 2 * labels
     warm = detection.auroc(labels, sign * reached(context, threat, scores["attack"] == entry.name, FEW))

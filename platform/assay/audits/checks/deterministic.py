@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.audits.checks._context import Context, not_applicable, row
-from assay.sweeps.evaluation import clean_scores
+from assay.models.scoring import clean_scores
 
 ORDER = 11
 

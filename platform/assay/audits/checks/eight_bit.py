@@ -20,8 +20,8 @@ def eight_bit(context: Context) -> dict[str, Any]:
     threat, scores = context.budget, context.scores
     if threat is None:
         return not_applicable("eight_bit", NO_BALL)
-    images, direction, generator = attackable(context)
-    moved = noise(context.detector, images, direction, threat, generator, draws=1).images
+    images, direction, random = attackable(context)
+    moved = noise(context.detector, images, direction, threat, random, draws=1).images
     saved = to_8_bit(moved, images, threat)
     excess = float((size(saved - images, threat.norm) - threat.epsilon).max())
     off_grid = float((saved * LEVELS - (saved * LEVELS).round()).abs().max()) / LEVELS

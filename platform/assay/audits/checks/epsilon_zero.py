@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.audits.checks._context import Context, attackable, row, scored, shortened
+from assay.audits.checks._context import Context, attackable, row, shortened
 from assay.contracts import ThreatModel
+from assay.models.scoring import score
 
 ORDER = 30
 STEPS = 10  # at epsilon 0 more of them show nothing more
@@ -14,14 +15,14 @@ OF_EACH = 2
 
 def epsilon_zero(context: Context) -> dict[str, Any]:
     """Every attack of the suite at epsilon 0 returns the clean scores exactly (Carlini et al., sanity checks)."""
-    images, direction, generator = attackable(context, OF_EACH)
-    clean, allowed = scored(context, images), context.same if context.facts.stochastic else 0.0
+    images, direction, random = attackable(context, OF_EACH)
+    clean, allowed = score(context.detector, images), context.same if context.facts.stochastic else 0.0
     entries = [entry for entry in context.suite.attacks if entry.needs != "surrogate"]
     different: dict[str, int] = {}
     for entry in entries:
         threat, arguments = ThreatModel(entry.norm, 0.0, context.threshold), shortened(entry.attack.arguments(), STEPS)
-        found = entry.attack.function(context.detector, images, direction, threat, generator, **arguments)
-        if wrong := int(((scored(context, found.images) - clean).abs() > allowed).sum()):
+        found = entry.attack.function(context.detector, images, direction, threat, random, **arguments)
+        if wrong := int(((score(context.detector, found.images) - clean).abs() > allowed).sum()):
             different[entry.name] = wrong
     total = sum(different.values())
     whose = f" ({', '.join(f'{name}: {count}' for name, count in different.items())})" if different else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.attacks.apgd import apgd
 from assay.audits.checks._context import NO_GRADIENT, Context, attackable, not_applicable, row
-from assay.sweeps.evaluation import batches, pixels
+from assay.models.scoring import batches, pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +27,8 @@ def gradients(context: Context) -> dict[str, Any]:
     evidence = f"{clean} of {count} clean images have a gradient that is zero or not finite"
     attacked = 0
     if clean == 0 and context.budget:
-        images, direction, generator = attackable(context)
-        found = apgd(context.detector, images, direction, context.budget, generator, steps=STEPS)
+        images, direction, random = attackable(context)
+        found = apgd(context.detector, images, direction, context.budget, random, steps=STEPS)
         attacked, count = _useless(context, found.images), count + len(images)
         evidence += f", and {attacked} of {len(images)} attacked ones"
     return row("gradients", clean + attacked == 0, evidence, clean + attacked, 0, count)

@@ -17,10 +17,10 @@ def half_range(context: Context) -> dict[str, Any]:
     """Within half of the grey scale ranking is no better than chance (Carlini et al., sec. on sanity checks)."""
     if not context.facts.differentiable:
         return not_applicable("half_range", NO_GRADIENT)
-    images, direction, generator = attackable(context, FEW)
+    images, direction, random = attackable(context, FEW)
     steps = context.suite.unbounded.steps
     threat = ThreatModel("linf", 0.5, context.threshold)
-    found = pgd(context.detector, images, direction, threat, generator, steps=steps)
+    found = pgd(context.detector, images, direction, threat, random, steps=steps)
     auroc = detection.auroc((direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy())
     evidence = (
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "

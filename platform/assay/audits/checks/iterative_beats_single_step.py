@@ -17,7 +17,7 @@ from assay.audits.checks._context import (
     not_applicable,
     row,
 )
-from assay.sweeps.evaluation import BATCH
+from assay.models.scoring import BATCH
 
 ORDER = 90
 SEEN = 0.05  # share of samples where the single step may go further
@@ -32,8 +32,8 @@ def iterative_beats_single_step(context: Context) -> dict[str, Any]:
     for entry in context.suite.attacks:
         if entry.attack.name == "fgsm":
             rows &= context.scores["attack"] != entry.name
-    images, direction, generator = attackable(context)
-    single = fgsm(context.detector, images, direction, threat, generator)
+    images, direction, random = attackable(context)
+    single = fgsm(context.detector, images, direction, threat, random)
     places = chosen(context)
     clean = (1 - 2 * context.images.labels[places]) * context.clean[places]
     once = (direction * single.scores).double().cpu().numpy()

@@ -8,7 +8,7 @@ from assay import shelves
 from assay.audits.checks._context import Context, not_applicable, row
 from assay.data import splits
 from assay.metrics import detection
-from assay.sweeps.evaluation import clean_scores
+from assay.models.scoring import clean_scores
 
 ORDER = 21
 APART = 1e-4

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.audits.checks._context import Context, row
-from assay.sweeps.evaluation import pixels, some_of_each, take
+from assay.models.scoring import pixels, some_of_each, take
 
 ORDER = 12
 ALONE = 4  # samples of each class that are scored one at a time

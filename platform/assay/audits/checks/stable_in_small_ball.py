@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from assay.audits.checks._context import Context, attackable, row, scored
+from assay.audits.checks._context import Context, attackable, row
 from assay.contracts import ThreatModel
-from assay.norm_balls import random_point, streams
+from assay.models.scoring import score
+from assay.norm_balls import random_point
 
 ORDER = 120
 BALL = ThreatModel("linf", 8 / 255)
@@ -16,9 +17,9 @@ MOVED = 0.5  # of the standard deviation of the clean scores
 
 def stable_in_small_ball(context: Context) -> dict[str, Any]:
     """Random changes of a few grey levels hardly move the score (Pintor et al. 2022, "unstable predictions")."""
-    images, _, generator = attackable(context)
-    random, clean = streams(generator, images), scored(context, images)
-    moves = [(scored(context, random_point(images, BALL, random)) - clean).abs().mean() for _ in range(DRAWS)]
+    images, _, random = attackable(context)
+    clean = score(context.detector, images)
+    moves = [(score(context.detector, random_point(images, BALL, random)) - clean).abs().mean() for _ in range(DRAWS)]
     moved = float(sum(moves)) / DRAWS / max(context.spread, 1e-12)
     evidence = (
         f"{DRAWS} random changes of at most 8/255 move the scores of {len(images)} samples by {moved:.3f} standard "

@@ -22,10 +22,10 @@ def unbounded(context: Context) -> dict[str, Any]:
     """
     if not context.facts.differentiable:
         return not_applicable("unbounded", NO_GRADIENT)
-    images, direction, generator = attackable(context)
+    images, direction, random = attackable(context)
     steps = context.suite.unbounded.steps
     threat = ThreatModel("linf", 1.0, context.threshold)
-    found = pgd(context.detector, images, direction, threat, generator, steps=steps, step_size=PATH, random_start=False)
+    found = pgd(context.detector, images, direction, threat, random, steps=steps, step_size=PATH, random_start=False)
     labels, scores = (direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy()
     auroc = detection.auroc(labels, scores)
     evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(images)} samples"

@@ -61,8 +61,8 @@ def _queries(context: Context, threat: ThreatModel) -> int:
 
 def _own_attack(context: Context, threat: ThreatModel, queries: int) -> tuple[str, list[str], Any]:
     """(its name, the samples, where it went further than the suite's white-box attacks)."""
-    images, direction, generator = attackable(context, FEW)
-    blind = square(context.detector, images, direction, threat, generator, queries=queries)
+    images, direction, random = attackable(context, FEW)
+    blind = square(context.detector, images, direction, threat, random, queries=queries)
     seeing = reached(context, threat, context.known_as("white-box"), FEW)
     further = (direction * blind.scores).double().cpu().numpy() > seeing + context.same
     samples = [context.images.ids[at] for at in chosen(context, FEW)]

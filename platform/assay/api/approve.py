@@ -9,6 +9,7 @@ from assay.approval import predecessor, registry, review, signature, verificatio
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
+from assay.approval.verdict import decide
 from assay.errors import InputError
 from assay.reports import page, pdf
 from assay.store import references
@@ -35,7 +36,7 @@ def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | N
             signature.require_signable(near)
         signature.require_signable(model)
     former = signature.signatures(folder)
-    verdict = references.decide(store, audit, policy)
+    verdict = decide(store, audit, policy)
     told = _no_longer_than_its_waivers(told, verdict)
     for name in former:
         folder.remove(name)

@@ -1,0 +1,148 @@
+"""The figures of an audit under corruption: each at every severity, their mean, and whether severities are in order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from assay.errors import DataError
+from assay.metrics import bootstrap, detection
+from assay.metrics.intervals import Interval, newcombe, wilson
+
+MEAN = "corruptions"
+"""Name, in place of a corruption's, of the figures that are the mean over all of them."""
+
+CHANCE = 0.01
+"""That `monotone` finds a fall, anywhere in an audit, where there is only noise."""
+
+FLAT = 0.1
+"""Of an effect: how much less a more severe corruption may have. Scores come to an end, and then turn a little."""
+
+SAME = 1e-3
+"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+
+
+class Cube(NamedTuple):
+    """The scores of an audit under corruption, sorted: severities (S,), kinds (K,), samples (N,)."""
+
+    severities: NDArray[np.int64]
+    kinds: list[str]
+    labels: NDArray[np.int64]
+    clean: NDArray[np.float64]
+    scores: NDArray[np.float64]  # (S, K, N)
+
+
+def cube(corrupted: pa.Table | Mapping[str, Any]) -> Cube:
+    """The columns of CORRUPTED as a cube; raises DataError where a sample lacks a corruption or a severity."""
+    columns = {name: np.asarray(corrupted[name]) for name in ("severity", "corruption", "sample", "label")}
+    severities, severity = np.unique(columns["severity"].astype(np.int64), return_inverse=True)
+    kinds, kind = np.unique(columns["corruption"].astype(np.str_), return_inverse=True)
+    samples, sample = np.unique(columns["sample"].astype(np.str_), return_inverse=True)
+    shape = (len(severities), len(kinds), len(samples))
+    place = np.ravel_multi_index((severity, kind, sample), shape)
+    if not np.array_equal(np.sort(place), np.arange(np.prod(shape))):
+        raise DataError(
+            "not every sample has one score for each corruption and severity; run the same audit again, which makes "
+            "what is missing"
+        )
+    order = np.argsort(place)
+    clean, scores = (np.asarray(corrupted[name], dtype=np.float64)[order] for name in ("clean_score", "score"))
+    labels = columns["label"][order][: len(samples)].astype(np.int64)
+    return Cube(severities, kinds.tolist(), labels, clean[: len(samples)], scores.reshape(shape))
+
+
+def figures(
+    corrupted: pa.Table, *, threshold: float, replicates: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> list[dict[str, Any]]:
+    """Rows of METRICS: every corruption at every severity, and `corruptions`, the mean over all of them.
+
+    norm: corruption. epsilon: the severity. regime: natural. Raises DataError.
+    """
+    found = cube(corrupted)
+    counts = {"normals": int((found.labels == 0).sum()), "anomalies": int((found.labels == 1).sum())}
+    options: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "confidence": confidence, "seed": seed}
+    rows = []
+    for severity, scores in zip(found.severities, found.scores, strict=True):
+        of_kinds = [detection.figures(found.labels, of_kind, **options) for of_kind in scores]
+        mean = _mean_figures(found.labels, scores, of_kinds, **options)
+        where = {"norm": "corruption", "epsilon": float(severity), "regime": "natural", "defect": "all"}
+        rows += [
+            {"attack": name, **where, "metric": metric, **interval._asdict(), "confidence": confidence, **counts}
+            for name, intervals in zip([*found.kinds, MEAN], [*of_kinds, mean], strict=True)
+            for metric, interval in intervals.items()
+        ]
+    return rows
+
+
+def _mean_figures(
+    labels: NDArray[np.int64],
+    scores: NDArray[np.float64],
+    of_kinds: list[dict[str, Interval]],
+    *,
+    threshold: float,
+    replicates: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, Interval]:
+    """The mean of each figure over the kinds, scores (K, N), with an interval.
+
+    Every resample of the images gives one mean; the percentile interval of those is widened where the closed form for
+    one figure of that value reaches further, so that perfect figures have a width too.
+    """
+    normals, anomalies = scores[:, labels == 0], scores[:, labels == 1]
+    wrong = {
+        "miss_rate": (1, ~detection.flagged(anomalies, threshold)),
+        "false_alarm_rate": (0, detection.flagged(normals, threshold)),
+    }
+    drawn: dict[str, list[NDArray[np.float64]]] = {metric: [] for metric in of_kinds[0]}
+    for block in bootstrap.blocks(replicates, len(labels), seed):
+        counts = block.drawn(0, normals.shape[1]), block.drawn(1, anomalies.shape[1])
+        ranked = [bootstrap.ranking(*pair, counts) for pair in zip(normals, anomalies, strict=True)]
+        for metric in bootstrap.METRICS:
+            drawn[metric].append(np.mean([one[metric] for one in ranked], axis=0))
+        for metric, (label, errors) in wrong.items():
+            drawn[metric].append(counts[label] @ errors.mean(axis=0) / errors.shape[1])
+    result = {}
+    for metric, values in drawn.items():
+        mean = float(np.mean([of_kind[metric].value for of_kind in of_kinds]))
+        few = (normals if metric in ("fpr95", "false_alarm_rate") else anomalies).shape[1]
+        closed = (
+            newcombe(mean, normals.shape[1], anomalies.shape[1], confidence)
+            if metric == "auroc"
+            else wilson(mean, few, confidence)
+        )
+        lower, upper = bootstrap.percentiles(np.concatenate(values), confidence)
+        result[metric] = Interval(mean, min(lower, closed[0]), max(upper, closed[1]))
+    return result
+
+
+def monotone(corrupted: pa.Table | Mapping[str, Any]) -> tuple[bool, str, float]:
+    """Whether each corruption moves scores more the more severe it is: (passed, evidence, largest fall / allowed).
+
+    Compared is the mean over the samples of how far a score moved, from each severity to the next. A fall by a tenth
+    passes, and whatever noise of the samples adds to it, with one chance in a hundred over all comparisons.
+    """
+    found = cube(corrupted)
+    moved = np.abs(found.scores - found.clean)
+    steps = np.diff(moved, axis=0)  # (S - 1, K, N)
+    if not steps.size or len(found.labels) < 2:
+        return True, "there is one severity, so there is nothing to compare", 0.0
+    deviations = NormalDist().inv_cdf(1 - CHANCE / (steps.shape[0] * steps.shape[1]))
+    error = steps.std(axis=2, ddof=1) / len(found.labels) ** 0.5
+    effect = moved.mean(axis=2)
+    allowed = FLAT * effect[:-1] + deviations * error + SAME * found.clean.std()
+    ratio = -steps.mean(axis=2) / np.maximum(allowed, np.finfo(float).tiny)
+    at, kind = np.unravel_index(ratio.argmax(), ratio.shape)
+    value = float(max(0.0, ratio.max()))
+    before, after = effect[at : at + 2, kind]
+    evidence = (
+        f"{int((ratio > 1).sum())} of {ratio.size} steps in severity lose more than a tenth of the effect and noise; "
+        f"nearest to it {found.kinds[kind]} from {found.severities[at]} to {found.severities[at + 1]}: mean "
+        f"move {before:.3g}, then {after:.3g}"
+    )
+    return value <= 1, evidence, value

@@ -1,0 +1,108 @@
+"""Images to scores: decoded images become tensors, and a detector's scores of them are refused where not finite."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.contracts import Images
+from assay.errors import AssayError, DataError, DivergedError
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+BATCH = 64
+SAME = 1e-3
+"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+
+
+def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor:
+    """Images first to last as floats (B, C, H, W) in [0, 1]."""
+    import torch
+
+    return torch.from_numpy(np.array(images.pixels[first:last])).to(device).float().div_(255)
+
+
+def batches(images: Images, size: int = BATCH) -> list[tuple[int, int]]:
+    """(first, last) of every batch, in order."""
+    return [(first, min(first + size, len(images))) for first in range(0, len(images), size)]
+
+
+def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
+    """Some of the images, their pixels copied to memory so that they can be sent to a worker."""
+    at = np.asarray(chosen, dtype=np.int64)
+    return Images(
+        np.array(images.pixels[at]),
+        np.array(images.labels[at]),
+        tuple(images.ids[i] for i in at),
+        tuple(images.defects[i] for i in at),
+        tuple(images.hashes[i] for i in at),
+    )
+
+
+def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """The indices, rising, of up to `count` samples of each class, spread evenly over it.
+
+    Evenly, because a dataset is sorted by defect kind or by origin: its first samples are no sample of it.
+    """
+    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
+    chosen = [of[np.arange(n) * len(of) // n] for of in classes if (n := min(count, len(of)))]
+    return np.sort(np.concatenate(chosen))
+
+
+def score(detector: Callable[[Tensor], Tensor], images: Tensor, what: str = "clean") -> Tensor:
+    """The detector's scores (B,) float32 of images (B, C, H, W), without a gradient.
+
+    what: which images these are, for the message. Raises DataError where a score is not finite.
+    """
+    import torch
+
+    with torch.no_grad():
+        scores: Tensor = detector(images).float()
+    _refuse_non_finite(scores, f"{what} images; a score that can be audited is finite everywhere", DataError)
+    return scores
+
+
+def clean_scores(
+    detector: Callable[[Tensor], Tensor],
+    images: Images,
+    device: str = "cpu",
+    error: type[AssayError] = DivergedError,
+) -> NDArray[np.float64]:
+    """Scores (N,) of clean images, higher is more anomalous; raises `error` where one is not finite."""
+    import torch
+
+    def part(start: int, first: int, last: int) -> Tensor:
+        return detector(pixels(images, start + first, start + last, device))
+
+    with torch.no_grad():
+        parts = [
+            scores
+            for start, end in batches(images)
+            for scores in in_halves_if_out_of_memory(functools.partial(part, start), end - start)
+        ]
+    found = torch.cat(parts)
+    _refuse_non_finite(found, "images", error)
+    scores: NDArray[np.float64] = found.double().cpu().numpy()
+    return scores
+
+
+def _refuse_non_finite(scores: Tensor, what: str, error: type[AssayError]) -> None:
+    if broken := int((~scores.isfinite()).sum()):
+        raise error(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} {what}")
+
+
+def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float, device: str = "cpu") -> dict[str, Any]:
+    """The score above which an image is flagged, so that at most `rate` of the split's clean normals are.
+
+    images: a split whose normals (label 0) the detector was not trained on.
+    """
+    normals = images.labels == 0
+    scores = clean_scores(detector, images, device)[normals]
+    value = float(np.quantile(scores, 1 - rate, method="higher"))
+    return {"value": value, "false_alarm_rate": rate, "source": "validation normals", "count": int(normals.sum())}
