@@ -17,10 +17,10 @@ from ray.exceptions import (
     WorkerCrashedError,
 )
 
-from assay.cluster import lost
+from assay.cluster import ray_failures
 from assay.config import search_space
 from assay.errors import DivergedError, StoreError, SweepError
-from assay.runtime import failures, retry
+from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.sweeps.study import Study
@@ -51,9 +51,9 @@ def raised(error: Exception) -> RayTaskError:
     ],
 )
 def test_a_kind_and_a_line_for_every_way_work_is_lost(error, kind):
-    assert lost.kind(error) == kind
-    assert kind in failures.KINDS
-    assert lost.told(error)
+    assert ray_failures.kind(error) == kind
+    assert kind in retry.KINDS
+    assert ray_failures.message(error)
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_a_kind_and_a_line_for_every_way_work_is_lost(error, kind):
     ],
 )
 def test_a_worker_that_never_began_says_why_and_is_tried_again(error):
-    assert lost.told(error) == "the worker could not begin: no space"
-    assert retry.again(lost.kind(error), [])
-    assert lost.kind(error) in failures.OUTSIDE, "a resume tries it once more"
+    assert ray_failures.message(error) == "the worker could not begin: no space"
+    assert retry.again(ray_failures.kind(error), [])
+    assert ray_failures.kind(error) in retry.OUTSIDE, "a resume tries it once more"
 
 
 def test_each_kind_has_its_own_rule_and_count():
@@ -76,7 +76,7 @@ def test_each_kind_has_its_own_rule_and_count():
     assert retry.again("node", ["node"] * 40 + ["worker"] * 2)
     assert [retry.again("host_memory", ["host_memory"] * n) for n in range(2)] == [True, False]
     assert not any(retry.again(kind, []) for kind in ("gpu_memory", "diverged", "configuration", "dataset", "bug"))
-    assert set(retry.ALLOWED) | retry.ENDS_ALL <= failures.OUTSIDE <= set(failures.KINDS)
+    assert set(retry.ALLOWED) | retry.ENDS_ALL <= retry.OUTSIDE <= set(retry.KINDS)
 
 
 @pytest.fixture

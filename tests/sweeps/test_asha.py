@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.sweeps.asha import Halving
+from assay.sweeps.asha import SuccessiveHalving
 
 BOTH = {"clean_auroc": "max", "robust_auroc": "max"}
 
 
-def one(direction="max", grace=2, reduction=3) -> Halving:
-    return Halving(["clean_auroc"], {"clean_auroc": direction}, grace, reduction)
+def one(direction="max", grace=2, reduction=3) -> SuccessiveHalving:
+    return SuccessiveHalving(["clean_auroc"], {"clean_auroc": direction}, grace, reduction)
 
 
 def decisions(halving, epoch, values) -> list[bool]:
@@ -68,7 +68,7 @@ def test_a_decision_is_kept_to_when_the_report_is_told_again():
 
 
 def test_with_several_objectives_the_front_goes_on_first_and_ties_go_by_the_mean():
-    halving = Halving(list(BOTH), BOTH, 1, 2)
+    halving = SuccessiveHalving(list(BOTH), BOTH, 1, 2)
 
     def goes_on(trial, clean, robust):
         return halving.goes_on(trial, 1, {"clean_auroc": clean, "robust_auroc": robust})
@@ -99,7 +99,7 @@ def test_rungs_rebuilt_from_reports_decide_as_the_first_ones_did(reports, cut):
     def told(halving, some):
         return [halving.goes_on(t, e, {"clean_auroc": a, "robust_auroc": b}) for t, e, a, b in some]
 
-    whole, rebuilt = (Halving(list(BOTH), BOTH, 1, 2) for _ in range(2))
+    whole, rebuilt = (SuccessiveHalving(list(BOTH), BOTH, 1, 2) for _ in range(2))
     expected = told(whole, reports)
     told(rebuilt, reports[:cut])
     assert told(rebuilt, reports[:cut][-1:]) == expected[:cut][-1:]  # the last one may be told once more

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from assay.sweeps.tune import NewestFirst
+from assay.sweeps.tune_adapters import NewestPendingFirst
 
 
 def chosen(*statuses: str) -> int | None:
     trials = [SimpleNamespace(status=status, number=number) for number, status in enumerate(statuses)]
-    found = NewestFirst().choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials))
+    found = NewestPendingFirst().choose_trial_to_run(SimpleNamespace(get_trials=lambda: trials))
     return None if found is None else found.number
 
 

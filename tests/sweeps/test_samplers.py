@@ -12,16 +12,16 @@ from pretend import Pretend, drive, outcome, search_space
 from assay.config import search_space as spec
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.sweeps import history, samplers
-from assay.sweeps.history import History
+from assay.sweeps import samplers
+from assay.sweeps.samplers import TrialWindow
 from assay.sweeps.study import Study
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A history that is soon too long."""
-    monkeypatch.setattr(history, "ENDED", 6)
-    monkeypatch.setattr(history, "RUNNING", 2)
+    monkeypatch.setattr(samplers, "ENDED", 6)
+    monkeypatch.setattr(samplers, "RUNNING", 2)
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def looked_at(monkeypatch):
 
 
 def test_a_short_history_is_shown_whole():
-    found = History(ended=6, running=2)
+    found = TrialWindow(ended=6, running=2)
     for number, state in enumerate(["running", "complete", "pruned", "failed", "running"]):
         found.note(number, "running")
         found.note(number, state, (0.5, 0.5) if state == "complete" else ())
@@ -47,7 +47,7 @@ def test_a_short_history_is_shown_whole():
 
 
 def test_of_a_long_one_the_best_and_the_newest_are_shown():
-    found = History(ended=6, running=2)
+    found = TrialWindow(ended=6, running=2)
     for number in range(20):
         found.note(number, "complete", (1.0 - number / 100,))  # the first are the best
     for number in range(20, 26):
@@ -62,7 +62,7 @@ def test_what_is_shown_does_not_depend_on_the_order_in_which_trials_ended():
     ends = [(n, dice.choice(["complete", "pruned", "failed"]), (dice.random(), dice.random())) for n in range(40)]
     shown = []
     for _ in range(5):
-        found = History(ended=8, running=2)
+        found = TrialWindow(ended=8, running=2)
         for number, state, point in ends:
             found.note(number, state, point)
         shown.append(found.shown())
@@ -109,4 +109,4 @@ def test_a_long_sweep_that_is_killed_and_resumed_ends_as_one_that_was_not(tmp_pa
 def test_more_startup_trials_than_the_bound_are_no_endless_startup(tmp_path, small):
     raw = toy_runs.search_space(tmp_path, search={"sampler": "tpe", "trials": 12, "seed": 3, "startup": 9})
     study = drive(Study(spec.check(raw, "toy.yaml"), Store(tmp_path)), Pretend())
-    assert len(study.history.shown()) == 9
+    assert len(study.window.shown()) == 9

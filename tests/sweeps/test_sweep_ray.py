@@ -19,10 +19,10 @@ from sweep_process import PATIENCE, Sweep, figures, outcome, wait_for, without_r
 from assay.cli import main
 from assay.data import splits
 from assay.models import model_folder
-from assay.store import schemas, trial_log, trials_table
+from assay.store import references, schemas, trial_log
 from assay.store.store import Store
 from assay.sweeps.study import Study
-from assay.sweeps.trial import Order, Trial
+from assay.sweeps.trial import Trial, TrialConfig
 
 
 def listed(store: Store) -> str:
@@ -72,7 +72,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     assert "own_runs.py" in records["error"].message
     again, plain = records["dies_once"], found.plain()
     assert [report["attempts"] for report in again.reports] == [1, 2, 2, 2]
-    order = Order(
+    order = TrialConfig(
         sweep="toy",
         number=again.number,
         seed=again.reports[0]["seed"],
@@ -100,7 +100,7 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     assert "begun 2 times (lost: worker)" in listed(sweep.store)
     assert (rows["none"]["epochs"], rows["none"]["state"]) == (4, "complete")
     assert rows["nan_loss"]["model"] == ""
-    [best] = trials_table.models(sweep.store, "toy:best")
+    [best] = references.models(sweep.store, "toy:best")
     assert best in {rows["none"]["model"], rows["dies_once"]["model"]}
     assert model_folder.read_manifest(sweep.store, best)["trainable"] == "own_runs:Runs"
     outside = sorted(records[trouble].number for trouble in ("dies", "hungry"))  # a resume goes on with them

@@ -11,10 +11,10 @@ import toy_runs
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
 from assay.models import model_folder
-from assay.runtime import failures
+from assay.runtime import retry
 from assay.store.store import Store
 from assay.sweeps import evaluation, trial
-from assay.sweeps.trial import Order, Trial
+from assay.sweeps.trial import Trial, TrialConfig
 
 SMALL = {
     "epochs": 2,
@@ -45,7 +45,7 @@ def store(tmp_path) -> Store:
     return Store(tmp_path)
 
 
-def order(name="toy", **changes) -> Order:
+def order(name="toy", **changes) -> TrialConfig:
     trainable, config = TRAINABLES[name]
     whole = {
         "sweep": "toy",
@@ -63,7 +63,7 @@ def order(name="toy", **changes) -> Order:
         },
         "objectives": BOTH,
     }
-    return Order(**{**whole, **changes})
+    return TrialConfig(**{**whole, **changes})
 
 
 def finish(running: Trial) -> list[dict]:
@@ -203,8 +203,8 @@ def test_what_ends_a_trial_has_a_kind(training, store, trouble, kind, words):
     running.step()
     with pytest.raises(Exception, match=words) as caught:
         running.step()
-    assert failures.kind(caught.value) == kind
-    assert kind in failures.KINDS
+    assert retry.kind(caught.value) == kind
+    assert kind in retry.KINDS
 
 
 def test_a_score_that_breaks_only_under_attack_is_divergence(training, store, monkeypatch):
@@ -229,12 +229,12 @@ def test_a_score_that_breaks_only_under_attack_is_divergence(training, store, mo
     ],
 )
 def test_kinds(error, kind):
-    assert failures.kind(error) == kind
-    assert kind in failures.KINDS
+    assert retry.kind(error) == kind
+    assert kind in retry.KINDS
 
 
 def test_only_kinds_that_are_known_lie_with_the_machine():
-    assert failures.KINDS.keys() > failures.OUTSIDE
+    assert retry.KINDS.keys() > retry.OUTSIDE
 
 
 def test_a_trainable_that_cannot_be_built_is_a_fault_of_the_configuration(training, store):
@@ -242,7 +242,7 @@ def test_a_trainable_that_cannot_be_built_is_a_fault_of_the_configuration(traini
     for trainable, config in (("cobra", nothing), ("nowhere:Runs", {}), ("toy_runs:Runs", {"epochs": 0})):
         with pytest.raises((InputError, ValueError)) as caught:
             Trial(order(trainable=trainable, config=config), training, store)
-        assert failures.kind(caught.value) == "configuration"
+        assert retry.kind(caught.value) == "configuration"
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "other file"])

@@ -1,12 +1,19 @@
-"""Why Ray could not start, be joined or bring code to a node, in a line for a person who can do something about it."""
+"""What Ray's errors mean: the kind of failure, and the cause in a line for a person who can do something about it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+import ray
+
+from assay.redaction import redacted
+from assay.runtime import retry
+
 ENDS_IN_REASON = ("cause", "error_message", "actor_init_failed")
 """Attributes of those errors of Ray whose text ends in the cause; that of the others begins with it."""
+
+OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 
 
 def reason(error: BaseException) -> str:
@@ -47,3 +54,34 @@ def _sides(text: str) -> tuple[str, str]:
     """What Ray says of the cluster, and of this process."""
     cluster, _, process = text.partition("Version mismatch")[2].partition("This process")
     return cluster, process
+
+
+def kind(error: BaseException) -> str:
+    """The kind of failure: of the work itself where it raised, else of what it ran on."""
+    if isinstance(error, ray.exceptions.RayTaskError):
+        return retry.kind(error.cause)
+    if never_began(error):
+        return "worker"  # what works on one machine may fail on another that is sick
+    if isinstance(error, ray.exceptions.OutOfMemoryError) or "running low on memory" in str(error):
+        return "host_memory"  # Ray's memory monitor ended the process
+    if isinstance(error, OF_A_NODE) or getattr(error, "preempted", False) or "node has died" in str(error):
+        return "node"
+    return "worker"
+
+
+def never_began(error: BaseException) -> bool:
+    """Whether the code could not be brought to the machine, or the worker raised before it could say so in a report."""
+    return getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RuntimeEnvSetupError)
+
+
+def message(error: BaseException) -> str:
+    """What happened, for a person."""
+    if getattr(error, "preempted", False):
+        return "the machine was pre-empted"
+    if never_began(error):
+        return f"the worker could not begin: {redacted(reason(error))}"
+    return {
+        "host_memory": "Ray ended the worker process because the machine ran out of memory",
+        "node": "the machine was lost, or cannot be reached",
+        "worker": "the worker process died; look for out-of-memory in the logs",
+    }.get(kind(error), redacted(reason(error)))

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from assay.sweeps.nondominated import Fronts, Line
+from assay.sweeps.nondominated import NondominatedFronts, SortedScores
 
 
-class Halving:
+class SuccessiveHalving:
     """Which trials go on: the best 1/reduction of those seen at each rung."""
 
     def __init__(self, metrics: Sequence[str], directions: Mapping[str, str], grace: int, reduction: int) -> None:
@@ -20,7 +20,7 @@ class Halving:
         self.metrics, self.directions = tuple(metrics), directions
         self.grace, self.reduction = grace, reduction
         self.rungs: dict[int, dict[int, bool]] = {}  # at each level, for each trial whether it was among the best
-        self._order: dict[int, Line | Fronts] = {}
+        self._order: dict[int, SortedScores | NondominatedFronts] = {}
         self.stopped: set[int] = set()
 
     def goes_on(self, trial: int, epoch: int, values: Mapping[str, float]) -> bool:
@@ -29,7 +29,9 @@ class Halving:
         while level <= epoch:
             rung = self.rungs.setdefault(level, {})
             if trial not in rung:
-                order = self._order.setdefault(level, Line() if len(self.metrics) == 1 else Fronts())
+                order = self._order.setdefault(
+                    level, SortedScores() if len(self.metrics) == 1 else NondominatedFronts()
+                )
                 point = tuple(values[m] if self.directions.get(m) != "min" else -values[m] for m in self.metrics)
                 rung[trial] = order.add(point, trial, max(1, (len(rung) + 1) // self.reduction))
                 if not rung[trial]:

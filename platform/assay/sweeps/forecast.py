@@ -13,12 +13,12 @@ from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
 from assay.data import splits as data_module
 from assay.errors import SweepError
-from assay.runtime import failures
+from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
 from assay.sweeps import budget, probe
-from assay.sweeps.asha import Halving
+from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.budget import Spent
 from assay.sweeps.probe import Rate
 
@@ -137,7 +137,7 @@ def forecast(
     before: Spent = Spent(),
 ) -> Forecast:
     """The figures: every trial to come by the rate of its trainable, new ones by the mean of those that are drawn."""
-    unfinished = [r for r in records.values() if r.state == "running" or r.failure in failures.OUTSIDE]
+    unfinished = [r for r in records.values() if r.state == "running" or r.failure in retry.OUTSIDE]
     new = max(0, spec.trials - len(records))
     work = [
         (rates[spec.trainable_of(record.assignment)], record.reports[-1]["epoch"] if record.reports else 0, 1.0)
@@ -176,7 +176,9 @@ def shares(spec: Spec) -> dict[str, float]:
 def rungs(spec: Spec, epochs: int) -> list[int]:
     """The epochs at which trials of so many may be stopped."""
     stop = spec.stop_early
-    return Halving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction).levels(epochs) if stop else []
+    return (
+        SuccessiveHalving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction).levels(epochs) if stop else []
+    )
 
 
 def _expected(spec: Spec, epochs: int, done: int) -> float:

@@ -11,7 +11,7 @@ Place: TypeAlias = tuple[float, float]
 """The first figure of a point negated, and its second."""
 
 
-class Line:
+class SortedScores:
     """Points of one figure, the highest first; of equal ones the earlier."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Line:
         return [number for _, number in self._sorted[:count]]
 
 
-class Fronts:
+class NondominatedFronts:
     """Points of two figures by non-dominated rank, in a front by their sum, of equal ones the earlier.
 
     A front is held with its first figure falling, so its second rises. What a new point beats in its front is one

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from bisect import insort
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from assay.config.search_space import Spec
-from assay.sweeps.history import History
+from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
+
+ENDED, RUNNING = 500, 200  # how many trials of each are in the window
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -19,14 +22,14 @@ def trial_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def sampler(spec: Spec, number: int, history: History) -> optuna.samplers.BaseSampler:
+def sampler(spec: Spec, number: int, window: TrialWindow) -> optuna.samplers.BaseSampler:
     """The sampler for trial `number`, seeded by the sweep's seed and that number.
 
     A fresh one each time: a sampler's own random state would be lost with the process, a number is in the log.
     """
     seed, search = trial_seed(spec.search.seed + 1, number), spec.search
     if search.sampler == "tpe":
-        return Tpe(history, seed=seed, n_startup_trials=search.startup)
+        return Tpe(window, seed=seed, n_startup_trials=search.startup)
     if search.sampler == "nsga2":
         return Generations(seed=seed, population_size=search.startup)
     if search.sampler == "grid":
@@ -36,12 +39,54 @@ def sampler(spec: Spec, number: int, history: History) -> optuna.samplers.BaseSa
     return optuna.samplers.RandomSampler(seed=seed)
 
 
-class Tpe(optuna.samplers.TPESampler):
-    """TPE that looks at the part of the trials that a History shows; for one trial."""
+class TrialWindow:
+    """The trials that a sampler looks at: all of a short sweep, of a long one the part that matters.
 
-    def __init__(self, history: History, **options: Any) -> None:
+    Optuna's TPE sorts every trial it can see anew for every parameter it draws, so asking grows slower with each trial.
+    It looks for what tells good trials from others, and learns little from the thousandth poor one. Which trials are
+    in the window follows from how they stand, not from the order in which they ended.
+    """
+
+    def __init__(self, ended: int, running: int) -> None:
+        """Of those that ended and of those that run, so many are looked at."""
+        self.most_ended, self.most_running = ended, running
+        self._running: set[int] = set()
+        self._ended: list[int] = []  # complete or pruned, ascending
+        self._best: SortedScores | NondominatedFronts | None = None
+
+    def note(self, number: int, state: str, point: Point = ()) -> None:
+        """Take in how a trial stands now, as its Record says; point: of a complete one, its figures to be maximised."""
+        self._running.discard(number)
+        if state == "running":
+            self._running.add(number)
+        elif state in ("complete", "pruned"):  # a trial that failed says nothing of its configuration
+            insort(self._ended, number)
+        if state == "complete":
+            if self._best is None:
+                self._best = SortedScores() if len(point) == 1 else NondominatedFronts()
+            self._best.add(point, number)
+
+    def shown(self) -> Sequence[int]:
+        """The trials to look at, ascending.
+
+        Of those that ended the better half are the best of the complete ones, the rest the newest; of those that run
+        the newest.
+        """
+        running = sorted(self._running)[-self.most_running :]
+        ended = self._ended
+        if len(ended) > self.most_ended:
+            best = set(self._best.first(self.most_ended // 2) if self._best else ())
+            rest = (number for number in reversed(ended) if number not in best)
+            ended = [*best, *(number for number, _ in zip(rest, range(self.most_ended - len(best)), strict=False))]
+        return sorted([*ended, *running])
+
+
+class Tpe(optuna.samplers.TPESampler):
+    """TPE that looks at the part of the trials that a TrialWindow shows; for one trial."""
+
+    def __init__(self, window: TrialWindow, **options: Any) -> None:
         super().__init__(**options)
-        self.history = history
+        self.window = window
         self._part: Part | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -63,17 +108,17 @@ class Tpe(optuna.samplers.TPESampler):
     def part(self, study: optuna.Study) -> Part:
         """The study as this sampler sees it."""
         if self._part is None:
-            self._part = Part(study, self.history)
+            self._part = Part(study, self.window)
         return self._part
 
 
 class Part(optuna.Study):
-    """A study of which only the trials are seen that a History shows."""
+    """A study of which only the trials are seen that a TrialWindow shows."""
 
-    def __init__(self, study: optuna.Study, history: History) -> None:
+    def __init__(self, study: optuna.Study, window: TrialWindow) -> None:
         self.__setstate__(study.__getstate__())
         trials = study.get_trials(deepcopy=False)
-        self.shown = [trials[number] for number in history.shown()]
+        self.shown = [trials[number] for number in window.shown()]
 
     def _get_trials(
         self, deepcopy: bool = True, states: Container[TrialState] | None = None, use_cache: bool = False

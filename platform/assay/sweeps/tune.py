@@ -16,40 +16,24 @@ import numpy as np
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
-from ray.tune.experiment import Trial
-from ray.tune.schedulers import FIFOScheduler
 
 from assay.cluster import capacity
 from assay.cluster.idle_warning import Waiting
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
 from assay.sweeps.budget import Meter
-from assay.sweeps.spending import Spending
 from assay.sweeps.study import Study
-from assay.sweeps.tune_adapters import Asker, Judge, Losses
+from assay.sweeps.tune_adapters import BudgetCallback, FailureCallback, NewestPendingFirst, StudySearcher, StudyStopper
 from assay.sweeps.tune_worker import Worker
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
 """Signal -> what it is to a study. Ctrl-C is the first; `ray job stop`, Slurm and `docker stop` send the other one."""
 
 
-class NewestFirst(FIFOScheduler):  # type: ignore[misc]
-    """A worker that comes free takes the newest trial that waits.
-
-    An older one waits for a worker that is still starting. Tune would give it the free one and end the other, so that
-    trials shorter than a worker's start would all run in one worker, while others are started and ended beside it.
-    """
-
-    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        """The newest trial without a running worker."""
-        known = reversed(tune_controller.get_trials())
-        return next((trial for trial in known if trial.status == Trial.PENDING), None)
-
-
 def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None:
     """One run of Tune over what remains; the meter says when the budget is used up."""
     spec = study.spec
-    asker = Asker(study)
+    searcher = StudySearcher(study)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
     os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"  # or Tune tries again by itself, and tells nobody
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
@@ -63,19 +47,19 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
         tuner = tune.Tuner(
             tune.with_resources(worker, capacity.need(spec)),
             tune_config=tune.TuneConfig(
-                search_alg=asker,
-                scheduler=NewestFirst(),
-                num_samples=-1,  # until the asker says that it was the last one
+                search_alg=searcher,
+                scheduler=NewestPendingFirst(),
+                num_samples=-1,  # until the searcher says that it was the last one
                 max_concurrent_trials=concurrent,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
                 name=spec.name,
                 storage_path=scratch,  # nobody but Tune reads it
-                stop=Judge(study, asker, meter),
+                stop=StudyStopper(study, searcher, meter),
                 callbacks=[
-                    Losses(asker),
-                    Spending(meter, lambda note: asker.noted(lambda: study.log.append(note)), idle),
+                    FailureCallback(searcher),
+                    BudgetCallback(meter, lambda note: searcher.noted(lambda: study.log.append(note)), idle),
                 ],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # what is tried again is the study's to say
@@ -87,9 +71,9 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
             try:
                 tuner.fit()
             except Exception as error:
-                raise asker.error or SweepError(f"Ray Tune broke off, {again}: {last_line(error)}") from error
-    if asker.error:
-        raise asker.error
+                raise searcher.error or SweepError(f"Ray Tune broke off, {again}: {last_line(error)}") from error
+    if searcher.error:
+        raise searcher.error
     if study.ended:
         study.interrupted = ""
     elif not study.interrupted:

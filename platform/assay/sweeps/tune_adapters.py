@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import ray
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
-from assay.cluster import lost
+from assay.cluster import ray_failures
+from assay.cluster.idle_warning import Waiting
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
 
@@ -27,7 +29,7 @@ class Plain:
         return {}
 
 
-class Asker(Plain, Searcher):  # type: ignore[misc]
+class StudySearcher(Plain, Searcher):  # type: ignore[misc]
     """Gives Tune the study's next order; one that is handed out again is a new trial to Tune."""
 
     def __init__(self, study: Study) -> None:
@@ -53,7 +55,7 @@ class Asker(Plain, Searcher):  # type: ignore[misc]
         """A trial's worker is gone: the study ends the trial, or hands it out again."""
         number = self.numbers.pop(trial_id, None)
         if number is not None:
-            self.noted(lambda: self.study.failed(number, lost.kind(error), lost.told(error)))
+            self.noted(lambda: self.study.failed(number, ray_failures.kind(error), ray_failures.message(error)))
 
     def noted(self, ask: Callable[[], Answer]) -> Answer | None:
         """What the study answers; None where it raises, which ends the sweep."""
@@ -70,15 +72,15 @@ class Asker(Plain, Searcher):  # type: ignore[misc]
         """Nothing: the trial log is the state."""
 
 
-class Losses(Plain, tune.Callback):  # type: ignore[misc]
-    """Tells the asker why a trial's worker is gone."""
+class FailureCallback(Plain, tune.Callback):  # type: ignore[misc]
+    """Tells the searcher why a trial's worker is gone."""
 
-    def __init__(self, asker: Asker) -> None:
-        self.asker = asker
+    def __init__(self, searcher: StudySearcher) -> None:
+        self.searcher = searcher
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Tune has given the trial up."""
-        self.asker.lost(trial.trial_id, cause(trial))
+        self.searcher.lost(trial.trial_id, cause(trial))
 
 
 def cause(trial: Trial) -> Any:
@@ -89,23 +91,78 @@ def cause(trial: Trial) -> Any:
     return ray.exceptions.RayActorError()
 
 
-class Judge(Plain, tune.Stopper):  # type: ignore[misc]
+class StudyStopper(Plain, tune.Stopper):  # type: ignore[misc]
     """Hands every report to the study, which says whether the trial stops; ends the sweep when the budget is used."""
 
-    def __init__(self, study: Study, asker: Asker, meter: Meter) -> None:
-        self.study, self.asker, self.meter = study, asker, meter
+    def __init__(self, study: Study, searcher: StudySearcher, meter: Meter) -> None:
+        self.study, self.searcher, self.meter = study, searcher, meter
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial that reported is to stop."""
         if "report" not in result:
             return False
-        number = self.asker.numbers.get(trial_id)
+        number = self.searcher.numbers.get(trial_id)
         if number is None:
             return True
-        return self.asker.noted(lambda: self.study.report(number, result["report"])) is not False
+        return self.searcher.noted(lambda: self.study.report(number, result["report"])) is not False
 
     def stop_all(self) -> bool:
         """Whether the sweep is to end: an error, Ctrl-C, or a budget that is used up."""
         if not self.study.interrupted and self.meter.over():
             self.study.interrupted = "budget"
-        return bool(self.study.interrupted or self.asker.error)
+        return bool(self.study.interrupted or self.searcher.error)
+
+
+class BudgetCallback(Plain, tune.Callback):  # type: ignore[misc]
+    """Tells the meter which trials hold their resources, and the log now and then what the meter says.
+
+    idle: is told whether any trial does.
+    """
+
+    def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any], idle: Waiting) -> None:
+        self.meter, self.append, self.idle = meter, append, idle
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """A trial holds a worker."""
+        self.meter.begins(trial.trial_id)
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """It has ended, or was stopped."""
+        self.meter.ends(trial.trial_id)
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Its worker died."""
+        self.meter.ends(trial.trial_id)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Write a note when it is time for one, and say so when trials only wait."""
+        self.write()
+        self.idle.look(self.meter.running)
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """None holds a worker any more, not even one that was stopped in the middle; write the last note."""
+        for trial in trials:
+            self.meter.ends(trial.trial_id)
+        self.write(now=True)
+
+    def write(self, *, now: bool = False) -> None:
+        """The meter's note to the log, if there is one."""
+        if note := self.meter.note(now=now):
+            self.append(note)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its callbacks; ours has nothing to pickle."""
+        return {}
+
+
+class NewestPendingFirst(FIFOScheduler):  # type: ignore[misc]
+    """A worker that comes free takes the newest trial that waits.
+
+    An older one waits for a worker that is still starting. Tune would give it the free one and end the other, so that
+    trials shorter than a worker's start would all run in one worker, while others are started and ended beside it.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """The newest trial without a running worker."""
+        known = reversed(tune_controller.get_trials())
+        return next((trial for trial in known if trial.status == Trial.PENDING), None)

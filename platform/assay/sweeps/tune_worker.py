@@ -11,7 +11,7 @@ from ray import tune
 
 from assay.contracts import TrainingData
 from assay.redaction import redacted
-from assay.runtime import failures, versions
+from assay.runtime import retry, versions
 from assay.store.store import Store
 from assay.sweeps.trial import Trial, TrialConfig
 
@@ -71,7 +71,7 @@ def _set_modules_aside() -> None:
 
 def failed(error: Exception) -> dict[str, Any]:
     """A report of a failure: its kind, a line for a person, and for a bug the traceback."""
-    kind = failures.kind(error)
+    kind = retry.kind(error)
     message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error) or type(error).__name__
     if kind == "bug":
         message += "\n" + "".join(traceback.format_exception(error))
