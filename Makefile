@@ -42,7 +42,7 @@ dependencies: $(VENV)/.installed-test
 # Writes what is installed as what to install everywhere: without Assay itself, and without labels of builds (+cpu),
 # which other machines do not have.
 constraints: $(VENV)/.installed-test
-	$(BIN)/python -m pip freeze --exclude-editable --exclude assay > $(VENV)/freeze.txt
+	$(BIN)/python -m pip freeze --all --exclude-editable --exclude assay --exclude pip > $(VENV)/freeze.txt
 	{ echo "# What make and clusters install, tested with $$($(BIN)/python --version | cut -d. -f1,2)."; \
 	  echo "# Written by: make constraints"; \
 	  sed -n 's/^\([^ ]*==[^ +]*\).*/\1/p' $(VENV)/freeze.txt | LC_ALL=C sort -f; } > constraints.txt
