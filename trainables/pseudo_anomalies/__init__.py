@@ -1,1 +1,1 @@
-"""Pseudo-anomalies: one file is one way to make an anomalous image from a normal one, named as the file."""
+"""Pseudo-anomalies: each file is one way to turn a normal image into an anomalous one, and carries its name."""

@@ -1,4 +1,4 @@
-"""Boxes: one upright rectangle per image, filled with new values where the change would be visible."""
+"""Boxes: one upright rectangle per image, filled with new values where the change is visible."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two pastes of CutPaste (Li et al. 2021): a rectangle and a turned strip of the image, recoloured."""
+"""The two pastes of CutPaste (Li et al. 2021): a recoloured rectangle and a recoloured, tilted strip of the image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainables.pseudo_anomalies._paste import Draw, Scattered
 from trainables.pseudo_anomalies._spots import Spots, read
 
 NARROWEST_PIXELS, SHORTEST_PIXELS = 1.5, 4.0
-"""Thinner than sqrt(2) a turned strip can slip between the pixels' centres."""
+"""A tilted strip thinner than sqrt(2) can slip between pixel centres."""
 
 TILT = math.pi / 4
 
@@ -23,9 +23,9 @@ TILT = math.pi / 4
 def rectangle(
     images: Tensor, generator: torch.Generator, *, areas: tuple[float, float], oblong: float, jitter: float
 ) -> Draw:
-    """Draws one rectangle of every image, to be pasted elsewhere in it.
+    """Take one rectangle of every image, to be pasted elsewhere in it.
 
-    areas: least and largest share of the image. oblong: least ratio of the sides; it is log-uniform up to its inverse.
+    areas: smallest and largest share of the image. oblong: smallest aspect ratio; it is log-uniform up to its inverse.
     """
     own, whole = torch.arange(len(images), device=images.device), images.new_ones(len(images))
 
@@ -48,9 +48,9 @@ def strip(
     lengths: tuple[float, float],
     jitter: float,
 ) -> Draw:
-    """Draws one upright strip of every image, to be pasted elsewhere in it, tilted by U[-45, 45] degrees.
+    """Take one upright strip of every image, to be pasted elsewhere in it, tilted by U[-45, 45] degrees.
 
-    widths, lengths: least and largest, as shares of the shorter side; never less than 1.5 and 4 pixels.
+    widths, lengths: smallest and largest, as shares of the shorter side; at least 1.5 and 4 pixels.
     """
     height, width = images.shape[-2:]
     side = min(height, width)

@@ -1,4 +1,4 @@
-"""Where the thing is in the picture: what differs from the border's colour, in coarse cells."""
+"""The foreground of an image: coarse cells that differ from the colour of its border."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from trainables.pseudo_anomalies._draws import uniform
 CELLS = 32
 LEVELS = 64
 LEAST = 0.05
-"""Share of the cells below which what was found is taken for noise, and the whole image for the foreground."""
+"""A foreground of fewer cells than this share is taken for noise, and the whole image is used instead."""
 
 
 @torch.no_grad()
 def foreground(images: Tensor) -> Tensor:
     """Bool (B, 32, 32): cells whose colour is far from the median colour of the border, by Otsu's threshold.
 
-    All True for an image that has no such part, such as a texture that is the same everywhere.
+    All True for an image without such a part, for example a uniform texture.
     """
     frame = [images[..., 0, :], images[..., -1, :], images[..., :, 0], images[..., :, -1]]
     background = torch.cat(frame, dim=2).median(dim=2).values
@@ -29,7 +29,7 @@ def foreground(images: Tensor) -> Tensor:
 
 
 def _otsu(values: Tensor) -> Tensor:
-    """The threshold (B,) that splits values (B, N) >= 0 into the two groups farthest apart (Otsu 1979)."""
+    """The threshold (B,) that best separates values (B, N) >= 0 into two groups (Otsu 1979)."""
     top = values.amax(1, keepdim=True).clamp(min=1e-6)
     level = (values / top * (LEVELS - 1)).round()
     counts = torch.zeros(len(values), LEVELS, dtype=values.dtype, device=values.device)
@@ -41,7 +41,7 @@ def _otsu(values: Tensor) -> Tensor:
 
 
 def somewhere(images: Tensor, cells: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A place (y, x) in pixels (B,) inside a True cell, uniform."""
+    """A uniformly random place (y, x), in pixels (B,), inside a True cell."""
     counts = cells.flatten(1).cumsum(1)
     wanted = 1 + (uniform(images, generator) * counts[:, -1]).long()
     cell = torch.searchsorted(counts, wanted[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Foreign patches: what FPI and PII share (Tan et al. 2020, 2021), and where the other image comes from."""
+"""Foreign patches (FPI and PII, Tan et al. 2020, 2021): which square, and from which other image."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ WEAKEST, STRONGEST = 0.05, 0.95
 
 
 def others(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images to take from, and which of them (B,) each image takes: another of the batch.
+    """The images to take patches from, and which of them (B,) each image uses: another one of the batch.
 
-    A batch of one has no other: it takes from itself, shifted around by half of each side.
+    In a batch of one an image uses itself, rolled by half of each side.
     """
     if len(images) == 1:
         images = images.roll((images.shape[-2] // 2, images.shape[-1] // 2), (2, 3))
@@ -24,9 +24,9 @@ def others(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 
 
 def square(images: Tensor, generator: torch.Generator, largest: float) -> Box:
-    """A square with a side U[0.1, largest] of the shorter side and its middle in the core 80 %.
+    """A square of side U[0.1, largest] times the shorter side of the image, centred in its inner 80 %.
 
-    It is cut to the image but for the outermost pixels, which blending needs.
+    It is clipped to the image without its outermost pixels, which blending needs.
     """
     height, width = images.shape[-2:]
     side = (uniform(images, generator, SMALLEST, largest) * min(height, width)).round().long().clamp(min=2)

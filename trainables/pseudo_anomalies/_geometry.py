@@ -1,4 +1,4 @@
-"""Boxes in every image, upright and turned: sides, places and the pixels inside."""
+"""Sides and places of upright boxes, and the pixels inside of rotated ones."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def pixels(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def box_sides(images: Tensor, share: Tensor, aspect: Tensor) -> tuple[Tensor, Tensor]:
-    """Height and width in pixels (B,) of boxes of at most `share` of the image and about `aspect` = height / width.
+    """Height and width in pixels (B,) of boxes that cover at most `share` of the image; aspect is height / width.
 
-    A box too long for the image is cut to it and widened, so that it keeps its area.
+    A box too long for the image is shortened to fit and widened to keep its area.
     """
     rows, columns = images.shape[-2:]
     area = share * rows * columns
@@ -35,7 +35,7 @@ def box_sides(images: Tensor, share: Tensor, aspect: Tensor) -> tuple[Tensor, Te
 def two_places(
     images: Tensor, generator: torch.Generator, height: Tensor, width: Tensor
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Two different places (top, left) for a box of these sides, each uniform over where the box fits."""
+    """Two different places (top, left) for a box of these sides, each uniform over all places where it fits."""
     down = images.shape[-2] - height + 1
     right = images.shape[-1] - width + 1
     places = down * right
@@ -45,29 +45,29 @@ def two_places(
 
 
 def one_place(images: Tensor, generator: torch.Generator, height: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """A place (top, left) for a box of these sides, uniform over where the box fits."""
+    """A place (top, left) for a box of these sides, uniform over all places where it fits."""
     top = whole(images, generator, images.shape[-2] - height + 1)
     left = whole(images, generator, images.shape[-1] - width + 1)
     return top, left
 
 
 def middle(images: Tensor, generator: torch.Generator, reach: Tensor, side: int) -> Tensor:
-    """Where along a side of so many pixels the middle of a thing may lie that reaches this far both ways, uniform."""
+    """A uniformly random centre, along a side of this many pixels, for something that extends `reach` either way."""
     return reach + (side - 1 - 2 * reach).clamp(min=0) * uniform(images, generator)
 
 
 def reaches(along: Tensor, across: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
-    """How far up and down, left and right, a box turned by `angle` reaches from its middle; half sides (B,)."""
+    """How far a box rotated by `angle` extends from its centre, vertically and horizontally; half sides (B,)."""
     cos, sin = angle.cos().abs(), angle.sin().abs()
     return along * cos + across * sin, along * sin + across * cos
 
 
 LEAST = 1e-6
-"""In place of a sine or cosine nearer to 0, to divide by."""
+"""Replaces a sine or cosine closer to 0 than this before it divides."""
 
 
 class Turned(NamedTuple):
-    """One turned box per image, by its middle, its half sides and its angle: all (B,)."""
+    """One rotated box per image: its centre, half sides and angle, all (B,)."""
 
     y: Tensor
     x: Tensor
@@ -76,26 +76,26 @@ class Turned(NamedTuple):
     angle: Tensor
 
     def upright(self, image: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-        """How far up and right (N,) of its box's middle a pixel lies, in the box's own directions."""
+        """The position of each pixel relative to the centre of its box, along the axes of the box: two (N,)."""
         down, right = row - self.y[image], column - self.x[image]
         cos, sin = self.angle.cos()[image], self.angle.sin()[image]
         return down * cos - right * sin, down * sin + right * cos
 
     def inside(self, image: Tensor, up: Tensor, right: Tensor) -> Tensor:
-        """Whether what lies so far from the middle is inside the box: bool (N,)."""
+        """Whether a position relative to the centre, from `upright`, is inside the box: bool (N,)."""
         return (up.abs() <= self.along[image]) & (right.abs() <= self.across[image])
 
     def spots(self, images: Tensor, wanted: Tensor) -> Spots:
-        """The pixels of the wanted ones (B,) of the images whose centres are inside."""
+        """The pixels whose centres are inside the box, of the images that are wanted, bool (B,)."""
         height, width = images.shape[-2:]
         reach, _ = reaches(self.along, self.across, self.angle)
         top = (self.y - reach).floor().long().clamp(0, height - 1)
         tall = (self.y + reach).ceil().long().clamp(0, height - 1) - top + 1
         tall = tall.where(wanted, 0)
-        # Row by row, for there are far fewer rows than pixels.
+        # Work on rows, of which there are far fewer than pixels.
         image = torch.arange(len(tall), device=tall.device).repeat_interleave(tall)
         row = top[image] + torch.arange(len(image), device=tall.device) - (tall.cumsum(0) - tall)[image]
-        # Both pairs of sides leave a stretch of the row between them; a pair along the rows leaves all or nothing.
+        # Each pair of sides bounds an interval of the row; a pair parallel to the row leaves all of it or nothing.
         cos, sin = self.angle.cos(), self.angle.sin()
         cos, sin = (torch.where(part.abs() < LEAST, LEAST, part)[image] for part in (cos, sin))
         down, along, across = row - self.y[image], self.along[image], self.across[image]

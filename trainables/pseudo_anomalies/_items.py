@@ -1,4 +1,4 @@
-"""Pseudo-anomalies as parameters of others: which may be named, and how one is made ready."""
+"""Pseudo-anomalies as parameters: which ones are allowed, and how one is made ready for use."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Maker: TypeAlias = Callable[[Tensor, torch.Generator], PseudoAnomalies]
 def _on_pixels(item: Item) -> Item:
     space = stated(item.function, "SPACE", "pixels")
     if space != "pixels":
-        reason = "'{name}' works on {space}, here one that works on images is needed; `assay ls pseudo_anomalies`"
+        reason = "'{name}' works on {space}; choose one that works on images (`assay ls pseudo_anomalies`)"
         raise PydanticCustomError("space", reason, {"name": item.name, "space": space})
     return item
 
 
 OnPixels: TypeAlias = Annotated[Item, Shelf("pseudo_anomalies"), AfterValidator(_on_pixels)]
-"""A pseudo-anomaly that works on images; one whose module states another `SPACE` is refused."""
+"""A pseudo-anomaly that works on images; one whose module states another `SPACE` is rejected."""
 
 
 def ready(item: Item, normals: Tensor) -> Maker:

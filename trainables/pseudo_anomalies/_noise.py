@@ -1,4 +1,4 @@
-"""Smooth random fields: Gaussian-filtered noise and Perlin's gradient noise, one field per image."""
+"""Smooth random fields, one per image: Gaussian-filtered noise and Perlin noise."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PIECE = 8
 
 
 def smooth_noise(images: Tensor, generator: torch.Generator, sigma: float) -> Tensor:
-    """A Gaussian random field (B, H, W) of mean 0 and variance 1, smooth over `sigma` pixels, borders included.
+    """A Gaussian random field (B, H, W) of mean 0 and variance 1 everywhere, smooth over `sigma` pixels.
 
-    White noise on a lattice, seen through a Gaussian around every pixel. A lattice twice as fine as the Gaussian is
-    wide looks as good as the pixels' own and is far smaller.
+    White noise on a lattice, weighted by a Gaussian around every pixel. With two lattice points per sigma the field
+    looks as good as with one per pixel, at a fraction of the size.
     """
     height, width = images.shape[-2:]
     rows, columns = _gaussians(height, sigma, images.device), _gaussians(width, sigma, images.device)
@@ -28,17 +28,17 @@ def smooth_noise(images: Tensor, generator: torch.Generator, sigma: float) -> Te
 
 
 def _gaussians(side: int, sigma: float, device: torch.device) -> Tensor:
-    """Weights (side, M) of M lattice points, 3 sigma beyond either end, for every pixel; each row of length 1."""
+    """Weights (side, M) of M lattice points, up to 3 sigma beyond either end, for every pixel; rows have norm 1."""
     points = torch.arange(-3 * sigma, side - 1 + 3.5 * sigma, sigma / 2, device=device)
     pixels_along = torch.arange(side, device=device)[:, None]
     return normalize(torch.exp(-((pixels_along - points) ** 2) / (2 * sigma**2)), dim=1)
 
 
 def perlin_noise(images: Tensor, generator: torch.Generator, finest: int) -> Tensor:
-    """Perlin's gradient noise (B, H, W), about -1 to 1, turned at random, with 2^k cells a side, 1 to `finest`.
+    """Perlin noise (B, H, W), about -1 to 1, randomly rotated, with 2^k cells along each side, 1 to `finest`.
 
-    k is drawn for each image and each side. Perlin 1985, scaled by sqrt(2) as Zavrtanik et al. 2021 do. The lattice
-    repeats where the turn leads out of it.
+    k is drawn per image and side. Perlin 1985, scaled by sqrt(2) as in Zavrtanik et al. 2021. The lattice repeats where
+    the rotation leads out of it.
     """
     scales = int(math.log2(finest)) + 1
     cells_y, cells_x = 2 ** whole(images, generator, scales), 2 ** whole(images, generator, scales)
@@ -46,7 +46,7 @@ def perlin_noise(images: Tensor, generator: torch.Generator, finest: int) -> Ten
     directions = torch.rand((len(images), lattice * lattice), generator=generator, device=generator.device)
     angle = uniform(images, generator, -math.pi / 2, math.pi / 2)
     drawn = (2 * math.pi * directions.to(images.device), angle, cells_y, cells_x)
-    # A few images at a time stay in a processor's cache, which makes this three times as fast.
+    # A few images at a time fit into the processor's cache, which makes this three times as fast.
     pieces = zip(*(draws.split(PIECE) for draws in drawn), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([_perlin(*pixels(images), lattice, *piece) for piece in pieces])
 

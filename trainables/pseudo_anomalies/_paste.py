@@ -1,4 +1,4 @@
-"""Paste something on a part of every image; draw again where that changed nothing anybody could see."""
+"""Paste something onto a part of every image, and draw again where that made no visible change."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Change(Protocol):
     """New values for a part of the images."""
 
     def into(self, made: PseudoAnomalies, waiting: Tensor) -> Tensor:
-        """Write it into the waiting ones (B,) of the images that would be seen to change; which (B,) those are."""
+        """Write it into the waiting images, bool (B,), that it changes visibly; returns which they are, bool (B,)."""
         ...
 
 
 Draw: TypeAlias = Callable[[Tensor], Change]
-"""Draws a change for all images, so that the result of one does not depend on its neighbours' luck.
+"""Draws a change for every image, whether it still waits or not: no image's result depends on the others' luck.
 
-Only where images still wait for it, bool (B,), must the change be complete.
+The change may be incomplete for images that do not wait, bool (B,).
 """
 
 
 class Scattered(NamedTuple):
-    """New values (N, C) for pixels anywhere."""
+    """A change that gives new values (N, C) to any pixels."""
 
     spots: Spots
     values: Tensor
@@ -51,7 +51,7 @@ class Scattered(NamedTuple):
 
 
 class Several(NamedTuple):
-    """Changes, each of its own images: bool (B,)."""
+    """Several changes, each for its own images, bool (B,)."""
 
     changes: list[tuple[Change, Tensor]]
 
@@ -65,7 +65,7 @@ class Several(NamedTuple):
 
 
 def one_draw_of(chosen: Tensor, draws: list[Draw]) -> Draw:
-    """Draws for every image by the draw of its number: `draws[chosen[b]]`."""
+    """A draw that uses `draws[chosen[b]]` for image b."""
 
     def draw(waiting: Tensor) -> Several:
         groups = [chosen == number for number in range(len(draws))]
@@ -75,7 +75,7 @@ def one_draw_of(chosen: Tensor, draws: list[Draw]) -> Draw:
 
 
 def pasted(drawing: Callable[..., Draw]) -> Callable[..., PseudoAnomalies]:
-    """The pseudo-anomaly that pastes what drawing(images, generator, *, ...) draws; that itself stays as `drawing`."""
+    """The pseudo-anomaly that pastes what drawing(images, generator, *, ...) draws; keeps it as attribute `drawing`."""
 
     @functools.wraps(drawing)
     def item(images: Tensor, generator: torch.Generator, **parameters: object) -> PseudoAnomalies:
@@ -86,10 +86,10 @@ def pasted(drawing: Callable[..., Draw]) -> Callable[..., PseudoAnomalies]:
 
 
 def paste(images: Tensor, draw: Draw, tries: int = TRIES) -> PseudoAnomalies:
-    """Images with what `draw` returns pasted on them: of several draws the first seen.
+    """Images with the first visible change that `draw` returns pasted on them.
 
-    A black patch pasted on black would be a normal image called anomalous, so an image is drawn for until a pixel
-    changes by a grey level. Where no draw does that, the image stays as it is and its mask is empty.
+    A black patch pasted on black would label a normal image anomalous, so an image gets new draws until one of its
+    pixels changes by a grey level. If none of `tries` does that, the image stays as it is and its mask is empty.
     """
     made = unchanged(images)
     paste_into(made, draw, torch.ones_like(made.mask[:, 0, 0, 0]), tries)
@@ -102,7 +102,7 @@ def unchanged(images: Tensor) -> PseudoAnomalies:
 
 
 def paste_into(made: PseudoAnomalies, draw: Draw, waiting: Tensor, tries: int = TRIES) -> None:
-    """As `paste`, written into those images that wait for it, bool (B,)."""
+    """As `paste`, but written into the waiting images, bool (B,), of `made`."""
     for _ in range(tries):
         if not waiting.any():
             break

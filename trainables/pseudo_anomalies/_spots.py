@@ -1,4 +1,4 @@
-"""Spots: some pixels of every image as one flat list, so that a small change costs what it covers, not the batch."""
+"""Spots: some pixels of every image in one flat list; a change then costs what it covers, not the whole batch."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from torch import Tensor
 
 
 class Spots(NamedTuple):
-    """The pixels' image, row and column: three int64 lists (N,); an image may have any number of them, also none."""
+    """Image, row and column of each pixel: int64 (N,) each; an image may have any number of pixels, or none."""
 
     image: Tensor
     row: Tensor
     column: Tensor
 
     def where(self, chosen: Tensor) -> Spots:
-        """Those of the pixels for which `chosen` (N,) is True, or of these numbers (K,)."""
+        """The pixels for which `chosen` (N,) is True, or those with these numbers (K,)."""
         return Spots(self.image[chosen], self.row[chosen], self.column[chosen])
 
 
 def lines(image: Tensor, row: Tensor, left: Tensor, width: Tensor) -> Spots:
-    """The pixels of pieces of rows, each by its image, row, first column and width: int64 (L,). A width may be 0."""
+    """The pixels of row segments, given by image, row, first column and width: int64 (L,) each. A width may be 0."""
     which = torch.arange(len(image), device=image.device).repeat_interleave(width)
     start = (left - (width.cumsum(0) - width)).index_select(0, which)
     column = torch.arange(len(which), device=image.device) + start
@@ -29,14 +29,14 @@ def lines(image: Tensor, row: Tensor, left: Tensor, width: Tensor) -> Spots:
 
 
 def places(images: Tensor, spots: Spots) -> Tensor:
-    """Where the pixels' values are in the images: int64 (C, N), channel by channel, for `take` and `put_`."""
+    """Flat indices of the pixels' values in the images, for `take`: int64 (C, N), one row per channel."""
     channels, height, width = images.shape[1:]
     first = (spots.image * (channels * height) + spots.row) * width + spots.column
     return first + torch.arange(channels, device=first.device)[:, None] * (height * width)
 
 
 def read(images: Tensor, spots: Spots) -> Tensor:
-    """The pixels' values (N, C), each channel a list by itself in memory, which is faster than pixel by pixel."""
+    """The pixels' values (N, C); each channel is contiguous in memory, which is faster than pixel by pixel."""
     return images.take(places(images, spots)).T
 
 
@@ -46,7 +46,7 @@ def crossings(images: Tensor, image: Tensor, rows: Tensor, columns: Tensor) -> T
 
 
 def sample(images: Tensor, image: Tensor, y: Tensor, x: Tensor) -> Tensor:
-    """Values (N, C) between pixels, bilinear: at row y and column x (N,) of the given images; the border repeats."""
+    """Bilinear values (N, C) at row y and column x (N,) of the given images (N,); the border is repeated outwards."""
     height, width = images.shape[-2:]
     y, x = y.clamp(0, height - 1), x.clamp(0, width - 1)
     top, left = y.long(), x.long()

@@ -12,12 +12,12 @@ from torch import Tensor
 from assay.data.images import decode, image_files
 
 MOST = 512
-"""Of a folder of more images so many are taken, spread evenly over the sorted names; 77 MB at 224 pixels in colour."""
+"""A larger folder is thinned evenly to this many images, by sorted name; 77 MB in colour at 224 pixels."""
 
 
 @functools.lru_cache(maxsize=4)
 def textures(folder: str, height: int, width: int, channels: int) -> Tensor:
-    """The images directly in a folder as uint8 (T, channels, height, width); raises DataError for none or a bad one."""
+    """The images directly in a folder: uint8 (T, channels, height, width); raises DataError for none or a bad one."""
     files, _ = image_files(Path(folder))
     chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(MOST, len(files))).astype(int)]
     side = max(height, width)

@@ -22,14 +22,14 @@ CHUNK = 256
 class Acceptance:
     """Images (B, C, H, W) in [0, 1], changed by another pseudo-anomaly until they no longer look normal.
 
-    of: the pseudo-anomaly. percentile: of the normals' densities, below which a draw must lie to be accepted: 0.05 asks
-    it to be rarer than 95 % of normals, the default than half. On ELPV at 64 pixels 0.05, 0.5 and 0.75 reject 95, 30
-    and 3 % of `cutpaste`. 0.99 is the threshold of COBRA's released code: it accepts 99 % of the normals themselves,
-    and rejected nothing there.
-    tries: draws for an image before the least usual of them is taken; 5 are the released code's first and 4 retries.
-    backbone: of the features; its weights stay as they come, random ones those of seed 0.
-    The density is a Gaussian with full, shrunk covariance, fitted on every other train normal; the percentile is of the
-    rest, which it has not seen. After each call `rejected` is the share of its draws that were not accepted.
+    of: the pseudo-anomaly. percentile: a draw is accepted if its density is below this percentile of the normals': 0.05
+    asks it to be rarer than 95 % of normals, the default rarer than half. On ELPV at 64 pixels 0.05, 0.5 and 0.75
+    reject 95, 30 and 3 % of `cutpaste`. 0.99 is the threshold of COBRA's released code: it accepts 99 % of the normals
+    themselves, and rejected nothing there.
+    tries: draws per image before the least typical of them is taken; 5 are the released code's first and 4 retries.
+    backbone: extracts the features; its weights are not trained, and random ones are those of seed 0.
+    The density is a Gaussian with full, shrunk covariance, fitted to every other train normal; the percentile is taken
+    over the rest, which it has not seen. After each call `rejected` is the share of draws that were not accepted.
 
     Looks like: what it wraps, without the draws that nobody would notice.
     """
@@ -46,9 +46,12 @@ class Acceptance:
         self.rejected = 0.0
 
     def fit(self, normals: Tensor) -> None:
-        """Learn what is usual from train normals (N, C, H, W), on their device; raises InputError for fewer than 10."""
+        """Fit the density to train normals (N, C, H, W), on their device; raises InputError for fewer than 10."""
         if len(normals) < FEWEST:
-            raise InputError(f"acceptance learns from at least {FEWEST} normals, there are {len(normals)}")
+            raise InputError(
+                f"acceptance needs at least {FEWEST} normals, there are {len(normals)}; "
+                "use more of them, or another pseudo-anomaly"
+            )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(0)
             network = self.backbone.function(channels=normals.shape[1], **self.backbone.arguments())
@@ -61,12 +64,12 @@ class Acceptance:
 
     @torch.no_grad()
     def densities(self, images: Tensor) -> Tensor:
-        """How usual images (B, C, H, W) are among the normals: log-densities (B,), rejected at `limit` and above."""
+        """How typical images (B, C, H, W) are of the normals: log-densities (B,), rejected from `limit` on."""
         found: Tensor = self.density(self.network(images))
         return found
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-        """For every image its first accepted draw, else its least usual one."""
+        """The first accepted draw of every image, or else its least typical one."""
         made = self.make(images, generator)
         usual = self.densities(made.images)
         pending = usual >= self.limit

@@ -1,4 +1,4 @@
-"""COBRA's CutPaste as its released code does it, with its defects, to compare with."""
+"""CutPaste as in COBRA's released code, defects included, for comparison."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from trainables.pseudo_anomalies._paste import Scattered, paste
 from trainables.pseudo_anomalies._spots import Spots, crossings, read
 
 WIDTHS, HEIGHTS = (7, 40), (10, 40)
-"""In pixels, whatever the size of the image."""
+"""In pixels, for images of any size."""
 
 JITTER, HUE = 0.8, 0.2
 BLACK = 0.15
 BLUR = (0.1, 5.0)
 REACH_Y, REACH_X = 4, 2
-"""Deviation of the Gaussian blur, and how far it reaches: its kernel is 5 wide and 9 high."""
+"""Standard deviation of the Gaussian blur, and how far it reaches: its kernel is 5 wide and 9 high."""
 
 
 def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a small turned patch that is black more often than not.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a small rotated patch, black more often than not.
 
     Only the scar branch can be reached: a patch of 7 to 40 by 10 to 40 pixels (at most half of the image's shorter
-    side), recoloured, blurred, turned by U[0, 360] degrees, black with probability 0.15. The canvas that holds it is
-    mirrored with probability 1/2 and its mask is not, so the mask then cuts out of the empty, black canvas. On grey
-    images of 224 pixels 55 % of the pastes are black by more than half, and 1.1 % of the pixels are changed.
-    Here to reproduce the published figures; `scar` and `cutpaste` do what the paper says. No draw is repeated.
+    side), recoloured, blurred, rotated by U[0, 360] degrees, black with probability 0.15. The canvas that holds it is
+    mirrored with probability 1/2 but its mask is not, so the mask then cuts from the empty, black part of the canvas.
+    On grey images of 224 pixels 55 % of the pastes are more than half black, and 1.1 % of the pixels change.
+    It is here to reproduce published figures; `scar` and `cutpaste` do what the paper says. No draw is repeated.
 
     Looks like: cutout with a small, slanted, black box; at times a smear of the picture instead.
     """
@@ -63,18 +63,18 @@ def cobra_cutpaste_as_released(images: Tensor, generator: torch.Generator) -> Ps
 
 
 def _side(images: Tensor, generator: torch.Generator, limits: tuple[int, int], most: int) -> Tensor:
-    """A whole number of pixels between the limits, and at most `most`."""
+    """A random number of pixels between the limits, at most `most`."""
     low, high = limits
     return (low + whole(images, generator, high - low + 1)).clamp(max=most)
 
 
 def _within(length: Tensor, place: Tensor, image: Tensor) -> Tensor:
-    """The row or column of the patch for a place in it."""
+    """The row or column of the patch that is nearest to a place in it."""
     return torch.minimum(place.round().long().clamp(min=0), length[image] - 1)
 
 
 def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor:
-    """The largest patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with a deviation per image."""
+    """Patches (B, C, 40, 40) from (top, left) on, blurred by a Gaussian with one standard deviation per image."""
     own, size = torch.arange(len(images), device=images.device), max(*WIDTHS, *HEIGHTS)
     rows, columns = (
         (first[:, None] + torch.arange(-reach, size + reach, device=images.device)).clamp(0, length - 1)
@@ -85,9 +85,9 @@ def _blurred(images: Tensor, top: Tensor, left: Tensor, sigma: Tensor) -> Tensor
 
 
 def _weights(size: int, reach: int, sigma: Tensor) -> Tensor:
-    """How much each of `size` + 2 `reach` places gives to each of `size`: (B, size, size + 2 reach)."""
+    """The Gaussian filter as a matrix: weights (B, size, size + 2 reach) of its inputs for each output."""
     away = torch.arange(-reach, reach + 1, device=sigma.device)
     kernel = torch.exp(-(away**2) / (2 * sigma[:, None] ** 2))
     kernel = F.pad(kernel / kernel.sum(1, keepdim=True), (0, size))
-    # Every row is the one above it, moved on by one.
+    # Each row is the one above it, shifted by one.
     return kernel.repeat(1, size)[:, :-size].view(len(sigma), size, size + 2 * reach)

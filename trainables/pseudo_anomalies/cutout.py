@@ -1,4 +1,4 @@
-"""Cutout: a flat box (DeVries and Taylor 2017), as a pseudo-anomaly of the size that COBRA uses."""
+"""Cutout: a flat box (DeVries and Taylor 2017), as large as COBRA's by default."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def cutout(
 ) -> Draw:
     """Images (B, C, H, W) in [0, 1], each with one flat box.
 
-    side: largest height and width of the box as shares of the image's; each is U[2/3 side, side]. COBRA: 1/4.
+    side: largest height and width of the box as shares of the image's; each is U[2/3 side, side]. COBRA uses 1/4.
     fill: `zero` for a black box, `mean` for a box in the image's own mean colour.
-    On images as flat as the box itself nothing changes.
+    An image that is flat and of the box's colour stays as it is.
 
     Looks like: one upright box, about square, black or in the picture's mean colour.
     """

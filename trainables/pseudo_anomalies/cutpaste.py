@@ -24,12 +24,12 @@ def cutpaste(
     area: Annotated[Fraction, Ge(SMALLEST), Le(0.5)] = 0.15,
     jitter: Fraction = 0.1,
 ) -> Draw:
-    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one patch of itself pasted at another place.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one patch of itself pasted elsewhere.
 
-    area: largest share of the image that a patch covers; each is U[0.02, area], its aspect log-uniform in [0.3, 1/0.3].
-    jitter: strength of the patch's change of brightness and contrast (three channels: also hue and saturation).
-    The defaults are the paper's. Without jitter a patch from a flat area onto the same flat area changes nothing; such
-    a draw is repeated.
+    area: largest share of the image a patch covers; each is U[0.02, area], its aspect log-uniform in [0.3, 1/0.3].
+    jitter: how strongly the patch's brightness and contrast change; with three channels also its hue and saturation.
+    The defaults are the paper's. Without jitter a patch pasted within one flat area changes nothing; such a draw is
+    repeated.
 
     Looks like: an upright rectangle of the wrong part of the picture, hard edges, about the right colour.
     """

@@ -12,19 +12,19 @@ from trainables.pseudo_anomalies._paste import Draw, one_draw_of, pasted
 
 AREAS, MOST_OBLONG = (0.02, 0.15), 0.3
 WIDTHS, LENGTHS = (2 / 256, 16 / 256), (10 / 256, 25 / 256)
-"""The paper's 2 to 16 and 10 to 25 pixels, of images of 256."""
+"""The paper's 2 to 16 and 10 to 25 pixels, on images of 256."""
 
 
 @pasted
 def cutpaste_3way(images: Tensor, generator: torch.Generator, *, jitter: Fraction = 0.1) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a patch (one half) or a scar (the other) of itself.
 
-    jitter: strength of the paste's change of brightness and contrast (three channels: also hue and saturation).
-    The paper trains three classes (normal, patch, scar). A trainable of two classes, such as cobra, calls both kinds
-    anomalous: then this is the union of the two, and which of them it was is not learned. Sizes are the paper's, shares
-    of the image: on 64 pixels a scar is a speck; `cutpaste_union` has larger ones.
+    jitter: how strongly brightness and contrast of the paste change; with three channels also hue and saturation.
+    The paper trains three classes (normal, patch, scar). To a trainable with two classes, such as cobra, both kinds
+    are just anomalous, and it does not learn to tell them apart. Sizes are the paper's, as shares of the image: at 64
+    pixels a scar is a speck; `cutpaste_union` has larger ones.
 
-    Looks like: cutpaste on half of the images, on the others a short thin scratch.
+    Looks like: cutpaste on half of the images, a short thin scratch on the others.
     """
     draws = [
         rectangle(images, generator, areas=AREAS, oblong=MOST_OBLONG, jitter=jitter),

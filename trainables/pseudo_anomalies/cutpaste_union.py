@@ -12,7 +12,7 @@ from trainables.pseudo_anomalies._paste import Draw, one_draw_of, pasted
 
 AREAS, MOST_OBLONG = (0.1, 0.2), 0.4
 WIDTHS, LENGTHS = (2 / 256, 16 / 256), (25 / 256, 45 / 256)
-"""Strips of 2 to 16 and 25 to 45 pixels, of images of 256."""
+"""2 to 16 and 25 to 45 pixels, on images of 256."""
 
 
 @pasted
@@ -20,7 +20,7 @@ def cutpaste_union(images: Tensor, generator: torch.Generator, *, jitter: Fracti
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a large patch (one half) or a long scar (the other).
 
     A patch covers U[0.1, 0.2] of the image, its aspect log-uniform in [0.4, 1/0.4]; a scar is 10 to 18 % of the side.
-    jitter: strength of the paste's change of brightness and contrast (three channels: also hue and saturation).
+    jitter: how strongly brightness and contrast of the paste change; with three channels also hue and saturation.
 
     Looks like: a rectangle as large as a third of the side or more, or one slanted scratch, hard edges.
     """

@@ -11,9 +11,9 @@ from trainables.pseudo_anomalies._whole import one_of
 
 
 def cutperm(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-    """Images (B, C, H, W) in [0, 1] with upper and lower, left and right, or both pairs of halves swapped.
+    """Images (B, C, H, W) in [0, 1] whose upper and lower, left and right, or both pairs of halves are swapped.
 
-    The mask is all True. Of an odd side the middle line moves with the second half.
+    The mask is all True. If a side is odd, its middle line moves with the second half.
 
     Looks like: the picture cut in halves or quarters and put together the wrong way round.
     """

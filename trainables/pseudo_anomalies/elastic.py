@@ -25,9 +25,9 @@ def elastic(
 ) -> PseudoAnomalies:
     """Images (B, C, H, W) in [0, 1] warped by a smooth random displacement; the mask is all True.
 
-    alpha: how far a pixel moves (root mean square per axis), sigma: over what distance the displacement varies, both as
-    shares of the shorter side. COBRA's alpha 200 and sigma 7 at 224 pixels are 0.021 and 0.031 here.
-    On an image of one colour nothing changes.
+    alpha: how far pixels move (root mean square per axis). sigma: the distance over which the displacement varies. Both
+    are shares of the shorter side; COBRA's alpha 200 and sigma 7 at 224 pixels are 0.021 and 0.031 here.
+    An image of one colour stays as it is.
 
     Looks like: the whole picture seen through bad glass; straight lines wave.
     """

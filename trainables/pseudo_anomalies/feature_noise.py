@@ -1,4 +1,4 @@
-"""Feature noise: Gaussian noise on the features of normals, not on their pixels (SimpleNet, Liu et al. 2023)."""
+"""Feature noise: Gaussian noise added to the features of normals, not to their pixels (SimpleNet, Liu et al. 2023)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 from assay.units import Positive
 
 SPACE = "features"
-"""Works on features, so only a trainable that has some can use it; items without this constant work on pixels."""
+"""Works on features, so only a trainable that has them can use it; items without this constant work on pixels."""
 
 
 def feature_noise(features: Tensor, generator: torch.Generator, *, deviation: Positive = 0.015) -> Tensor:
-    """Anomalous features (B, F) for normal ones (B, F): each number with independent normal noise added.
+    """Anomalous features (B, F): normal ones (B, F) with independent Gaussian noise added to every number.
 
-    deviation: of the noise, in the features' own units; 0.015 is what SimpleNet runs with, 0.05 its code's default.
-    For trainables that separate features. cobra, which trains on images, refuses it.
+    deviation: standard deviation of the noise, in the units of the features; SimpleNet's experiments use 0.015, its
+    code defaults to 0.05. For trainables that separate features; cobra, which trains on images, rejects it.
 
-    Looks like: nothing, for there is no picture of it.
+    Looks like: nothing, as there is no picture of it.
     """
     noise = torch.randn(features.shape, generator=generator, device=generator.device)
     return features + deviation * noise.to(features)

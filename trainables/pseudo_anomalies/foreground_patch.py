@@ -1,4 +1,4 @@
-"""Foreground patch: a piece of the thing itself, distorted, turned and put back on it (after PatchGuard)."""
+"""Foreground patch: a piece of the object, distorted, rotated and pasted back onto it (after PatchGuard)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ UP_TO_LIGHT, UP_TO_MEDIUM = 0.2, 0.4
 """Light, medium and heavy are drawn with probabilities 0.2, 0.2 and 0.6, as in PatchGuard's code."""
 
 SMALLEST = 1 / 16
-"""PatchGuard's least side: 14 pixels of 224."""
+"""PatchGuard's smallest side: 14 pixels of 224."""
 
 KNOTS = 5
 
@@ -36,16 +36,17 @@ def foreground_patch(
     level: Literal["light", "medium", "heavy", "mixed"] = "mixed",
     side: Annotated[Fraction, Ge(0.1), Le(0.5)] = 0.3,
 ) -> Draw:
-    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a distorted piece of its foreground on its foreground.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a distorted piece of its own foreground pasted on it.
 
-    level: `light` recolours the piece (jitter 0.2), `medium` more so (0.4) and bends it, `heavy` yet more (0.6), bends
-    it twice as far and inverts half of them; `mixed` draws them with probabilities 0.2, 0.2 and 0.6.
-    side: largest height and width of the piece as shares of the shorter side; each is U[1/16, side]. It is turned by
+    level: `light` recolours the piece (jitter 0.2), `medium` recolours it more (0.4) and bends it, `heavy` recolours it
+    yet more (0.6), bends it twice as far and inverts half of the pieces; `mixed` draws them with probabilities 0.2,
+    0.2 and 0.6.
+    side: largest height and width of the piece as shares of the shorter side; each is U[1/16, side]. It is rotated by
     U[-90, 90] degrees.
-    The foreground is what differs from the colour of the image's border; of a texture that fills the image it is
-    everything. Only the middle of the piece is sure to lie on it. On images of one colour light and medium do little.
+    The foreground is what differs from the colour of the image's border; in a texture that fills the image it is
+    everything. Only the centre of the piece is sure to lie on it. On images of one colour light and medium do little.
 
-    Looks like: a slanted piece of the thing in the wrong place, bent, in wrong tones or as its own negative.
+    Looks like: a slanted piece of the object in the wrong place, bent, in the wrong tones or as its own negative.
     """
     height, width = images.shape[-2:]
     shorter = min(height, width)
@@ -83,7 +84,7 @@ def _levels(images: Tensor, generator: torch.Generator, level: str) -> Tensor:
 def _bends(
     images: Tensor, generator: torch.Generator, piece: Turned, spots: Spots, up: Tensor, right: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Displacements (N,), smooth over the piece, of variance about 1: normal numbers on 5 x 5 knots, interpolated."""
+    """Displacements (N,), smooth over the piece, of variance about 1: Gaussian noise on 5 x 5 knots, interpolated."""
     shape = (len(images), 2, KNOTS, KNOTS)
     knots = torch.randn(shape, generator=generator, device=generator.device).to(images.device)
     y = (up / piece.along[spots.image] + 1) / 2 * (KNOTS - 1)

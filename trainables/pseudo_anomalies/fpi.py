@@ -26,9 +26,9 @@ def fpi(
 ) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square mixed with that of another image of the batch.
 
-    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], its middle in the
-    core 80 %. factor: largest share of the other image in the mix, each U[0.05, factor]. The defaults are the paper's.
-    A batch of one takes from itself, shifted by half its sides. Equal images have nothing to give each other.
+    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], centred in the inner
+    80 %. factor: largest share of the other image in the mix, each U[0.05, factor]. The defaults are the paper's.
+    A batch of one uses itself, rolled by half its sides. Identical images do not change each other.
 
     Looks like: a square ghost of another picture, from hardly visible to solid, hard edges.
     """

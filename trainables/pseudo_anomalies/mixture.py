@@ -1,4 +1,4 @@
-"""Mixture: several pseudo-anomalies, one drawn for each image, so that the mix itself can be searched."""
+"""Mixture: one of several pseudo-anomalies, drawn per image; a search can vary the mix."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ DEFAULT = {name: Part(item=Item("pseudo_anomalies", name, {})) for name in ("cut
 class Mixture:
     """Images (B, C, H, W) in [0, 1], each changed by one of several pseudo-anomalies drawn for it.
 
-    of: the parts, each under a name of one's own: `{patch: {item: {cutpaste: {area: 0.1}}, weight: 2}, line: {item:
-    scar}}`. An item is drawn in proportion to its weight (1 if not given), so 0 leaves it out. A search space can vary
-    weights and the items' parameters alike: `{patch: {item: cutpaste, weight: {uniform: [0, 1]}}, ...}`.
+    of: the parts, under names of your choice: `{patch: {item: {cutpaste: {area: 0.1}}, weight: 2}, line: {item:
+    scar}}`. An item is drawn in proportion to its weight, 1 by default; 0 leaves it out. A search space can vary both
+    weights and the items' parameters: `{patch: {item: cutpaste, weight: {uniform: [0, 1]}}, ...}`.
     Raises InputError if every weight is 0.
 
-    Looks like: any of its parts, one an image.
+    Looks like: any one of its parts.
     """
 
     def __init__(self, *, of: Annotated[dict[str, Part], MinLen(1)] = DEFAULT) -> None:
@@ -51,11 +51,11 @@ class Mixture:
         self.ways: list[Way] = []
 
     def fit(self, normals: Tensor) -> None:
-        """Make the parts ready on train normals (N, C, H, W)."""
+        """Fit the parts to train normals (N, C, H, W)."""
         self.ways = [_way(part.item, normals) for part in self.parts]
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-        """One of the parts for every image; a part that mixes images of a batch may see those of the others."""
+        """Apply one of the parts to every image; a part that mixes images of a batch may use any of the batch."""
         weights = torch.tensor([part.weight for part in self.parts], device=images.device)
         limits = weights.cumsum(0) / weights.sum()
         chosen = torch.searchsorted(limits, uniform(images, generator), right=True).clamp(max=len(weights) - 1)
@@ -66,7 +66,7 @@ class Mixture:
 
 
 def _way(item: Item, normals: Tensor) -> Way:
-    """The item, written into those images that were drawn for it, without copying them where it only pastes."""
+    """The item, written into the images drawn for it; one that only pastes does so without copying them."""
     drawing = getattr(item.function, "drawing", None)
     if drawing:
 

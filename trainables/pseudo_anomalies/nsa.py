@@ -1,4 +1,4 @@
-"""NSA: natural synthetic anomalies, resized patches of another image blended in seamlessly (Schlueter et al. 2022)."""
+"""NSA: natural synthetic anomalies, resized patches of another image, blended in seamlessly (Schlueter et al. 2022)."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def nsa(
 ) -> PseudoAnomalies:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with Poisson-blended patches of another image of the batch.
 
-    patches: the most an image can get; it gets one for certain and each further one with probability one half.
-    half: largest half height and half width of a patch as shares of the image's; each is 0.03 + Gamma(2, 0.05), cut.
-    gradient: `mixed` keeps the stronger of both images' gradients (the paper's choice for textures), `source` the
-    patch's alone (for objects). A patch is taken from anywhere, resized by U[0.7, 1.3] and put anywhere; the paper's
-    overlap with the object is not asked for. The defaults are the paper's where it has one for all classes.
-    A batch of one takes from itself, shifted by half its sides. Between flat images there is nothing to blend.
+    patches: most patches per image; it always gets one, and each further one with probability one half.
+    half: largest half height and half width of a patch as shares of the image's; each is 0.03 + Gamma(2, 0.05), capped.
+    gradient: `mixed` keeps the stronger of both images' gradients (the paper's choice for textures), `source` only the
+    patch's (for objects). A patch is taken from anywhere, resized by U[0.7, 1.3] and put anywhere; the paper's overlap
+    with the object is not required. The defaults are the paper's where it uses one value for all classes.
+    A batch of one uses itself, rolled by half its sides. Flat images leave nothing to blend.
 
     Looks like: one to three soft-edged lumps of another picture that have grown into this one.
     """
     rows, columns = images.shape[-2:]
 
     def sides(length: int) -> Tensor:
-        # A Gamma variable of shape 2 is the sum of two exponential ones.
+        # A Gamma variable of shape 2 is the sum of two exponential variables.
         both = (1 - uniform(images, generator)) * (1 - uniform(images, generator))
         share = 2 * (SMALLEST - SCALE * both.log()).clamp(max=half)
         return (share * length).round().long().clamp(2, length - 2)

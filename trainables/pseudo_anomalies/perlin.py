@@ -1,4 +1,4 @@
-"""Perlin-shaped blots of foreign texture, after DRAEM (Zavrtanik et al. 2021, section 3.3)."""
+"""Perlin-shaped blobs of foreign texture, after DRAEM (Zavrtanik et al. 2021, section 3.3)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from trainables.pseudo_anomalies._textures import textures
 
 THRESHOLD = 0.5
 SMALLEST = 0.02
-"""Least share of the image: where too little of the noise exceeds the threshold, its highest part is taken."""
+"""Smallest share of the image; where the noise exceeds the threshold on less, its highest part is taken."""
 
 FINEST_CELLS, CELL_PIXELS = 32, 4
-"""DRAEM's finest noise has 32 cells a side; a cell of fewer than 4 pixels would be noise without a shape."""
+"""DRAEM's finest noise has 32 cells a side; cells smaller than 4 pixels would be noise without a shape."""
 
 
 @pasted
@@ -33,14 +33,14 @@ def perlin(
     opacity: Annotated[Fraction, Ge(0.05)] = 1.0,
     texture: str = "batch",
 ) -> Draw:
-    """Images (B, C, H, W) in [0, 1], H and W >= 16, each blended in a Perlin-noise mask with an altered texture.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each blended with an altered texture inside a Perlin-noise mask.
 
-    opacity: largest share of the texture in the blend, each U[opacity / 5, opacity]; 1 is what DRAEM's code uses.
-    texture: `batch` for another image of the batch (of a batch of one, itself), `itself`, or the path of a folder of
-    images, as DRAEM takes from a data set of textures; it found that to matter little. The texture is turned, zoomed,
-    shifted, its contrast bent, inverted or re-coloured. Raises DataError for a folder without images.
+    opacity: largest share of the texture in the blend, each U[opacity / 5, opacity]; DRAEM's code uses 1.
+    texture: `batch` for another image of the batch (itself, in a batch of one), `itself`, or the path of a folder of
+    images; DRAEM uses a data set of textures, and found that the choice matters little. The texture is rotated, zoomed,
+    shifted, changed in contrast, inverted or recoloured. Raises DataError for a folder without images.
 
-    Looks like: one or more cloudy blots with hard edges, filled with a strange pattern, often half transparent.
+    Looks like: one or more cloudy blobs with hard edges, filled with a strange pattern, often half transparent.
     """
 
     def draw(waiting: Tensor) -> Scattered:
@@ -66,7 +66,7 @@ def _blots(images: Tensor, generator: torch.Generator) -> Spots:
 
 
 def _pattern(images: Tensor, spots: Spots, texture: str, generator: torch.Generator) -> Tensor:
-    """Values (N, C) of the textures, one for each image, moved and re-coloured until it is no normal image."""
+    """Values (N, C) of the textures, one per image, moved and recoloured enough not to pass for a normal image."""
     source, number = _source(images, texture, generator)
     channels, height, width = images.shape[1:]
     angle, zoom = uniform(images, generator, 0, 2 * math.pi), log_uniform(images, generator, 0.5)
@@ -78,7 +78,7 @@ def _pattern(images: Tensor, spots: Spots, texture: str, generator: torch.Genera
     moved = sample(source, number[spots.image], y, x)
     inverted = whole(images, generator, 2).to(moved.dtype)[spots.image, None]
     gamma = log_uniform(images, generator, 0.4).to(moved.dtype)[spots.image, None]
-    # Not from 0: the slope of a power below 1 is infinite there.
+    # Not 0, where a power below 1 has an infinite slope.
     toned = (inverted + (1 - 2 * inverted) * moved).clamp(min=1e-4, max=1) ** gamma
     if channels != 3:  # no hue
         return toned
@@ -87,7 +87,7 @@ def _pattern(images: Tensor, spots: Spots, texture: str, generator: torch.Genera
 
 
 def _source(images: Tensor, texture: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images to take textures from, and which of them (B,) each image takes."""
+    """The images to take textures from, and which of them (B,) each image uses."""
     if texture == "batch":
         return images, neighbour(images, generator)
     if texture == "itself":
@@ -99,5 +99,5 @@ def _source(images: Tensor, texture: str, generator: torch.Generator) -> tuple[T
 
 
 def _reflected(place: Tensor, side: int) -> Tensor:
-    """A place along a side, reflected back into it however far outside it lies."""
+    """A place along a side, reflected into it from however far outside."""
     return side - (place.remainder(2 * side) - side).abs()

@@ -1,4 +1,4 @@
-"""PII: Poisson image interpolation, foreign patch interpolation without a seam (Tan et al. 2021)."""
+"""PII: Poisson image interpolation, seamless foreign patch interpolation (Tan et al. 2021)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def pii(
 ) -> Draw:
     """Images (B, C, H, W) in [0, 1], H and W >= 16, each with a square blended with that of another image of the batch.
 
-    In the square every gradient is the stronger of its own, times 1 - f, and the other's, times f; its rim fits.
-    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], its middle in the
-    core 80 %. factor: largest f, each U[0.05, factor]. The defaults are the paper's.
-    A batch of one takes from itself, shifted by half its sides. Between flat images there is nothing to blend.
+    In the square every gradient is the stronger of its own, times 1 - f, and the other's, times f; its rim matches.
+    side: largest side of the square as a share of the image's shorter side; each is U[0.1, side], centred in the inner
+    80 %. factor: largest f, each U[0.05, factor]. The defaults are the paper's.
+    A batch of one uses itself, rolled by half its sides. Flat images leave nothing to blend.
 
-    Looks like: structure of another picture that fades into this one, no edges; the faintest of all.
+    Looks like: structure of another picture that fades into this one without edges; the faintest of all.
     """
 
     def draw(waiting: Tensor) -> Blended:

@@ -12,9 +12,9 @@ from trainables.pseudo_anomalies._whole import one_of
 
 
 def rotation(images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
-    """Square images (B, C, H, H) in [0, 1], each turned by 90, 180 or 270 degrees; the mask is all True.
+    """Square images (B, C, H, H) in [0, 1], each rotated by 90, 180 or 270 degrees; the mask is all True.
 
-    Sensible only where the orientation of a normal image is fixed. Raises InputError for images that are not square.
+    Only useful where normal images have a fixed orientation. Raises InputError for images that are not square.
 
     Looks like: the whole picture lying on its side or on its head.
     """

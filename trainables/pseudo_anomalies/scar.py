@@ -1,4 +1,4 @@
-"""CutPaste-scar: a thin strip of the image, recoloured, turned and pasted elsewhere (Li et al. 2021, section 2.3)."""
+"""CutPaste-scar: a thin strip of the image, recoloured, rotated and pasted elsewhere (Li et al. 2021, section 2.3)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainables.pseudo_anomalies._cutpaste import strip
 from trainables.pseudo_anomalies._paste import Draw, pasted
 
 NARROWEST, SHORTEST = 2 / 16, 10 / 25
-"""The least width and length as shares of the largest, as in the paper (2 to 16 and 10 to 25 pixels)."""
+"""Smallest width and length as shares of the largest, as in the paper (2 to 16 and 10 to 25 pixels)."""
 
 
 @pasted
@@ -25,12 +25,12 @@ def scar(
     length: Annotated[Fraction, Ge(0.05), Le(0.5)] = 0.35,
     jitter: Fraction = 0.3,
 ) -> Draw:
-    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one thin strip of itself turned and pasted elsewhere.
+    """Images (B, C, H, W) in [0, 1], H and W >= 16, each with one thin strip of itself rotated and pasted elsewhere.
 
     width, length: largest width and length of the strip as shares of the shorter side; draws are U[width / 8, width]
     and U[0.4 length, length], at least 1.5 and 4 pixels. The tilt is U[-45, 45] degrees.
-    jitter: strength of the strip's change of brightness and contrast (three channels: also hue and saturation).
-    The paper's values at 256 pixels are 0.0625, 0.098 and 0.1; on a 64 pixel image that is a speck nobody sees.
+    jitter: how strongly brightness and contrast of the strip change; with three channels also hue and saturation.
+    The paper's values at 256 pixels are 0.0625, 0.098 and 0.1; on an image of 64 pixels that is an invisible speck.
 
     Looks like: one slanted scratch, hard edges, in colours of the picture made lighter or darker.
     """
