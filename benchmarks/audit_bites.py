@@ -116,7 +116,7 @@ def auroc(figures: list[dict[str, Any]], attack: str, epsilon: float) -> float:
 
 def audited_images(store: Store, identity: str, images: Images) -> Images:
     """The test images that the audit attacked."""
-    folder = f"audits/{identity}/scores/attack=fgsm-linf"
+    folder = f"audits/{identity}/scores/fgsm-linf"
     parts = [pq.read_table(io.BytesIO(store.read(f"{folder}/{name}"))) for name in store.names(folder)]
     attacked = {sample for part in parts for sample in part["sample"].to_pylist()}
     return take(images, [at for at, identity in enumerate(images.ids) if identity in attacked])

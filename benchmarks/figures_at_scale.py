@@ -114,7 +114,7 @@ def write(folder: Path, count: int) -> tuple[float, float]:
             made = columns(given, attack, norm, slice(part * size, (part + 1) * size), rng)
             started = time.perf_counter()
             table = parquet.table(made, SCORES)
-            store.write(f"scores/attack={attack}/part-{part}.parquet", parquet.dump(table))
+            store.write(f"scores/{attack}/part-{part}.parquet", parquet.dump(table))
             seconds += time.perf_counter() - started
             rows += len(table)
     few = table.slice(0, 20_000).cast(SCORES).to_pylist()
@@ -127,7 +127,7 @@ def tables_of(folder: Path, replicates: int) -> float:
     """Make the figures, worst case and costs of the scores in a folder, as an audit does; the seconds of reading."""
     started = time.perf_counter()
     store, keys = Store(folder), Audit(folder).parts("scores")
-    files = {name: [key for key in keys if key.startswith(f"scores/attack={name}/")] for name in ATTACKS}
+    files = {name: [key for key in keys if key.startswith(f"scores/{name}/")] for name in ATTACKS}
     matrix = score_matrix.read(parquet.parts(store, keys, score_matrix.columns()))
     read = time.perf_counter() - started
     found = detection.table(matrix, threshold=THRESHOLD, replicates=replicates)

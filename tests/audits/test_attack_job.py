@@ -22,12 +22,13 @@ from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
 from assay.models.scoring import pixels, take
 from assay.norm_balls import TOLERANCE
+from assay.runtime.threads import one_thread
 from assay.store import parquet, schemas
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with attack_job.one_thread():
+    with one_thread():
         yield
 
 
@@ -51,20 +52,22 @@ def make(images, loaded, tmp_path):
         entries = [{"name": name, "attack": it, "threat": "it"} for name, it in (("it", attack), ("other", "pgd"))]
         values = {"headline": {"norm": norm, "epsilon": epsilons[-1]}, "threats": threats, "attacks": entries}
         found, _ = suite.read(toy_audit.write_suite(tmp_path / "one.yaml", **values)).attacks
-        settings = {"audit": "a", "model": loaded.hash, "dataset": "d", "first": 0, "seed": 0, "threshold": 0.3} | more
+        settings = {"audit": "a", "model": loaded.hash, "dataset": "d", "seed": 0, "threshold": 0.3} | more
         headline = (norm, found.epsilons[-1])
-        return attack_job.Shard(entry=found.plain(), parameters=found.hash, headline=headline, images=of, **settings)
+        return attack_job.AttackJob(
+            entry=found.plain(), parameters=found.hash, headline=headline, images=of, **settings
+        )
 
     return make
 
 
-def rows_of(found: attack_job.Shard, detector):
-    scores, worst = attack_job.attack(found, detector)
+def rows_of(found: attack_job.AttackJob, detector):
+    scores, worst = found.compute(found.images, detector)
     return scores.to_pylist(), worst.to_pylist()
 
 
 def test_a_row_for_every_sample_and_epsilon_with_all_columns(make, loaded, images):
-    table, _ = attack_job.attack(make(), loaded.detector)
+    table, _ = make().compute(images, loaded.detector)
     assert table.schema == schemas.SCORES
     scores = table.to_pylist()
     assert all(column.null_count == 0 for column in table.columns)
@@ -139,24 +142,24 @@ def test_the_rounded_score_is_of_an_8_bit_image_in_the_ball(make, loaded, images
     assert [row["rounded_score"] for row in rows] == loaded.detector(rounded).tolist()
 
 
-def test_a_score_that_is_no_number_is_an_error_and_not_a_row(make, loaded):
+def test_a_score_that_is_no_number_is_an_error_and_not_a_row(make, loaded, images):
     class Broken(torch.nn.Module):
         def forward(self, batch):
             return loaded.detector(batch) / (batch.flatten(1).amax(1) * 0)
 
     with pytest.raises(DataError, match="not finite"):
-        attack_job.attack(make("toy_audit:idle"), Broken())
+        make("toy_audit:idle").compute(images, Broken())
 
 
-def run(found: attack_job.Shard, store) -> tuple[dict, pa.Table]:
+def run(found: attack_job.AttackJob, store) -> tuple[dict, pa.Table]:
     seconds = found.run(str(store.root))
     scores = parquet.load(store, found.key, schemas.SCORES)
-    return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.worst_key, schemas.WORST)
+    return {"seconds": seconds, "scores": scores.drop(["seconds"])}, parquet.load(store, found.keys[1], schemas.WORST)
 
 
 def test_the_same_shard_twice_has_the_same_scores_bit_for_bit(make, store):
     first, worst = run(make("apgd"), store)
-    for key in (make("apgd").key, make("apgd").worst_key):
+    for key in (make("apgd").key, make("apgd").keys[1]):
         store.path(key).unlink()
     torch.rand(3)  # the global generator is nobody's business
     again, worst_again = run(make("apgd"), store)
@@ -173,7 +176,7 @@ def test_a_part_that_is_there_is_not_computed_again(make, store):
 
 def test_a_part_without_its_pictures_is_computed_again(make, store):
     run(make(), store)
-    store.path(make().worst_key).unlink()
+    store.path(make().keys[1]).unlink()
     assert not make().done(store)
     assert make().run(str(store.root)) > 0
     assert make().done(store)
@@ -188,7 +191,6 @@ def test_whatever_changes_the_scores_changes_the_key(make, images):
         make(seed=1),
         make(model="other"),
         make(dataset="other"),
-        make(first=64),
         make({"pgd": {"steps": 7}}),
         make(epsilons=["1/255"]),
         make("pgd", "l2", [0.1]),
@@ -207,10 +209,10 @@ def test_another_seed_starts_elsewhere(make, loaded):
 def test_pictures_are_of_the_headline_and_of_the_samples_the_attacker_gained_most_on(make, loaded, images):
     found = make(epsilons=["1/255", "4/255"])
     rows, worst = rows_of(found, loaded.detector)
-    assert len(worst) == attack_job.SHOWN_PER_SHARD
+    assert len(worst) == attack_job.SHOWN_PER_JOB
     last = [row for row in rows if row["epsilon"] > 3 / 255]
     order = worst_first(*([row[key] for row in last] for key in ("label", "clean_score", "adversarial_score")), 0.3)
-    assert [row["sample"] for row in worst] == [last[i]["sample"] for i in order[: attack_job.SHOWN_PER_SHARD]]
+    assert [row["sample"] for row in worst] == [last[i]["sample"] for i in order[: attack_job.SHOWN_PER_JOB]]
     for row in worst:
         assert row["epsilon"] == pytest.approx(4 / 255)
         clean, adversarial = (
@@ -221,21 +223,15 @@ def test_pictures_are_of_the_headline_and_of_the_samples_the_attacker_gained_mos
         assert 0 < np.abs(clean.astype(int) - adversarial).max() <= 4
 
 
-def test_pictures_in_colour():
-    colour = torch.rand(3, 5, 7, generator=torch.Generator().manual_seed(0))
-    decoded = np.asarray(Image.open(io.BytesIO(attack_job.png(colour))))
-    assert np.array_equal(decoded.transpose(2, 0, 1), (colour.numpy() * 255).round())
-
-
 def test_no_pictures_of_noise(make, loaded):
     entry = make("noise")
     assert entry.entry["knowledge"] == "none"
-    assert attack_job.attack(entry, loaded.detector)[1].num_rows == 0
+    assert entry.compute(entry.images, loaded.detector)[1].num_rows == 0
 
 
-def test_the_model_is_left_as_it_was(make, loaded):
+def test_the_model_is_left_as_it_was(make, loaded, images):
     before = {name: value.clone() for name, value in loaded.detector.state_dict().items()}
-    attack_job.attack(make("apgd"), loaded.detector)
+    make("apgd").compute(images, loaded.detector)
     assert all(parameter.grad is None for parameter in loaded.detector.parameters())
     assert all(torch.equal(value, before[name]) for name, value in loaded.detector.state_dict().items())
     assert not loaded.detector.training
@@ -255,3 +251,41 @@ def test_the_test_split_is_no_part_of_what_a_trial_sees(loaded, images):
     seen = training.train.ids + training.validation.ids
     assert not set(seen) & set(images.ids)
     assert not set(training.train.hashes + training.validation.hashes) & set(images.hashes)
+
+
+@pytest.mark.parametrize("attack", ["noise", "pgd", "apgd", {"square": {"queries": 40}}, {"nes": {"steps": 4}}])
+def test_no_score_depends_on_the_slice_or_its_order(make, loaded, images, attack):
+    found = make(attack)
+    whole = {(row["sample"], row["epsilon"]): row for row in rows_of(found, loaded.detector)[0]}
+    order = np.random.default_rng(0).permutation(len(images))
+    for part in (order[:7], order[7:8], order[8:]):
+        scores, _ = found.compute(take(images, part), loaded.detector)
+        for row in scores.to_pylist():
+            expected = whole[row["sample"], row["epsilon"]]
+            assert row["adversarial_score"] == pytest.approx(expected["adversarial_score"], abs=2e-6)
+
+
+def test_memory_that_runs_out_changes_no_score(make, store, loaded, monkeypatch):
+    """A detector that holds three images at most: the slice is halved until it fits, and the rows stay the same."""
+    whole = run(make("apgd"), store)[0]["scores"]
+    for key in make("apgd").keys:
+        store.path(key).unlink()
+
+    class Small(torch.nn.Module):
+        def forward(self, batch):
+            if len(batch) > 3:
+                raise MemoryError
+            return loaded.detector(batch)
+
+    monkeypatch.setattr(model_folder, "loaded", lambda *_: Small())
+    halved = run(make("apgd"), store)[0]["scores"]
+    assert "memory ran out with" in store.read(make("apgd").note_key).decode()
+    order = [("sample", "ascending"), ("epsilon", "ascending")]
+    assert (
+        halved.sort_by(order)
+        .drop(["adversarial_score", "rounded_score", "clean_score", "linf", "l2", "l1"])
+        .equals(whole.sort_by(order).drop(["adversarial_score", "rounded_score", "clean_score", "linf", "l2", "l1"]))
+    )
+    for column in ("adversarial_score", "clean_score"):
+        pairs = [table.sort_by(order)[column].to_numpy() for table in (whole, halved)]
+        np.testing.assert_allclose(*pairs, atol=2e-6)

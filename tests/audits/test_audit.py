@@ -23,6 +23,7 @@ from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.metrics.worst_samples import worst_first
 from assay.models import model_folder
 from assay.models.scoring import take
+from assay.runtime.threads import one_thread
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -32,7 +33,7 @@ TOTAL = 3  # shards: three attacks, all samples in one slice
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with attack_job.one_thread():
+    with one_thread():
         yield
 
 
@@ -82,7 +83,7 @@ def test_the_folder_is_complete_and_true_to_its_schemas(done, name):
         schema = getattr(schemas, table.upper())
         assert read(done, table).schema.equals(schema)
     assert {path.name for path in (done / "scores").iterdir()} == {
-        f"attack={entry['name']}" for entry in toy_audit.SUITE["attacks"]
+        entry["name"] for entry in toy_audit.SUITE["attacks"]
     }
     assert all(pq.read_schema(part).equals(schemas.SCORES) for part in done.glob("scores/*/*.parquet"))
     assert json.loads((done / "manifest.json").read_text())["trainable"] == "toy_audit:Toy"
@@ -141,7 +142,7 @@ def test_figures_are_those_of_sklearn_on_the_worst_scores(done):
 
 def test_the_same_audit_again_computes_nothing_and_says_the_same(store, name, tiny, done, monkeypatch):
     before = results(done)
-    monkeypatch.setattr(attack_job, "attack", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(attack_job.AttackJob, "compute", lambda *_: pytest.fail("computed again"))
     told = []
     assert audit.run(store, name, tiny, on_progress=told.append) == done.name
     assert [(one.done, one.total, one.seconds) for one in told] == [(i + 1, TOTAL, 0.0) for i in range(TOTAL)]
@@ -176,7 +177,7 @@ def test_an_audit_killed_half_way_goes_on_and_ends_the_same(store, name, tiny, d
 @pytest.mark.parametrize("folder", ["scores", "candidates"])
 def test_lost_parts_are_made_again(store, name, tiny, done, folder):
     whole = results(done)
-    next(done.glob(f"{folder}/attack=pgd-linf/*.parquet")).unlink()
+    next(done.glob(f"{folder}/pgd-linf/*.parquet")).unlink()
     computed = []
     audit.run(store, name, tiny, on_progress=lambda one: computed.append(one.work) if one.seconds else None)
     assert computed == ["pgd-linf"]
@@ -186,7 +187,7 @@ def test_lost_parts_are_made_again(store, name, tiny, done, folder):
 @pytest.mark.parametrize("folder", ["scores", "candidates"])
 @pytest.mark.parametrize("damage", [b"", b"PAR1 not really", None])
 def test_a_damaged_part_is_named_and_made_again(store, name, tiny, done, folder, damage):
-    part = next(done.glob(f"{folder}/attack=pgd-linf/*.parquet"))
+    part = next(done.glob(f"{folder}/pgd-linf/*.parquet"))
     content = bytearray(part.read_bytes())
     content[4:80] = bytes(76)
     part.write_bytes(bytes(content) if damage is None else damage)
@@ -209,8 +210,8 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))
 
         images, _ = audit.test_split(model_folder.load(store, name))
-        wanted = [("a", "gone", "d", e.plain(), e.hash, ("linf", 0.1), 0.0, images, 0, 0) for e in tiny.attacks]
-        gone = [attack_job.Shard(*one) for one in wanted]
+        about = {"audit": "a", "model": "gone", "dataset": "d", "seed": 0, "headline": ("linf", 0.1), "threshold": 0.0}
+        gone = [attack_job.AttackJob(**about, entry=e.plain(), parameters=e.hash, images=images) for e in tiny.attacks]
         with pytest.raises(StoreError, match="no such file"):  # as the worker raised it
             fan_out.run(gone, str(store.root), workers=4, on_done=lambda *_: None)
 

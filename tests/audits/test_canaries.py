@@ -12,13 +12,14 @@ import toy_audit
 from torch import nn
 
 from assay import shelves
-from assay.audits import attack_job, audit, canaries, self_checks, suite
+from assay.audits import audit, canaries, self_checks, suite
 from assay.audits.checks._context import Context
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.models.preflight import Unexamined
 from assay.models.scoring import pixels
+from assay.runtime.threads import one_thread
 
 HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
 BUDGET = ThreatModel("linf", 2 / 255)
@@ -26,7 +27,7 @@ BUDGET = ThreatModel("linf", 2 / 255)
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with attack_job.one_thread():
+    with one_thread():
         yield
 
 

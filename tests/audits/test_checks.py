@@ -13,13 +13,15 @@ import toy_audit
 from torch import nn
 
 from assay import shelves
-from assay.audits import attack_job, audit, self_checks, suite
+from assay.audits import audit, self_checks, suite
+from assay.audits.attack_job import AttackJob
 from assay.audits.checks._context import Context
 from assay.audits.tables import columns
 from assay.contracts import Images
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.models.preflight import Unexamined
+from assay.runtime.threads import one_thread
 from assay.store import score_matrix
 
 HEALTHY = model_folder.freeze(toy_audit.Detector("none"))
@@ -28,7 +30,7 @@ ADVICE = {"diverse_attacks"}  # the tiny suite has no attack that sees scores or
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with attack_job.one_thread():
+    with one_thread():
         yield
 
 
@@ -54,8 +56,18 @@ def context_of(images, loaded, tmp_path_factory):
         tiny = suite.read(toy_audit.write_suite(path, attacks=attacks))
         parts: list[pa.Table] = []
         for one in tiny.attacks:
-            piece = attack_job.Shard("a", "m", "d", one.plain(), one.hash, ("linf", 2 / 255), threshold, images, 0, 0)
-            parts.append(attack_job.attack(piece, model_folder.freeze(detector))[0])
+            job = AttackJob(
+                audit="a",
+                model="m",
+                dataset="d",
+                entry=one.plain(),
+                parameters=one.hash,
+                headline=("linf", 2 / 255),
+                threshold=threshold,
+                images=images,
+                seed=0,
+            )
+            parts.append(job.compute(images, model_folder.freeze(detector))[0])
         scores = pa.concat_tables(parts)
         figures = detection.table(score_matrix.read(scores), threshold=threshold, replicates=10)
         about = {"manifest": loaded.manifest, "threshold": threshold}

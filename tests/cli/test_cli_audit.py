@@ -11,17 +11,17 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
-from assay.audits import attack_job
 from assay.cli import main
 from assay.errors import SweepError
 from assay.models import model_folder
 from assay.reports import page
+from assay.runtime.threads import one_thread
 from assay.store import trials_table
 
 
 @pytest.fixture(autouse=True)
 def _one_thread():
-    with attack_job.one_thread():
+    with one_thread():
         yield
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_model(run, store, name, tiny):
 
 
 def test_a_damaged_part(run, store, name, tiny):
-    part = next(store.path("audits").glob("*/scores/attack=pgd-linf/*.parquet"))
+    part = next(store.path("audits").glob("*/scores/pgd-linf/*.parquet"))
     part.write_bytes(b"")
     assert f"{part} is damaged" in run(name, "--suite", tiny, code=1).stderr
 

@@ -15,11 +15,11 @@ from PIL import Image
 from torch import Tensor
 
 from assay import shelves
-from assay.audits.attack_job import one_thread
 from assay.corruptions import _blur, _fields
 from assay.data import splits
 from assay.datasets.elpv import elpv
 from assay.errors import InputError
+from assay.runtime.threads import one_thread
 
 NAMES = shelves.names("corruptions")
 IMAGENET_C = {

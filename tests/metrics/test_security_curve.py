@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from assay import shelves
-from assay.audits.minimal_epsilon_job import Minimal, search, works
+from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.contracts import Images
 from assay.errors import DataError
 from assay.metrics.security_curve import areas, quartiles
@@ -100,10 +100,16 @@ def images() -> Images:
     return Images(pixels, labels, tuple(f"s{i}" for i in range(12)), ("x",) * 12, tuple(f"h{i}" for i in range(12)))
 
 
-def work(**changes: Any) -> Minimal:
+def work(**changes: Any) -> MinimalEpsilonJob:
     scores = Linear()(torch.from_numpy(images().pixels).float() / 255)
-    start = Minimal("a", "m", "d", "linf", EPSILONS, float(scores.median()), images(), 0, 0)
+    about = {"audit": "a", "model": "m", "dataset": "d", "seed": 0, "threshold": float(scores.median())}
+    start = MinimalEpsilonJob(**about, images=images(), norm="linf", epsilons=EPSILONS)
     return dataclasses.replace(start, **changes)
+
+
+def search(job: MinimalEpsilonJob, detector: nn.Module) -> pa.Table:
+    [found] = job.compute(job.images, detector)
+    return found
 
 
 @pytest.mark.parametrize(("norm", "dual", "epsilons"), [("linf", 1, EPSILONS), ("l2", 2, (0.01, 0.05, 0.2))])
@@ -158,20 +164,11 @@ def test_slices_and_seeds_make_keys_and_a_part_is_computed_once(tmp_path, monkey
     assert len(table) == 12
     assert all(column.null_count == 0 for column in table.columns)
     changes = [
-        {"norm": "l2"}, {"epsilons": (0.1,)}, {"threshold": 0.0}, {"first": 1}, {"seed": 1}, {"steps": 3},
+        {"norm": "l2"}, {"epsilons": (0.1,)}, {"threshold": 0.0}, {"seed": 1}, {"steps": 3},
         {"halvings": 1}, {"model": "x"}, {"dataset": "x"},
     ]  # fmt: skip
-    assert len({work(**change).key for change in changes} | {one.key}) == 10
+    assert len({work(**change).key for change in changes} | {one.key}) == 9
     assert not store.exists(one.note_key)
-
-
-def test_there_is_work_for_the_norms_of_the_attack_alone():
-    about = {"audit": "a", "model": "m", "dataset": "d", "threshold": 0.5, "seed": 0}
-    budgets = {"linf": EPSILONS, "patch": (0.01,), "spatial": (0.5,)}
-    assert [(w.norm, w.epsilons, w.first) for w in works(budgets, [(0, images()), (12, images())], **about)] == [
-        ("linf", EPSILONS, 0),
-        ("linf", EPSILONS, 12),
-    ]
 
 
 def minimal(epsilons: list[float], label: int = 1, norm: str = "linf", largest: float = 8 / 255, **more) -> pa.Table:

@@ -14,10 +14,9 @@ from assay import shelves
 from assay.cli import main
 from assay.data import splits
 from assay.errors import AssayError, InputError, ModelError, SpecError
-from assay.models import card, model_folder
+from assay.models import card, model_folder, scoring
 from assay.models.card import Card
 from assay.store.store import Store
-from assay.sweeps import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,7 @@ def test_the_model_folder_is_as_ordinary_as_a_trial_s(store, write, dataset):
     name, parameters = shelves.normal_form(manifest["dataset"]["item"])
     assert (name, parameters["root"]) == ("folder", dataset["root"])
     assert manifest["dataset"]["counts"]["test"] == {"normal": 12, "anomalous": 12}
-    scores = evaluation.clean_scores(toy_outside.good(), images)
+    scores = scoring.clean_scores(toy_outside.good(), images)
     normals = scores[images.labels == 0]
     assert manifest["threshold"]["count"] == len(normals)
     assert np.mean(normals > found.threshold) <= 0.2

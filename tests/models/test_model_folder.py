@@ -12,6 +12,7 @@ import toy_runs
 from assay.errors import AssayError, InputError, ModelError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
+from assay.store import references
 from assay.store.store import Store
 
 

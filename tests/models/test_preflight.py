@@ -11,7 +11,7 @@ from torch import nn
 from assay.contracts import Images
 from assay.errors import DataError, ModelError
 from assay.models import model_folder, preflight
-from assay.models.scoring import take
+from assay.models.scoring import clean_scores, take
 
 
 class Of(nn.Module):
@@ -51,7 +51,7 @@ def told(detector, images, threshold=None) -> dict[str, str]:
 
 
 def test_a_good_detector_has_its_facts_and_no_findings(images):
-    threshold = float(np.median(preflight.scored(ready(light), images)))
+    threshold = float(np.median(clean_scores(ready(light), images)))
     assert preflight.inspect(ready(light), images, threshold) == preflight.Facts(True, False, (), False, ())
     assert preflight.inspect(model_folder.freeze(toy_outside.good()), images, None).differentiable
 
@@ -195,7 +195,7 @@ def test_an_image_of_a_batch_too_large_for_memory_is_scored_in_halves(images):
             raise torch.OutOfMemoryError("CUDA out of memory")
         return light(x)
 
-    assert np.array_equal(preflight.scored(ready(hungry), images), preflight.scored(ready(light), images))
+    assert np.array_equal(clean_scores(ready(hungry), images), clean_scores(ready(light), images))
 
 
 def test_want_of_memory_is_not_taken_for_want_of_a_gradient():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from assay.errors import AssayError
-from assay.runtime.out_of_memory import halving
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 
 
 def refuse(kind: str) -> None:
@@ -27,7 +27,7 @@ def test_all_of_it_is_done_in_order(kind, fits, sizes):
             refuse(kind)
         return list(range(first, last))
 
-    parts = halving(work, 64, told.append)
+    parts = in_halves_if_out_of_memory(work, 64, told.append)
     assert [one for part in parts for one in part] == list(range(64))
     assert [len(part) for part in parts] == sizes
     assert bool(told) == (fits < 64)
@@ -36,7 +36,7 @@ def test_all_of_it_is_done_in_order(kind, fits, sizes):
 
 def test_not_even_one():
     with pytest.raises(AssayError, match="not even one image fits"):
-        halving(lambda first, last: refuse("accelerator"), 8, lambda _: None)
+        in_halves_if_out_of_memory(lambda first, last: refuse("accelerator"), 8, lambda _: None)
 
 
 def test_other_errors_are_not_swallowed():
@@ -44,8 +44,8 @@ def test_other_errors_are_not_swallowed():
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        halving(work, 8, lambda _: None)
+        in_halves_if_out_of_memory(work, 8, lambda _: None)
 
 
 def test_nothing_to_do():
-    assert halving(lambda first, last: 1 / 0, 0, lambda _: None) == []
+    assert in_halves_if_out_of_memory(lambda first, last: 1 / 0, 0, lambda _: None) == []

@@ -66,7 +66,7 @@ def build(folder: Path) -> Path:
     parts = {}
     for name in sorted({row["attack"] for row in scores}):
         rows = [row for row in scores if row["attack"] == name]
-        _write(folder / "scores" / f"attack={name}" / "part-0.parquet", rows, SCORES)
+        _write(folder / "scores" / name / "part-0.parquet", rows, SCORES)
         parts[name] = [pa.Table.from_pylist(rows, schema=SCORES)]
     matrix = score_matrix.read(pa.concat_tables(part for [part] in parts.values()))
     pq.write_table(worst_case.table(matrix), folder / "worst_case.parquet")

@@ -10,10 +10,10 @@ import toy_runs
 
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError, ModelError, StoreError
-from assay.models import model_folder
+from assay.models import model_folder, scoring
 from assay.runtime import retry
 from assay.store.store import Store
-from assay.sweeps import evaluation, trial
+from assay.sweeps import trial
 from assay.sweeps.trial import Trial, TrialConfig
 
 SMALL = {
@@ -180,7 +180,7 @@ def test_the_first_of_equally_good_epochs_is_kept(monkeypatch, training, store):
 def test_the_model_says_where_it_comes_from_and_flags_few_normals(training, store):
     report = finish(Trial(order(), training, store))[-1]
     found = model_folder.load(store, report["model"])
-    scores = evaluation.clean_scores(found.detector, training.validation)
+    scores = scoring.clean_scores(found.detector, training.validation)
     flagged = (scores > found.threshold)[training.validation.labels == 0]
     assert flagged.mean() <= 0.1
     assert found.manifest["threshold"]["count"] == 12
@@ -194,7 +194,7 @@ def test_the_model_says_where_it_comes_from_and_flags_few_normals(training, stor
     ("trouble", "kind", "words"),
     [
         ("nan_loss", "diverged", "a loss is not finite at epoch 2"),
-        ("nan_score", "diverged", "the score is not finite .* for 24 of 24 images"),
+        ("nan_score", "diverged", "score is not finite .* for 24 of 24 images"),
         ("error", "bug", "the wheel"),
     ],
 )

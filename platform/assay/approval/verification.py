@@ -12,6 +12,7 @@ from pathlib import Path
 
 from assay.approval import review, signature
 from assay.approval.signature import Key
+from assay.approval.verdict import judged
 from assay.errors import AssayError, InputError, StoreError
 from assay.models import model_folder
 from assay.store import references
@@ -194,8 +195,8 @@ def _says(audit: Audit) -> str:
 
 def _stale(audit: Audit) -> list[str]:
     """A sentence where the verdict was made on other figures or checks than there are."""
-    judged = (audit.verdict or {}).get("judged")
-    if judged in (None, judged(audit.folder)):
+    then = (audit.verdict or {}).get("judged")
+    if then in (None, judged(audit.folder)):
         return []
     return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
 

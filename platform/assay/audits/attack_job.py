@@ -18,7 +18,7 @@ from assay.metrics.worst_samples import worst_first
 from assay.models.scoring import pixels, score
 from assay.norm_balls import size, to_8_bit
 from assay.shelves import Item
-from assay.store import parquet, schemas
+from assay.store import schemas
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -92,7 +92,6 @@ class AttackJob(Job):
                 "direction": direction,
             }
             columns = {
-                **self.columns(images),
                 **{name: value.cpu().numpy() for name, value in measured.items()},
                 "attack": self.label,
                 "parameters": self.parameters,
@@ -101,7 +100,7 @@ class AttackJob(Job):
                 "regime": np.where(images.labels == 1, "evasion", "false_alarm"),
                 "seconds": seconds,
             }
-            table = parquet.table(columns, schemas.SCORES).cast(schemas.SCORES)
+            table = self.table(images, schemas.SCORES, columns)
             scores.append(table)
             if (entry["norm"], epsilon) == tuple(self.headline) and entry["knowledge"] != "none":
                 worst.append(worst_samples(table, self.threshold, clean, rounded))

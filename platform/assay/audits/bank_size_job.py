@@ -20,7 +20,6 @@ from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.metrics import detection
 from assay.models.scoring import batches, pixels, score, take
-from assay.store import parquet
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ class BankSizeJob(Job):
     @property
     def label(self) -> str:
         """`bank-` and the share of the rows that are kept."""
-        return f"bank-{100 * self.share:g}%"
+        return f"bank-{self.share:g}"
 
     @property
     def settings(self) -> list[Any]:
@@ -65,7 +64,6 @@ class BankSizeJob(Job):
             attacked.append(self._attacked(take(images, range(first, last)), smaller, batch))
         seconds = _seconds(smaller, pixels(images, *batches(images)[0], self.device))
         columns = {
-            **self.columns(images),
             "share": self.share,
             "rows": cast(Banked, smaller).bank_rows(),
             "norm": self.norm,
@@ -74,7 +72,7 @@ class BankSizeJob(Job):
             "adversarial_score": np.concatenate(attacked),
             **dict(zip(("seconds_25", "seconds_50", "seconds_75"), np.percentile(seconds, [25, 50, 75]), strict=True)),
         }
-        return (parquet.table(columns, BANK_SCORES),)
+        return (self.table(images, BANK_SCORES, columns),)
 
     def _attacked(self, images: Images, detector: nn.Module, clean: Tensor) -> Any:
         """The scores (B,) of a batch after the attack, NaN where none can be made; all sizes have one random start."""

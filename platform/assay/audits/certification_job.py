@@ -16,7 +16,6 @@ from assay.contracts import Certified, Images, Norm
 from assay.data.random_streams import streams_of
 from assay.errors import DataError
 from assay.models.scoring import pixels
-from assay.store import parquet
 from assay.store.schemas import CERTIFIED
 
 if TYPE_CHECKING:
@@ -70,7 +69,6 @@ class CertificationJob(Job):
                 "order or not a number"
             )
         columns = {
-            **self.columns(images),
             "norm": self.norm,
             "confidence": self.confidence,
             "seconds": seconds / len(self.radii),
@@ -79,4 +77,4 @@ class CertificationJob(Job):
             {"radius": radius, "lower": lower[:, r].double().cpu().numpy(), "upper": upper[:, r].double().cpu().numpy()}
             for r, radius in enumerate(self.radii)
         ]
-        return (pa.concat_tables(parquet.table({**columns, **bound}, CERTIFIED) for bound in bounds),)
+        return (pa.concat_tables(self.table(images, CERTIFIED, {**columns, **bound}) for bound in bounds),)

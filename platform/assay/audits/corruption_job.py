@@ -17,7 +17,6 @@ from assay.contracts import Images
 from assay.data.random_streams import streams_of
 from assay.errors import DataError
 from assay.models.scoring import pixels, score
-from assay.store import parquet
 from assay.store.schemas import CORRUPTED
 
 if TYPE_CHECKING:
@@ -56,14 +55,13 @@ class CorruptionJob(Job):
             corrupted = _as_stored(function(clean, severity, random), clean, self.corruption)
             scores = score(detector, corrupted, f"{self.corruption} {severity}").cpu().numpy()
             columns = {
-                **self.columns(images),
                 "corruption": self.corruption,
                 "severity": severity,
                 "clean_score": clean_scores,
                 "score": scores,
                 "seconds": (time.monotonic() - began) / len(images),
             }
-            parts.append(parquet.table(columns, CORRUPTED))
+            parts.append(self.table(images, CORRUPTED, columns))
         return (pa.concat_tables(parts),)
 
 

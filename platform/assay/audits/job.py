@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -112,9 +112,9 @@ class Job:
             store.write(key, parquet.dump(pa.concat_tables(tables)))
         return time.monotonic() - started
 
-    def columns(self, images: Images) -> dict[str, Any]:
-        """The columns that say of which model, dataset and image a row is."""
-        return {
+    def table(self, images: Images, schema: pa.Schema, columns: Mapping[str, Any]) -> pa.Table:
+        """A row of `schema` for each image: the columns that say which model and image it is, and those given."""
+        known = {
             "model": self.model,
             "dataset": self.dataset,
             "sample": list(images.ids),
@@ -123,6 +123,7 @@ class Job:
             "defect": list(images.defects),
             "seed": self.seed,
         }
+        return parquet.table({**known, **columns}, schema).cast(schema)
 
 
 def notes(jobs: Sequence[Job], store: Store) -> Iterator[str]:

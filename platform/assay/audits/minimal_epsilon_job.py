@@ -22,7 +22,6 @@ from assay.contracts import Images, Norm, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.models.scoring import pixels, score
 from assay.norm_balls import project
-from assay.store import parquet
 from assay.store.schemas import MINIMAL
 
 STEPS = 20
@@ -62,7 +61,6 @@ class MinimalEpsilonJob(Job):
         for _ in range(self.halvings):
             found.halve()
         columns = {
-            **self.columns(images),
             "norm": self.norm,
             "threshold": self.threshold,
             "largest": self.epsilons[-1],
@@ -73,7 +71,7 @@ class MinimalEpsilonJob(Job):
             "forwards": found.forwards.cpu().numpy(),
             "backwards": found.backwards.cpu().numpy(),
         }
-        return (parquet.table(columns, MINIMAL),)
+        return (self.table(images, MINIMAL, columns),)
 
 
 class _Search:

@@ -30,7 +30,7 @@ AUDIT_KEYS = (
     "audit", "created", "model", "suite.name", "suite.attacks", "dataset.name", "threshold.value", "seed",
     "samples", "command",
 )  # fmt: skip
-PART = re.compile(r"[^/]+=[^/]*/part-[^/]*\.parquet")
+PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
@@ -101,7 +101,7 @@ class Audit:
         """The scores of every attack and sample, of all the parts of `scores/`."""
         keys = self.parts("scores")
         if not keys:
-            raise DataError(f"{self.folder.place('scores')}: no attack=*/part-*.parquet; {self._again}")
+            raise DataError(f"{self.folder.place('scores')}: no */part-*.parquet; {self._again}")
         remedy = f"delete it and {self._again}"
         return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy))
 

@@ -14,9 +14,9 @@ import toy_audit
 
 from assay.approval import gate_metrics, policy
 from assay.approval.gate import Gate
+from assay.approval.verdict import decide
 from assay.audits import audit, suite
 from assay.errors import DataError
-from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.schemas import METRICS
 from assay.store.store import Store
@@ -104,7 +104,7 @@ def test_rarer_events_take_more_resamples():
 
 def verdict(folder: Path) -> str:
     store = Store(folder.parents[1])
-    verdict.decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
+    decide(store, folder.name, policy.Policy.of(RULES, "p.yaml"))
     decided = json.loads((folder / "verdict.json").read_text())
     assert decided.pop("created")
     return json.dumps(decided, indent=2)
@@ -130,7 +130,7 @@ def test_the_same_rows_in_another_order_and_other_parts_give_the_same_verdict_by
 
 
 def test_another_score_is_noticed(copy):
-    [file] = list(copy.glob("scores/attack=pgd-linf/part-*.parquet"))
+    [file] = list(copy.glob("scores/pgd-linf/part-*.parquet"))
     table = pq.ParquetFile(file).read()
     scores = table["adversarial_score"].to_numpy() - np.where(table["label"].to_numpy() == 1, 1.0, 0.0)
     at = table.schema.get_field_index("adversarial_score")
@@ -171,5 +171,5 @@ def test_another_figure_is_another_verdict(copy):
 
 def test_scores_that_are_gone_are_named(copy):
     shutil.rmtree(copy / "scores")
-    with pytest.raises(DataError, match="scores: no attack"):
+    with pytest.raises(DataError, match="scores: no "):
         verdict(copy)
