@@ -12,8 +12,10 @@ import toy_audit
 from torch import nn
 
 from assay import shelves
-from assay.audits import audit, canaries, self_checks, suite
+from assay.audits import audit, self_checks, suite
+from assay.audits.checks import _canaries as canaries
 from assay.audits.checks._context import Context
+from assay.audits.checks._result import result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 from assay.models import model_folder
@@ -58,10 +60,10 @@ def check(name: str):
 
 @pytest.mark.parametrize("name", ["canary_weak", "canary_masked", "canary_stochastic"])
 def test_a_good_suite_passes(context_of, name):
-    row = check(name)(context_of())
-    assert row["passed"], row["evidence"]
-    assert row["required"]
-    assert row["samples"] == 16
+    found = check(name)(context_of())
+    assert found.passed, found.evidence
+    assert found.required
+    assert found.samples == 16
 
 
 @pytest.mark.parametrize("threat", [BUDGET, ThreatModel("l2", 0.3)])
@@ -76,37 +78,37 @@ def test_the_weak_twin_scores_clean_images_as_the_detector_does_and_falls_to_one
 
 
 def test_a_suite_that_breaks_nothing(lazy):
-    row = check("canary_weak")(lazy)
-    assert not row["passed"]
-    assert "after lazy" in row["evidence"]
-    assert row["value"] > row["limit"]
+    found = check("canary_weak")(lazy)
+    assert not found.passed
+    assert "after lazy" in found.evidence
+    assert found.value > found.limit
 
 
 def test_a_suite_that_pushes_the_wrong_way(context_of):
     attack = {"name": "wrong", "attack": "toy_audit:backward", "threat": "linf"}
-    assert not check("canary_weak")(context_of(attacks=[attack]))["passed"]
+    assert not check("canary_weak")(context_of(attacks=[attack])).passed
 
 
 def test_the_masked_twin_has_a_gradient_and_is_caught_all_the_same(context_of):
     context = context_of()
     twin = canaries.masked(context, BUDGET)
     seen = canaries.attacked(context, twin, BUDGET, canaries.entries(context, BUDGET))
-    assert check("gradients")(seen)["passed"], "no gradient is zero"
+    assert check("gradients")(seen).passed, "no gradient is zero"
     assert canaries.auroc(seen) > canaries.BROKEN, "and none is of use"
-    assert not check("white_box_beats_black_box")(seen)["passed"]
-    assert "flagged by white_box_beats_" in check("canary_masked")(context)["evidence"]
+    assert not check("white_box_beats_black_box")(seen).passed
+    assert "flagged by white_box_beats_" in check("canary_masked")(context).evidence
 
 
 def test_checks_that_see_nothing_miss_the_masked_twin(context_of, monkeypatch):
     from assay.audits.checks import canary_masked
 
     def blind(context):
-        return {"passed": True}
+        return result("blind", True, "", 0, 0, 0)
 
     monkeypatch.setattr(canary_masked, "FLAGS", (blind,))
-    row = check("canary_masked")(context_of())
-    assert not row["passed"]
-    assert "not noticed" in row["evidence"]
+    found = check("canary_masked")(context_of())
+    assert not found.passed
+    assert "not noticed" in found.evidence
 
 
 def test_a_suite_that_breaks_the_masked_twin_need_not_flag_it(context_of, monkeypatch):
@@ -114,14 +116,14 @@ def test_a_suite_that_breaks_the_masked_twin_need_not_flag_it(context_of, monkey
 
     monkeypatch.setattr(canary_masked, "FLAGS", ())
     monkeypatch.setattr(canaries, "BROKEN", 1.0)
-    assert "is broken" in check("canary_masked")(context_of())["evidence"]
+    assert "is broken" in check("canary_masked")(context_of()).evidence
 
 
 def test_an_audit_that_does_not_see_randomness(context_of, monkeypatch):
-    row = check("canary_stochastic")(context_of())
-    assert "gives 16 of 16 images another score" in row["evidence"]
-    monkeypatch.setattr("assay.audits.canaries.NOISE", 0.0)
-    assert not check("canary_stochastic")(context_of())["passed"]
+    found = check("canary_stochastic")(context_of())
+    assert "gives 16 of 16 images another score" in found.evidence
+    monkeypatch.setattr("assay.audits.checks._canaries.NOISE", 0.0)
+    assert not check("canary_stochastic")(context_of()).passed
 
 
 def test_a_black_box_is_tried_on_a_black_box_twin(context_of):
@@ -135,10 +137,10 @@ def test_a_black_box_is_tried_on_a_black_box_twin(context_of):
     context = dataclasses.replace(context, facts=Unexamined(differentiable=False))
     images = pixels(context.images, 0, 2).requires_grad_(True)
     assert not canaries.weak(context, BUDGET)(images).requires_grad
-    row = check("canary_weak")(context)
-    assert row["passed"], row["evidence"]
-    assert "after square" in row["evidence"]
-    assert not check("canary_masked")(context)["required"], "there is no gradient to hide"
+    found = check("canary_weak")(context)
+    assert found.passed, found.evidence
+    assert "after square" in found.evidence
+    assert not check("canary_masked")(context).required, "there is no gradient to hide"
 
 
 def test_canaries_leave_the_detector_as_it_is(context_of):
@@ -148,7 +150,7 @@ def test_canaries_leave_the_detector_as_it_is(context_of):
         check("canary_weak")(context)
     finally:
         torch.set_rng_state(state)
-    assert not check("eval_mode")(context)["passed"]
+    assert not check("eval_mode")(context).passed
 
 
 def test_the_worst_score_of_every_sample_counts(context_of):

@@ -132,9 +132,9 @@ def test_what_is_required_is_what_no_audit_can_be_valid_without(healthy):
 
 def test_a_check_that_the_detector_stops_has_failed(healthy):
     root = Wrapped(lambda score, images: score + torch.sqrt((score - score.detach()).abs()))
-    row = self_checks.outcome("unbounded", dataclasses.replace(healthy, detector=root))
-    assert (row["passed"], row["required"]) == (False, True)
-    assert "could not be made" in row["evidence"]
+    found = self_checks.outcome("unbounded", dataclasses.replace(healthy, detector=root))
+    assert (found.passed, found.required) == (False, True)
+    assert "could not be made" in found.evidence
 
 
 def test_evidence_is_a_sentence_with_the_figures(healthy, images):
@@ -165,15 +165,15 @@ def test_dropout_left_on(images, healthy):
     detector = nn.Sequential(nn.Dropout(0.5).train(), HEALTHY)
     state = torch.get_rng_state()
     try:
-        row = check("deterministic")(dataclasses.replace(healthy, detector=detector))
+        found = check("deterministic")(dataclasses.replace(healthy, detector=detector))
     finally:
         torch.set_rng_state(state)
-    assert not row["passed"]
-    assert row["value"] > 0
-    assert f"differ in {row['value']:.0f} scores" in row["evidence"]
-    row = check("eval_mode")(dataclasses.replace(healthy, detector=detector))
-    assert not row["passed"]
-    assert "(the detector, 0)" in row["evidence"]
+    assert not found.passed
+    assert found.value > 0
+    assert f"differ in {found.value:.0f} scores" in found.evidence
+    found = check("eval_mode")(dataclasses.replace(healthy, detector=detector))
+    assert not found.passed
+    assert "(the detector, 0)" in found.evidence
 
 
 def test_scores_that_lean_on_the_rest_of_the_batch(context_of):
@@ -185,7 +185,7 @@ def test_scores_of_another_model(healthy):
     other = dataclasses.replace(healthy, detector=Wrapped(lambda score, images: 1.01 * score))
     assert "clean_reproduced" in failed(other)
     one = changed(healthy, "scores", "clean_score", 5, 0.123)
-    assert not check("clean_reproduced")(one)["passed"]
+    assert not check("clean_reproduced")(one).passed
 
 
 def test_a_sample_that_is_not_in_the_test_split(healthy):
@@ -202,55 +202,55 @@ def test_missing_scores(healthy, images, what):
         "epsilon": (scores["attack"] == "pgd-linf") & np.isclose(scores["epsilon"], 2 / 255),
         "one": np.arange(len(scores["sample"])) == 77,
     }[what]
-    row = check("nothing_left_out")(without(healthy, gone))
-    assert not row["passed"]
-    assert f"{gone.sum()} are missing" in row["evidence"]
+    found = check("nothing_left_out")(without(healthy, gone))
+    assert not found.passed
+    assert f"{gone.sum()} are missing" in found.evidence
 
 
 def test_scores_that_are_there_twice(healthy):
     twice = {name: np.append(column, column[:2]) for name, column in healthy.scores.items()}
-    row = check("nothing_left_out")(dataclasses.replace(healthy, scores=twice))
-    assert (row["passed"], row["value"]) == (False, 2)
+    found = check("nothing_left_out")(dataclasses.replace(healthy, scores=twice))
+    assert (found.passed, found.value) == (False, 2)
 
 
 @pytest.mark.parametrize("attack", ["toy_audit:cheat", "toy_audit:stubborn"])
 def test_images_outside_the_ball(context_of, attack):
     context = context_of(attack=attack, threat="linf", epsilons=["1/255", "2/255"])
-    row = check("inside_ball")(context)
-    assert not row["passed"]
-    assert "48 of 168 attacked images" in row["evidence"]
+    found = check("inside_ball")(context)
+    assert not found.passed
+    assert "48 of 168 attacked images" in found.evidence
 
 
 @pytest.mark.parametrize("distance", [2 / 255 + 2e-6, np.inf, np.nan])
 def test_one_image_outside_the_ball(healthy, distance):
     at = np.flatnonzero((healthy.scores["norm"] == "linf") & np.isclose(healthy.scores["epsilon"], 2 / 255))[0]
-    assert not check("inside_ball")(changed(healthy, "scores", "linf", at, distance))["passed"]
+    assert not check("inside_ball")(changed(healthy, "scores", "linf", at, distance)).passed
 
 
 def test_float32_rounding_is_not_outside(healthy):
     at = np.flatnonzero((healthy.scores["norm"] == "linf") & np.isclose(healthy.scores["epsilon"], 2 / 255))[0]
-    assert check("inside_ball")(changed(healthy, "scores", "linf", at, 2 / 255 + 5e-7))["passed"]
+    assert check("inside_ball")(changed(healthy, "scores", "linf", at, 2 / 255 + 5e-7)).passed
 
 
 def test_an_attack_that_ignores_epsilon(context_of):
-    row = check("epsilon_zero")(context_of(attack="toy_audit:stubborn", threat="linf", epsilons=["4/255"]))
-    assert not row["passed"]
-    assert "apgd-l2: 4" in row["evidence"]
+    found = check("epsilon_zero")(context_of(attack="toy_audit:stubborn", threat="linf", epsilons=["4/255"]))
+    assert not found.passed
+    assert "apgd-l2: 4" in found.evidence
 
 
 def test_an_attack_in_the_wrong_direction(context_of):
-    row = check("robust_below_clean")(context_of(attack="toy_audit:backward", threat="linf", epsilons=["2/255"]))
-    assert not row["passed"]
-    assert "24 of" in row["evidence"]
+    found = check("robust_below_clean")(context_of(attack="toy_audit:backward", threat="linf", epsilons=["2/255"]))
+    assert not found.passed
+    assert "24 of" in found.evidence
 
 
 def test_a_robust_figure_above_the_clean_one(healthy):
     auroc = (healthy.metrics["metric"] == "auroc") & (healthy.metrics["defect"] == "all")
     at = np.flatnonzero(auroc & (healthy.metrics["attack"] == "pgd-linf"))[0]
     context = changed(healthy, "metrics", "value", at, 1.001)
-    row = check("robust_below_clean")(context)
-    assert not row["passed"]
-    assert "1.0010" in row["evidence"]
+    found = check("robust_below_clean")(context)
+    assert not found.passed
+    assert "1.0010" in found.evidence
 
 
 def test_a_figure_that_rises_with_epsilon(healthy):
@@ -259,9 +259,9 @@ def test_a_figure_that_rises_with_epsilon(healthy):
     at = np.flatnonzero(worst & (m["norm"] == "linf") & np.isclose(m["epsilon"], 8 / 255))[0]
     before = np.flatnonzero(worst & (m["norm"] == "linf") & np.isclose(m["epsilon"], 2 / 255))[0]
     context = changed(healthy, "metrics", "value", at, m["value"][before] + 0.01)
-    row = check("monotone_in_epsilon")(context)
-    assert not row["passed"]
-    assert row["value"] == pytest.approx(0.01)
+    found = check("monotone_in_epsilon")(context)
+    assert not found.passed
+    assert found.value == pytest.approx(0.01)
     assert failed(context) - ADVICE == {"monotone_in_epsilon", "worst_case_per_sample", "every_figure_has_an_interval"}
 
 
@@ -272,9 +272,9 @@ def test_a_staircase(context_of):
 def test_a_saturated_sigmoid(context_of):
     saturated = Wrapped(lambda score, images: torch.sigmoid(2000 * (score - 0.4)))
     context = context_of(saturated)
-    row = check("gradients")(context)
-    assert not row["passed"]
-    assert row["value"] == 24
+    found = check("gradients")(context)
+    assert not found.passed
+    assert found.value == 24
     assert "white_box_beats_noise" in failed(context)
 
 
@@ -286,10 +286,10 @@ def test_a_staircase_with_a_gentle_slope(context_of):
         return torch.floor(score * 3000) / 3000 + 1e-9 * (images * pattern).flatten(1).sum(1)
 
     context = context_of(Wrapped(masked))
-    assert check("gradients")(context)["passed"], "a check of the gradient alone does not see it"
-    row = check("white_box_beats_noise")(context)
-    assert not row["passed"]
-    assert row["value"] > 0.01
+    assert check("gradients")(context).passed, "a check of the gradient alone does not see it"
+    found = check("white_box_beats_noise")(context)
+    assert not found.passed
+    assert found.value > 0.01
 
 
 class Lie(torch.autograd.Function):
@@ -308,45 +308,45 @@ class Lie(torch.autograd.Function):
 
 def test_a_gradient_that_lies(context_of):
     context = context_of(Wrapped(lambda score, images: Lie.apply(images)))
-    assert check("gradients")(context)["passed"]
+    assert check("gradients")(context).passed
     assert "white_box_beats_noise" in failed(context)
 
 
 def test_a_gradient_that_is_not_finite(healthy):
     root = Wrapped(lambda score, images: score + torch.sqrt((score - score.detach()).abs()))
-    row = check("gradients")(dataclasses.replace(healthy, detector=root))
-    assert (row["passed"], row["value"]) == (False, 24)
+    found = check("gradients")(dataclasses.replace(healthy, detector=root))
+    assert (found.passed, found.value) == (False, 24)
 
 
 def test_a_white_box_attack_weaker_than_noise(healthy):
     by_noise = healthy.scores["attack"] == "noise-linf"
     weak = healthy.scores["clean_score"][~by_noise]
-    row = check("white_box_beats_noise")(changed(healthy, "scores", "adversarial_score", ~by_noise, weak))
-    assert not row["passed"]
-    assert row["value"] > 0.9
-    assert f"{row['value']:.1%} of 48" in row["evidence"]
+    found = check("white_box_beats_noise")(changed(healthy, "scores", "adversarial_score", ~by_noise, weak))
+    assert not found.passed
+    assert found.value > 0.9
+    assert f"{found.value:.1%} of 48" in found.evidence
 
 
 def test_no_control_by_noise(healthy):
     attacks = [entry for entry in healthy.suite.attacks if entry.knowledge != "none"]
     context = dataclasses.replace(healthy, suite=healthy.suite.model_copy(update={"attacks": attacks}))
-    row = check("white_box_beats_noise")(without(context, healthy.scores["attack"] == "noise-linf"))
-    assert not row["passed"]
-    assert "no noise control" in row["evidence"]
+    found = check("white_box_beats_noise")(without(context, healthy.scores["attack"] == "noise-linf"))
+    assert not found.passed
+    assert "no noise control" in found.evidence
 
 
 def test_an_attack_without_bounds_that_does_not_get_through(healthy):
-    row = check("unbounded")(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
-    assert not row["passed"]
-    assert row["value"] > row["limit"]
-    assert f"AUROC {row['value']:.3f}" in row["evidence"]
+    found = check("unbounded")(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
+    assert not found.passed
+    assert found.value > found.limit
+    assert f"AUROC {found.value:.3f}" in found.evidence
 
 
 @pytest.mark.parametrize("name", ["converged_in_steps", "converged_in_restarts"])
 def test_a_suite_that_gave_up_early(healthy, name):
-    row = check(name)(unattacked(healthy))
-    assert not row["passed"]
-    assert row["value"] > row["limit"]
+    found = check(name)(unattacked(healthy))
+    assert not found.passed
+    assert found.value > found.limit
 
 
 def unattacked(context: Context) -> Context:
@@ -356,28 +356,28 @@ def unattacked(context: Context) -> Context:
 
 def test_weights_that_are_not_frozen_and_weights_with_a_gradient(healthy):
     loose = toy_audit.Detector("none").eval()
-    row = check("eval_mode")(dataclasses.replace(healthy, detector=loose))
-    assert not row["passed"]
-    assert "1 weights are not frozen (weight)" in row["evidence"]
+    found = check("eval_mode")(dataclasses.replace(healthy, detector=loose))
+    assert not found.passed
+    assert "1 weights are not frozen (weight)" in found.evidence
     loose(torch.rand(2, 1, 16, 16)).sum().backward()
-    row = check("no_weight_gradients")(dataclasses.replace(healthy, detector=loose))
-    assert not row["passed"]
-    assert "1 of 1 weights hold a gradient" in row["evidence"]
+    found = check("no_weight_gradients")(dataclasses.replace(healthy, detector=loose))
+    assert not found.passed
+    assert "1 of 1 weights hold a gradient" in found.evidence
 
 
 def test_a_clean_figure_that_is_not_the_manifest_s(healthy):
     said = {**healthy.manifest, "figures": {**healthy.manifest["figures"], "clean_auroc": 0.93}}
-    row = check("manifest_reproduced")(dataclasses.replace(healthy, manifest=said))
-    assert not row["passed"]
-    assert "0.9300 in the model's manifest" in row["evidence"]
-    assert check("manifest_reproduced")(healthy)["required"]
-    assert not check("manifest_reproduced")(dataclasses.replace(healthy, manifest={}))["required"]
+    found = check("manifest_reproduced")(dataclasses.replace(healthy, manifest=said))
+    assert not found.passed
+    assert "0.9300 in the model's manifest" in found.evidence
+    assert check("manifest_reproduced")(healthy).required
+    assert not check("manifest_reproduced")(dataclasses.replace(healthy, manifest={})).required
 
 
 def test_a_score_of_the_wrong_sign(context_of):
-    row = check("score_order")(context_of(Wrapped(lambda score, images: -score)))
-    assert not row["passed"]
-    assert row["value"] < 0.1
+    found = check("score_order")(context_of(Wrapped(lambda score, images: -score)))
+    assert not found.passed
+    assert found.value < 0.1
 
 
 @pytest.mark.parametrize("label", [0, 1])
@@ -385,15 +385,15 @@ def test_an_attack_that_moves_one_class_the_wrong_way(healthy, label):
     scores = healthy.scores
     at = (scores["attack"] == "pgd-linf") & (scores["label"] == label)
     back = scores["clean_score"][at] - 1e-4 * scores["direction"][at]
-    row = check("attack_direction")(changed(healthy, "scores", "adversarial_score", at, back))
-    assert not row["passed"]
-    assert f"pgd-linf {['normals', 'anomalies'][label]} by -0.0001" in row["evidence"]
-    assert not check("attack_direction")(unattacked(healthy))["passed"], "an attack that moves nothing is broken too"
+    found = check("attack_direction")(changed(healthy, "scores", "adversarial_score", at, back))
+    assert not found.passed
+    assert f"pgd-linf {['normals', 'anomalies'][label]} by -0.0001" in found.evidence
+    assert not check("attack_direction")(unattacked(healthy)).passed, "an attack that moves nothing is broken too"
 
 
 def test_a_threshold_that_flags_everything(healthy):
-    row = check("threshold_in_range")(dataclasses.replace(healthy, threshold=-1.0))
-    assert (row["passed"], row["required"]) == (False, False)
+    found = check("threshold_in_range")(dataclasses.replace(healthy, threshold=-1.0))
+    assert (found.passed, found.required) == (False, False)
 
 
 def test_a_gradient_that_vanishes_where_the_attack_ends(healthy):
@@ -403,39 +403,39 @@ def test_a_gradient_that_vanishes_where_the_attack_ends(healthy):
         nearest = (score.detach()[:, None] - known).abs().amin(1)
         return torch.where(nearest < 1e-6, score, score.detach() + 0 * score)
 
-    row = check("gradients")(dataclasses.replace(healthy, detector=Wrapped(dies)))
-    assert not row["passed"]
-    assert "0 of 24 clean images" in row["evidence"]
-    assert row["value"] >= 1
+    found = check("gradients")(dataclasses.replace(healthy, detector=Wrapped(dies)))
+    assert not found.passed
+    assert "0 of 24 clean images" in found.evidence
+    assert found.value >= 1
 
 
 def test_half_of_the_grey_scale_leaves_the_ranking(healthy):
-    row = check("half_range")(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
-    assert not row["passed"]
-    assert row["value"] > 0.5
+    found = check("half_range")(dataclasses.replace(healthy, detector=toy_audit.Detector("masked")))
+    assert not found.passed
+    assert found.value > 0.5
 
 
 def test_a_start_that_holds_the_attack_back(healthy):
-    row = check("cold_start")(unattacked(healthy))
-    assert not row["passed"]
-    assert "pgd-linf at linf 2/255 leaves AUROC" in row["evidence"]
+    found = check("cold_start")(unattacked(healthy))
+    assert not found.passed
+    assert "pgd-linf at linf 2/255 leaves AUROC" in found.evidence
 
 
 def test_a_single_step_that_goes_further(healthy):
-    row = check("iterative_beats_single_step")(unattacked(healthy))
-    assert (row["passed"], row["value"]) == (False, 1.0)
+    found = check("iterative_beats_single_step")(unattacked(healthy))
+    assert (found.passed, found.value) == (False, 1.0)
 
 
 def test_an_attack_that_returns_its_last_image(context_of):
-    row = check("best_iterate_kept")(context_of(attack="toy_audit:forgetful", threat="linf"))
-    assert not row["passed"]
-    assert "apgd-l2: 4" in row["evidence"]
+    found = check("best_iterate_kept")(context_of(attack="toy_audit:forgetful", threat="linf"))
+    assert not found.passed
+    assert "apgd-l2: 4" in found.evidence
 
 
 def test_a_search_without_gradients_goes_further(healthy):
-    row = check("white_box_beats_black_box")(unattacked(healthy))
-    assert (row["passed"], row["value"]) == (False, 1.0)
-    assert "100 queries of Square at linf 2/255" in row["evidence"]
+    found = check("white_box_beats_black_box")(unattacked(healthy))
+    assert (found.passed, found.value) == (False, 1.0)
+    assert "100 queries of Square at linf 2/255" in found.evidence
 
 
 @pytest.fixture(scope="module")
@@ -444,75 +444,75 @@ def with_square(context_of) -> Context:
 
 
 def test_the_suite_s_own_black_box_attack_goes_further(with_square):
-    assert check("white_box_beats_black_box")(with_square)["passed"]
+    assert check("white_box_beats_black_box")(with_square).passed
     blind = with_square.scores["attack"] == "apgd-l2"
     far = with_square.scores["clean_score"] + with_square.scores["direction"]
-    row = check("white_box_beats_black_box")(changed(with_square, "scores", "adversarial_score", blind, far[blind]))
-    assert not row["passed"]
-    assert "black-box attacks of the suite go further than the white-box attacks on 100.0% of 72" in row["evidence"]
+    found = check("white_box_beats_black_box")(changed(with_square, "scores", "adversarial_score", blind, far[blind]))
+    assert not found.passed
+    assert "black-box attacks of the suite go further than the white-box attacks on 100.0% of 72" in found.evidence
 
 
 def test_noise_that_beats_who_sees_scores(with_square):
-    assert "noise beats score on" in check("black_box_beats_noise")(with_square)["evidence"]
+    assert "noise beats score on" in check("black_box_beats_noise")(with_square).evidence
     noise = with_square.scores["attack"] == "noise-linf"
     far = with_square.scores["clean_score"] + with_square.scores["direction"]
-    row = check("black_box_beats_noise")(changed(with_square, "scores", "adversarial_score", noise, far[noise]))
-    assert (row["passed"], row["required"]) == (False, False)
+    found = check("black_box_beats_noise")(changed(with_square, "scores", "adversarial_score", noise, far[noise]))
+    assert (found.passed, found.required) == (False, False)
 
 
 def test_a_score_that_shivers(healthy):
     shivering = Wrapped(lambda score, images: score + torch.sin(1e4 * images[:, 0, 0, 0]))
-    row = check("stable_in_small_ball")(dataclasses.replace(healthy, detector=shivering))
-    assert not row["passed"]
+    found = check("stable_in_small_ball")(dataclasses.replace(healthy, detector=shivering))
+    assert not found.passed
 
 
 def test_attacks_of_every_kind(with_square):
-    assert "no attack sees decisions alone" in check("diverse_attacks")(with_square)["evidence"]
-    assert "apgd-l2 sees scores but no gradient" in check("diverse_attacks")(with_square)["evidence"]
+    assert "no attack sees decisions alone" in check("diverse_attacks")(with_square).evidence
+    assert "apgd-l2 sees scores but no gradient" in check("diverse_attacks")(with_square).evidence
 
 
 def test_the_training_attack_alone(healthy):
-    assert "trained or chosen with pgd; " in check("not_the_training_attack_alone")(healthy)["evidence"]
+    assert "trained or chosen with pgd; " in check("not_the_training_attack_alone")(healthy).evidence
     attacks = [entry for entry in healthy.suite.attacks if entry.attack.name != "apgd"]
     alone = dataclasses.replace(healthy, suite=healthy.suite.only(attacks))
-    assert not check("not_the_training_attack_alone")(alone)["passed"]
+    assert not check("not_the_training_attack_alone")(alone).passed
 
 
 def test_neighbours_need_an_attack_of_their_own(healthy):
-    row = check("adaptive")(dataclasses.replace(healthy, facts=Unexamined(neighbours=True)))
-    assert not row["passed"]
-    assert "attacks made for these: none" in row["evidence"]
+    found = check("adaptive")(dataclasses.replace(healthy, facts=Unexamined(neighbours=True)))
+    assert not found.passed
+    assert "attacks made for these: none" in found.evidence
 
 
 def test_a_random_score_needs_averages(healthy):
     random = dataclasses.replace(healthy, facts=Unexamined(stochastic=True))
-    row = check("averaged_over_draws")(random)
-    assert (row["passed"], row["required"]) == (False, True)
-    assert not check("deterministic")(random)["required"]
+    found = check("averaged_over_draws")(random)
+    assert (found.passed, found.required) == (False, True)
+    assert not check("deterministic")(random).required
 
 
 def test_no_gradient_and_no_black_box(healthy, with_square):
     blind = Unexamined(differentiable=False)
-    assert not check("black_box_without_gradient")(dataclasses.replace(healthy, facts=blind))["passed"]
-    row = check("black_box_without_gradient")(dataclasses.replace(with_square, facts=blind))
-    assert (row["passed"], row["required"]) == (True, True)
-    assert "at the headline: apgd-l2" in row["evidence"]
+    assert not check("black_box_without_gradient")(dataclasses.replace(healthy, facts=blind)).passed
+    found = check("black_box_without_gradient")(dataclasses.replace(with_square, facts=blind))
+    assert (found.passed, found.required) == (True, True)
+    assert "at the headline: apgd-l2" in found.evidence
 
 
 def test_saved_images_that_leave_the_ball(healthy, monkeypatch):
     monkeypatch.setattr(
         "assay.audits.checks.eight_bit.to_8_bit", lambda moved, clean, threat: (255 * moved + 1).ceil() / 255
     )
-    row = check("eight_bit")(healthy)
-    assert not row["passed"]
-    assert row["value"] > 1e-3
+    found = check("eight_bit")(healthy)
+    assert not found.passed
+    assert found.value > 1e-3
 
 
 def test_a_worst_case_that_is_not_the_worst(healthy):
     at = np.flatnonzero(healthy.scores["attack"] == "pgd-linf")
-    row = check("worst_case_per_sample")(without(healthy, np.isin(np.arange(168), at)))
-    assert not row["passed"]
-    assert "15 worst-case AUROCs" in row["evidence"]
+    found = check("worst_case_per_sample")(without(healthy, np.isin(np.arange(168), at)))
+    assert not found.passed
+    assert "15 worst-case AUROCs" in found.evidence
 
 
 def test_corruptions_that_get_gentler(healthy):
@@ -525,9 +525,9 @@ def test_corruptions_that_get_gentler(healthy):
         "clean_score": np.tile([0.0, 0.1, 1.0, 1.1], 3),
         "score": np.tile([0.0, 0.1, 1.0, 1.1], 3) + np.array([severity for _, severity in rows]),
     }
-    assert check("corruptions_monotone")(dataclasses.replace(healthy, corrupted=table))["passed"]
+    assert check("corruptions_monotone")(dataclasses.replace(healthy, corrupted=table)).passed
     gentler = {**table, "score": table["clean_score"] + np.array([4 - severity for _, severity in rows])}
-    assert not check("corruptions_monotone")(dataclasses.replace(healthy, corrupted=gentler))["passed"]
+    assert not check("corruptions_monotone")(dataclasses.replace(healthy, corrupted=gentler)).passed
 
 
 def test_a_proof_that_an_attack_refutes(healthy, images):
@@ -539,33 +539,33 @@ def test_a_proof_that_an_attack_refutes(healthy, images):
         "lower": healthy.clean - 1,
         "upper": healthy.clean + 1,
     }
-    row = check("certified_below_empirical")(dataclasses.replace(healthy, certified=proofs))
-    assert (row["passed"], row["required"]) == (True, True)
-    assert "0 of 120 attacked scores" in row["evidence"]
+    found = check("certified_below_empirical")(dataclasses.replace(healthy, certified=proofs))
+    assert (found.passed, found.required) == (True, True)
+    assert "0 of 120 attacked scores" in found.evidence
     tight = {**proofs, "lower": healthy.clean - 1e-4, "upper": healthy.clean + 1e-4}
-    row = check("certified_below_empirical")(dataclasses.replace(healthy, certified=tight))
-    assert not row["passed"]
-    assert row["value"] > 24
+    found = check("certified_below_empirical")(dataclasses.replace(healthy, certified=tight))
+    assert not found.passed
+    assert found.value > 24
 
 
 @pytest.mark.parametrize(("column", "value"), [("parameters", ""), ("seed", -1), ("forwards", 0)])
 def test_an_attack_that_does_not_say_how_it_was_made(healthy, column, value):
-    row = check("attacks_described")(changed(healthy, "scores", column, 30, value))
-    assert not row["passed"]
-    assert "2 of 3 attacks" in row["evidence"]
+    found = check("attacks_described")(changed(healthy, "scores", column, 30, value))
+    assert not found.passed
+    assert "2 of 3 attacks" in found.evidence
 
 
 @pytest.mark.parametrize("value", [2.0, np.nan])
 def test_a_figure_without_an_interval(healthy, value):
-    assert not check("every_figure_has_an_interval")(changed(healthy, "metrics", "lower", 3, value))["passed"]
+    assert not check("every_figure_has_an_interval")(changed(healthy, "metrics", "lower", 3, value)).passed
 
 
 def test_a_threat_model_without_a_reason(healthy):
     threats = {name: threat.model_copy(update={"why": " "}) for name, threat in healthy.suite.threats.items()}
     silent = dataclasses.replace(healthy, suite=healthy.suite.model_copy(update={"threats": threats}))
-    row = check("threat_models_stated")(silent)
-    assert not row["passed"]
-    assert "0 of 3 attacks" in row["evidence"]
+    found = check("threat_models_stated")(silent)
+    assert not found.passed
+    assert "0 of 3 attacks" in found.evidence
 
 
 def test_a_masked_twin_of_a_deep_score_is_caught_by_a_search_without_gradients(context_of):
@@ -575,6 +575,6 @@ def test_a_masked_twin_of_a_deep_score_is_caught_by_a_search_without_gradients(c
     def masked(score, images):
         return torch.floor(score * 3000) / 3000 + 1e-9 * (images * pattern).flatten(1).sum(1)
 
-    row = check("white_box_beats_black_box")(context_of(Wrapped(masked)))
-    assert not row["passed"]
-    assert row["value"] > 0.5
+    found = check("white_box_beats_black_box")(context_of(Wrapped(masked)))
+    assert not found.passed
+    assert found.value > 0.5

@@ -1,4 +1,4 @@
-"""What every check looks at, the row it returns, and the few samples that its own attacks are made on."""
+"""What every check looks at, and the few samples that its own attacks are made on."""
 
 from __future__ import annotations
 
@@ -84,26 +84,6 @@ class Context:
         return np.isin(self.scores["attack"], names)
 
 
-def row(
-    check: str, passed: bool, evidence: str, value: float, limit: float, samples: int, *, required: bool = True
-) -> dict[str, Any]:
-    """A row of tables.CHECKS; an audit in which a required check fails is INVALID, any other failure is advice."""
-    return {
-        "check": check,
-        "passed": bool(passed),
-        "required": required,
-        "evidence": evidence,
-        "value": float(value),
-        "limit": float(limit),
-        "samples": int(samples),
-    }
-
-
-def not_applicable(check: str, why: str) -> dict[str, Any]:
-    """The row of a check that has nothing to look at in this audit."""
-    return row(check, True, f"not applicable: {why}", 0, 0, 0, required=False)
-
-
 def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
     """The samples that the attacks of the checks are made on, as many of each class as the suite says."""
     return some_of_each(context.images.labels, min(context.suite.unbounded.samples, most))
@@ -119,7 +99,7 @@ def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor
     return pixels(images, 0, len(images), context.device), direction, random
 
 
-def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, Any]:
+def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, object]:
     """The arguments of an attack with every count in them (steps, restarts, draws, queries) at most so large."""
     return {
         key: min(value, most) if isinstance(value, int) and not isinstance(value, bool) else value

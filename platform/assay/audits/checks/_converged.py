@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from assay.attacks.apgd import apgd
 from assay.audits.checks._compare import reached
-from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, attackable, called, chosen, not_applicable, row
+from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, attackable, called, chosen
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.metrics import detection
 from assay.models.scoring import BATCH
 
 LEFT = 0.02  # worst-case AUROC that a further attack may take off
 
 
-def further(check: str, context: Context, *, steps: int, restarts: int) -> dict[str, Any]:
-    """The row of a check that runs APGD from fresh starts at the headline, on some samples."""
+def further(check: str, context: Context, *, steps: int, restarts: int) -> CheckResult:
+    """The result of a check that runs APGD from fresh starts at the headline, on some samples."""
     if not context.facts.differentiable or context.budget is None:
         return not_applicable(check, NO_GRADIENT if context.budget else NO_BALL)
     threat, places = context.budget, chosen(context)
@@ -32,4 +31,4 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> dict[
         f"APGD with {steps} steps from {starts} takes the worst-case AUROC at {called(threat)} of {len(places)} "
         f"samples from {suite:.3f} to {both:.3f}; allowed is a difference of {LEFT}"
     )
-    return row(check, suite - both <= LEFT, evidence, suite - both, LEFT, len(places))
+    return result(check, suite - both <= LEFT, evidence, suite - both, LEFT, len(places))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 150
 
 
-def adaptive(context: Context) -> dict[str, Any]:
+def adaptive(context: Context) -> CheckResult:
     """A score made of nearest neighbours was attacked by an attack made for neighbours (Tramer et al. 2020).
 
     The nearest neighbour changes on the way, so the gradient of the score sees less far than one of all distances.
@@ -19,4 +18,4 @@ def adaptive(context: Context) -> dict[str, Any]:
     made = set(context.scores["attack"])
     names = [entry.name for entry in context.suite.attacks if entry.needs == "neighbours" and entry.name in made]
     evidence = f"the score is made of nearest neighbours; attacks made for these: {', '.join(names) or 'none'}"
-    return row("adaptive", bool(names), evidence, len(names), 1, len(context.images), required=False)
+    return result("adaptive", bool(names), evidence, len(names), 1, len(context.images), required=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, listed, row
+from assay.audits.checks._context import Context, listed
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 51
 
 
-def attack_direction(context: Context) -> dict[str, Any]:
+def attack_direction(context: Context) -> CheckResult:
     """Every attack raises normals and lowers anomalies in the mean; a white-box one moves both."""
     scores, shift, allowed = context.scores, context.shift, context.same if context.facts.stochastic else 0.0
     wrong, means = [], []
@@ -27,4 +26,4 @@ def attack_direction(context: Context) -> dict[str, Any]:
         f"of {len(means)} mean shifts, one for each attack and class, {len(wrong)} do not go the attacker's way"
         f"{listed(wrong)}; the smallest is {lowest:.3g}"
     )
-    return row("attack_direction", not wrong, evidence, lowest, 0, len(scores["sample"]))
+    return result("attack_direction", not wrong, evidence, lowest, 0, len(scores["sample"]))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, listed, row
+from assay.audits.checks._context import Context, listed
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 230
 
 
-def attacks_described(context: Context) -> dict[str, Any]:
+def attacks_described(context: Context) -> CheckResult:
     """Every attack says with which parameters and seed it was made, and its cost (Carlini et al., on describing)."""
     scores = context.scores
     silent = []
@@ -23,4 +22,4 @@ def attacks_described(context: Context) -> dict[str, Any]:
         f"{count - len(silent)} of {count} attacks state their parameters, seed and cost{listed(silent)}; together "
         f"they spent {passes:,} passes"
     )
-    return row("attacks_described", not silent, evidence, len(silent), 0, len(scores["sample"]), required=False)
+    return result("attacks_described", not silent, evidence, len(silent), 0, len(scores["sample"]), required=False)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 160
 DRAWS = 20
 
 
-def averaged_over_draws(context: Context) -> dict[str, Any]:
+def averaged_over_draws(context: Context) -> CheckResult:
     """A score known to be random was attacked in expectation over 20 draws or more (Carlini et al., sec. on EOT)."""
     if not context.facts.stochastic:
         return not_applicable("averaged_over_draws", "the score is not random")
@@ -23,4 +22,4 @@ def averaged_over_draws(context: Context) -> dict[str, Any]:
     most = max(draws.values(), default=0)
     named = ", ".join(f"{name} over {count} draws" for name, count in draws.items()) or "none"
     evidence = f"the score is random; attacks on its expectation: {named}; needed are {DRAWS} draws"
-    return row("averaged_over_draws", most >= DRAWS, evidence, most, DRAWS, len(context.images))
+    return result("averaged_over_draws", most >= DRAWS, evidence, most, DRAWS, len(context.images))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, not_applicable, row, shortened
+from assay.audits.checks._context import BALLS, NO_GRADIENT, Context, attackable, shortened
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.models.scoring import score
 from assay.norm_balls import size
@@ -17,7 +18,7 @@ STEPS = 20
 OF_EACH = 2
 
 
-def best_iterate_kept(context: Context) -> dict[str, Any]:
+def best_iterate_kept(context: Context) -> CheckResult:
     """Every white-box attack returns the best image that it looked at, not the last one (Pintor et al. 2022)."""
     import torch
 
@@ -49,4 +50,4 @@ def best_iterate_kept(context: Context) -> dict[str, Any]:
     total = sum(lost.values())
     whose = f" ({', '.join(f'{name}: {count}' for name, count in lost.items())})" if lost else ""
     evidence = f"{len(entries)} white-box attacks gave away a better image than they returned {total} times{whose}"
-    return row("best_iterate_kept", total == 0, evidence, total, 0, len(images))
+    return result("best_iterate_kept", total == 0, evidence, total, 0, len(images))

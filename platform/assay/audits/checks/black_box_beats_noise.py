@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.audits.checks._compare import pairs
-from assay.audits.checks._context import Context, listed, not_applicable, row
+from assay.audits.checks._context import Context, listed
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 102
 SEEN = 0.2  # share of samples where the one who knows less may get further
 LADDER = (("score", "transfer"), ("score", "none"), ("transfer", "none"))
 
 
-def black_box_beats_noise(context: Context) -> dict[str, Any]:
+def black_box_beats_noise(context: Context) -> CheckResult:
     """Attackers who see scores get further than those who attack another detector, and these further than noise."""
     told, worst, samples = [], 0.0, 0
     for more, less in LADDER:
@@ -25,4 +24,4 @@ def black_box_beats_noise(context: Context) -> dict[str, Any]:
             worst, samples = max(worst, float(beaten.mean())), samples + len(beaten)
     if not told:
         return not_applicable("black_box_beats_noise", "the suite has no score-based or transfer attack beside another")
-    return row("black_box_beats_noise", worst <= SEEN, "; ".join(told), worst, SEEN, samples, required=False)
+    return result("black_box_beats_noise", worst <= SEEN, "; ".join(told), worst, SEEN, samples, required=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 170
 
 
-def black_box_without_gradient(context: Context) -> dict[str, Any]:
+def black_box_without_gradient(context: Context) -> CheckResult:
     """A detector without a gradient was attacked at the headline by those who need none (Carlini et al., on BPDA)."""
     if context.facts.differentiable:
         return not_applicable("black_box_without_gradient", "the score has a gradient")
@@ -17,4 +16,4 @@ def black_box_without_gradient(context: Context) -> dict[str, Any]:
     at = (scores["norm"] == headline.norm) & (scores["epsilon"] == headline.epsilon)
     names = sorted(set(scores["attack"][at & context.known_as("score", "label")]))
     evidence = f"the score has no gradient; black-box attacks at the headline: {', '.join(names) or 'none'}"
-    return row("black_box_without_gradient", bool(names), evidence, len(names), 1, len(context.images))
+    return result("black_box_without_gradient", bool(names), evidence, len(names), 1, len(context.images))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits import canaries
-from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, called, not_applicable, row
+from assay.audits.checks import _canaries as canaries
+from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, called
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.audits.checks.gradients import gradients
 from assay.audits.checks.white_box_beats_black_box import white_box_beats_black_box
 from assay.audits.checks.white_box_beats_noise import white_box_beats_noise
@@ -14,7 +13,7 @@ ORDER = 201
 FLAGS = (gradients, white_box_beats_noise, white_box_beats_black_box)
 
 
-def canary_masked(context: Context) -> dict[str, Any]:
+def canary_masked(context: Context) -> CheckResult:
     """The audit breaks or flags a twin of the detector that hides its gradient (Athalye et al. 2018).
 
     The twin is as breakable as the weak one, but climbs in stairs with a slope that points nowhere: gradients are
@@ -26,7 +25,7 @@ def canary_masked(context: Context) -> dict[str, Any]:
     twin = canaries.masked(context, threat)
     seen = canaries.attacked(context, twin, threat, canaries.entries(context, threat))
     left = canaries.auroc(seen)
-    flags = [] if left <= canaries.BROKEN else [check.__name__ for check in FLAGS if not check(seen)["passed"]]
+    flags = [] if left <= canaries.BROKEN else [check.__name__ for check in FLAGS if not check(seen).passed]
     samples = len(seen.images)
     outcome = "broken" if left <= canaries.BROKEN else f"flagged by {', '.join(flags)}" if flags else "not noticed"
     evidence = (
@@ -34,4 +33,4 @@ def canary_masked(context: Context) -> dict[str, Any]:
         f"{called(threat)} on {samples} samples, and is {outcome}; it must be broken or flagged"
     )
     noticed = left <= canaries.BROKEN or bool(flags)
-    return row("canary_masked", noticed, evidence, len(flags), 1, samples)
+    return result("canary_masked", noticed, evidence, len(flags), 1, samples)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits import canaries
-from assay.audits.checks._context import Context, row
+from assay.audits.checks import _canaries as canaries
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 from assay.audits.checks.deterministic import deterministic
 
 ORDER = 202
 
 
-def canary_stochastic(context: Context) -> dict[str, Any]:
+def canary_stochastic(context: Context) -> CheckResult:
     """The audit flags a twin of the detector that adds noise to its score: randomness cannot pass for robustness."""
     seen = canaries.noisy(context)
     found = deterministic(seen)
     samples = len(seen.images)
     evidence = (
-        f"a twin with noise of {canaries.NOISE:g} standard deviations on its score gives {found['value']:.0f} of "
-        f"{samples} images another score in a second pass, and is {'not noticed' if found['passed'] else 'flagged'}"
+        f"a twin with noise of {canaries.NOISE:g} standard deviations on its score gives {found.value:.0f} of "
+        f"{samples} images another score in a second pass, and is {'not noticed' if found.passed else 'flagged'}"
     )
-    return row("canary_stochastic", not found["passed"], evidence, found["value"], 1, samples)
+    return result("canary_stochastic", not found.passed, evidence, found.value, 1, samples)

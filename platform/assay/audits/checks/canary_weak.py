@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits import canaries
-from assay.audits.checks._context import NO_BALL, Context, called, not_applicable, row
+from assay.audits.checks import _canaries as canaries
+from assay.audits.checks._context import NO_BALL, Context, called
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 200
 
 
-def canary_weak(context: Context) -> dict[str, Any]:
+def canary_weak(context: Context) -> CheckResult:
     """The suite breaks a twin of the detector that is known to be breakable (Carlini et al., on similar attacks).
 
     The twin scores the clean images as the detector does; one change within the budget moves it far. A suite that
@@ -32,4 +31,4 @@ def canary_weak(context: Context) -> dict[str, Any]:
         f"{clean:.3f} clean and {left:.3f} after {', '.join(used) or 'no attack'}; the suite must bring it to "
         f"{canaries.BROKEN}"
     )
-    return row("canary_weak", left <= canaries.BROKEN, evidence, left, canaries.BROKEN, len(seen.images))
+    return result("canary_weak", left <= canaries.BROKEN, evidence, left, canaries.BROKEN, len(seen.images))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from assay.audits.checks._context import Context, listed, not_applicable, row
+from assay.audits.checks._context import Context, listed
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 220
 
 
-def certified_below_empirical(context: Context) -> dict[str, Any]:
+def certified_below_empirical(context: Context) -> CheckResult:
     """No attack moved a score beyond what was proven of it: certified <= truth <= empirical, sample by sample."""
     if context.certified is None or not len(context.certified["sample"]):
         return not_applicable("certified_below_empirical", "nothing was certified")
@@ -32,4 +31,4 @@ def certified_below_empirical(context: Context) -> dict[str, Any]:
     evidence = (
         f"{len(beyond)} of {compared} attacked scores lie outside the bounds proven for their sample{listed(names)}"
     )
-    return row("certified_below_empirical", not beyond, evidence, len(beyond), 0, len(set(proofs["sample"])))
+    return result("certified_below_empirical", not beyond, evidence, len(beyond), 0, len(set(proofs["sample"])))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.audits.checks._compare import reached
-from assay.audits.checks._context import FEW, NO_BALL, Context, attackable, called, chosen, not_applicable, row
+from assay.audits.checks._context import FEW, NO_BALL, Context, attackable, called, chosen
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.metrics import detection
 
 ORDER = 81
 APART = 0.02  # AUROC
 
 
-def cold_start(context: Context) -> dict[str, Any]:
+def cold_start(context: Context) -> CheckResult:
     """The suite's strongest attack begun afresh at the headline finds no more than it did step by step from below.
 
     Each epsilon begins from the images of the one before, so that figures cannot rise; a start that holds the attack
@@ -40,4 +39,4 @@ def cold_start(context: Context) -> dict[str, Any]:
         f"{entry.name} at {called(threat)} leaves AUROC {cold:.3f} on {len(images)} samples from a fresh start, "
         f"{warm:.3f} from the smaller epsilons; a fresh start may be better by {APART}"
     )
-    return row("cold_start", warm - cold <= APART, evidence, warm - cold, APART, len(images))
+    return result("cold_start", warm - cold <= APART, evidence, warm - cold, APART, len(images))

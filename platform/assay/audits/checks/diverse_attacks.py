@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 130
 KINDS = {"score": "sees scores but no gradient", "label": "sees decisions alone"}
 
 
-def diverse_attacks(context: Context) -> dict[str, Any]:
+def diverse_attacks(context: Context) -> CheckResult:
     """The suite holds an attack that needs no gradient and one that sees decisions alone, for gradients can mislead."""
     made = set(context.scores["attack"])
     of_kind = {
@@ -20,4 +19,4 @@ def diverse_attacks(context: Context) -> dict[str, Any]:
     missing = sum(not names for names in of_kind.values())
     different = len({entry.attack.name for entry in context.suite.attacks if entry.name in made})
     evidence = f"of {different} different attacks {'; '.join(told)}"
-    return row("diverse_attacks", missing == 0, evidence, missing, 0, len(context.images), required=False)
+    return result("diverse_attacks", missing == 0, evidence, missing, 0, len(context.images), required=False)

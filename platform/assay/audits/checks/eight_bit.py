@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.attacks.noise import noise
-from assay.audits.checks._context import NO_BALL, Context, attackable, called, not_applicable, row
+from assay.audits.checks._context import NO_BALL, Context, attackable, called
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.norm_balls import LEVELS, size, to_8_bit
 
 ORDER = 180
 TOLERANCE = 1e-6
 
 
-def eight_bit(context: Context) -> dict[str, Any]:
+def eight_bit(context: Context) -> CheckResult:
     """Adversarial images saved with 8 bits stay in their ball; the evidence says how much of the shift they keep.
 
     What the ball allows between two grey levels cannot be saved, so a shift may shrink; leaving the ball is an error.
@@ -36,4 +35,4 @@ def eight_bit(context: Context) -> dict[str, Any]:
         f"{len(images)} attacked images saved with 8 bits leave {called(threat)} by at most {max(0.0, furthest):.1e}; "
         f"of the mean shift of the audit's attacks there, {share} is kept"
     )
-    return row("eight_bit", furthest <= TOLERANCE, evidence, furthest, TOLERANCE, len(images))
+    return result("eight_bit", furthest <= TOLERANCE, evidence, furthest, TOLERANCE, len(images))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, attackable, row, shortened
+from assay.audits.checks._context import Context, attackable, shortened
+from assay.audits.checks._result import CheckResult, result
 from assay.contracts import ThreatModel
 from assay.models.scoring import score
 
@@ -13,7 +12,7 @@ STEPS = 10  # at epsilon 0 more of them show nothing more
 OF_EACH = 2
 
 
-def epsilon_zero(context: Context) -> dict[str, Any]:
+def epsilon_zero(context: Context) -> CheckResult:
     """Every attack of the suite at epsilon 0 returns the clean scores exactly (Carlini et al., sanity checks)."""
     images, direction, random = attackable(context, OF_EACH)
     clean, allowed = score(context.detector, images), context.same if context.facts.stochastic else 0.0
@@ -27,4 +26,4 @@ def epsilon_zero(context: Context) -> dict[str, Any]:
     total = sum(different.values())
     whose = f" ({', '.join(f'{name}: {count}' for name, count in different.items())})" if different else ""
     evidence = f"{len(entries)} attacks at epsilon 0 change {total} of {len(images)} scores each{whose}"
-    return row("epsilon_zero", total == 0, evidence, total, 0, len(images))
+    return result("epsilon_zero", total == 0, evidence, total, 0, len(images))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.attacks.apgd import apgd
-from assay.audits.checks._context import NO_GRADIENT, Context, attackable, not_applicable, row
+from assay.audits.checks._context import NO_GRADIENT, Context, attackable
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.models.scoring import batches, pixels
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ ORDER = 60
 STEPS = 10
 
 
-def gradients(context: Context) -> dict[str, Any]:
+def gradients(context: Context) -> CheckResult:
     """The score has a finite gradient that is not zero (zero gradients mask, they do not defend: Athalye et al. 2018).
 
     At every clean image, and at some images after a short attack at the headline.
@@ -31,7 +32,7 @@ def gradients(context: Context) -> dict[str, Any]:
         found = apgd(context.detector, images, direction, context.budget, random, steps=STEPS)
         attacked, count = _useless(context, found.images), count + len(images)
         evidence += f", and {attacked} of {len(images)} attacked ones"
-    return row("gradients", clean + attacked == 0, evidence, clean + attacked, 0, count)
+    return result("gradients", clean + attacked == 0, evidence, clean + attacked, 0, count)
 
 
 def _useless(context: Context, images: Tensor) -> int:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.attacks.pgd import pgd
-from assay.audits.checks._context import FEW, NO_GRADIENT, Context, attackable, not_applicable, row
+from assay.audits.checks._context import FEW, NO_GRADIENT, Context, attackable
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 
@@ -13,7 +12,7 @@ ORDER = 71
 CHANCE = 0.5
 
 
-def half_range(context: Context) -> dict[str, Any]:
+def half_range(context: Context) -> CheckResult:
     """Within half of the grey scale ranking is no better than chance (Carlini et al., sec. on sanity checks)."""
     if not context.facts.differentiable:
         return not_applicable("half_range", NO_GRADIENT)
@@ -26,4 +25,4 @@ def half_range(context: Context) -> dict[str, Any]:
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "
         f"{len(images)} samples"
     )
-    return row("half_range", auroc <= CHANCE, evidence, auroc, CHANCE, len(images))
+    return result("half_range", auroc <= CHANCE, evidence, auroc, CHANCE, len(images))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 40
 TOLERANCE = 1e-6  # of a ball, in pixel scale
 MEASURED = ("linf", "l2", "l1", "patch")  # norms that SCORES has a column of
 
 
-def inside_ball(context: Context) -> dict[str, Any]:
+def inside_ball(context: Context) -> CheckResult:
     """Every scored image lies in its ball and in [0, 1] (an image that left [0, 1] has an infinite distance).
 
     Of a rotation and a shift, which are no ball, only [0, 1] is checked.
@@ -27,4 +26,4 @@ def inside_ball(context: Context) -> dict[str, Any]:
     excess = np.nan_to_num(excess, nan=np.inf)
     furthest, outside = float(excess.max()), int((excess > TOLERANCE).sum())
     evidence = f"{outside} of {len(excess)} attacked images lie outside their ball or [0, 1]; furthest {furthest:.1e}"
-    return row("inside_ball", outside == 0, evidence, furthest, TOLERANCE, len(excess))
+    return result("inside_ball", outside == 0, evidence, furthest, TOLERANCE, len(excess))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay import shelves
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.data import splits
 from assay.metrics import detection
 from assay.models.scoring import clean_scores
@@ -14,7 +13,7 @@ ORDER = 21
 APART = 1e-4
 
 
-def manifest_reproduced(context: Context) -> dict[str, Any]:
+def manifest_reproduced(context: Context) -> CheckResult:
     """The clean AUROC on the validation split is the manifest's (Carlini et al., sec. on clean accuracy)."""
     figures, item = context.manifest.get("figures", {}), context.manifest.get("dataset", {}).get("item")
     if item is None or figures.get("split") != "validation" or "clean_auroc" not in figures:
@@ -31,4 +30,4 @@ def manifest_reproduced(context: Context) -> dict[str, Any]:
     apart = abs(found - told)
     # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
     required = not context.facts.stochastic
-    return row("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)
+    return result("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 80
 REGIMES = ("evasion", "false_alarm", "both")
 
 
-def monotone_in_epsilon(context: Context) -> dict[str, Any]:
+def monotone_in_epsilon(context: Context) -> CheckResult:
     """The worst-case AUROC never rises with epsilon (Carlini et al., sec. on distortion)."""
     figures = context.metrics
     worst = (figures["metric"] == "auroc") & (figures["defect"] == "all") & (figures["attack"] == "worst")
@@ -24,4 +23,4 @@ def monotone_in_epsilon(context: Context) -> dict[str, Any]:
             rises += list(np.diff(figures["value"][chosen][order]))
     highest = max(rises)
     evidence = f"worst-case AUROC over {len(rises) - 1} steps in epsilon rises by at most {max(0.0, highest):.1e}"
-    return row("monotone_in_epsilon", highest <= 1e-12, evidence, highest, 1e-12, len(context.images))
+    return result("monotone_in_epsilon", highest <= 1e-12, evidence, highest, 1e-12, len(context.images))

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 140
 TRAINER = "pgd"  # what an `adversary` among the parameters is, unless it names itself
 
 
-def not_the_training_attack_alone(context: Context) -> dict[str, Any]:
+def not_the_training_attack_alone(context: Context) -> CheckResult:
     """The attack that the model was trained or chosen with is not the only one (Carlini et al., sec. on attacks)."""
     if not context.facts.differentiable:
         return not_applicable("not_the_training_attack_alone", "the audit has no white-box attack")
@@ -24,6 +24,6 @@ def not_the_training_attack_alone(context: Context) -> dict[str, Any]:
         f"the model was trained or chosen with {' and '.join(sorted(known))}; the audit's other white-box attacks: "
         f"{', '.join(others) or 'none'}"
     )
-    return row(
+    return result(
         "not_the_training_attack_alone", bool(others), evidence, len(others), 1, len(context.images), required=False
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 41
 
 
-def nothing_left_out(context: Context) -> dict[str, Any]:
+def nothing_left_out(context: Context) -> CheckResult:
     """Every attack was made on every test sample once, at each of its epsilons."""
     scores = context.scores
     found = Counter(zip(scores["attack"], scores["epsilon"], scores["sample"], strict=True))
@@ -18,4 +18,4 @@ def nothing_left_out(context: Context) -> dict[str, Any]:
     wanted = Counter((*budget, sample) for budget in budgets for sample in context.images.ids)
     missing, surplus = (wanted - found).total(), (found - wanted).total()
     evidence = f"of {wanted.total()} attacks on a sample {missing} are missing, and {surplus} are too many"
-    return row("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))
+    return result("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))

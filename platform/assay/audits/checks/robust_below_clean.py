@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 52
 ADVERSARIAL = ("evasion", "false_alarm", "both")
 
 
-def robust_below_clean(context: Context) -> dict[str, Any]:
+def robust_below_clean(context: Context) -> CheckResult:
     """No attack leaves a sample better off than no attack, and no robust AUROC exceeds the clean one."""
     figures, shift = context.metrics, context.shift
     random = context.facts.stochastic  # then a later look at the same image may find it better off
@@ -26,4 +25,4 @@ def robust_below_clean(context: Context) -> dict[str, Any]:
     evidence = (
         f"{wrong} of {len(shift)} scores moved the owner's way; highest robust AUROC {highest:.4f}, clean {clean:.4f}"
     )
-    return row("robust_below_clean", wrong == 0 and highest <= clean, evidence, highest, clean, len(shift))
+    return result("robust_below_clean", wrong == 0 and highest <= clean, evidence, highest, clean, len(shift))

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 from assay.models.scoring import pixels, some_of_each, take
 
 ORDER = 12
 ALONE = 4  # samples of each class that are scored one at a time
 
 
-def scored_alone(context: Context) -> dict[str, Any]:
+def scored_alone(context: Context) -> CheckResult:
     """An image has the same score alone as in a batch: neither its neighbours nor the attacker's other images count."""
     import torch
 
@@ -22,4 +21,4 @@ def scored_alone(context: Context) -> dict[str, Any]:
     moved = float((torch.cat(alone) - together).abs().max())
     limit = context.same
     evidence = f"scored one at a time, {len(images)} images move by at most {moved:.1e}; allowed {limit:.1e}"
-    return row("scored_alone", moved <= limit, evidence, moved, limit, len(images))
+    return result("scored_alone", moved <= limit, evidence, moved, limit, len(images))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, attackable, row
+from assay.audits.checks._context import Context, attackable
+from assay.audits.checks._result import CheckResult, result
 from assay.contracts import ThreatModel
 from assay.models.scoring import score
 from assay.norm_balls import random_point
@@ -15,7 +14,7 @@ DRAWS = 20
 MOVED = 0.5  # of the standard deviation of the clean scores
 
 
-def stable_in_small_ball(context: Context) -> dict[str, Any]:
+def stable_in_small_ball(context: Context) -> CheckResult:
     """Random changes of a few grey levels hardly move the score (Pintor et al. 2022, "unstable predictions")."""
     images, _, random = attackable(context)
     clean = score(context.detector, images)
@@ -25,4 +24,4 @@ def stable_in_small_ball(context: Context) -> dict[str, Any]:
         f"{DRAWS} random changes of at most 8/255 move the scores of {len(images)} samples by {moved:.3f} standard "
         f"deviations of the clean scores in the mean; beyond {MOVED} a gradient says little about its surroundings"
     )
-    return row("stable_in_small_ball", moved <= MOVED, evidence, moved, MOVED, len(images), required=False)
+    return result("stable_in_small_ball", moved <= MOVED, evidence, moved, MOVED, len(images), required=False)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, listed, row
+from assay.audits.checks._context import Context, listed
+from assay.audits.checks._result import CheckResult, result
 
 ORDER = 250
 
 
-def threat_models_stated(context: Context) -> dict[str, Any]:
+def threat_models_stated(context: Context) -> CheckResult:
     """Every attack is made under a threat model that says who could do this and why (Carlini et al., first section)."""
     threats = context.suite.threats
     silent = [entry.name for entry in context.suite.attacks if not threats[entry.threat].why.strip()]
@@ -18,4 +17,4 @@ def threat_models_stated(context: Context) -> dict[str, Any]:
         f"{count - len(silent)} of {count} attacks are made under a threat model with a stated reason{listed(silent)}; "
         f"there are {len(threats)}: {', '.join(threats)}"
     )
-    return row("threat_models_stated", not silent, evidence, len(silent), 0, len(context.images), required=False)
+    return result("threat_models_stated", not silent, evidence, len(silent), 0, len(context.images), required=False)

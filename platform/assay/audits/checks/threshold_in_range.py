@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from assay.audits.checks._context import Context, not_applicable, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 53
 
 
-def threshold_in_range(context: Context) -> dict[str, Any]:
+def threshold_in_range(context: Context) -> CheckResult:
     """The deployed threshold lies between the lowest and the highest clean score."""
     if context.threshold is None:
         return not_applicable("threshold_in_range", "no threshold is deployed with the model")
@@ -19,4 +18,4 @@ def threshold_in_range(context: Context) -> dict[str, Any]:
         "image is flagged or none, and the threshold is probably another detector's"
     )
     inside = lowest <= at < highest
-    return row("threshold_in_range", inside, evidence, at, highest, len(context.images), required=False)
+    return result("threshold_in_range", inside, evidence, at, highest, len(context.images), required=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.attacks.pgd import pgd
-from assay.audits.checks._context import NO_GRADIENT, Context, attackable, not_applicable, row
+from assay.audits.checks._context import NO_GRADIENT, Context, attackable
+from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
 
@@ -15,7 +14,7 @@ WRONG = 0.9  # share of each class whose decision must be wrong; a masked gradie
 PATH = 0.5  # length of all steps: from the clean image to anything grey. Longer steps jump over what they look for.
 
 
-def unbounded(context: Context) -> dict[str, Any]:
+def unbounded(context: Context) -> CheckResult:
     """An attack without bounds ranks anomalies below normals (Carlini et al., "Perform an unbounded attack").
 
     linf, epsilon 1. At the deployed threshold both error rates go to 100 %: it is not enough that half are wrong.
@@ -35,4 +34,4 @@ def unbounded(context: Context) -> dict[str, Any]:
         alarms = detection.false_alarm_rate(labels, scores, context.threshold)
         passed &= min(missed, alarms) >= WRONG
         evidence += f"; at the threshold it hides {missed:.0%} of the anomalies and flags {alarms:.0%} of the normals"
-    return row("unbounded", passed, evidence, auroc, BROKEN, len(images))
+    return result("unbounded", passed, evidence, auroc, BROKEN, len(images))

@@ -6,17 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.attacks.square import square
 from assay.audits.checks._compare import pairs, reached
-from assay.audits.checks._context import (
-    FEW,
-    NO_GRADIENT,
-    Context,
-    attackable,
-    called,
-    chosen,
-    listed,
-    not_applicable,
-    row,
-)
+from assay.audits.checks._context import FEW, NO_GRADIENT, Context, attackable, called, chosen, listed
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel
@@ -26,7 +17,7 @@ SEEN = 0.1  # share of samples where a black-box attack may go further
 QUERIES = 5  # of the check's own attack, for each step of the unbounded one
 
 
-def white_box_beats_black_box(context: Context) -> dict[str, Any]:
+def white_box_beats_black_box(context: Context) -> CheckResult:
     """Who sees gradients moves a sample at least as far as who sees only scores (Carlini et al., sec. on white-box).
 
     Of the suite's score-based, label-based and transfer attacks; where none of them asked enough at the headline, also
@@ -42,14 +33,16 @@ def white_box_beats_black_box(context: Context) -> dict[str, Any]:
     if threat and _queries(context, threat) < queries:
         cases.append(_own_attack(context, threat, queries))
     told, worst = [], 0.0
-    for name, samples, further in cases:
-        lost = sorted({sample for sample, worse in zip(samples, further, strict=True) if worse})
+    for name, attacked, further in cases:
+        lost = sorted({sample for sample, worse in zip(attacked, further, strict=True) if worse})
         told.append(
             f"{name} go further than the white-box attacks on {further.mean():.1%} of {len(further)}{listed(lost)}"
         )
         worst = max(worst, float(further.mean()))
     evidence = f"{'; '.join(told)}; allowed {SEEN:.0%}"
-    return row("white_box_beats_black_box", worst <= SEEN, evidence, worst, SEEN, sum(len(case[1]) for case in cases))
+    return result(
+        "white_box_beats_black_box", worst <= SEEN, evidence, worst, SEEN, sum(len(case[1]) for case in cases)
+    )
 
 
 def _queries(context: Context, threat: ThreatModel) -> int:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.audits.checks._compare import pairs
-from assay.audits.checks._context import NO_GRADIENT, Context, listed, not_applicable, row
+from assay.audits.checks._context import NO_GRADIENT, Context, listed
+from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 100
 SEEN = 0.01  # share of samples where noise may beat the white-box attacks
 
 
-def white_box_beats_noise(context: Context) -> dict[str, Any]:
+def white_box_beats_noise(context: Context) -> CheckResult:
     """At equal norm and epsilon the white-box attacks move a sample at least as far as random noise does."""
     if not context.facts.differentiable:
         return not_applicable("white_box_beats_noise", NO_GRADIENT)
     found = pairs(context, context.known_as("white-box"), context.known_as("none"))
     if not found.samples:
         evidence = "the suite has no noise control beside a white-box attack"
-        return row("white_box_beats_noise", False, evidence, 1, SEEN, 0)
+        return result("white_box_beats_noise", False, evidence, 1, SEEN, 0)
     beaten = found.weaker > found.stronger
     share, white, noise = float(beaten.mean()), float(found.stronger.mean()), float(found.weaker.mean())
     names = sorted({sample for sample, worse in zip(found.samples, beaten, strict=True) if worse})
@@ -26,4 +25,4 @@ def white_box_beats_noise(context: Context) -> dict[str, Any]:
         f"noise moves {share:.1%} of {len(beaten)} samples further than every white-box attack of its budget"
         f"{listed(names)}; mean shift {white:.3g} white-box, {noise:.3g} noise"
     )
-    return row("white_box_beats_noise", share <= SEEN and white > noise, evidence, share, SEEN, len(beaten))
+    return result("white_box_beats_noise", share <= SEEN and white > noise, evidence, share, SEEN, len(beaten))

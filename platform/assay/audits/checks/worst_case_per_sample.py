@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.audits.checks._context import Context, row
+from assay.audits.checks._context import Context
+from assay.audits.checks._result import CheckResult, result
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -15,7 +16,7 @@ ORDER = 190
 APART = 1e-9
 
 
-def worst_case_per_sample(context: Context) -> dict[str, Any]:
+def worst_case_per_sample(context: Context) -> CheckResult:
     """The worst-case AUROC is that of each sample's worst score (Carlini et al.: no minimum of means).
 
     Computed from the scores by other code than the figures were.
@@ -26,7 +27,7 @@ def worst_case_per_sample(context: Context) -> dict[str, Any]:
         found = _auroc(context, figures["norm"][at], figures["epsilon"][at], figures["regime"][at])
         apart, compared = max(apart, abs(found - figures["value"][at])), compared + 1
     evidence = f"{compared} worst-case AUROCs, computed again from the scores, differ by at most {apart:.1e}"
-    return row("worst_case_per_sample", compared > 0 and apart <= APART, evidence, apart, APART, len(context.images))
+    return result("worst_case_per_sample", compared > 0 and apart <= APART, evidence, apart, APART, len(context.images))
 
 
 def _auroc(context: Context, norm: str, epsilon: float, regime: str) -> float:
