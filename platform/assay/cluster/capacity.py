@@ -1,4 +1,4 @@
-"""How many trials run at a time: what one needs, against what the cluster has."""
+"""How many trials run at a time: what one needs against what the cluster has."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def need(spec: Spec) -> dict[str, float]:
 def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
     """How many trials run at a time on these resources; raises SweepError where not even one fits.
 
-    A cluster that was joined may grow when more is asked of it than it has, so there `resources.concurrent` is taken
-    at its word.
+    A joined cluster may start more nodes when it is asked for more than it has, so there `resources.concurrent` counts
+    as it stands.
     """
     if joined and spec.resources.concurrent:
         return spec.resources.concurrent
@@ -38,5 +38,5 @@ def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
 
 
 def _times(has: float, amount: float) -> int:
-    """How often an amount fits; 0.1 ten times into 1, whatever floating point makes of it."""
+    """How often an amount fits: 0.1 fits ten times into 1, whatever floating point makes of it."""
     return int(has / amount + 1e-9)

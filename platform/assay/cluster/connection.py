@@ -1,4 +1,4 @@
-"""Ray: joining or starting a cluster, bringing code to its nodes, and leaving it. Imported only where it is needed."""
+"""Starting a Ray cluster or joining one, sending it our code, and leaving it. Import this only where Ray is needed."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
 
     Yields the cluster's resources; a local cluster is shut down on leaving. Raises SweepError if none can be had.
 
-    A plain `ray.init()` would join whatever cluster runs on the machine, so the local one is asked for by name. To a
-    cluster that is joined goes the code of Assay and of the modules that `module:attribute` items came from; a node of
-    it with other libraries, or without a module that is installed here, is refused. Both ask for a token.
+    A plain `ray.init()` would join whatever cluster runs on the machine, so a local one is requested by name. A cluster
+    that is joined is sent the code of Assay and of the modules that `module:attribute` items came from; a node with
+    other libraries, or without a module that is installed here, is refused.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning on machines without a GPU
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # five files a trial that nobody reads
@@ -74,12 +74,12 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
 
 
 def code() -> dict[str, Any]:
-    """The runtime environment of workers on other machines: our code, the user's own, and what versions to expect."""
+    """The runtime environment of workers on other machines: our code, the user's own, and the versions to expect."""
     return {"py_modules": user_code.to_send(), "excludes": LEFT_OUT, "env_vars": {**MALLOC, **versions.variable()}}
 
 
 def check_nodes() -> None:
-    """Raise SweepError where a node has other libraries than this process, or cannot import a user's own module.
+    """Raise SweepError if a node has other libraries than this process, or cannot import a user's own module.
 
     A node that joins later is checked by its workers, with `versions.check`.
     """
@@ -97,10 +97,10 @@ def check_nodes() -> None:
 
 
 def each_node(question: Callable[[], Answer], patience: float = PATIENCE) -> list[tuple[str, Answer]]:
-    """(`node ADDRESS`, what the function returns there) for every node that is up; it takes no CPU from anybody.
+    """(`node ADDRESS`, what the function returns there) for every node that is up; it reserves no CPU.
 
-    A node that is lost meanwhile, or does not answer in time, is left out. Raises SweepError where the code cannot be
-    brought to a node.
+    A node that is lost meanwhile, or does not answer in time, is left out. Raises SweepError if the code cannot be sent
+    to a node.
     """
     nodes = {node["NodeID"]: f"node {node['NodeManagerAddress']}" for node in ray.nodes() if node["Alive"]}
     remote = ray.remote(num_cpus=0, max_retries=0)(question)
@@ -135,6 +135,6 @@ def _cannot_import(modules: list[str]) -> dict[str, str]:
     for module in modules:
         try:
             importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 - a user's module may raise anything, and whatever it is gets told
+        except Exception as error:  # noqa: BLE001 - a user's module may raise anything, and all of it is reported
             why[module] = f"{type(error).__name__}: {error}"
     return why

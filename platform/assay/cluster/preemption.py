@@ -1,6 +1,6 @@
-"""A worker's watch for the notice that its cloud takes it away: `python -m assay.cluster.preemption aws HEAD:6379`.
+"""Watches for the notice that the cloud takes this worker away: `python -m assay.cluster.preemption aws HEAD:6379`.
 
-Ray polls no such notice. A node that is drained in time gets no new trials, and what it loses counts as pre-empted, not
+Ray does not poll for it. A node that is drained in time gets no new trials, and those it loses count as pre-empted, not
 as failed. AWS gives two minutes (User Guide for EC2, "Spot Instance interruption notices"), GCP thirty seconds
 (Compute Engine, "Preemptible VM instances").
 """
@@ -60,7 +60,7 @@ def local_node(head: str, processes: Path = Path("/proc")) -> str:
 
 
 def drain(head: str, node: str, seconds: float) -> None:
-    """Tell the cluster that the node goes in so many seconds; raises CalledProcessError."""
+    """Tell the cluster that the node goes away in so many seconds; raises CalledProcessError."""
     command = [str(Path(sys.executable).with_name("ray")), "drain-node", "--address", head, "--node-id", node]
     reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "the cloud takes this instance away"]
     deadline = ["--deadline-remaining-seconds", str(int(seconds))]
@@ -68,8 +68,8 @@ def drain(head: str, node: str, seconds: float) -> None:
 
 
 def watch(cloud: str, head: str, metadata: str, every: float) -> None:
-    """Ask every so many seconds until the notice comes, and drain this node; trouble with an answer is only told."""
-    told = ""
+    """Ask every so many seconds until the notice comes, then drain this node; errors are printed, and it goes on."""
+    printed = ""
     while True:
         try:
             left = {"aws": aws, "gcp": gcp}[cloud](metadata)
@@ -80,9 +80,9 @@ def watch(cloud: str, head: str, metadata: str, every: float) -> None:
             now = ""
         except (OSError, ValueError, KeyError, LookupError, subprocess.SubprocessError) as error:
             now = f"cannot ask {metadata}, or drain this node: {error}"
-        if now != told:
+        if now != printed:
             print(now or "asking again works", flush=True)
-            told = now
+            printed = now
         time.sleep(every)
 
 

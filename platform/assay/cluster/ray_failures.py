@@ -11,7 +11,7 @@ from assay.redaction import redacted
 from assay.runtime import retry
 
 ENDS_IN_REASON = ("cause", "error_message", "actor_init_failed")
-"""Attributes of those errors of Ray whose text ends in the cause; that of the others begins with it."""
+"""Attributes of the errors of Ray whose text ends with the cause; the text of the others begins with it."""
 
 OF_A_NODE = (ray.exceptions.ActorUnavailableError, ray.exceptions.NodeDiedError, ray.exceptions.ObjectLostError)
 
@@ -27,8 +27,8 @@ def reason(error: BaseException) -> str:
         )
     if "Version mismatch" in whole:
         theirs, ours = (dict(re.findall(r"(Ray|Python): (\S+)", part)) for part in _sides(whole))
-        told = [f"{name} {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours.get(name)]
-        return f"it runs {' and '.join(told)}; install the same on both"
+        differ = [f"{name} {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours.get(name)]
+        return f"it runs {' and '.join(differ)}; install the same on both"
     if "exceeds the maximum size" in whole:
         package = re.search(r"Failed to upload module (\S+)", whole)
         size = re.search(r"Package size \(([^)]*)\) exceeds the maximum size of ([\d.]+\s?\w+)", whole)
@@ -38,10 +38,10 @@ def reason(error: BaseException) -> str:
             ".rayignore in that folder, which is written as a .gitignore"
         )
     if isinstance(error, ConnectionError | TimeoutError) or "waiting for GCS to become available" in whole:
-        return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was told otherwise)"
-    told = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was given another)"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     # The errors of tasks, actors and their environments begin with a traceback, and end in what was raised.
-    return told[-1] if any(getattr(error, name, False) for name in ENDS_IN_REASON) else told[0]
+    return lines[-1] if any(getattr(error, name, False) for name in ENDS_IN_REASON) else lines[0]
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -51,13 +51,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _sides(text: str) -> tuple[str, str]:
-    """What Ray says of the cluster, and of this process."""
+    """What Ray says about the cluster and about this process."""
     cluster, _, process = text.partition("Version mismatch")[2].partition("This process")
     return cluster, process
 
 
 def kind(error: BaseException) -> str:
-    """The kind of failure: of the work itself where it raised, else of what it ran on."""
+    """The kind of failure: that of the exception if the work itself raised one, else that of what it ran on."""
     if isinstance(error, ray.exceptions.RayTaskError):
         return retry.kind(error.cause)
     if never_began(error):
@@ -70,7 +70,7 @@ def kind(error: BaseException) -> str:
 
 
 def never_began(error: BaseException) -> bool:
-    """Whether the code could not be brought to the machine, or the worker raised before it could say so in a report."""
+    """Whether the code could not be sent to the machine, or the worker raised before it could report anything."""
     return getattr(error, "actor_init_failed", False) or isinstance(error, ray.exceptions.RuntimeEnvSetupError)
 
 

@@ -1,4 +1,4 @@
-"""A user's own modules, named as `module:attribute`: where they lie, what other machines must be sent."""
+"""A user's own modules, named as `module:attribute`: where they are, and what to send to other machines."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from assay.errors import InputError
 from assay.shelves import FOLDERS, own_modules
 
 OURS = ("assay", "trainables")
-"""The packages that always travel."""
+"""The packages that are always sent."""
 
 
 def beside(file: str | Path) -> None:
     """Let `module:attribute` name modules beside a file that the user gave, after all else that can be imported.
 
-    Never for a file of the store: what lies there is not to be run.
+    Never for a file of the store: what is there must not be run.
     """
     folder, known = str(Path(file).resolve().parent), os.environ.get(FOLDERS)
     if folder not in (known or "").split(os.pathsep):
@@ -29,7 +29,7 @@ def beside(file: str | Path) -> None:
 def to_send() -> list[str]:
     """The source files and package folders that workers of another machine need, a user's own among them.
 
-    With a user's own module goes every module of this process that lies in the same folder, as it may import them.
+    A user's own module takes along every module of this process from the same folder, as it may import them.
     """
     loaded = [place for name in sorted(own_modules()) for place in places(top(name)) if not _installed(place)]
     roots = {place.parent for place in loaded}
@@ -46,7 +46,7 @@ def top(module: str) -> str:
 
 
 def places(name: str) -> list[Path]:
-    """The source file or the folders of a package; none of what is built in, compiled or in an archive."""
+    """The source file or the folders of a package; empty for what is built in, compiled or in an archive."""
     try:
         found = find_spec(name)
     except (ImportError, ValueError):  # `__main__`, and what was put among the modules by hand
@@ -64,7 +64,7 @@ def _tops() -> set[str]:
 
 
 def _installed(path: Path) -> bool:
-    """Whether a module came with Python or was installed: every machine is to have it by itself."""
+    """Whether a module came with Python or was installed: every machine must have it already."""
     libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
     return any(part in ("site-packages", "dist-packages") for part in path.parts) or any(
         path.is_relative_to(folder) for folder in libraries

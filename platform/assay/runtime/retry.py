@@ -12,7 +12,7 @@ KINDS = {
     "diverged": "a loss, score or figure became NaN or infinite: this configuration does not train",
     "gpu_memory": "out of GPU memory while training: lower batch_size, or run fewer trials per GPU",
     "host_memory": "out of host memory: run fewer trials at a time, or state resources.memory_gb",
-    "configuration": "the trainable cannot be built as it was told to",
+    "configuration": "the trainable cannot be built with this configuration",
     "dataset": "the data cannot be used by this trainable",
     "store": "the store could not be read or written",
     "worker": "the worker process died or could not begin, again and again",
@@ -23,24 +23,24 @@ KINDS = {
 """Kind -> what it means."""
 
 OUTSIDE = frozenset({"host_memory", "store", "worker", "node", "versions"})
-"""Kinds that lie with the machine: a resumed sweep tries such a trial again. The others would end as they did."""
+"""Kinds that are the machine's fault: a resumed sweep tries such a trial again. The others would end the same way."""
 
 WORKER = 2
-"""A process that died: by its own doing or not, nobody knows. A search space says otherwise with `retries:`."""
+"""How often for a process that died, through its own fault or not; a search space may set it with `retries:`."""
 
 ALLOWED = {
     "node": 50,  # a machine lost or pre-empted is not the work's fault, and spot machines go often
-    "host_memory": 1,  # it may have been the neighbours'; a second time it is its own
+    "host_memory": 1,  # the first time it may be its neighbours' fault, the second time it is its own
     "store": 2,  # the store has already waited and tried again by itself
 }
-"""Kind of failure -> how often the same work is begun again; a kind that isn't here would end as it did."""
+"""Kind of failure -> how often the same work is begun again; a kind that isn't here would end the same way."""
 
 ENDS_ALL = frozenset({"store", "versions"})
-"""Kinds that end everything when they are not tried again: other work would fail as this did."""
+"""Kinds that end everything once they are no longer tried again: all other work would fail in the same way."""
 
 
 def kind(error: BaseException) -> str:
-    """The kind of failure an exception is."""
+    """The kind of failure that an exception is."""
     import torch
 
     if isinstance(error, DivergedError):
@@ -51,7 +51,7 @@ def kind(error: BaseException) -> str:
         return "host_memory"
     if isinstance(error, StoreError):
         return "store"
-    if isinstance(error, SweepError):  # of versions.check alone
+    if isinstance(error, SweepError):  # only versions.check raises it in a worker
         return "versions"
     if isinstance(error, DataError):
         return "dataset"

@@ -12,7 +12,7 @@ from assay.errors import SweepError
 from assay.runtime.provenance import code_hash
 
 PARTS = {"python": 2, "ray": 3, "torch": 3, "numpy": 2, "pyarrow": 1, "safetensors": 2}
-"""What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build's label (+cpu) is no part."""
+"""What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build label (+cpu) is no part."""
 
 VARIABLE = "ASSAY_DRIVER_VERSIONS"
 """The environment variable that tells a worker what the driver runs."""
@@ -26,7 +26,7 @@ def here() -> dict[str, str]:
 
 
 def differences(driver: Mapping[str, str], worker: Mapping[str, str]) -> list[str]:
-    """What differs and may not, each with both versions: `torch 2.12.0 (the driver: 2.13.0)`."""
+    """What differs and must not, each with both versions: `torch 2.12.0 (the driver: 2.13.0)`."""
     return [
         f"{name} {worker.get(name) or 'not installed'} (the driver: {version or 'not installed'})"
         for name, version in driver.items()
@@ -40,16 +40,16 @@ def variable() -> dict[str, str]:
 
 
 def check() -> None:
-    """In a worker: raise SweepError where this process runs other versions than the driver; silent without one."""
-    told = os.environ.get(VARIABLE)
-    if told and (differing := differences(json.loads(told), here())):
+    """In a worker: raise SweepError if this process runs other versions than the driver; nothing without a driver."""
+    expected = os.environ.get(VARIABLE)
+    if expected and (differing := differences(json.loads(expected), here())):
         raise SweepError(refusal({"the machine of this worker": differing}))
 
 
 def refusal(nodes: Mapping[str, list[str]]) -> str:
     """Why nothing runs on nodes (name -> what differs), and what to do."""
-    told = "; ".join(f"{node} has {', '.join(differing)}" for node, differing in nodes.items())
-    return f"{told}. Figures would depend on where a trial ran; install the same versions on every node, then try again"
+    found = "; ".join(f"{node} has {', '.join(differing)}" for node, differing in nodes.items())
+    return f"{found}. Figures would depend on where a trial ran; install the same versions on every node and try again"
 
 
 def _same_part(name: str, version: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""What a sweep has spent, by the hours that its trials held CPU cores and GPUs, and whether its budget is used up.
+"""What a sweep has spent, in hours for which its trials held CPU cores and GPUs, and whether its budget is used up.
 
-Every run writes to the trial log what it spends, each half minute, so that a resumed sweep knows what was spent before.
-A trial that failed, or is tried again, has held its resources all the same. What a run that was killed spent in its
+Every half minute a run writes to the trial log what it has spent, for a resumed sweep to count on from. A trial that
+failed, or is tried again, has held its resources all the same. What a run that was killed spent in its
 last half minute is lost, and nodes that start, idle or hold the head are nobody's trials.
 """
 
@@ -32,7 +32,7 @@ class Spent:
         return Spent(self.cpu_hours + other.cpu_hours, self.gpu_hours + other.gpu_hours)
 
     def __sub__(self, other: Spent) -> Spent:
-        """What this is more."""
+        """By how much this is more."""
         return Spent(self.cpu_hours - other.cpu_hours, self.gpu_hours - other.gpu_hours)
 
     def cost(self, price: Price) -> float:
@@ -82,7 +82,7 @@ def over(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> dict[str, s
 class Meter:
     """What a sweep has spent so far: before this run by the log, in this one by the trials that hold resources.
 
-    `start` it with what a trial takes, then tell it when a trial's worker begins and when it ends.
+    `start` it with what a trial takes, then call `begins` and `ends` for the worker of every trial.
     """
 
     def __init__(self, budget: Budget, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic) -> None:
@@ -92,7 +92,7 @@ class Meter:
         self._since: dict[str, float] = {}  # running trial -> when its worker began
 
     def start(self, resources: Resources) -> None:
-        """The run begins, and with it wall time; every trial takes so much."""
+        """The run begins, and with it wall time; `resources` is what every trial takes."""
         self.resources = resources
         self.started = self.noted_at = self.clock()
 

@@ -1,4 +1,4 @@
-"""The probes of a forecast on a cluster that was joined, where trials would run."""
+"""The probes of a forecast, run on the cluster that the trials would run on."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PATIENCE = 900.0
 def rates(
     spec: Spec, wanted: Mapping[str, Spec], data: TrainingData, address: str, seconds: float
 ) -> tuple[dict[str, float], list[Rate]]:
-    """The cluster's resources, and the rate of every trainable wanted.
+    """The cluster's resources, and the rate of every trainable in `wanted`.
 
-    The probes run beside each other where there is room. Raises SweepError where no trial fits or none starts in time.
+    The probes run in parallel if there is room. Raises SweepError if no trial fits or no probe ends in time.
     """
     with connected(address) as resources:
         capacity.together(spec, resources, joined=True)

@@ -1,4 +1,4 @@
-"""What draws a sweep's trials: Optuna's samplers, mended where a resumed or a long sweep needs it."""
+"""What draws a sweep's trials: Optuna's samplers, changed where a resumed or a long sweep needs it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TrialWindow:
     """
 
     def __init__(self, ended: int, running: int) -> None:
-        """Of those that ended and of those that run, so many are looked at."""
+        """How many of those that ended, and of those that run, are looked at."""
         self.most_ended, self.most_running = ended, running
         self._running: set[int] = set()
         self._ended: list[int] = []  # complete or pruned, ascending
@@ -82,7 +82,7 @@ class TrialWindow:
 
 
 class Tpe(optuna.samplers.TPESampler):
-    """TPE that looks at the part of the trials that a TrialWindow shows; for one trial."""
+    """TPE that looks only at the trials in a TrialWindow; made for one trial."""
 
     def __init__(self, window: TrialWindow, **options: Any) -> None:
         super().__init__(**options)
@@ -113,7 +113,7 @@ class Tpe(optuna.samplers.TPESampler):
 
 
 class Part(optuna.Study):
-    """A study of which only the trials are seen that a TrialWindow shows."""
+    """A study of which only the trials in a TrialWindow can be seen."""
 
     def __init__(self, study: optuna.Study, window: TrialWindow) -> None:
         self.__setstate__(study.__getstate__())

@@ -27,19 +27,20 @@ from assay.sweeps.tune_adapters import BudgetCallback, FailureCallback, NewestPe
 from assay.sweeps.tune_worker import Worker
 
 SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
-"""Signal -> what it is to a study. Ctrl-C is the first; `ray job stop`, Slurm and `docker stop` send the other one."""
+"""Signal -> what a study calls it. Ctrl-C sends the first; `ray job stop`, Slurm and `docker stop` send the other."""
 
 
 def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None:
-    """One run of Tune over what remains; the meter says when the budget is used up."""
+    """Run Tune over the trials that remain, until they have ended or the meter says that the budget is used up."""
     spec = study.spec
     searcher = StudySearcher(study)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
-    os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"  # or Tune tries again by itself, and tells nobody
+    os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"  # or Tune would try again by itself, unnoticed
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # errors reach the user through the log's records
-    # Ray would write these into a log, in clear. Workers here have them anyhow, those of a cluster their own.
+    # A private module of Ray, as there is no public way: Tune copies AWS keys into the environment of each trial, which
+    # Ray writes into a log, in clear. Local workers inherit the keys anyway, those of a cluster have their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
-    class_cache.DEFAULT_ENV_VARS.clear()  # workers with variables of their own are started anew; Ray has some ready
+    class_cache.DEFAULT_ENV_VARS.clear()  # or each trial waits for a new worker; Ray has some ready without variables
     worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
     need = spec.resources.model_dump(include=set(capacity.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)
@@ -55,14 +56,14 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
             ),
             run_config=tune.RunConfig(
                 name=spec.name,
-                storage_path=scratch,  # nobody but Tune reads it
+                storage_path=scratch,  # only Tune reads it
                 stop=StudyStopper(study, searcher, meter),
                 callbacks=[
                     FailureCallback(searcher),
                     BudgetCallback(meter, lambda note: searcher.noted(lambda: study.log.append(note)), idle),
                 ],
                 verbose=0,
-                failure_config=tune.FailureConfig(max_failures=0),  # what is tried again is the study's to say
+                failure_config=tune.FailureConfig(max_failures=0),  # the study decides what is tried again
                 checkpoint_config=tune.CheckpointConfig(checkpoint_frequency=0, checkpoint_at_end=False),
             ),
         )
@@ -81,13 +82,13 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
 
 
 def last_line(error: Exception) -> str:
-    """What an error of Tune comes down to: it holds the traceback of another one as its text."""
+    """The message in an error of Tune, whose text is the traceback of another error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 @contextmanager
 def watched_for_interrupt(study: Study) -> Iterator[None]:
-    """Note a Ctrl-C or SIGTERM, after which Tune ends its run in order; a second one ends it at once."""
+    """Note a Ctrl-C or SIGTERM, after which Tune ends its run properly; a second one ends it at once."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Between Ray Tune and the study: orders go out, reports and losses come in. Tune itself is asked to retry nothing."""
+"""Connects Ray Tune to a study and its meter: orders go out, reports and failures come in. Tune retries nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Answer = TypeVar("Answer")
 
 
 class Plain:
-    """What Tune pickles now and then, and never needs again: the trial log is the state."""
+    """Pickled by Tune now and then, but never needed again: the trial log is the state."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing."""
@@ -30,16 +30,16 @@ class Plain:
 
 
 class StudySearcher(Plain, Searcher):  # type: ignore[misc]
-    """Gives Tune the study's next order; one that is handed out again is a new trial to Tune."""
+    """Gives Tune the study's next order. One that is handed out again is a new trial to Tune."""
 
     def __init__(self, study: Study) -> None:
         super().__init__()
         self.study = study
-        self.numbers: dict[str, int] = {}  # Tune's trial id -> our number, of those that Tune runs
+        self.numbers: dict[str, int] = {}  # Tune's trial id -> our number, for those that Tune runs
         self.error: Exception | None = None  # what went wrong in the study; Tune would bury it in a traceback
 
     def suggest(self, trial_id: str) -> Any:
-        """The next order as a Tune configuration; None for now where one that runs may have to be begun again."""
+        """The next order as a Tune configuration; None for now if a running trial may have to be begun again."""
         order = self.noted(self.study.next_order)
         if order is None:
             return None if self.numbers and not self.error else Searcher.FINISHED
@@ -47,21 +47,21 @@ class StudySearcher(Plain, Searcher):  # type: ignore[misc]
         return {"order": asdict(order)}
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-        """A trial that ended has said so in its report; one that was lost comes to `lost`, which knows why."""
+        """Forget a trial whose report said that it ended; one that lost its worker goes to `lost`, which knows why."""
         if not error:
             self.numbers.pop(trial_id, None)
 
     def lost(self, trial_id: str, error: BaseException) -> None:
-        """A trial's worker is gone: the study ends the trial, or hands it out again."""
+        """A trial's worker is gone: the study ends the trial or hands it out again."""
         number = self.numbers.pop(trial_id, None)
         if number is not None:
             self.noted(lambda: self.study.failed(number, ray_failures.kind(error), ray_failures.message(error)))
 
     def noted(self, ask: Callable[[], Answer]) -> Answer | None:
-        """What the study answers; None where it raises, which ends the sweep."""
+        """What the study answers; None if it raises, which ends the sweep."""
         try:
             return ask()
-        except Exception as error:  # noqa: BLE001 - kept, and raised when Tune has ended its run in order
+        except Exception as error:  # noqa: BLE001 - kept, and raised when Tune has ended its run
             self.error = self.error or error
             return None
 
@@ -92,13 +92,13 @@ def cause(trial: Trial) -> Any:
 
 
 class StudyStopper(Plain, tune.Stopper):  # type: ignore[misc]
-    """Hands every report to the study, which says whether the trial stops; ends the sweep when the budget is used."""
+    """Asks the study about every report whether its trial stops; ends the sweep when the budget is used up."""
 
     def __init__(self, study: Study, searcher: StudySearcher, meter: Meter) -> None:
         self.study, self.searcher, self.meter = study, searcher, meter
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Whether the trial that reported is to stop."""
+        """Whether the trial that reported must stop."""
         if "report" not in result:
             return False
         number = self.searcher.numbers.get(trial_id)
@@ -107,16 +107,16 @@ class StudyStopper(Plain, tune.Stopper):  # type: ignore[misc]
         return self.searcher.noted(lambda: self.study.report(number, result["report"])) is not False
 
     def stop_all(self) -> bool:
-        """Whether the sweep is to end: an error, Ctrl-C, or a budget that is used up."""
+        """Whether the sweep must end: an error, Ctrl-C, or a budget that is used up."""
         if not self.study.interrupted and self.meter.over():
             self.study.interrupted = "budget"
         return bool(self.study.interrupted or self.searcher.error)
 
 
 class BudgetCallback(Plain, tune.Callback):  # type: ignore[misc]
-    """Tells the meter which trials hold their resources, and the log now and then what the meter says.
+    """Keeps the meter informed which trials hold their resources, and writes its notes to the log now and then.
 
-    idle: is told whether any trial does.
+    idle: warns when no trial has held any for long.
     """
 
     def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any], idle: Waiting) -> None:
@@ -135,7 +135,7 @@ class BudgetCallback(Plain, tune.Callback):  # type: ignore[misc]
         self.meter.ends(trial.trial_id)
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Write a note when it is time for one, and say so when trials only wait."""
+        """Write a note when it is time for one, and warn if trials only wait."""
         self.write()
         self.idle.look(self.meter.running)
 

@@ -27,7 +27,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self.begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin the next trial in the same process: imports and data stay, memory is given back."""
+        """Begin the next trial in the same process: imports and data stay, other memory is given back."""
         self.trial = None
         free_memory()
         self.begin(new_config)
