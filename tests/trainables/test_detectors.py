@@ -167,7 +167,9 @@ class TestPatchcore:
         mean = detector.score_with(images, lambda distances: distances.mean(1))
         assert (mean > detector(images)).all()
         direction, threat = torch.ones(6), ThreatModel("linf", 8 / 255)
-        found = neighbours(detector, images, direction, threat, streams(torch.Generator().manual_seed(0), images), steps=20)
+        found = neighbours(
+            detector, images, direction, threat, streams(torch.Generator().manual_seed(0), images), steps=20
+        )
         assert (found.scores > detector(images)).all()
 
 

@@ -63,7 +63,8 @@ def images(count: int = 6, size: int = 4, seed: int = 1) -> Tensor:
 
 
 def certify(detector, batch: Tensor, norm: str, *radii: float, confidence: float = 0.99) -> tuple[Tensor, Tensor]:
-    return detector.certify(batch, norm, torch.tensor(radii), torch.Generator().manual_seed(7), confidence)
+    random = streams(torch.Generator().manual_seed(7), batch)
+    return detector.certify(batch, norm, torch.tensor(radii), random, confidence)
 
 
 # The score
@@ -215,7 +216,9 @@ def test_bounds_of_pixels_hold_under_attack_and_are_reached_within_reason(norm):
     for way, bound in ((1, upper), (-1, lower)):
         direction = torch.full((8,), way)
         generator = torch.Generator().manual_seed(0)
-        attacked = apgd(detector, batch, direction, ThreatModel("l2" if norm == "l1" else norm, epsilon), streams(generator, batch))
+        attacked = apgd(
+            detector, batch, direction, ThreatModel("l2" if norm == "l1" else norm, epsilon), streams(generator, batch)
+        )
         assert (way * attacked.scores <= way * bound).all()
         moved, allowed = (attacked.scores - detector(batch)).abs().mean(), (bound - detector(batch)).abs().mean()
         assert norm == "l1" or moved > 0.3 * allowed
@@ -249,7 +252,9 @@ def test_over_200_detectors_no_certified_auroc_exceeds_the_attacked_or_the_clean
         detector = pixel_neighbours(seed) if kind == "pixels" else smoothed(inner, 15, 1000, tries=100, sigma=0.1)
         with torch.no_grad():
             clean = detector(batch).numpy()
-        attacked = apgd(detector, batch, direction, ThreatModel("l2", radius), streams(generator, batch), steps=4).scores.numpy()
+        attacked = apgd(
+            detector, batch, direction, ThreatModel("l2", radius), streams(generator, batch), steps=4
+        ).scores.numpy()
         lower, upper = (side[:, 0].numpy() for side in certify(detector, batch, "l2", radius))
         bound = np.where(labels == 1, lower, upper)
         floor, seen = detection.auroc(labels, bound), detection.auroc(labels, attacked)
