@@ -21,21 +21,25 @@ ASSAY = REPO / "platform" / "assay"
 TRAINABLES = REPO / "trainables"
 SOURCES = sorted([*ASSAY.rglob("*.py"), *TRAINABLES.rglob("*.py")])
 
-RAY_MODULES = {
-    "asker.py", "cluster.py", "fan_out.py", "gpu_nodes.py", "lost.py", "probe_nodes.py", "ray_token.py", "spending.py",
-    "tune_run.py", "worker.py",
-}  # fmt: skip
-STAGES = {
-    "approval", "asker", "audit", "audit_tables", "audits", "budget", "card", "certified", "cli", "cluster",
-    "corrupted", "decision", "early_start", "evaluation", "fan_out", "figures", "forecast", "forecast_text",
-    "foreseen", "gpu_nodes", "history", "kept_memory", "labels_needed", "lease", "live", "local_files",
-    "log_segments", "minimal_epsilon", "model", "object_files", "own_modules", "packing", "plan", "policy",
-    "predecessor", "preemption", "preflight", "probe", "probe_nodes", "publish_audit", "publish_sweep",
-    "published", "publishing", "ray_errors", "ray_token", "register", "report", "samplers", "shard", "signature",
-    "simulator", "spec", "spending", "store", "store_errors", "study", "sweep", "tracking", "trial", "trial_log",
-    "trials", "tune_run", "verification", "versions", "waiting", "wandb_client", "wandb_report", "worker",
-}  # fmt: skip
-FOR_TRAINABLES = {"attacks", "contracts", "errors", "images", "shelves", "units"}
+ROWS = (
+    "cli",
+    "api",
+    "tracking",
+    "reports",
+    "approval",
+    "sweeps audits",
+    "models",
+    "metrics",
+    "store cluster datasets",
+    "config data attacks",
+    "runtime shelves corruptions norm_balls",
+    "errors",
+    "contracts units hashing redaction",
+)
+"""Packages and modules of `assay`, the top row first: each imports from rows below its own, never from its own row."""
+RAY = ("cluster/*", "sweeps/tune*.py", "sweeps/cluster_probe.py", "audits/fan_out.py")
+"""Where Ray may be imported."""
+FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "norm_balls", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
 LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
 
@@ -82,8 +86,53 @@ def test_platform_is_still_the_standard_library_s():
     assert told.stdout.strip() == platform.python_version()
 
 
-def test_few_modules_know_ray():
-    assert {path for path in SOURCES if "ray" in top(imports(path))} == {ASSAY / name for name in RAY_MODULES}
+def test_ray_is_imported_in_few_places():
+    knowing = {path for path in SOURCES if "ray" in top(imports(path))}
+    assert {path for path in knowing if not any(path.match(f"assay/{place}") for place in RAY)} == set()
+    assert knowing
+
+
+def row_of(name: str) -> int:
+    return next(number for number, row in enumerate(ROWS) if name in row.split())
+
+
+def test_every_package_has_its_row():
+    there = {path.stem for path in ASSAY.iterdir() if path.is_dir() or path.suffix == ".py"} - {
+        "__init__",
+        "__pycache__",
+    }
+    assert there - {"__init__", "__pycache__"} == set(" ".join(ROWS).split())
+
+
+def test_imports_run_downward():
+    upward = {}
+    for path in set(within(ASSAY)) - {ASSAY / "__init__.py"}:
+        own = path.relative_to(ASSAY).parts[0].removesuffix(".py")
+        if found := {name for name in of_assay(path) - {own, "__version__"} if row_of(name) <= row_of(own)}:
+            upward[str(path.relative_to(ASSAY))] = found
+    assert upward == {}
+
+
+def test_a_leading_underscore_is_private_to_its_package():
+    """What is imported from another package has none; a package is a folder right below `assay`, or `trainables`."""
+
+    def package(parts: tuple[str, ...]) -> str:
+        return parts[1] if parts[0] == "assay" and len(parts) > 1 else parts[0]
+
+    outside = {}
+    for path in SOURCES:
+        own = package(("assay", *path.relative_to(ASSAY).parts) if path in within(ASSAY) else ("trainables",))
+        names = [tuple(name.split(".")) for name in imports(path) if name.startswith(("assay.", "trainables."))]
+        private = {".".join(n) for n in names if package(n) != own and any(re.match("_[^_]", part) for part in n)}
+        if private:
+            outside[str(path.relative_to(REPO))] = private
+    assert outside == {}
+
+
+def test_packages_stay_small():
+    shelves = {ASSAY / name for name in ("attacks", "corruptions", "datasets")}
+    folders = [path for path in ASSAY.iterdir() if path.is_dir() and path not in shelves]
+    assert {path.name: count for path in folders if (count := len(list(path.glob("*.py")))) > 20} == {}
 
 
 def test_trainables_build_on_little_of_assay():
@@ -92,20 +141,6 @@ def test_trainables_build_on_little_of_assay():
 
 def test_assay_names_no_trainable():
     assert [path for path in within(ASSAY) if "trainables" in top(imports(path))] == []
-
-
-@pytest.mark.parametrize("shelf", ["attacks", "corruptions", "datasets", "loaders", "sections"])
-def test_items_of_a_shelf_know_no_stage(shelf):
-    assert {path: found for path in within(ASSAY / shelf) if (found := of_assay(path) & STAGES)} == {}
-
-
-def test_every_stage_that_is_guarded_exists():
-    assert [name for name in STAGES if not (ASSAY / name).is_dir() and not (ASSAY / f"{name}.py").is_file()] == []
-
-
-def test_nothing_below_the_command_line_imports_it():
-    below = set(SOURCES) - set(within(ASSAY / "cli"))
-    assert [path for path in below if "cli" in of_assay(path)] == []
 
 
 def test_verbs_import_click_and_the_standard_library_before_they_run():
