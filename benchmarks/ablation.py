@@ -26,7 +26,7 @@ import torch
 from scipy import stats
 
 from assay import shelves
-from assay.config import search_space, space
+from assay.config import reader, space
 from assay.config.search_space import Spec
 from assay.contracts import Images
 from assay.data import splits
@@ -192,7 +192,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=None, help="markdown file to write the tables to")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    whole = search_space.read(SPACE, [f"fixed.epochs={options.epochs}"] if options.epochs else [])
+    whole = reader.read(SPACE, [f"fixed.epochs={options.epochs}"] if options.epochs else [])
     run_missing(whole, options.out, options.epsilon / 255, list(options.seeds))
     cells = read(options.out, options.epsilon / 255)
     counts = {len(rows) for rows in cells.values()}

@@ -40,7 +40,10 @@ import nodes as nodes_module  # noqa: E402 - they lie in tests
 import toy_runs  # noqa: E402
 from sweep_process import ASSAY, outcome, without_ray  # noqa: E402
 
-from assay.config import search_space  # noqa: E402
+from assay.config import (
+    reader,
+    search_space,  # noqa: E402
+)
 from assay.store import trial_log, trials_table
 from assay.store.store import Store  # noqa: E402
 
@@ -90,7 +93,7 @@ def write(folder: Path, pause: float) -> search_space.Spec:
     )
     (folder / "marks").mkdir(exist_ok=True)
     (folder / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return search_space.read(folder / "toy.yaml")
+    return reader.read(folder / "toy.yaml")
 
 
 def attempt(

@@ -27,7 +27,7 @@ import optuna
 import sweep_simulator
 from sweep_simulator import Curve, Judged, Report
 
-from assay.config import search_space
+from assay.config import reader
 from assay.store import trials_table
 from assay.store.store import Store
 
@@ -97,7 +97,7 @@ def main() -> None:
         curves, plain = sweep_simulator.curves(whole, records), whole.plain()
     else:
         curves, plain = made_up(), SPACE
-    space = search_space.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
+    space = reader.check({**plain, "search": {**plain["search"], **changes}}, "the benchmark's search space")
     with tempfile.TemporaryDirectory() as folder:
         wall, began = time.monotonic(), time.process_time()
         found = sweep_simulator.simulate(space, Store(folder), sweep_simulator.Nearest(curves).to, options.workers)

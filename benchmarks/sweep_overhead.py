@@ -34,7 +34,7 @@ import optuna
 from PIL import Image
 
 from assay.cluster.connection import connected
-from assay.config import search_space as spec_module
+from assay.config import reader
 from assay.config.search_space import Spec
 from assay.data import splits as data_module
 from assay.store.store import Store
@@ -111,7 +111,7 @@ def images(folder: Path) -> dict[str, Any]:
 
 def search_space(folder: Path) -> Spec:
     """Two numbers to search for the trainable that trains nothing."""
-    return spec_module.check(
+    return reader.check(
         {
             "name": "overhead",
             "trainable": "idle_trainable:Idle",

@@ -36,7 +36,7 @@ from unittest import mock
 from sweep_overhead import images
 
 from assay.cluster.connection import connected
-from assay.config import search_space as spec_module
+from assay.config import reader
 from assay.config.search_space import Spec
 from assay.store.store import Store
 from assay.sweeps import sweep
@@ -140,7 +140,7 @@ def main() -> None:
 
 def search_space(folder: Path, trials: int, seconds: float, cpu: float, concurrent: int) -> Spec:
     """Two parameters of the trainable that sleeps."""
-    return spec_module.check(
+    return reader.check(
         {
             "name": "throughput",
             "trainable": "sleeping_trainable:Sleeping",

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from assay.cli import main
-from assay.config import search_space
+from assay.config import reader, search_space
 from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
@@ -44,7 +44,7 @@ def assay(tmp_path, own_cache, monkeypatch):
 def write(tmp_path, **changes) -> search_space.Spec:
     raw = toy_runs.search_space(tmp_path, **changes)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return search_space.read(tmp_path / "toy.yaml")
+    return reader.read(tmp_path / "toy.yaml")
 
 
 def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:

@@ -8,7 +8,7 @@ import pytest
 import toy_runs
 
 from assay.cluster import capacity
-from assay.config import search_space
+from assay.config import reader, search_space
 from assay.errors import SpecError
 from assay.store.store import Store
 from assay.sweeps.study import Study
@@ -18,7 +18,7 @@ CLUSTER = {"CPU": 16.0, "GPU": 3.0, "memory": 64 * GB}
 
 
 def check(tmp_path, **resources) -> search_space.Spec:
-    return search_space.check(toy_runs.search_space(tmp_path, resources=resources), "toy.yaml")
+    return reader.check(toy_runs.search_space(tmp_path, resources=resources), "toy.yaml")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.config import search_space
+from assay.config import reader
 from assay.errors import SpecError
 
 GIVEN = {
@@ -40,7 +40,7 @@ WORDS = "dataset.labelled_anomalies: found 0; devnet trains on labelled anomalie
 )
 def test_a_search_space_that_gives_it_none_is_a_fault(changes):
     with pytest.raises(SpecError, match=re.escape(WORDS)) as caught:
-        search_space.check({**GIVEN, **changes}, "few.yaml")
+        reader.check({**GIVEN, **changes}, "few.yaml")
     assert len(caught.value.faults) == 1
 
 
@@ -56,7 +56,7 @@ def test_a_search_space_that_gives_it_none_is_a_fault(changes):
     ],
 )
 def test_a_search_space_that_gives_it_some_or_needs_none_is_right(changes):
-    assert search_space.check({**GIVEN, **changes}, "few.yaml").name == "few-labels"
+    assert reader.check({**GIVEN, **changes}, "few.yaml").name == "few-labels"
 
 
 def test_more_labels_than_there_are_is_an_error_before_any_trial(tmp_path, own_cache, monkeypatch):

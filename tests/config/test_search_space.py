@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assay.config import search_space, space
+from assay.config import reader, space
 from assay.errors import InputError, SpecError
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -67,14 +67,14 @@ def changed(path: str, value):
 
 def faults_of(values) -> dict[str, str]:
     with pytest.raises(SpecError) as caught:
-        search_space.check(values, "toy.yaml")
+        reader.check(values, "toy.yaml")
     faults = caught.value.faults
     assert len({(fault.key, fault.allowed) for fault in faults}) == len(faults)
     return {fault.key: str(fault) for fault in faults}
 
 
 def test_a_file_is_read_with_all_defaults(write):
-    found = search_space.read(write(GOOD))
+    found = reader.read(write(GOOD))
     assert found.name == "toy-64"
     assert found.evaluation.epsilon == pytest.approx(2 / 255)
     assert found.evaluation.attack.arguments()["steps"] == 10
@@ -91,7 +91,7 @@ def test_a_file_is_read_with_all_defaults(write):
 
 
 def test_a_configuration_is_plain_and_whole():
-    found = search_space.check(GOOD, "toy.yaml")
+    found = reader.check(GOOD, "toy.yaml")
     assignment = {
         "pseudo_anomaly": {"name": "cutpaste", "area": 0.1},
         "adversary.epsilon": 0.01,
@@ -111,16 +111,16 @@ def test_a_configuration_is_plain_and_whole():
 
 
 def test_plain_reads_back_equal_and_the_hash_is_of_the_meaning():
-    found = search_space.check(GOOD, "toy.yaml")
-    again = search_space.check(json.loads(json.dumps(found.plain())), "again")
+    found = reader.check(GOOD, "toy.yaml")
+    again = reader.check(json.loads(json.dumps(found.plain())), "again")
     assert again.plain() == found.plain()
     assert again.hash == found.hash
     assert len(found.hash) == 64
     turned = {key: GOOD[key] for key in reversed(GOOD)}
-    assert search_space.check(
+    assert reader.check(
         changed("space/pseudo_anomaly/choice", GOOD["space"]["pseudo_anomaly"]["choice"][::-1]), ""
-    ).hash == (search_space.check(turned, "turned").hash)
-    assert search_space.check(changed("search/seed", 1), "").hash != found.hash
+    ).hash == (reader.check(turned, "turned").hash)
+    assert reader.check(changed("search/seed", 1), "").hash != found.hash
     assert found.plain()["evaluation"]["steps"] == 10
 
 
@@ -131,7 +131,7 @@ def test_nothing_is_loaded_but_code(monkeypatch):
         raise AssertionError("the dataset was loaded")
 
     monkeypatch.setattr(module.elpv, "__code__", refuse.__code__)
-    search_space.check(GOOD, "toy.yaml")
+    reader.check(GOOD, "toy.yaml")
 
 
 def test_eight_faults_are_eight_lines(write):
@@ -146,7 +146,7 @@ def test_eight_faults_are_eight_lines(write):
     values["best"] = {"at_least": {"robust_auroc": 1.5}}
     path = write(values)
     with pytest.raises(SpecError) as caught:
-        search_space.read(path)
+        reader.read(path)
     assert [fault.key for fault in caught.value.faults] == [
         "name",
         "dataset.cells",
@@ -258,7 +258,7 @@ def test_grid_names_every_endless_domain():
 def test_grid_takes_a_finite_space():
     values = changed("space", {"adversary.epsilon": {"uniform": [0, "6/255"], "step": "2/255"}})
     values["search"]["sampler"] = "grid"
-    assert space.size(search_space.check(values, "grid").space) == 4
+    assert space.size(reader.check(values, "grid").space) == 4
 
 
 def test_metrics_and_choice_of_the_best_are_about_objectives():
@@ -274,7 +274,7 @@ def test_epsilon_0_is_allowed_where_nothing_robust_is_asked():
     values = changed("objectives", {"clean_auroc": "max"})
     values["evaluation"]["epsilon"] = 0
     values["stop_early"]["metric"] = "all"
-    assert search_space.check(values, "clean").stop_metrics == ("clean_auroc",)
+    assert reader.check(values, "clean").stop_metrics == ("clean_auroc",)
 
 
 def test_a_required_parameter_of_the_trainable_is_asked_for():
@@ -287,16 +287,16 @@ def test_a_required_parameter_of_the_trainable_is_asked_for():
 
 def test_a_path_into_a_default_item_needs_nothing_fixed():
     values = changed("fixed/backbone", None)
-    found = search_space.check(values, "toy.yaml")
+    found = reader.check(values, "toy.yaml")
     config = found.config(space.corners(found.space)[0])
     assert config["backbone"] == {"name": "small_resnet", "width": 16, "blocks": 1, "shrink": 2, "standardise": True}
 
 
 def test_an_item_may_be_written_in_each_of_its_forms():
     forms = [{"small_resnet": {"width": 8}}, {"name": "small_resnet", "width": 8}]
-    hashes = {search_space.check(changed("fixed/backbone", form), "toy.yaml").hash for form in forms}
+    hashes = {reader.check(changed("fixed/backbone", form), "toy.yaml").hash for form in forms}
     assert len(hashes) == 1
-    assert search_space.check(changed("fixed/backbone", "small_resnet"), "toy.yaml").fixed["backbone"]["width"] == 16
+    assert reader.check(changed("fixed/backbone", "small_resnet"), "toy.yaml").fixed["backbone"]["width"] == 16
 
 
 @pytest.mark.parametrize(
@@ -320,11 +320,11 @@ def test_an_item_may_be_written_in_each_of_its_forms():
     ],
 )
 def test_a_change_from_the_command_line(write, change, reads):
-    assert reads(search_space.read(write(GOOD), [change]))
+    assert reads(reader.read(write(GOOD), [change]))
 
 
 def test_a_change_leads_into_an_item_named_alone(write):
-    found = search_space.read(write(changed("dataset", "elpv")), ["dataset.cells=poly"])
+    found = reader.read(write(changed("dataset", "elpv")), ["dataset.cells=poly"])
     assert found.dataset.parameters == {"cells": "poly"}
 
 
@@ -345,7 +345,7 @@ def test_a_change_leads_into_an_item_named_alone(write):
 def test_a_wrong_change_is_a_fault_among_the_others(write, change, key, words):
     path = write(changed("retries", -1))
     with pytest.raises(SpecError) as caught:
-        search_space.read(path, [change])
+        reader.read(path, [change])
     faults = {fault.key: str(fault) for fault in caught.value.faults}
     assert set(faults) == {key, "retries"}
     assert words in faults[key]
@@ -361,7 +361,7 @@ TOY = {"toy_trainable:Toy": {"epochs": 9, "loss": {"opposite": {"uniform": [0, 1
 
 
 def test_a_choice_of_trainables_brings_the_parameters_of_each():
-    found = search_space.check(several(TOY, "draem", {"patchcore": {"coreset": {"uniform": [0.1, 0.5]}}}), "toy.yaml")
+    found = reader.check(several(TOY, "draem", {"patchcore": {"coreset": {"uniform": [0.1, 0.5]}}}), "toy.yaml")
     assert set(space.varied(found.domains)) == {
         "trainable",
         "trainable.toy_trainable:Toy.loss.opposite",
@@ -382,16 +382,16 @@ def test_a_choice_of_trainables_brings_the_parameters_of_each():
 
 
 def test_a_choice_of_trainables_reads_back_equal():
-    found = search_space.check(several(TOY, "draem"), "toy.yaml")
-    again = search_space.check(json.loads(json.dumps(found.plain())), "again")
+    found = reader.check(several(TOY, "draem"), "toy.yaml")
+    again = reader.check(json.loads(json.dumps(found.plain())), "again")
     assert (again.plain(), again.hash) == (found.plain(), found.hash)
-    assert search_space.check(several("draem", TOY), "turned").hash == found.hash
-    assert search_space.check(several("patchcore", TOY), "other").hash != found.hash
+    assert reader.check(several("draem", TOY), "turned").hash == found.hash
+    assert reader.check(several("patchcore", TOY), "other").hash != found.hash
 
 
 def test_an_option_may_use_dotted_paths_as_the_space_does():
     dotted = {"toy_trainable:Toy": {"loss.opposite": {"uniform": [0, 1]}, "loss.classification": 3}}
-    found = search_space.check(several(dotted), "toy.yaml")
+    found = reader.check(several(dotted), "toy.yaml")
     config = found.config({"trainable": {"name": "toy_trainable:Toy", "loss.opposite": 0.5, "loss.classification": 3}})
     assert config["loss"] == {"classification": 3.0, "opposite": 0.5}
 
@@ -443,14 +443,14 @@ def test_all_trainables_of_a_choice_are_checked_at_once():
 
 def test_a_grid_over_trainables_has_as_many_trials_as_points():
     finite = {"patchcore": {"reweight": {"choice": [0, 3, 9]}}}
-    found = search_space.check(several(finite, "draem", search={"sampler": "grid", "trials": 99}), "toy.yaml")
+    found = reader.check(several(finite, "draem", search={"sampler": "grid", "trials": 99}), "toy.yaml")
     assert found.trials == 4
     assert found.summary() == "search space toy-64: 4 trials over 2 parameters"
 
 
 def test_an_unreadable_file_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        search_space.read(tmp_path / "none.yaml")
+        reader.read(tmp_path / "none.yaml")
 
 
 def ranges(low: float, high: float):
@@ -479,14 +479,14 @@ DOMAINS = {
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.fixed_dictionaries({}, optional=DOMAINS), st.integers(0, 2**31))
 def test_whatever_a_valid_space_suggests_is_a_valid_configuration(written, seed):
-    found = search_space.check(changed("space", written) | {"fixed": {}, "stop_early": None}, "drawn")
+    found = reader.check(changed("space", written) | {"fixed": {}, "stop_early": None}, "drawn")
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
     trial = study.ask()
     assignment = space.suggest(found.space, trial)
     config = found.config(assignment)
     assert json.loads(json.dumps(config)) == config
     assert space.parameters(assignment).items() >= trial.params.items()
-    again = search_space.check(found.plain(), "again")
+    again = reader.check(found.plain(), "again")
     assert again.config(assignment) == config
     assert again.hash == found.hash
 
@@ -521,10 +521,10 @@ def test_junk_anywhere_is_a_fault_and_never_a_crash(spot, junk):
         inner = inner[key]
     inner[place[-1]] = junk
     try:
-        found = search_space.check(values, "junk")
+        found = reader.check(values, "junk")
     except SpecError as error:
         faults = error.faults
     else:
         faults = ()
-        assert search_space.check(found.plain(), "again").hash == found.hash
+        assert reader.check(found.plain(), "again").hash == found.hash
     assert all(fault.key and fault.allowed for fault in faults)

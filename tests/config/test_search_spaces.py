@@ -11,8 +11,8 @@ from assay.cli import main
 
 REPO = Path(__file__).parents[2]
 SPACES = sorted((REPO / "search_spaces").rglob("*.y*ml"))
-SUITES = sorted((REPO / "platform" / "assay" / "suites").rglob("*.y*ml"))
-POLICIES = sorted((REPO / "platform" / "assay" / "policies").rglob("*.y*ml"))
+SUITES = sorted((REPO / "platform" / "assay" / "audits" / "suites").rglob("*.y*ml"))
+POLICIES = sorted((REPO / "platform" / "assay" / "approval" / "policies").rglob("*.y*ml"))
 
 
 def name(path: Path) -> str:
@@ -53,6 +53,6 @@ def test_the_head_of_a_suite_or_policy_says_how_to_use_it(paths, verb):
 
 @pytest.mark.parametrize("path", SPACES, ids=name)
 def test_a_search_space_is_called_as_its_file(path):
-    from assay.config import search_space
+    from assay.config import reader
 
-    assert search_space.read(path).name.replace("-", "_") == path.stem
+    assert reader.read(path).name.replace("-", "_") == path.stem

@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.config import search_space
+from assay.config import reader
 from assay.data import splits
 from assay.errors import StoreError
 from assay.hashing import canonical, digest
@@ -143,7 +143,7 @@ def swept(tmp_path, own_cache):
     """A sweep whose first trial has one epoch behind it and a checkpoint: the search space, its order, data, store."""
     raw = toy_runs.search_space(tmp_path, search={"sampler": "random", "trials": 2, "seed": 0, "startup": 1})
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    found, store = search_space.read(tmp_path / "toy.yaml"), Store(tmp_path / "store")
+    found, store = reader.read(tmp_path / "toy.yaml"), Store(tmp_path / "store")
     training = splits.training_data(found.dataset.function(**found.dataset.arguments()))
     study = Study(found, store)
     order = study.next_order()

@@ -17,7 +17,7 @@ from assay import __version__, shelves
 from assay.approval import policy
 from assay.audits import suite
 from assay.cli import main
-from assay.config import search_space
+from assay.config import reader
 from assay.contracts import Images, TrainingData
 from assay.datasets import elpv
 from assay.models import card
@@ -81,7 +81,7 @@ def test_every_file_in_the_pages_exists():
 
 def test_the_search_space_in_the_readme_is_valid():
     [example] = re.findall(r"^```yaml\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-    assert search_space.check(yaml.safe_load(example), "README.md").name == "my-sweep"
+    assert reader.check(yaml.safe_load(example), "README.md").name == "my-sweep"
 
 
 def test_the_card_in_the_docs_is_valid(tmp_path):
@@ -146,7 +146,7 @@ def test_the_trainable_in_the_docs_trains_and_resumes(tmp_path, monkeypatch):
     [space] = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "my_detector.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
-    checked = search_space.check(yaml.safe_load(space), "my_space.yaml")
+    checked = reader.check(yaml.safe_load(space), "my_space.yaml")
     item = shelves.load("trainables", checked.trainable)
     pixels = np.random.default_rng(0).integers(0, 255, (8, 1, 32, 32), dtype=np.uint8)
     train = Images(pixels, np.zeros(8, np.int64), *[("",) * 8] * 3)

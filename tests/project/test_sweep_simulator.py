@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.config import search_space
+from assay.config import reader
 from assay.errors import SweepError
 from assay.store import trials_table
 from assay.store.store import Store
@@ -46,7 +46,7 @@ RECORDED = [curve(0.0, "none", 0.5), curve(0.03, "none", 0.7), curve(0.0, "supco
 
 def play(folder, workers: int = 8) -> simulator.Simulated:
     return simulator.simulate(
-        search_space.check(SPACE, "a test"), Store(folder), simulator.Nearest(RECORDED).to, workers
+        reader.check(SPACE, "a test"), Store(folder), simulator.Nearest(RECORDED).to, workers
     )
 
 
@@ -61,7 +61,7 @@ def test_every_trial_gets_the_figures_of_the_recorded_trial_nearest_to_it(tmp_pa
 
 def test_weak_trials_are_stopped_early_and_the_log_can_be_read_as_of_a_real_sweep(tmp_path):
     found = play(tmp_path)
-    whole = search_space.check(SPACE, "a test")
+    whole = reader.check(SPACE, "a test")
     states = [record.state for record in found.study.records.values()]
     assert set(states) == {"complete", "pruned"}
     replayed = Study(whole, Store(tmp_path))
@@ -118,4 +118,4 @@ def test_a_sweep_that_is_there_is_not_played_over(tmp_path):
 
 def test_curves_of_a_sweep_without_a_complete_trial_are_an_error():
     with pytest.raises(SweepError, match="no complete trial to simulate from"):
-        simulator.curves(search_space.check(SPACE, "a test"), {})
+        simulator.curves(reader.check(SPACE, "a test"), {})

@@ -18,7 +18,7 @@ from ray.exceptions import (
 )
 
 from assay.cluster import ray_failures
-from assay.config import search_space
+from assay.config import reader
 from assay.errors import DivergedError, StoreError, SweepError
 from assay.runtime import retry
 from assay.store import trial_log
@@ -83,7 +83,7 @@ def test_each_kind_has_its_own_rule_and_count():
 def study(tmp_path):
     raw = toy_runs.search_space(tmp_path, retries=1)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    found = Study(search_space.read(tmp_path / "toy.yaml"), Store(tmp_path / "store"))
+    found = Study(reader.read(tmp_path / "toy.yaml"), Store(tmp_path / "store"))
     yield found
     found.log.close()
 

@@ -13,7 +13,7 @@ import pytest
 import toy_runs
 import yaml
 
-from assay.config import search_space
+from assay.config import reader, search_space
 from assay.data import splits
 from assay.store import trial_log
 from assay.store.store import Store
@@ -39,7 +39,7 @@ class Sweep:
         fixed = {"epochs": 4, "pause": 0.1, "marks": str(self.marks), **changes.pop("fixed", {})}
         raw = toy_runs.search_space(self.folder, fixed=fixed, **{"resources": {"concurrent": 1}, **changes})
         (self.folder / "toy.yaml").write_text(yaml.safe_dump(raw))
-        return search_space.read(self.folder / "toy.yaml")
+        return reader.read(self.folder / "toy.yaml")
 
     def start(self, *arguments: str, code: str = "", path: bool = True) -> subprocess.Popen:
         """`assay sweep ...`, or that code with the same arguments, as the leader of a process group."""

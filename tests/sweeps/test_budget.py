@@ -18,7 +18,7 @@ from sweep_process import Sweep, wait_for
 
 from assay.cli import main
 from assay.cluster.idle_warning import Waiting
-from assay.config import search_space
+from assay.config import reader, search_space
 from assay.config.search_space import Budget, Price, Resources
 from assay.errors import SpecError
 from assay.store import trial_log, trials_table
@@ -143,7 +143,7 @@ def test_trials_that_only_wait_are_told_of_once_a_minute(caplog):
 
 
 def check(tmp_path, **changes) -> search_space.Spec:
-    return search_space.check(toy_runs.search_space(tmp_path, **changes), "toy.yaml")
+    return reader.check(toy_runs.search_space(tmp_path, **changes), "toy.yaml")
 
 
 @pytest.mark.parametrize(
@@ -166,9 +166,9 @@ def test_money_is_no_part_of_what_a_sweep_is(tmp_path):
     plain, rich = check(tmp_path), check(tmp_path, budget={"cost": 20, "price": {"cpu_hour": 0.04}})
     assert plain.hash == rich.hash
     assert rich.hash != check(tmp_path, retries=5).hash
-    again = search_space.changed(rich, ["budget.cost=40", "budget.price.currency=CHF"])
+    again = reader.changed(rich, ["budget.cost=40", "budget.price.currency=CHF"])
     assert (again.budget.cost, again.budget.price) == (40, Price(cpu_hour=0.04, currency="CHF"))
-    assert search_space.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(
+    assert reader.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(
         cpu_hour=1
     )
 

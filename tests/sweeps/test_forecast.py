@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.config import search_space
+from assay.config import reader, search_space
 from assay.data import splits
 from assay.store.store import Store
 from assay.sweeps import forecast, forecast_text, probe
@@ -50,7 +50,7 @@ def twin(monkeypatch):
 def write(tmp_path, **changes) -> search_space.Spec:
     raw = toy_runs.search_space(tmp_path, **changes)
     (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-    return search_space.read(tmp_path / "toy.yaml")
+    return reader.read(tmp_path / "toy.yaml")
 
 
 def of(

@@ -68,7 +68,7 @@ def command(
     from rich.console import Console
 
     from assay.cluster import user_code
-    from assay.config import search_space as spec_module
+    from assay.config import reader
     from assay.store import trials_table
     from assay.store.store import Store
 
@@ -79,11 +79,11 @@ def command(
     if file:
         user_code.beside(file)
     if resume:
-        spec = spec_module.changed(_stored(store, resume, file, changes), budgets)
+        spec = reader.changed(_stored(store, resume, file, changes), budgets)
         if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
             _, records = trials_table.load(store, resume)
     else:
-        spec = spec_module.read(str(file), [*changes, *budgets])
+        spec = reader.read(str(file), [*changes, *budgets])
     if dry_run:
         _forecast(spec, store, records, address, as_json, console)
         return
@@ -93,7 +93,7 @@ def command(
 
 def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -> Any:
     """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
-    from assay.config import search_space as spec_module
+    from assay.config import reader
     from assay.errors import InputError, SpecError, SweepError
     from assay.hashing import canonical
     from assay.store import trials_table
@@ -106,7 +106,7 @@ def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -
             raise InputError(f"{error}\n{hint}") from None
         raise
     if file:
-        given = spec_module.read(file, changes)
+        given = reader.read(file, changes)
         if given.hash != stored.hash:
             now, then = given.plain(), stored.plain()
             differs = [key for key in now if key != "budget" and canonical(now[key]) != canonical(then.get(key))]
@@ -176,9 +176,7 @@ def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, con
     kinds = {record.failure: record for record in study.records.values() if record.failure}
     for kind, record in kinds.items():
         first = record.message.splitlines()[0]
-        console.print(
-            f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True
-        )
+        console.print(f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True)
     where = _options.store_option()
     if states["complete"]:
         console.print(front(trials_table.listing(spec.directions, study.records), spec.name, spec.directions))

@@ -11,9 +11,9 @@ import click
 
 
 def _search_space(path: str) -> str:
-    from assay.config import search_space
+    from assay.config import reader
 
-    return search_space.read(path).summary()
+    return reader.read(path).summary()
 
 
 def _policy(path: str) -> str:

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from assay.config.search_space import Spec
 
 
-def by(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
+def trainables_in_need(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
     """The names of those that do at any corner of the space, sorted."""
     return sorted({found for name, given in _configured(trainable, fixed, space) for found in _needy(name, given)})
 
 
 def require(spec: Spec, data: TrainingData) -> None:
     """Raises DataError where a trainable needs labelled anomalies and the dataset turned out to have none."""
-    names = [] if len(data.labelled) else by(spec.trainable, spec.fixed, spec.space)
+    names = [] if len(data.labelled) else trainables_in_need(spec.trainable, spec.fixed, spec.space)
     if names:
         raise DataError(
             f"{data.description['name']}: no labelled anomalies, and {', '.join(names)} trains on some; give the "

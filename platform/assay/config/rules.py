@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from pydantic import BaseModel
-
-from assay import shelves
 from assay.config import labels_needed
 from assay.config.domains import Choice
 from assay.config.space import Space, varied
 from assay.config.validation import shown
-from assay.errors import Fault, InputError, suggest
-
-if TYPE_CHECKING:
-    from assay.config.search_space import StopEarly
+from assay.errors import Fault
 
 
 def faults(sections: Mapping[str, Any]) -> list[Fault]:
     """Every rule that is broken. sections: those that are right by themselves, and `epochs` where it is known."""
     return [fault for rule in RULES for fault in _apply(rule, sections)]
-
-
-def stop_metrics(stop: StopEarly | None, objectives: Iterable[str]) -> tuple[str, ...]:
-    """The objectives that early stopping looks at; none if nothing is stopped early."""
-    if stop is None:
-        return ()
-    if stop.metric == "all":
-        return tuple(objectives)
-    return (stop.metric,) if isinstance(stop.metric, str) else tuple(stop.metric)
-
-
-def gather_attack(evaluation: Mapping[str, Any], model: type[BaseModel]) -> tuple[dict[str, Any], list[Fault]]:
-    """The evaluation section with the attack's parameters, which stand beside its name, moved to the attack.
-
-    Also the faults of keys that belong to neither.
-    """
-    name = evaluation.get("attack")
-    own = {key: value for key, value in evaluation.items() if key in model.model_fields}
-    rest = {key: value for key, value in evaluation.items() if key not in own}
-    if not isinstance(name, str):
-        return dict(evaluation), []
-    try:
-        known = set(shelves.fields(shelves.load("attacks", name)))
-    except InputError:
-        return own, []
-    wrong = [
-        Fault(
-            f"evaluation.{key}",
-            shown(value),
-            f"unknown key{suggest(key, known | set(model.model_fields))}; there is: {', '.join(model.model_fields)}, "
-            f"and of {name}: {', '.join(sorted(known)) or 'nothing'}",
-        )
-        for key, value in rest.items()
-        if key not in known
-    ]
-    given = {key: value for key, value in rest.items() if key in known}
-    return {**own, "attack": {"name": name, **given}}, wrong
-
-
-def beside_attack(fault: Fault) -> Fault:
-    """A fault of an attack's parameter at the place where the file has it: beside the attack's name."""
-    return Fault(fault.key.replace("evaluation.attack.", "evaluation.", 1), fault.found, fault.allowed)
 
 
 def _apply(rule: Callable[..., Iterator[Fault]], sections: Mapping[str, Any]) -> Iterator[Fault]:
@@ -85,7 +37,7 @@ def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Itera
 
 
 def _stopping_is_about_objectives(stop_early: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
-    for name in stop_metrics(stop_early, objectives):
+    for name in stop_early.metrics(objectives) if stop_early else ():
         if name not in objectives:
             allowed = f"must be one of the objectives: {', '.join(objectives)}, or all"
             yield Fault("stop_early.metric", shown(name), allowed)
@@ -137,7 +89,7 @@ def _budget_can_be_used_up(budget: Any, resources: Any) -> Iterator[Fault]:
 
 def _there_are_anomalies_to_train_on(trainable: Any, dataset: Any, fixed: Any, space: Any) -> Iterator[Fault]:
     if dataset.arguments().get("labelled_anomalies") == 0:  # a dataset without that parameter is as it is
-        for name in labels_needed.by(trainable, fixed, space):
+        for name in labels_needed.trainables_in_need(trainable, fixed, space):
             allowed = f"{name} trains on labelled anomalies: ask for some (10, say), or give it a pseudo_anomaly"
             yield Fault("dataset.labelled_anomalies", "0", allowed)
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Lt, MinLen
@@ -14,19 +13,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainValidator,
+    PrivateAttr,
     SkipValidation,
-    ValidationError,
 )
-from pydantic import create_model as model_of
 
 from assay import shelves
-from assay.config import binding, overrides, parameters, rules, space, space_syntax, trainable_choice, yaml_file
+from assay.config import binding, parameters, space
 from assay.config.domains import Choice
 from assay.config.intended_use import Purpose
 from assay.config.space import Assignment, Space
-from assay.config.validation import from_validation
 from assay.contracts import Norm
-from assay.errors import Fault, SpecError, suggest
+from assay.errors import suggest
 from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
@@ -112,6 +109,12 @@ class StopEarly(Section):
     metric: Annotated[str | list[str], BeforeValidator(_metric)] = "all"
     reduction: Annotated[int, Ge(2)] = 3
 
+    def metrics(self, objectives: Iterable[str]) -> tuple[str, ...]:
+        """The objectives that early stopping looks at."""
+        if self.metric == "all":
+            return tuple(objectives)
+        return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
+
 
 class Resources(Section):
     """What one trial takes, and how many may run at a time (None: as many as fit).
@@ -181,6 +184,7 @@ class Spec(Section):
     retries: Annotated[int, Ge(0)] = 2
     tracking: Tracking = Tracking()
     purpose: Purpose = Purpose()
+    _configs: dict[bytes, dict[str, Any]] = PrivateAttr(default_factory=dict)
 
     @property
     def domains(self) -> Space:
@@ -200,7 +204,7 @@ class Spec(Section):
     @property
     def stop_metrics(self) -> tuple[str, ...]:
         """The objectives that early stopping looks at; none if nothing is stopped early."""
-        return rules.stop_metrics(self.stop_early, self.objectives)
+        return self.stop_early.metrics(self.objectives) if self.stop_early else ()
 
     @property
     def trials(self) -> int:
@@ -210,8 +214,11 @@ class Spec(Section):
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
-        name, drawn = self._drawn(assignment)
-        return binding.configuration(shelves.load("trainables", name), self.fixed, drawn)
+        key = canonical(assignment)
+        if key not in self._configs:  # checked once: a trial is asked for, listed and written with it
+            name, drawn = self._drawn(assignment)
+            self._configs[key] = binding.configuration(shelves.load("trainables", name), self.fixed, drawn)
+        return dict(self._configs[key])
 
     def plain(self) -> dict[str, Any]:
         """Everything the file means, defaults filled in, as JSON values that `check` reads as an equal Spec."""
@@ -237,60 +244,3 @@ class Spec(Section):
         trials, count = self.trials, len(space.varied(self.domains))
         plural = ["" if number == 1 else "s" for number in (trials, count)]
         return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"
-
-
-def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
-    """The search space in a YAML file, `key=value` changes (`--set`) applied first.
-
-    Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
-    """
-    raw, faults = overrides.apply(yaml_file.load(path), changes)
-    return check(raw, str(path), faults)
-
-
-def changed(spec: Spec, changes: Sequence[str]) -> Spec:
-    """A spec with `key=value` changes made; raises SpecError with every fault of them."""
-    raw, faults = overrides.apply(spec.plain(), changes)
-    return check(raw, f"sweep '{spec.name}'", faults)
-
-
-def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Spec:
-    """The search space that plain values describe; raises SpecError with every fault, those given first.
-
-    file: what errors call the values. Nothing is loaded but code: no image is decoded, no process started.
-    """
-    found = list(faults)
-    values, wrong = trainable_choice.read(raw)
-    found += wrong
-    if "space" in values:
-        values["space"], wrong = space_syntax.read(values["space"])
-        found += wrong
-    if isinstance(values.get("evaluation"), Mapping):
-        values["evaluation"], wrong = rules.gather_attack(values["evaluation"], Evaluation)
-        found += wrong
-    try:
-        sections: dict[str, Any] = dict(Spec.model_validate(values))
-    except ValidationError as error:
-        found += map(rules.beside_attack, from_validation(error, Spec, values))
-        sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
-    if isinstance(sections.get("trainable"), Choice):
-        sections["epochs"], wrong = trainable_choice.bind(sections["trainable"])
-        found += wrong
-    elif "trainable" in sections:
-        trainable, wrong = binding.recipe(sections["trainable"])
-        found += wrong
-        if trainable is not None and "fixed" in sections and "space" in sections:
-            sections["fixed"], sections["epochs"], wrong = binding.bind(trainable, sections["fixed"], sections["space"])
-            found += wrong
-    found += rules.faults(sections)
-    if found:
-        rank = {name: place for place, name in enumerate(Spec.model_fields)}
-        raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
-    return Spec.model_validate({key: value for key, value in sections.items() if key in Spec.model_fields})
-
-
-def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
-    """The sections that are right by themselves, for the rules between sections."""
-    right = {key: field for key, field in Spec.model_fields.items() if key not in wrong}
-    fields: dict[str, Any] = {key: (field.rebuild_annotation(), field) for key, field in right.items()}
-    return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from assay.config import objectives as choice
-from assay.config import search_space, yaml_file
+from assay.config import reader, yaml_file
 from assay.config.search_space import Spec
 from assay.errors import SweepError, UnknownName
 from assay.store import parquet, schemas, trial_log
@@ -104,7 +104,7 @@ def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[dict[st
 
 def stored_spec(store: Store, sweep: str) -> Spec:
     """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
-    return search_space.check(_stored(store, sweep), store.place(_key(sweep)))
+    return reader.check(_stored(store, sweep), store.place(_key(sweep)))
 
 
 def _stored(store: Store, sweep: str) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""Reads a search space, from a file or from plain values, and reports every fault at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic import create_model as model_of
+
+from assay import shelves
+from assay.config import binding, overrides, rules, space_syntax, trainable_choice, yaml_file
+from assay.config.domains import Choice
+from assay.config.search_space import Evaluation, Spec
+from assay.config.validation import from_validation, shown
+from assay.errors import Fault, InputError, SpecError, suggest
+
+
+def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
+    """The search space in a YAML file, `key=value` changes (`--set`) applied first.
+
+    Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
+    """
+    raw, faults = overrides.apply(yaml_file.load(path), changes)
+    return check(raw, str(path), faults)
+
+
+def changed(spec: Spec, changes: Sequence[str]) -> Spec:
+    """A spec with `key=value` changes made; raises SpecError with every fault of them."""
+    raw, faults = overrides.apply(spec.plain(), changes)
+    return check(raw, f"sweep '{spec.name}'", faults)
+
+
+def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Spec:
+    """The search space that plain values describe; raises SpecError with every fault, those given first.
+
+    file: what errors call the values. Nothing is loaded but code: no image is decoded, no process started.
+    """
+    found = list(faults)
+    values, wrong = trainable_choice.read(raw)
+    found += wrong
+    if "space" in values:
+        values["space"], wrong = space_syntax.read(values["space"])
+        found += wrong
+    if isinstance(values.get("evaluation"), Mapping):
+        values["evaluation"], wrong = _gather_attack(values["evaluation"])
+        found += wrong
+    try:
+        sections: dict[str, Any] = dict(Spec.model_validate(values))
+    except ValidationError as error:
+        found += map(_beside_attack, from_validation(error, Spec, values))
+        sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
+    if isinstance(sections.get("trainable"), Choice):
+        sections["epochs"], wrong = trainable_choice.bind(sections["trainable"])
+        found += wrong
+    elif "trainable" in sections:
+        trainable, wrong = binding.recipe(sections["trainable"])
+        found += wrong
+        if trainable is not None and "fixed" in sections and "space" in sections:
+            sections["fixed"], sections["epochs"], wrong = binding.bind(trainable, sections["fixed"], sections["space"])
+            found += wrong
+    found += rules.faults(sections)
+    if found:
+        rank = {name: place for place, name in enumerate(Spec.model_fields)}
+        raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
+    # Everything was validated above; the sections that binding filled in replace those of the file.
+    return Spec.model_construct(**{key: value for key, value in sections.items() if key in Spec.model_fields})
+
+
+def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
+    """The sections that are right by themselves, for the rules between sections."""
+    right = {key: field for key, field in Spec.model_fields.items() if key not in wrong}
+    fields: dict[str, Any] = {key: (field.rebuild_annotation(), field) for key, field in right.items()}
+    return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))
+
+
+def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """The evaluation section with the attack's parameters, which stand beside its name, moved to the attack.
+
+    Also the faults of keys that belong to neither.
+    """
+    name = evaluation.get("attack")
+    own = {key: value for key, value in evaluation.items() if key in Evaluation.model_fields}
+    rest = {key: value for key, value in evaluation.items() if key not in own}
+    if not isinstance(name, str):
+        return dict(evaluation), []
+    try:
+        known = set(shelves.fields(shelves.load("attacks", name)))
+    except InputError:
+        return own, []
+    wrong = [
+        Fault(
+            f"evaluation.{key}",
+            shown(value),
+            f"unknown key{suggest(key, known | set(Evaluation.model_fields))}; there is: "
+            f"{', '.join(Evaluation.model_fields)}, and of {name}: {', '.join(sorted(known)) or 'nothing'}",
+        )
+        for key, value in rest.items()
+        if key not in known
+    ]
+    given = {key: value for key, value in rest.items() if key in known}
+    return {**own, "attack": {"name": name, **given}}, wrong
+
+
+def _beside_attack(fault: Fault) -> Fault:
+    """A fault of an attack's parameter at the place where the file has it: beside the attack's name."""
+    return Fault(fault.key.replace("evaluation.attack.", "evaluation.", 1), fault.found, fault.allowed)
