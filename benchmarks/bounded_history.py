@@ -23,7 +23,7 @@ from typing import Any
 import sweep_simulator
 from sweep_simulator import Curve, Report
 
-from assay.config import search_space as spec
+from assay.config import reader
 from assay.config.search_space import Spec
 from assay.store.store import Store
 from assay.sweeps import samplers
@@ -87,7 +87,7 @@ def search_space(space: Mapping[str, Any], trials: int, seed: int, stop: bool) -
         "search": {"sampler": "tpe", "trials": trials, "seed": seed},
         "stop_early": {"grace": 1, "reduction": 3} if stop else None,
     }
-    return spec.check(raw, "the benchmark's search space")
+    return reader.check(raw, "the benchmark's search space")
 
 
 def hypervolume(study: Study) -> float:

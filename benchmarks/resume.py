@@ -32,7 +32,7 @@ import yaml
 from sweep_overhead import images
 from sweep_simulator import Curve, Report
 
-from assay.config import search_space as spec
+from assay.config import reader
 from assay.config.search_space import Spec
 from assay.runtime.provenance import environment
 from assay.store.store import Store
@@ -82,7 +82,7 @@ def told(what: str, times: tuple[float, float]) -> tuple[float, float]:
 
 def search_space(folder: Path, trials: int) -> Spec:
     """Two parameters of the trainable that does nothing; every start is noted in `marks`."""
-    return spec.check(
+    return reader.check(
         {
             "name": NAME,
             "trainable": "sleeping_trainable:Sleeping",

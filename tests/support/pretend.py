@@ -7,7 +7,8 @@ import json
 
 import toy_runs
 
-from assay.config import search_space as spec
+from assay.config import reader
+from assay.config.search_space import Spec
 from assay.sweeps.study import Study
 
 FINITE = {
@@ -16,11 +17,11 @@ FINITE = {
 }
 
 
-def search_space(tmp_path, sampler="tpe", trials=8, **changes) -> spec.Spec:
+def search_space(tmp_path, sampler="tpe", trials=8, **changes) -> Spec:
     raw = toy_runs.search_space(tmp_path, search={"sampler": sampler, "trials": trials, "seed": 3, "startup": 3})
     if sampler == "grid":
         raw["space"] = FINITE
-    return spec.check({**raw, **changes}, "toy.yaml")
+    return reader.check({**raw, **changes}, "toy.yaml")
 
 
 def figure(order, epoch: int, name: str) -> float:

@@ -9,7 +9,7 @@ import pytest
 import toy_runs
 from pretend import Pretend, drive, outcome, search_space
 
-from assay.config import search_space as spec
+from assay.config import reader
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.sweeps import samplers
@@ -108,5 +108,5 @@ def test_a_long_sweep_that_is_killed_and_resumed_ends_as_one_that_was_not(tmp_pa
 
 def test_more_startup_trials_than_the_bound_are_no_endless_startup(tmp_path, small):
     raw = toy_runs.search_space(tmp_path, search={"sampler": "tpe", "trials": 12, "seed": 3, "startup": 9})
-    study = drive(Study(spec.check(raw, "toy.yaml"), Store(tmp_path)), Pretend())
+    study = drive(Study(reader.check(raw, "toy.yaml"), Store(tmp_path)), Pretend())
     assert len(study.window.shown()) == 9
