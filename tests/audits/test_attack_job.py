@@ -18,7 +18,7 @@ from assay import shelves
 from assay.audits import attack_job, audit, suite
 from assay.data import splits
 from assay.errors import DataError
-from assay.metrics.worst_samples import worst_first
+from assay.metrics.worst_case import worst_first
 from assay.models import model_folder
 from assay.models.scoring import pixels, take
 from assay.norm_balls import TOLERANCE

@@ -20,7 +20,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from assay.audits import attack_job, audit, fan_out, suite
 from assay.cluster import connection
 from assay.errors import DataError, InputError, ModelError, StoreError
-from assay.metrics.worst_samples import worst_first
+from assay.metrics.worst_case import worst_first
 from assay.models import model_folder
 from assay.models.scoring import take
 from assay.runtime.threads import one_thread

@@ -16,7 +16,7 @@ from assay import shelves
 from assay.audits import explanations
 from assay.contracts import Images
 from assay.metrics import localisation
-from assay.metrics.region_overlap import curves, overlap
+from assay.metrics.localisation import curves, overlap
 from assay.store import schemas
 from assay.store.audit_reader import Audit
 

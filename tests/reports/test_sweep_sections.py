@@ -17,7 +17,7 @@ from assay import shelves
 from assay.audits import bank_size_job, suite
 from assay.contracts import Images
 from assay.errors import SpecError
-from assay.metrics import agreement, importance, sweep_audit_gap
+from assay.metrics import importance, sweep_audit_gap
 from assay.metrics.intervals import Interval
 from assay.shelves import Item
 from assay.store import schemas, trials_table
@@ -34,16 +34,18 @@ MAX = {"clean_auroc": "max"}
 def sweep(count: int, seed: int = 0) -> pa.Table:
     """Trials whose clean AUROC rises with `a`; `b` does nothing; `kind.x.u` is there for every other trial."""
     random = np.random.default_rng(seed)
-    rows = []
-    for trial in range(count):
+    trials = []
+    for number in range(count):
         a = random.random()
-        row = dict.fromkeys(name for name, _ in schemas.TRIALS) | {
-            "trial": trial, "state": "complete", "pareto": trial == 0, "parameters": "{}", "config": "{}", "model": "",
-            "objective.clean_auroc": 0.5 + 0.4 * a + 0.01 * random.random(), "objective.robust_auroc": 0.4,
-            "parameter.a": a, "parameter.b": 10 ** random.uniform(-4, 0), "parameter.kind": "xy"[trial % 2],
-        }  # fmt: skip
-        rows.append(row | ({} if trial % 2 else {"parameter.kind.x.u": random.random()}))
-    return trials_table.table(rows)
+        objectives = {"clean_auroc": 0.5 + 0.4 * a + 0.01 * random.random(), "robust_auroc": 0.4}
+        parameters = {"a": a, "b": 10 ** random.uniform(-4, 0), "kind": "xy"[number % 2]}
+        parameters |= {} if number % 2 else {"kind.x.u": random.random()}
+        trials.append(
+            trials_table.Trial(
+                number, "complete", number == 0, 1, 1, objectives, parameters, "", 0, 0.0, 1, "", "", "", config={}
+            )
+        )
+    return trials_table.table(trials)
 
 
 def section(folder, name: str) -> str:
@@ -124,7 +126,7 @@ def test_the_report_shows_importance_or_says_that_trials_are_too_few(audit_folde
 
 
 def test_a_difference_is_as_wide_as_both_of_its_figures():
-    found = agreement.difference(Interval(0.8, 0.7, 0.85), Interval(0.5, 0.46, 0.62))
+    found = sweep_audit_gap.difference(Interval(0.8, 0.7, 0.85), Interval(0.5, 0.46, 0.62))
     assert found.value == pytest.approx(0.3)
     assert found.lower == pytest.approx(0.3 - np.hypot(0.1, 0.12))
     assert found.upper == pytest.approx(0.3 + np.hypot(0.05, 0.04))
@@ -139,15 +141,15 @@ def models(cheap, audited, half: float) -> dict[str, np.ndarray]:
 
 
 def test_a_rank_correlation_needs_three_models_and_is_wide_where_figures_are():
-    assert agreement.rank_correlation(models([0.5, 0.6], [0.4, 0.5], 0.01), "robust_auroc") is None
-    assert agreement.rank_correlation(models([0.5, 0.6, 0.7], [0.4, 0.5, np.nan], 0.01), "robust_auroc") is None
-    loose = agreement.rank_correlation(models([0.5, 0.6, 0.7], [0.4, 0.5, 0.6], 0.1), "robust_auroc")
+    assert sweep_audit_gap.rank_correlation(models([0.5, 0.6], [0.4, 0.5], 0.01), "robust_auroc") is None
+    assert sweep_audit_gap.rank_correlation(models([0.5, 0.6, 0.7], [0.4, 0.5, np.nan], 0.01), "robust_auroc") is None
+    loose = sweep_audit_gap.rank_correlation(models([0.5, 0.6, 0.7], [0.4, 0.5, 0.6], 0.1), "robust_auroc")
     assert loose.value == pytest.approx(1)
     assert loose.lower < 0
     many = np.linspace(0.2, 0.9, 20)
-    sure = agreement.rank_correlation(models(many, many, 0.01), "robust_auroc")
+    sure = sweep_audit_gap.rank_correlation(models(many, many, 0.01), "robust_auroc")
     assert sure.lower > 0.9
-    assert agreement.rank_correlation(models(many, many[::-1], 0.01), "robust_auroc").upper < -0.9
+    assert sweep_audit_gap.rank_correlation(models(many, many[::-1], 0.01), "robust_auroc").upper < -0.9
 
 
 @pytest.fixture

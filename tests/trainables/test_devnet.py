@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from assay import shelves
-from assay.audits.explanation import explain, smooth
+from assay.audits.explanations import explain, smooth
 from assay.contracts import Dataset, Sample, no_images
 from assay.data import splits
 from assay.errors import DataError, DivergedError, InputError

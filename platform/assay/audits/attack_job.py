@@ -14,7 +14,7 @@ from assay.audits.job import Job
 from assay.contracts import Images, Norm, ThreatModel
 from assay.data.images import png
 from assay.data.random_streams import streams_of
-from assay.metrics.worst_samples import worst_first
+from assay.metrics.worst_case import worst_first
 from assay.models.scoring import pixels, score
 from assay.norm_balls import size, to_8_bit
 from assay.shelves import Item

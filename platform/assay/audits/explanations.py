@@ -1,24 +1,29 @@
-"""What an audit keeps of explanations: the maps of a few anomalies as pictures, and how well maps find the defects."""
+"""Where a detector looks: maps of a few anomalies as pictures, and how well maps find the defects.
+
+A map is the gradient of the score with respect to the pixels, smoothed. Source: Pang et al. 2021, "Explainable Deep
+Few-shot Anomaly Detection with Deviation Networks", section 3.5, and its released code for the clipping and the
+smoothing.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from assay.audits.explanation import explain
 from assay.contracts import Images
 from assay.data.images import png
-from assay.errors import DivergedError
+from assay.errors import DivergedError, InputError
 from assay.metrics import localisation
 from assay.models.scoring import batches, clean_scores, pixels, some_of_each, take
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.store.schemas import EXPLANATIONS
-
-if TYPE_CHECKING:
-    from torch import nn
 
 SHOWN = 4
 """Anomalies that are shown of each kind: those with the lowest scores, and those with the highest."""
@@ -26,6 +31,9 @@ AT_MOST = 300
 """Images of each class whose maps are made for localisation."""
 LARGEST = 128
 """Pixels of the side that a picture is shrunk to."""
+PERCENTILE = 0.99
+SIGMA = 4.0
+REACH = 4.0  # deviations at which the Gaussian is cut off
 
 
 def tables(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device: str = "cpu") -> dict[str, pa.Table]:
@@ -69,7 +77,7 @@ def _localised(detector: nn.Module, images: Images, masks: NDArray[np.bool_], de
 
 def _maps(detector: nn.Module, images: Images, device: str) -> NDArray[np.float32]:
     """Maps (N, H, W)."""
-    parts: list[Any] = []
+    parts: list[NDArray[np.float32]] = []
     for start, end in batches(images):
         batch = pixels(images, start, end, device)
         parts += in_halves_if_out_of_memory(lambda a, b: explain(detector, batch[a:b]).cpu().numpy(), end - start)  # noqa: B023 - at once
@@ -81,3 +89,34 @@ def _grey(found: NDArray[np.float32]) -> NDArray[np.uint8]:
     largest = float(found.max())
     grey: NDArray[np.uint8] = np.rint(found * (255 / largest if largest else 0)).astype(np.uint8)
     return grey[None]
+
+
+def explain(score: Callable[[Tensor], Tensor], images: Tensor, *, sigma: float = SIGMA) -> Tensor:
+    """How much each pixel of images (B, C, H, W) moves its score: (B, H, W), at least 0, in score per unit of pixel.
+
+    The absolute gradient, summed over channels, clipped at the 99th percentile of its image and smoothed by a Gaussian
+    of `sigma` pixels (0: not at all). Weights get no `.grad`.
+    Raises InputError for a score that has no gradient, DivergedError for a gradient that is not finite.
+    """
+    with torch.enable_grad():
+        pixels = images.detach().clone().requires_grad_(True)
+        scores = score(pixels)
+        if not scores.requires_grad:
+            raise InputError("the detector's score has no gradient with respect to the pixels, so none explains it")
+        (gradient,) = torch.autograd.grad(scores.sum(), pixels)
+    if not gradient.isfinite().all():
+        raise DivergedError("the gradient of the score is not finite; the detector is broken for these images")
+    found = gradient.abs().sum(dim=1)
+    clipped = torch.stack([one.minimum(one.quantile(PERCENTILE)) for one in found])  # torch takes no large batch
+    return smooth(clipped, sigma)
+
+
+def smooth(maps: Tensor, sigma: float) -> Tensor:
+    """Maps (B, H, W) after a Gaussian filter of deviation `sigma` in pixels, the border's values going on outside."""
+    if sigma <= 0:
+        return maps
+    radius = math.ceil(REACH * sigma)
+    at = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
+    kernel = torch.softmax(-(at**2) / (2 * sigma**2), dim=0)
+    padded = F.pad(maps[:, None], (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))[:, 0]

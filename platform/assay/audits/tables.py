@@ -26,7 +26,7 @@ from assay.metrics import (
     sweep_audit_gap,
     worst_case,
 )
-from assay.metrics.worst_samples import worst_first
+from assay.metrics.worst_case import worst_first
 from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
 

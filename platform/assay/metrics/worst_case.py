@@ -1,4 +1,4 @@
-"""The per-sample worst case over a whole suite: what an attacker reaches who may use any attack up to a budget.
+"""The per-sample worst case over a whole suite: what an attacker reaches with any of its attacks up to a budget.
 
 It is the worst score of each sample, never the worst figure of an attack (Carlini et al. 2019, section on reporting).
 """
@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from assay.store import parquet
 from assay.store.schemas import WORST_CASE
 from assay.store.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, WORST, WORST_8BIT, Floats, ScoreMatrix
 
-__all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "worst_cases"]
+__all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "worst_cases", "worst_first"]
 
 
 class WorstCase(NamedTuple):
@@ -85,3 +85,17 @@ def _move(held: Floats, found: Floats, toward: NDArray[np.int8]) -> NDArray[np.b
     further = toward * found > toward * held
     held[further] = found[further]
     return further
+
+
+def worst_first(labels: ArrayLike, clean: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+    """The order of samples from the worst for the owner, of labels (N,), clean and attacked scores (N,).
+
+    Before all others come those that were decided rightly and no longer are, by how far they lie beyond the threshold;
+    then those still decided rightly, by how near they came; last those that were wrong before any attack.
+    """
+    toward = 1 - 2 * np.asarray(labels, dtype=np.int64)  # the attacker raises normals and lowers anomalies
+    before, after = (toward * (np.asarray(values, dtype=np.float64) - threshold) for values in (clean, scores))
+    # A score at the threshold is not flagged: right for a normal, wrong for an anomaly.
+    was_right = np.where(toward > 0, before <= 0, before < 0)
+    order: NDArray[np.int64] = np.lexsort((-after, ~was_right))
+    return order

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.metrics.agreement import FEWEST, rank_correlation
+from assay.metrics.sweep_audit_gap import FEWEST, rank_correlation
 from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
 from assay.reports.sections._html import Section, budget, section, words
 from assay.reports.sections._sweep import NO_SWEEP, kept

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from assay.errors import DataError
-from assay.metrics.worst_samples import worst_first
+from assay.metrics.worst_case import worst_first
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, Budget
 
