@@ -68,7 +68,7 @@ def main() -> None:
         shutil.copy(toy_runs.__file__, folder)
         found = write(Path(folder), 0)
         records = without_ray(found, Store(f"{folder}/whole")).records
-        expected = outcome(records), results(trials_table.table(trials_table.rows(found, records)))
+        expected = outcome(records), results(trials_table.table(trials_table.trials(found, records)))
         write(Path(folder), PAUSE)
         with nodes_module.cluster(2) as nodes:
             for number in range(arguments.kills):

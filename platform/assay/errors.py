@@ -9,6 +9,7 @@ AssayError            1   something went wrong that the user can act on
 ├── ModelError        1   a model folder that is damaged, tampered with or made by other code
 ├── StoreError        1   the store cannot be read or written
 ├── SweepError        1   a sweep that cannot start, go on or be resumed
+├── RefusedError      3   a model that may not go into service
 └── TrackingError     1   W&B did not take what was sent
 
 Messages say what, where, what is allowed and what to do, in one line where one line is enough.
@@ -57,6 +58,12 @@ class StoreError(AssayError):
 
 class SweepError(AssayError):
     """A sweep cannot start, go on or be resumed."""
+
+
+class RefusedError(AssayError):
+    """A model must not go into service: it was not approved, or its approval is no longer valid."""
+
+    exit_code = 3
 
 
 class TrackingError(AssayError):

@@ -213,13 +213,21 @@ def shipped() -> list[str]:
 def read(name: str) -> Suite:
     """The suite of a shipped name or a path; raises UnknownName, InputError or SpecError with every fault."""
     if name in shipped():
-        return _read(_shipped(name), name)
+        return _checked(yaml_file.load(_shipped(name)), str(_shipped(name)), name)
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         raise UnknownName("suite", name, [*shipped(), "a path to a YAML file"])
-    suite = _read(Path(name), name)
-    if suite.name in shipped() and suite.plain() != _read(_shipped(suite.name), suite.name).plain():
+    return of(yaml_file.load(Path(name)), name, name)
+
+
+def of(values: Mapping[str, Any], where: str, source: str = "") -> Suite:
+    """The suite that plain values describe; raises SpecError with every fault.
+
+    where: what errors call the values. source: what `--suite` would be given; by default the suite's name.
+    """
+    suite = _checked(values, where, source)
+    if suite.name in shipped() and suite.plain() != read(suite.name).plain():
         allowed = "another name: this one stands for the attacks that come with Assay"
-        raise SpecError(name, [Fault("name", f"'{suite.name}'", allowed)])
+        raise SpecError(where, [Fault("name", f"'{suite.name}'", allowed)])
     return suite
 
 
@@ -227,21 +235,20 @@ def _shipped(name: str) -> Path:
     return Path(str(resources.files("assay.audits").joinpath("suites", f"{name}.yaml")))
 
 
-def _read(file: Path, source: str) -> Suite:
-    raw = yaml_file.load(file)
+def _checked(raw: Mapping[str, Any], where: str, source: str) -> Suite:
     values, faults = _under_threats(raw)
     try:
         suite = Suite.model_validate(values)
     except ValidationError as error:
         faults += [fault for fault in from_validation(error, Suite, values) if _written(fault.key, raw)]
     if faults:
-        raise SpecError(str(file), faults)
+        raise SpecError(where, faults)
     headline = suite.headline
     if not any(headline.norm == e.norm and headline.epsilon in e.epsilons for e in suite.white_box()):
         found = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
         allowed = "the norm and epsilon of one of the white-box attacks below"
-        raise SpecError(str(file), [Fault("headline", found, allowed)])
-    suite._source = source
+        raise SpecError(where, [Fault("headline", found, allowed)])
+    suite._source = source or suite.name
     return suite
 
 

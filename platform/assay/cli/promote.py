@@ -30,32 +30,15 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
       assay promote d0da2750a763 --key public.pem
       assay promote demo:best --as line-3 --by "Ann Lee" --key public.pem
     """
-    import datetime
+    from assay.api.promote import promote
 
-    from assay.approval import registry, signature
-    from assay.errors import InputError
-    from assay.store import references
-    from assay.store.audit_reader import Audit
-    from assay.store.store import Store
-
-    store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
-    public = signature.public_key(key) if key else None
-    named = references.models(store, model)
-    if len(named) != 1:
-        raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
-    standing = next((one for one in registry.standings(store, today) if one.model == named[0]), None)
-    why = registry.refusal(store, standing, public) if standing else "it has no finished audit; run assay audit first"
-    if standing is None or why:
-        click.echo(plain(f"not promoted: {named[0][:12]}: {why}"), err=True)
-        click.get_current_context().exit(registry.REFUSED)
-    service = name or standing.dataset
-    former = registry.promote(store, standing, service, by, public)
-    serves = f"{standing.name} ({standing.model[:12]}) serves as {service} now"
+    done = promote(model, service=name, by=by, key=key, store=root)
+    standing, former = done.standing, done.former
+    serves = f"{standing.name} ({standing.model[:12]}) serves as {done.service} now"
     click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
     if former:
         click.echo(f"it supersedes {former.name} ({former.model[:12]})")
-    compared = Audit(store.below(f"audits/{standing.audit}")).comparison
-    if compared and compared.get("regression"):
-        click.echo(f"mind: its report shows a regression against audit {compared['a']['audit']}")
-    if public is None:
+    if done.regression_against:
+        click.echo(f"mind: its report shows a regression against audit {done.regression_against}")
+    if not done.signed:
         click.echo("no signature was checked: approvals of this store are not signed")

@@ -26,19 +26,10 @@ def command(audit: str, as_pdf: bool, output: Path | None, root: str) -> None:
       assay report latest
       assay report latest --pdf --output .
     """
-    from assay.approval import predecessor, signature
-    from assay.errors import InputError
-    from assay.reports import page, pdf
-    from assay.store import references
-    from assay.store.store import Store
+    from assay.api.report import report
+    from assay.reports.pdf import FILE
 
-    store = Store(root)
-    name = references.audit(store, audit)
-    folder = references.folder(store, name)
-    if output is None and signature.signatures(folder):
-        raise InputError(f"audit {name} is signed, and a file written into its folder would break that; add --output .")
-    predecessor.comparison(store, name)
-    into = Store(output) if output else folder
-    click.echo(f"report: {page.write(folder, into)}")
+    page = report(audit, pdf=as_pdf, output=output, store=root)
+    click.echo(f"report: {page}")
     if as_pdf:
-        click.echo(f"pdf: {pdf.write(into)}")
+        click.echo(f"pdf: {page.removesuffix('report.html')}{FILE}")

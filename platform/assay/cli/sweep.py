@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli import _options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from assay.api.sweep import Sweep
+    from assay.config.search_space import Spec
+    from assay.contracts import TrainingData
+    from assay.store.store import Store
+    from assay.store.trial_log import Record
+    from assay.sweeps.budget import Meter
+    from assay.sweeps.forecast import Forecast
 
 
 def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -67,129 +78,91 @@ def command(
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
 
-    from assay.cluster import user_code
-    from assay.config import reader
+    from assay.api import sweep as api
     from assay.store import trials_table
     from assay.store.store import Store
 
     store = Store(root)
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
-    budgets = [f"budget.{pair}" for pair in budget]
-    records: Any = {}
-    if file:
-        user_code.beside(file)
-    if resume:
-        spec = reader.changed(_stored(store, resume, file, changes), budgets)
-        if dry_run or console.is_terminal:  # nobody else looks at them, and those of a long sweep take a while
-            _, records = trials_table.load(store, resume)
-    else:
-        spec = reader.read(str(file), [*changes, *budgets])
     if dry_run:
-        _forecast(spec, store, records, address, as_json, console)
+        found = api.forecast(file, resume=resume, changes=changes, budget=budget, store=store, address=address)
+        _show_forecast(found, as_json, console)
         return
-    study, meter, seconds = _run(spec, store, records, bool(resume), address, console)
-    _conclude(spec, store, study, meter, seconds, console)
+    spec = api.read(file, resume=resume, changes=changes, budget=budget, store=store)
+    # Nobody looks at earlier trials where there is no live table, and those of a long sweep take a while to read.
+    records = trials_table.load(store, resume)[1] if resume and console.is_terminal else {}
+    _run(spec, store, records, bool(resume), address, console)
 
 
-def _stored(store: Any, name: str, file: str | None, changes: tuple[str, ...]) -> Any:
-    """The spec that a sweep was started with; raises SweepError where a file that is given, too, says another one."""
-    from assay.config import reader
-    from assay.errors import InputError, SpecError, SweepError
-    from assay.hashing import canonical
-    from assay.store import trials_table
-
-    try:
-        stored = trials_table.stored_spec(store, name)
-    except SpecError as error:
-        if file is None and "No module named" in str(error):
-            hint = f"where it lies beside the search space, give that, too: assay sweep FILE --resume {name}"
-            raise InputError(f"{error}\n{hint}") from None
-        raise
-    if file:
-        given = reader.read(file, changes)
-        if given.hash != stored.hash:
-            now, then = given.plain(), stored.plain()
-            differs = [key for key in now if key != "budget" and canonical(now[key]) != canonical(then.get(key))]
-            raise SweepError(
-                f"sweep '{name}' was not started from {file} as it is now: {', '.join(differs)} differ. Give the file "
-                f"as it was, with the same --set, or go on by name alone: assay sweep --resume {name}"
-            )
-    return stored
-
-
-def _forecast(spec: Any, store: Any, records: Any, address: str | None, as_json: bool, console: Any) -> None:
-    """What the sweep, or what remains of it, will take."""
+def _show_forecast(forecast: Forecast, as_json: bool, console: Console) -> None:
     import json
 
-    from assay.sweeps import forecast, forecast_text
+    from assay.sweeps import forecast_text
 
-    found = forecast.of(spec, store, records, address)
     if as_json:
-        click.echo(json.dumps(found.plain(), indent=2))
+        click.echo(json.dumps(forecast.plain(), indent=2))
     else:
-        console.print(forecast_text.text(found), highlight=False, soft_wrap=True)
+        console.print(forecast_text.text(forecast), highlight=False, soft_wrap=True)
 
 
 def _run(
-    spec: Any, store: Any, records: Any, resume: bool, address: str | None, console: Any
-) -> tuple[Any, Any, float]:
-    """The sweep, with its live table and its mirror: its study, what it spent, and the seconds it took."""
+    spec: Spec, store: Store, records: dict[int, Record], resume: bool, address: str | None, console: Console
+) -> None:
+    """The sweep with its live table, and what came of it."""
     import time
 
-    from assay.sweeps import progress, sweep
+    from assay.api import sweep as api
+    from assay.sweeps import progress
     from assay.sweeps.budget import Meter
-    from assay.tracking.mirror import Tracker
 
     started, meter = time.monotonic(), Meter(spec.budget)
-    again = f"assay publish {spec.name}{_options.store_option()}"
     say = functools.partial(console.print, highlight=False, soft_wrap=True)
 
-    def on_data(data: Any) -> None:
+    def on_data(data: TrainingData) -> None:
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
-        dataset = f"dataset {data.description['name']}: {described} (normal + anomalous)"
-        say(f"{spec.summary()}\n{dataset}")
+        say(f"{spec.summary()}\ndataset {data.description['name']}: {described} (normal + anomalous)")
 
-    with (
-        Tracker(store, f"sweeps/{spec.name}", again, say, spec.tracking.wandb) as tracker,
-        progress.shown(spec, console, records, meter) as show,
-    ):
-        listeners = [show, tracker.trial]
-        study = sweep.run(
-            spec, store, resume=resume, address=address, listeners=listeners, on_data=on_data, meter=meter
+    with progress.shown(spec, console, records, meter) as show:
+        study, meter = api.run(
+            spec,
+            store,
+            resume=resume,
+            address=address,
+            listeners=[show],
+            on_data=on_data,
+            on_message=say,
+            meter=meter,
+            again=f"assay publish {spec.name}{_options.store_option()}",
         )
-    return study, meter, time.monotonic() - started
+    _conclude(spec, api.of_study(study, store, meter.spent()), meter, time.monotonic() - started, console)
 
 
-def _conclude(spec: Any, store: Any, study: Any, meter: Any, seconds: float, console: Any) -> None:
+def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: Console) -> None:
     """What came of it: counts, failures, the front, what to do next; exit 1 if none completed, 130, 143 if stopped."""
-    from collections import Counter
-
     from assay.cli.trials import front
     from assay.errors import SweepError
     from assay.runtime import retry
-    from assay.store import trials_table
 
-    states = Counter(record.state for record in study.records.values())
-    counts = ", ".join(f"{n} {s}" for s, n in states.items())
+    counts = ", ".join(f"{count} {state}" for state, count in sweep.states.items())
     console.print(f"sweep {spec.name}: {counts} in {seconds:.0f} s; spent in all: {meter.text()}", soft_wrap=True)
-    kinds = {record.failure: record for record in study.records.values() if record.failure}
-    for kind, record in kinds.items():
-        first = record.message.splitlines()[0]
-        console.print(f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {record.number}: {first}", soft_wrap=True)
+    kinds = {trial.failure: trial for trial in sweep.trials if trial.failure}
+    for kind, trial in kinds.items():
+        first = trial.message.splitlines()[0]
+        console.print(f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {trial.number}: {first}", soft_wrap=True)
     where = _options.store_option()
-    if states["complete"]:
-        console.print(front(trials_table.listing(spec.directions, study.records), spec.name, spec.directions))
-        best = trials_table.best(spec, study.records)
+    if sweep.states["complete"]:
+        console.print(front(sweep))
+        best = sweep.best.number
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
-    if study.interrupted:
+    if sweep.interrupted:
         more = ""
-        if study.interrupted == "budget":
+        if sweep.interrupted == "budget":
             over = meter.over()
             console.print(f"budget used up: {', '.join(over.values())}", soft_wrap=True)
             counted = [name for name in over if name != "wall_minutes"]  # wall time begins anew by itself
             more = "".join(f" --budget {name}={2 * getattr(spec.budget, name):g}" for name in counted)
         console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{more}{where}", soft_wrap=True)
-        raise SystemExit({"interrupt": 130, "termination": 143}.get(study.interrupted, 0))
-    if not states["complete"]:
+        raise SystemExit({"interrupt": 130, "termination": 143}.get(sweep.interrupted, 0))
+    if not sweep.states["complete"]:
         raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}{where}`")

@@ -6,8 +6,10 @@ an ONNX file (`.onnx`). Bringing it into a store writes an ordinary model folder
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Gt, Lt
 from pydantic import (
@@ -26,7 +28,7 @@ from assay.config.intended_use import Purpose
 from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.data import splits
-from assay.errors import Fault, InputError, SpecError
+from assay.errors import Fault, InputError, ModelError, SpecError
 from assay.hashing import digest
 from assay.metrics import detection
 from assay.models import model_folder, preflight, scoring
@@ -34,6 +36,9 @@ from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store
 from assay.units import Count, number
+
+if TYPE_CHECKING:
+    from torch import nn
 
 YAML = (".yaml", ".yml")
 EXAMPLE = """
@@ -142,11 +147,40 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
         detector = _beside(path, card.detector)
     elif card.detector is not None and _beside(path, card.detector) != detector:
         raise InputError(f"{path} is the card of {card.detector}, not of {source}; name the card that is about it")
-    item, found = _dataset(card, path)
-    content = b"" if kind(detector) == "factory" else _content(detector)
+    known = kind(detector)
+    if known == "factory":
+        return _write(store, card, str(path), {"kind": known, "detector": detector}, b"", device)
+    about = {"kind": known, "detector": Path(detector).name}
+    return _write(store, card, str(path), about, _content(detector), device)
+
+
+def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], device: str = "cpu") -> str:
+    """Write the model folder of a detector in memory and return its hash; the detector itself is copied, not changed.
+
+    values: what a card would say, but for `detector`. It can be loaded in this process alone. Raises as `bring`.
+    """
+    from assay.models.loaders.memory import remember
+
+    try:
+        card = Card.model_validate(dict(values), context=Path())
+    except ValidationError as error:
+        raise SpecError("the detector's arguments", from_validation(error, Card, values)) from None
+    try:
+        frozen = model_folder.freeze(copy.deepcopy(detector))
+    except (TypeError, RuntimeError, NotImplementedError) as error:
+        raise ModelError(f"the detector cannot be copied ({error}); bring it as a file or as module:factory") from error
+    about = {"kind": "memory", **remember(frozen)}
+    return _write(store, card, "the detector's arguments", about, b"", device)
+
+
+def _write(store: Store, card: Card, where: str, about: dict[str, Any], content: bytes, device: str) -> str:
+    """Look at the detector on the validation split, write its folder and return its hash.
+
+    where: what errors call the card. about: its kind, its name, and the hashes that are known of it.
+    """
+    item, found = _dataset(card, where)
     manifest = {
-        "kind": kind(detector),
-        "detector": detector if kind(detector) == "factory" else Path(detector).name,
+        **about,
         "higher_is": card.higher_is,
         "stochastic": card.stochastic,
         "channels": found.description["channels"],
@@ -156,6 +190,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
         **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
         **card.purpose.stated(),
     }
+    detector = about["detector"]
     built = model_folder.build(detector, manifest, content).to(device)
     preflight.inspect(built, found.validation, None, device)
     scores = scoring.clean_scores(built, found.validation, device)
@@ -163,7 +198,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(found.validation.labels, scores)}
     if content:
         manifest["weights_sha256"] = digest(content)
-    else:
+    elif about["kind"] == "factory":
         from assay.models.loaders._outside import weights_hash
 
         manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
@@ -213,7 +248,7 @@ def _content(detector: str) -> bytes:
         raise InputError(f"{detector} cannot be read: {error.strerror}") from error
 
 
-def _dataset(card: Card, path: Path) -> tuple[Item, TrainingData]:
+def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     """The dataset at the detector's size, and its train and validation split."""
     wanted = {key: value for key in ("image_size", "channels") if (value := getattr(card, key)) is not None}
     known = shelves.fields(card.dataset.function)
@@ -227,7 +262,7 @@ def _dataset(card: Card, path: Path) -> tuple[Item, TrainingData]:
         if gives[key] != value
     ]
     if faults:
-        raise SpecError(str(path), faults)
+        raise SpecError(where, faults)
     return item, found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -15,40 +17,92 @@ from assay.errors import SweepError, UnknownName
 from assay.store import parquet, schemas, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
+from assay.units import in_255
 
 
-def rows(spec: Spec, records: Mapping[int, Record]) -> list[dict[str, Any]]:
-    """One plain mapping per trial: the columns of tables.TRIALS, `objective.<name>`, `parameter.<key>`, `retried`."""
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sweep, as its log has it.
+
+    objectives: of the epoch that was kept, None before the first report. epoch: the one that was kept. epochs: how many
+    were trained. retried: why earlier attempts came to nothing, comma-separated. config: the trainable's whole
+    configuration, None where it was not asked for.
+    """
+
+    number: int
+    state: str
+    pareto: bool
+    epoch: int | None
+    epochs: int
+    objectives: Mapping[str, float | None]
+    parameters: Mapping[str, Any]
+    model: str
+    seed: int | None
+    seconds: float
+    attempts: int
+    failure: str
+    message: str
+    retried: str
+    config: Mapping[str, Any] | None = None
+
+    @property
+    def varied(self) -> str:
+        """What it varied, in words: `adversary.epsilon=3.57/255, k=3`."""
+        return ", ".join(f"{key}={_words(key, value)}" for key, value in self.parameters.items())
+
+    def row(self) -> dict[str, Any]:
+        """The columns of schemas.TRIALS, `objective.<name>`, `parameter.<key>` and `retried`."""
+        shared = {field: getattr(self, field) for field, _ in schemas.TRIALS if hasattr(self, field)}
+        config = {} if self.config is None else {"config": json.dumps(self.config, sort_keys=True)}
+        return {
+            **shared,
+            "trial": self.number,
+            "parameters": json.dumps(self.parameters, sort_keys=True),
+            "retried": self.retried,
+            **{f"objective.{name}": value for name, value in self.objectives.items()},
+            **{f"parameter.{name}": value for name, value in self.parameters.items()},
+            **config,
+        }
+
+
+def _words(key: str, value: Any) -> Any:
+    if key.endswith("epsilon"):
+        return in_255(value)
+    return f"{value:.3g}" if isinstance(value, float) else value
+
+
+def trials(spec: Spec, records: Mapping[int, Record]) -> list[Trial]:
+    """Every trial, its configuration among the rest."""
     return [
-        row | {"config": json.dumps(spec.config(records[row["trial"]].assignment), sort_keys=True)}
-        for row in listing(spec.directions, records)
+        dataclasses.replace(trial, config=spec.config(records[trial.number].assignment))
+        for trial in listing(spec.directions, records)
     ]
 
 
-def listing(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[dict[str, Any]]:
-    """As `rows`, but for the configuration, which takes the trainable's code. objectives: each `max` or `min`."""
+def listing(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[Trial]:
+    """Every trial without its configuration, which takes the trainable's code. objectives: each `max` or `min`."""
     front = set(pareto(objectives, records))
-    found = []
-    for number, record in sorted(records.items()):
-        last = record.reports[-1] if record.reports else {}
-        row = {
-            "trial": number,
-            "state": record.state,
-            "pareto": number in front,
-            "epoch": last.get("kept", {}).get("epoch"),
-            "epochs": last.get("epoch", 0),
-            "model": last.get("model", ""),
-            "seed": last.get("seed"),
-            "seconds": last.get("seconds", 0.0),
-            "attempts": max(last.get("attempts", 0), len(record.retried) + bool(last)),
-            "failure": record.failure,
-            "message": record.message,
-            "parameters": json.dumps(record.parameters, sort_keys=True),
-            "retried": ", ".join(record.retried),  # why earlier attempts came to nothing
-        }
-        row |= {f"objective.{name}": last["kept"][name] if last else None for name in objectives}
-        found.append(row | {f"parameter.{name}": value for name, value in record.parameters.items()})
-    return found
+    return [_trial(number, record, objectives, number in front) for number, record in sorted(records.items())]
+
+
+def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front: bool) -> Trial:
+    last = record.reports[-1] if record.reports else {}
+    return Trial(
+        number=number,
+        state=record.state,
+        pareto=on_front,
+        epoch=last.get("kept", {}).get("epoch"),
+        epochs=last.get("epoch", 0),
+        objectives={name: last["kept"][name] if last else None for name in objectives},
+        parameters=record.parameters,
+        model=last.get("model", ""),
+        seed=last.get("seed"),
+        seconds=last.get("seconds", 0.0),
+        attempts=max(last.get("attempts", 0), len(record.retried) + bool(last)),
+        failure=record.failure,
+        message=record.message,
+        retried=", ".join(record.retried),
+    )
 
 
 def pareto(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[int]:
@@ -75,20 +129,20 @@ def best(spec: Spec, records: Mapping[int, Record]) -> int:
 
 def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
     """Write sweeps/<name>/trials.parquet."""
-    store.write(f"sweeps/{spec.name}/trials.parquet", parquet.dump(table(rows(spec, records))))
+    store.write(f"sweeps/{spec.name}/trials.parquet", parquet.dump(table(trials(spec, records))))
 
 
-def table(found: list[dict[str, Any]]) -> pa.Table:
-    """The rows as a table; a parameter that is not always a number is text."""
+def table(found: Iterable[Trial]) -> pa.Table:
+    """The trials as a table; a parameter that is not always a number is text."""
+    rows = [trial.row() for trial in found]
     schema = list(schemas.TRIALS)
-    extra = sorted({name for row in found for name in row} - {name for name, _ in schema})
-    for name in extra:
-        values = [row[name] for row in found if row.get(name) is not None]
+    for name in sorted({name for row in rows for name in row} - {name for name, _ in schema}):
+        values = [row[name] for row in rows if row.get(name) is not None]
         numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
         schema.append((name, pa.float64() if numbers else pa.string()))
         if not numbers:
-            found = [{**row, name: None if row.get(name) is None else str(row[name])} for row in found]
-    return pa.Table.from_pylist(found, schema=pa.schema(schema))
+            rows = [{**row, name: None if row.get(name) is None else str(row[name])} for row in rows]
+    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
 
 
 def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
@@ -96,7 +150,7 @@ def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
     return stored_spec(store, sweep), trial_log.records(trial_log.read(store, sweep))
 
 
-def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[dict[str, Any]]]:
+def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]:
     """A sweep's objectives and the listing of its trials; needs neither PyTorch nor the code of what is trained."""
     objectives = _stored(store, sweep)["objectives"]
     return objectives, listing(objectives, trial_log.records(trial_log.read(store, sweep)))

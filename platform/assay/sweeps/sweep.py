@@ -62,7 +62,7 @@ def run(
     resume: bool = False,
     address: str | None = None,
     listeners: Sequence[Listener] = (),
-    on_data: Callable[[TrainingData], None] | None = None,
+    on_data: Callable[[TrainingData], object] | None = None,
     meter: Meter | None = None,
 ) -> Study:
     """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log holds everything in any case.

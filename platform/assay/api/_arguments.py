@@ -1,0 +1,36 @@
+"""What the functions of the API accept: stores as objects, paths or URLs, and files as paths or mappings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.errors import InputError
+from assay.store.store import Store
+
+DEFAULT_STORE = "assay-store"
+
+StoreLike = Store | Path | str | None
+"""A store, its folder or URL; None: the variable ASSAY_STORE, or `assay-store` in the working directory."""
+
+
+def store_of(given: StoreLike) -> Store:
+    """The store that is meant; raises InputError for anything else than StoreLike."""
+    if isinstance(given, Store):
+        return given
+    if given is None:
+        return Store(os.environ.get("ASSAY_STORE") or DEFAULT_STORE)
+    if isinstance(given, str | Path):
+        return Store(given)
+    raise InputError(f"store: found {given!r}; give a folder, a URL such as s3://bucket/prefix, or a Store")
+
+
+def file_or_values(given: object, what: str) -> str | dict[str, Any]:
+    """The path of a YAML file as text, or a mapping of what it would hold; raises InputError for anything else."""
+    if isinstance(given, str | Path):
+        return str(given)
+    if isinstance(given, Mapping):
+        return {str(key): value for key, value in given.items()}
+    raise InputError(f"{what}: found {given!r}; give the path of a YAML file, or a mapping of what it would hold")

@@ -1,0 +1,29 @@
+"""Is a model worse than the one it would replace?"""
+
+from __future__ import annotations
+
+import json
+
+from assay.api._arguments import StoreLike, store_of
+from assay.metrics import paired_comparison
+from assay.metrics.paired_comparison import Comparison
+from assay.store import references
+from assay.store.audit_reader import Audit
+
+
+def compare(approved: str, candidate: str, *, margin: float = 0.0, store: StoreLike = None) -> Comparison:
+    """Audit B, the candidate, less audit A, the approved or older one, paired sample by sample.
+
+    approved, candidate: an audit, or a model, of which the newest audit is taken. margin: by how much a figure may be
+    worse before it counts as a regression. The comparison is kept as comparison.json beside B.
+    Raises InputError where the two cannot be compared.
+
+    >>> assay.compare("latest", "latest", store=store).regression
+    False
+    """
+    place = store_of(store)
+    a, b = (Audit(references.folder(place, references.newest_audit(place, text))) for text in (approved, candidate))
+    found = paired_comparison.compare(a, b, margin=margin)
+    content = json.dumps(found.to_json(), indent=2).encode()
+    place.write(f"audits/{b.info['audit']}/comparison.json", content)
+    return found

@@ -1,0 +1,262 @@
+"""Sweeps: start one, go on with one, forecast one, open one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.api._arguments import StoreLike, file_or_values, store_of
+from assay.cluster import user_code
+from assay.config import overrides, reader
+from assay.config.search_space import Spec
+from assay.errors import InputError, SpecError, SweepError
+from assay.hashing import canonical
+from assay.store import trials_table
+from assay.store.store import Store
+from assay.store.trials_table import Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from assay.contracts import TrainingData
+    from assay.sweeps.budget import Meter, Spent
+    from assay.sweeps.forecast import Forecast
+    from assay.sweeps.study import Listener, Study
+
+SpaceLike = Mapping[str, Any] | Path | str
+"""A search space: the path of its YAML file, or a mapping of what the file would hold."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep in the store, running or ended.
+
+    directions: objective -> `max` or `min`. trials: all there are, by number. interrupted: "" for a sweep that ran to
+    its end or was only opened, else `budget`, `interrupt` (Ctrl-C) or `termination`. spent: hours by all runs, None
+    where the sweep was only opened.
+    """
+
+    name: str
+    store: Store
+    directions: Mapping[str, str]
+    trials: tuple[Trial, ...]
+    interrupted: str = ""
+    spent: Spent | None = None
+
+    @property
+    def pareto(self) -> tuple[Trial, ...]:
+        """The complete trials that no other complete trial beats on every objective."""
+        return tuple(trial for trial in self.trials if trial.pareto)
+
+    @property
+    def best(self) -> Trial:
+        """The trial that `best:` of the search space chooses; raises SweepError if none is complete."""
+        spec, records = trials_table.load(self.store, self.name)
+        number = trials_table.best(spec, records)
+        return next(trial for trial in self.trials if trial.number == number)
+
+    @property
+    def states(self) -> Mapping[str, int]:
+        """State -> how many trials are in it: complete, pruned, failed or running."""
+        return Counter(trial.state for trial in self.trials)
+
+    def to_arrow(self) -> pa.Table:
+        """The trials as a table, as `trials.parquet` holds them."""
+        return trials_table.table(self.trials)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The trials as a data frame, a row each."""
+        return self.to_arrow().to_pandas()
+
+    def _repr_html_(self) -> str:
+        from assay.reports.notebook import sweep_html
+
+        return sweep_html(self.name, self.directions, self.trials, self.interrupted)
+
+
+def sweep(
+    space: SpaceLike | None = None,
+    *,
+    resume: str | None = None,
+    changes: Sequence[str] = (),
+    budget: Sequence[str] = (),
+    store: StoreLike = None,
+    address: str | None = None,
+    wandb: bool | None = None,
+    on_progress: Listener | None = None,
+    on_message: Callable[[str], object] | None = None,
+) -> Sweep:
+    """Train the trials of a search space, or go on with a sweep of the store, and return what came of it.
+
+    space: a file, or a mapping of what it would hold. resume: the name of the sweep to go on with; `space` may be given
+    with it where its own modules lie beside the file. changes, budget: `key=value` as with `--set` and `--budget`.
+    address: a Ray cluster; without one, Ray is started on this machine and ended again. wandb: whether to mirror to
+    W&B; by default as the search space says. on_progress: called with (record, event) as trials go on. on_message:
+    called with sentences about W&B. Ctrl-C ends it cleanly; the result says so (`interrupted`).
+    Raises SpecError with every fault of the search space, SweepError, DataError or StoreError.
+
+    >>> space = {
+    ...     "name": "first",
+    ...     "trainable": "gaussian",
+    ...     "dataset": {"name": "folder", "root": images, "normal": "good", "anomalous": "spot",
+    ...                 "image_size": 16, "channels": 1},
+    ...     "fixed": {"backbone": {"pixels": {"side": 8}}},
+    ...     "space": {"shrinkage": {"loguniform": [0.01, 1]}},
+    ...     "evaluation": {"attack": "fgsm", "epsilon": "2/255"},
+    ...     "objectives": {"clean_auroc": "max", "robust_auroc": "max"},
+    ...     "search": {"sampler": "random", "trials": 2},
+    ... }
+    >>> found = assay.sweep(space, store=store)
+    >>> found.name, len(found.trials), found.best.state
+    ('first', 2, 'complete')
+    """
+    place = store_of(store)
+    spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
+    study, meter = run(
+        spec,
+        place,
+        resume=resume is not None,
+        address=address,
+        wandb=wandb,
+        listeners=[on_progress] if on_progress else [],
+        on_message=on_message,
+    )
+    return of_study(study, place, meter.spent())
+
+
+def open_sweep(name: str, *, store: StoreLike = None) -> Sweep:
+    """A sweep of the store, running or ended; needs neither PyTorch nor the code of what was trained.
+
+    Raises UnknownName with the sweeps there are.
+
+    >>> assay.open_sweep("demo", store=store).to_pandas()["state"].tolist()
+    ['complete', 'complete', 'complete']
+    """
+    place = store_of(store)
+    directions, trials = trials_table.load_listing(place, name)
+    return Sweep(name, place, directions, tuple(trials))
+
+
+def forecast(
+    space: SpaceLike | None = None,
+    *,
+    resume: str | None = None,
+    changes: Sequence[str] = (),
+    budget: Sequence[str] = (),
+    store: StoreLike = None,
+    address: str | None = None,
+) -> Forecast:
+    """What a sweep, or what remains of one, will take: trials, hours, memory, cost; a short probe is trained for it.
+
+    Parameters are as in `sweep`.
+
+    >>> assay.forecast(resume="demo", store=store).trials
+    0
+    """
+    from assay.sweeps import forecast as forecasts
+
+    place = store_of(store)
+    spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
+    records = trials_table.load(place, resume)[1] if resume is not None else {}
+    return forecasts.of(spec, place, records, address)
+
+
+def read(
+    space: SpaceLike | None,
+    *,
+    resume: str | None = None,
+    changes: Sequence[str] = (),
+    budget: Sequence[str] = (),
+    store: StoreLike = None,
+) -> Spec:
+    """The checked search space of a file, a mapping, or the stored sweep `resume`, with changes and budget applied.
+
+    Raises InputError, SpecError with every fault, or SweepError where the file is not what the sweep was started from.
+    """
+    budgets = [f"budget.{pair}" for pair in budget]
+    if space is None and resume is None:
+        raise InputError("give a search space, or the name of a sweep to resume")
+    if resume is None:
+        return _given(space, [*changes, *budgets])
+    if changes and space is None:
+        raise InputError("a sweep is resumed as it was started; changes go with a search space")
+    return reader.changed(_stored(store_of(store), resume, space, changes), budgets)
+
+
+def _given(space: SpaceLike | None, changes: Sequence[str]) -> Spec:
+    given = file_or_values(space, "search space")
+    if isinstance(given, str):
+        user_code.beside(given)
+        return reader.read(given, changes)
+    values, faults = overrides.apply(given, changes)
+    return reader.check(values, "the search space", faults)
+
+
+def _stored(store: Store, name: str, space: SpaceLike | None, changes: Sequence[str]) -> Spec:
+    """The spec a sweep was started with; raises SweepError where a search space that is given too says another one."""
+    if isinstance(space, str | Path):
+        user_code.beside(str(space))
+    try:
+        stored = trials_table.stored_spec(store, name)
+    except SpecError as error:
+        if space is None and "No module named" in str(error):
+            hint = f"where it lies beside the search space, give that, too: assay sweep FILE --resume {name}"
+            raise InputError(f"{error}\n{hint}") from None
+        raise
+    if space is None:
+        return stored
+    given = _given(space, changes)
+    if given.hash != stored.hash:
+        now, then = given.plain(), stored.plain()
+        differs = [key for key in now if key != "budget" and canonical(now[key]) != canonical(then.get(key))]
+        source = space if isinstance(space, str | Path) else "the search space"
+        raise SweepError(
+            f"sweep '{name}' was not started from {source} as it is now: {', '.join(differs)} differ. Give it as it "
+            f"was, with the same --set, or go on by name alone: assay sweep --resume {name}"
+        )
+    return stored
+
+
+def run(
+    spec: Spec,
+    store: Store,
+    *,
+    resume: bool = False,
+    address: str | None = None,
+    wandb: bool | None = None,
+    listeners: Sequence[Listener] = (),
+    on_data: Callable[[TrainingData], object] | None = None,
+    on_message: Callable[[str], object] | None = None,
+    meter: Meter | None = None,
+    again: str = "",
+) -> tuple[Study, Meter]:
+    """A sweep with its W&B mirror: its study, and the meter of what it spent. again: the command that publishes it."""
+    from assay.sweeps import sweep as stage
+    from assay.sweeps.budget import Meter
+    from assay.tracking.mirror import Tracker
+
+    meter = meter or Meter(spec.budget)
+    enabled = spec.tracking.wandb if wandb is None else wandb
+    say = on_message or (lambda _: None)
+    with Tracker(store, f"sweeps/{spec.name}", again or f"assay publish {spec.name}", say, enabled) as tracker:
+        study = stage.run(
+            spec,
+            store,
+            resume=resume,
+            address=address,
+            listeners=[*listeners, tracker.trial],
+            on_data=on_data,
+            meter=meter,
+        )
+    return study, meter
+
+
+def of_study(study: Study, store: Store, spent: Spent | None) -> Sweep:
+    """The result of a sweep that has just run."""
+    directions = study.spec.directions
+    trials = tuple(trials_table.trials(study.spec, study.records))
+    return Sweep(study.spec.name, store, directions, trials, study.interrupted or "", spent)

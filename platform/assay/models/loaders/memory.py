@@ -1,0 +1,37 @@
+"""A detector given as a Python object: it lives as long as the process, and its folder holds no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from assay.errors import ModelError
+from assay.hashing import digest
+from assay.models.loaders._outside import Outside, weights_hash
+
+FILE = None
+
+_DETECTORS: dict[tuple[str, str | None], nn.Module] = {}
+"""(what it is, hash of its weights) -> the detector, frozen."""
+
+
+def remember(detector: nn.Module) -> dict[str, Any]:
+    """Keep a detector for this process and return what its manifest says of it."""
+    kind = type(detector)
+    what = f"{kind.__module__}.{kind.__qualname__}"
+    code, weights = digest(repr(detector).encode()), weights_hash(detector)
+    _DETECTORS[code, weights] = detector
+    return {"detector": what, "code_sha256": code, "weights_sha256": weights}
+
+
+def memory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
+    """The detector as it was given; raises ModelError in any other process than the one it was given to."""
+    found = _DETECTORS.get((manifest["code_sha256"], manifest["weights_sha256"]))
+    if found is None:
+        raise ModelError(
+            "was an object in the memory of a process that has ended; give it to assay.audit again, or bring it as a "
+            "file (.pt2, .onnx) or as module:factory with a card"
+        )
+    return Outside(found, manifest["higher_is"])
