@@ -135,9 +135,9 @@ def audit(
     place = store_of(store)
     chosen = suite_of(suite)
     outside = {"card": card, "dataset": dataset, "threshold": threshold}
-    name = _model(place, model, {**outside, "higher_is": higher_is}, device)
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")
+    name = _model(place, model, {**outside, "higher_is": higher_is}, device)
     found = stage.run(
         place,
         name,

@@ -101,14 +101,15 @@ def sweep(
 
     >>> space = {
     ...     "name": "first",
-    ...     "trainable": "gaussian",
+    ...     "trainable": "neighbours",
     ...     "dataset": {"name": "folder", "root": images, "normal": "good", "anomalous": "spot",
     ...                 "image_size": 16, "channels": 1},
     ...     "fixed": {"backbone": {"pixels": {"side": 8}}},
-    ...     "space": {"shrinkage": {"loguniform": [0.01, 1]}},
+    ...     "space": {"k": {"integer": [1, 5]}},
     ...     "evaluation": {"attack": "fgsm", "epsilon": "2/255"},
     ...     "objectives": {"clean_auroc": "max", "robust_auroc": "max"},
     ...     "search": {"sampler": "random", "trials": 2},
+    ...     "tracking": {"wandb": False},
     ... }
     >>> found = assay.sweep(space, store=store)
     >>> found.name, len(found.trials), found.best.state
