@@ -70,3 +70,8 @@ def in_255(epsilon: float, norm: str = "linf") -> str:
         return f"{epsilon:.4g}"
     levels = epsilon * 255
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{levels:.3g}/255"
+
+
+def epsilon_key(epsilon: float) -> float:
+    """An epsilon to compare and look up by: the same for two that differ in nothing but floating-point rounding."""
+    return round(float(epsilon), 9)

@@ -18,6 +18,7 @@ from assay.metrics import certified as certified_floor
 from assay.models import model_folder
 from assay.shelves import Item
 from assay.store import parquet, schemas
+from assay.store.figures import Figure
 from assay.store.store import Store
 from trainables.neighbours import NeighbourBank
 
@@ -171,24 +172,30 @@ def test_a_sample_without_a_clean_score_is_an_error():
 # The bracket
 
 
-def figure(attack: str, value: float, **changes: Any) -> dict[str, Any]:
-    row = {"attack": attack, "norm": "l2", "epsilon": 0.1, "regime": "both", "defect": "all", "metric": "auroc"}
-    return {**row, "value": value, **changes}
+def figure(attack: str, value: float, **changes: Any) -> Figure:
+    where = {"attack": attack, "norm": "l2", "epsilon": 0.1, "regime": "both", "defect": "all", "metric": "auroc"}
+    rest = {"lower": 0.0, "upper": 1.0, "confidence": 0.95, "normals": 20, "anomalies": 30}
+    return Figure(**{**where, "value": value, **rest, **changes})
 
 
 def test_the_truth_lies_between_what_is_proven_and_what_was_seen():
     rates = {"metric": "miss_rate"}
-    rows = [
+    figures = [
         figure("certified", 0.4), figure("worst", 0.7), figure("apgd", 0.75),
         figure("certified", 0.9, **rates), figure("worst", 0.3, **rates),
         figure("worst", 0.6, epsilon=0.2), figure("certified", 0.2, norm="linf"), figure("worst", 0.1, defect="crack"),
     ]  # fmt: skip
-    auroc, missed = certified_floor.bracket(rows)
-    assert auroc == {"norm": "l2", "epsilon": 0.1, "regime": "both", "metric": "auroc", "lower": 0.4, "upper": 0.7,
-                     "width": pytest.approx(0.3)}  # fmt: skip
-    assert (missed["lower"], missed["upper"], missed["width"]) == (0.3, 0.9, pytest.approx(0.6))
+    auroc, missed = certified_floor.brackets(figures)
+    assert auroc == certified_floor.Bracket("l2", 0.1, "both", "auroc", lower=0.4, upper=0.7)
+    assert auroc.width == pytest.approx(0.3)
+    assert (missed.lower, missed.upper, missed.width) == (0.3, 0.9, pytest.approx(0.6))
+
+
+def test_a_radius_is_compared_with_an_epsilon_up_to_rounding():
+    figures = [figure("certified", 0.4, epsilon=0.3), figure("worst", 0.7, epsilon=0.1 + 0.2)]
+    assert [one.width for one in certified_floor.brackets(figures)] == [pytest.approx(0.3)]
 
 
 def test_a_contradiction_has_a_width_below_0():
-    [row] = certified_floor.bracket([figure("certified", 0.8), figure("worst", 0.7)])
-    assert row["width"] == pytest.approx(-0.1)
+    [one] = certified_floor.brackets([figure("certified", 0.8), figure("worst", 0.7)])
+    assert one.width == pytest.approx(-0.1)

@@ -47,35 +47,35 @@ def weaker(row):
 def figure(found, attack="worst", norm="linf", epsilon=2 / 255, metric="auroc", defect="all"):
     [only] = [
         row
-        for row in found["figures"]
-        if (row["attack"], row["norm"], row["metric"], row["defect"]) == (attack, norm, metric, defect)
-        and abs(row["epsilon"] - epsilon) < 1e-9
+        for row in found.figures
+        if (row.attack, row.norm, row.metric, row.defect) == (attack, norm, metric, defect)
+        and abs(row.epsilon - epsilon) < 1e-9
     ]
     return only
 
 
 def test_the_same_scores_have_no_difference_and_no_regression(variant):
     found = paired_comparison.compare(variant("a"), variant("b"))
-    assert not found["regression"]
-    assert {row[key] for row in found["figures"] for key in ("difference", "lower", "upper")} == {0.0}
-    assert found["left_out"] == []
-    assert found["samples"] == {"normals": 30, "anomalies": 30}
+    assert not found.regression
+    assert {getattr(row, key) for row in found.figures for key in ("difference", "lower", "upper")} == {0.0}
+    assert found.left_out == []
+    assert (found.normals, found.anomalies) == (30, 30)
 
 
 def test_a_model_that_every_attack_moves_further_has_regressed(variant):
     a, b = variant("a"), variant("b", weaker)
     found = paired_comparison.compare(a, b)
-    assert found["regression"]
+    assert found.regression
     row = figure(found)
-    assert row["regressed"]
-    assert row["lower"] < row["difference"] < row["upper"] < 0
+    assert row.regressed
+    assert row.lower < row.difference < row.upper < 0
     alone = [detection.figures(*worst(audit), threshold=0.55)["auroc"] for audit in (a, b)]
     assert alone[0].lower < alone[1].upper, "two separate intervals overlap and show nothing"
-    assert row["difference"] == pytest.approx(alone[1].value - alone[0].value)
+    assert row.difference == pytest.approx(alone[1].value - alone[0].value)
     clean = figure(found, "clean", "", 0.0)
-    assert (clean["difference"], clean["regressed"]) == (0, False)
-    assert not paired_comparison.compare(b, a)["regression"], "the other way round it is better"
-    assert not any(row["regressed"] for row in found["figures"] if not row["headline"])
+    assert (clean.difference, clean.regressed) == (0, False)
+    assert not paired_comparison.compare(b, a).regression, "the other way round it is better"
+    assert not any(row.regressed for row in found.figures if not row.headline)
 
 
 def worst(audit):
@@ -105,19 +105,19 @@ def test_intervals_are_those_of_a_plain_paired_loop(variant, monkeypatch):
         drawn = np.concatenate([rng.choice(of, len(of)) for of in classes])
         before, after = (detection.auroc(labels[drawn], values[drawn]) for values in scores)
         looped.append(after - before)
-    assert (row["lower"], row["upper"]) == pytest.approx(tuple(np.quantile(looped, [0.025, 0.975])), abs=0.01)
-    assert row["confidence"] == 0.95
+    assert (row.lower, row.upper) == pytest.approx(tuple(np.quantile(looped, [0.025, 0.975])), abs=0.01)
+    assert row.confidence == 0.95
 
 
 def test_tested_figures_share_the_error_and_the_margin_forgives(variant):
     a, b = variant("a"), variant("b", weaker)
     found = paired_comparison.compare(a, b)
-    tested = [row for row in found["figures"] if row["headline"]]
+    tested = [row for row in found.figures if row.headline]
     assert len(tested) == 3 * (1 + 6), "three metrics, clean and at six budgets"
-    assert {row["attack"] for row in tested} == {"clean", "worst"}
-    assert {row["confidence"] for row in tested} == {1 - 0.05 / len(tested)}
-    assert "Bonferroni over 21" in found["multiplicity"]
-    assert not paired_comparison.compare(a, b, margin=0.9)["regression"]
+    assert {row.attack for row in tested} == {"clean", "worst"}
+    assert {row.confidence for row in tested} == {1 - 0.05 / len(tested)}
+    assert "Bonferroni over 21" in found.multiplicity
+    assert not paired_comparison.compare(a, b, margin=0.9).regression
 
 
 def test_rates_are_at_each_one_s_own_threshold_and_more_errors_are_a_regression(variant):
@@ -125,11 +125,11 @@ def test_rates_are_at_each_one_s_own_threshold_and_more_errors_are_a_regression(
     b = variant("b", threshold={**a.info["threshold"], "value": 0.9})
     found = paired_comparison.compare(a, b)
     missed, alarms = (figure(found, "clean", "", 0.0, metric) for metric in ("miss_rate", "false_alarm_rate"))
-    assert missed["regressed"]
-    assert missed["lower"] > 0
-    assert alarms["difference"] <= 0
-    assert not alarms["regressed"]
-    assert figure(found)["difference"] == 0
+    assert missed.regressed
+    assert missed.lower > 0
+    assert alarms.difference <= 0
+    assert not alarms.regressed
+    assert figure(found).difference == 0
 
 
 def test_only_what_both_have_counts_also_in_the_worst_case(variant):
@@ -142,9 +142,9 @@ def test_only_what_both_have_counts_also_in_the_worst_case(variant):
         suite={**a.info["suite"], "attacks": longer},
     )
     found = paired_comparison.compare(a, b)
-    assert [reason for reason in found["left_out"] if "pgd-linf" in reason] == ["pgd-linf at linf 4/255: only in a"]
-    assert sum("pgd-l2 at l2" in reason and "parameters differ" in reason for reason in found["left_out"]) == 3
-    assert {row["difference"] for row in found["figures"]} == {0.0}, "a is not blamed for an attack that b was spared"
+    assert [reason for reason in found.left_out if "pgd-linf" in reason] == ["pgd-linf at linf 4/255: only in a"]
+    assert sum("pgd-l2 at l2" in reason and "parameters differ" in reason for reason in found.left_out) == 3
+    assert {row.difference for row in found.figures} == {0.0}, "a is not blamed for an attack that b was spared"
 
 
 def test_what_cannot_be_compared_is_named(variant):
@@ -166,11 +166,25 @@ def test_the_report_shows_the_comparison(variant):
     show = shelves.load("sections", "comparison")
     assert "assay compare APPROVED b" in show(b).html
     found = paired_comparison.compare(a, b)
-    b.folder.write("comparison.json", json.dumps(found).encode())
+    b.folder.write("comparison.json", json.dumps(found.to_json()).encode())
     html = show(Audit(b.folder)).html
     assert "Regression</strong> against audit" in html
-    assert f"{figure(found)['difference']:.3f}" in html
-    assert html.count("✕") == sum(row["regressed"] for row in found["figures"])
-    a.folder.write("comparison.json", json.dumps(found).encode())
+    assert f"{figure(found).difference:.3f}" in html
+    assert html.count("✕") == sum(row.regressed for row in found.figures)
+    a.folder.write("comparison.json", json.dumps(found.to_json()).encode())
     with pytest.raises(DataError, match="is not of this audit"):
         show(Audit(a.folder))
+
+
+def test_the_keys_of_the_file_stay_as_they_were(variant):
+    written = paired_comparison.compare(variant("a"), variant("b", weaker)).to_json()
+    assert list(written) == [
+        "format", "a", "b", "regression", "margin", "confidence", "multiplicity", "replicates", "seed", "samples",
+        "left_out", "figures",
+    ]  # fmt: skip
+    assert list(written["b"]) == ["audit", "model", "suite", "threshold", "failed_checks"]
+    assert written["samples"] == {"normals": 30, "anomalies": 30}
+    assert list(written["figures"][0]) == [
+        "attack", "norm", "epsilon", "regime", "defect", "metric", "a", "b", "headline", "difference", "lower", "upper",
+        "confidence", "regressed",
+    ]  # fmt: skip

@@ -20,7 +20,7 @@ from assay import shelves
 from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.contracts import Images
 from assay.errors import DataError
-from assay.metrics.security_curve import areas, quartiles
+from assay.metrics.security_curve import Quartiles, areas, quartiles
 from assay.models import model_folder
 from assay.store import parquet
 from assay.store.audit_reader import Audit
@@ -188,12 +188,11 @@ def minimal(epsilons: list[float], label: int = 1, norm: str = "linf", largest: 
 
 def test_quartiles_say_by_which_epsilon_so_many_were_turned_and_leave_out_those_that_were_wrong_anyway():
     [row] = quartiles(minimal([0.0, 0.01, 0.03, 0.02, math.inf]))
-    assert row == {"norm": "linf", "label": 1, "samples": 4, "quarter": 0.01, "half": 0.02, "three_quarters": 0.03,
-                   "largest": 8 / 255}  # fmt: skip
+    assert row == Quartiles("linf", 1, 4, quarter=0.01, half=0.02, three_quarters=0.03, largest=8 / 255)
     [row] = quartiles(minimal([0.01, math.inf, math.inf]))
-    assert (row["quarter"], row["half"]) == (0.01, math.inf)
+    assert (row.quarter, row.half) == (0.01, math.inf)
     both = quartiles(pa.concat_tables([minimal([0.1], 0), minimal([0.2], 1), minimal([0.3], 1, "l2")]))
-    assert [(row["norm"], row["label"]) for row in both] == [("l2", 1), ("linf", 0), ("linf", 1)]
+    assert [(row.norm, row.label) for row in both] == [("l2", 1), ("linf", 0), ("linf", 1)]
     assert quartiles(MINIMAL.empty_table()) == quartiles(minimal([0.0])) == []
 
 

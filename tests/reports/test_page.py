@@ -21,7 +21,7 @@ from assay import shelves
 from assay.errors import DataError
 from assay.reports import page as report
 from assay.reports.sections import _html
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 from assay.store.schemas import METRICS
 
 FILES = [
@@ -310,9 +310,9 @@ def test_identity_tells_hashes_seeds_and_how_the_threshold_was_set(audit_folder)
 
 
 def test_map_holds_the_auroc_of_every_attack_on_every_kind(audit_folder):
-    audit, at = Audit(audit_folder), Budget("linf", 2 / 255)
+    audit, at = Audit(audit_folder), ThreatBudget("linf", 2 / 255)
     assert audit.shown("linf") == at
-    assert audit.shown("l2") == Budget("l2", 0.25)
+    assert audit.shown("l2") == ThreatBudget("l2", 0.25)
     m = audit.matrix
     [scores] = [
         v for s, v in m.values["adversarial_score"].items() if s[:2] == ("pgd-linf", "linf") and s[2] == 2 / 255
@@ -387,7 +387,7 @@ def test_limits_say_what_was_left_out(audit_folder):
     assert "nothing is certified" in text
     assert "crack (20)" in text
     missed, stopped = (
-        Audit(audit_folder).rate(name, Budget("linf", 2 / 255)) for name in ("miss_rate", "false_alarm_rate")
+        Audit(audit_folder).rate(name, ThreatBudget("linf", 2 / 255)) for name in ("miss_rate", "false_alarm_rate")
     )
     assert f"misses {missed.value:.3f} [{missed.lower:.3f}" in text
     assert f"stops {stopped.value:.3f} [{stopped.lower:.3f}" in text
@@ -478,7 +478,7 @@ def test_broken_picture_is_named(audit_folder):
 
 
 def test_worst_scores_move_the_attackers_way(audit_folder):
-    labels, clean, attacked = Audit(audit_folder).worst_scores(Budget("linf", 2 / 255))
+    labels, clean, attacked = Audit(audit_folder).worst_scores(ThreatBudget("linf", 2 / 255))
     assert (len(labels), labels.sum()) == (60, 30)
     assert (attacked[labels == 1] < clean[labels == 1]).all()
     assert (attacked[labels == 0] > clean[labels == 0]).all()

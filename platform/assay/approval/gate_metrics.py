@@ -18,7 +18,7 @@ from assay.errors import DataError
 from assay.metrics import certified, corruption, detection, security_curve
 from assay.store import parquet, score_matrix
 from assay.store.audit_reader import Audit
-from assay.store.schemas import CERTIFIED, CORRUPTED, METRICS
+from assay.store.schemas import CERTIFIED, CORRUPTED
 
 Rows = list[dict[str, Any]]
 IN_A_TAIL = 25
@@ -58,8 +58,9 @@ def _made(audit: Audit, gates: Sequence[Gate], confidence: float) -> Rows:
     if shaken and (table := _parts(audit, "corrupted", CORRUPTED)):
         if corruption.MEAN not in shaken:  # which is made of them all
             table = table.filter(pc.is_in(table["corruption"], pa.array(sorted(shaken), pa.string())))
-        rows = corruption.figures(table, threshold=threshold, **options) if len(table) else []
-        found.append(pa.Table.from_pylist([row for row in rows if row["attack"] in shaken], schema=METRICS))
+        if len(table):
+            corrupted = corruption.figures(table, threshold=threshold, **options)
+            found.append(corrupted.filter(pc.is_in(corrupted["attack"], pa.array(sorted(shaken), pa.string()))))
     if any(gate.attack == certified.ATTACK for gate in gates) and (table := _parts(audit, "certified", CERTIFIED)):
         clean = pa.table({"sample": audit.matrix.samples, "clean_score": audit.matrix.clean})
         found.append(certified.figures(table.sort_by("sample"), clean, threshold=threshold, **options))

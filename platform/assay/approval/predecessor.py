@@ -36,7 +36,7 @@ def comparison(store: Store, name: str) -> None:
     if made and ("approved_as" not in made or made["a"]["audit"] == former["audit"]):
         return
     try:
-        found = paired_comparison.compare(Audit(references.folder(store, former["audit"])), audit)
+        found = paired_comparison.compare(Audit(references.folder(store, former["audit"])), audit).to_json()
     except AssayError as error:
         about = {
             side: {"audit": one["audit"], "model": one["model"]} for side, one in (("a", former), ("b", audit.info))

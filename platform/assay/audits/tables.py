@@ -52,8 +52,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
     figures = [detection.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
-        rows = corruption.figures(parts["corrupted"], threshold=threshold)
-        figures.append(pa.Table.from_pylist(rows, schema=schemas.METRICS))
+        figures.append(corruption.figures(parts["corrupted"], threshold=threshold))
     if "certified" in parts:
         clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
         figures.append(certified.figures(parts["certified"], clean, threshold=threshold))

@@ -46,7 +46,7 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
 
     store = Store(root)
     a, b = (Audit(references.folder(store, references.newest_audit(store, text))) for text in (approved, candidate))
-    found = paired_comparison.compare(a, b, margin=margin)
+    found = paired_comparison.compare(a, b, margin=margin).to_json()
     store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
     if as_json:
         click.echo(json.dumps(found, indent=2))

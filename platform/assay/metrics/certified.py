@@ -1,20 +1,24 @@
 """The proven floor under the worst case: the figures of certified bounds, and the bracket in which the truth lies.
 
-An attack shows that a figure is at most so good, a proof that it is at least so good. What lies between nobody knows,
-and a wide bracket is a finding of its own.
+An attack shows that a figure is no better than this, a proof that it is no worse than that. The truth lies somewhere
+between, and a wide bracket is a finding of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from assay.errors import DataError
 from assay.metrics import detection
-from assay.store.schemas import CERTIFIED, METRICS
+from assay.store import figures as figure_table
+from assay.store.figures import Figure
+from assay.store.schemas import CERTIFIED
+from assay.store.score_matrix import ALL, WORST
+from assay.units import epsilon_key
 
 ATTACK = "certified"
 HIGHER_IS_BETTER = (*detection.HIGHER_IS_BETTER, "curve_area")
@@ -23,10 +27,10 @@ HIGHER_IS_BETTER = (*detection.HIGHER_IS_BETTER, "curve_area")
 def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **options: Any) -> pa.Table:
     """METRICS of attack `certified` from CERTIFIED, for every norm x radius in the three regimes.
 
-    Each attacked anomaly counts with its lower bound and each attacked normal with its upper one; -inf and inf are the
-    worst places there are. All figures get worse as anomalies sink and normals rise, so none can be worse in the ball.
-    scores: a table with the columns sample and clean_score, for those who are not attacked. options: of
-    `metrics.figures`. The intervals are of sampling alone; what the bounds may fail comes on top of them.
+    Each attacked anomaly counts with its lower bound and each attacked normal with its upper one; where nothing is
+    proven these are -inf and inf. All figures get worse as anomalies sink and normals rise, so none can be worse in the
+    ball. scores: a table with the columns sample and clean_score, for samples that are not attacked. options: of
+    `detection.figures`. The intervals cover sampling alone; the chance that a bound is wrong comes on top.
     Raises DataError for a sample without a clean score.
     """
     clean = dict(zip(scores["sample"].to_pylist(), scores["clean_score"].to_pylist(), strict=True))
@@ -36,36 +40,48 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
     before = np.array([clean[sample] for sample in columns["sample"]], dtype=np.float64)
     labels = columns["label"].astype(np.int64)
     bound = np.where(labels == 1, columns["lower"], columns["upper"])
-    rows: list[dict[str, Any]] = []
+    found: list[Figure] = []
     for norm, radius in sorted(set(zip(columns["norm"], columns["radius"], strict=True))):
         at = (columns["norm"] == norm) & (columns["radius"] == radius)
         y = labels[at]
         for regime, targets in (("evasion", y == 1), ("false_alarm", y == 0), ("both", y >= 0)):
             moved = np.where(targets, bound[at], before[at])
-            where = {"attack": ATTACK, "norm": norm, "epsilon": radius, "regime": regime, "defect": "all"}
-            counts = {"normals": int((y == 0).sum()), "anomalies": int((y == 1).sum())}
-            counts |= {"confidence": options.get("confidence", 0.95)}
-            for metric, interval in detection.figures(y, moved, threshold=threshold, **options).items():
-                rows.append({**where, "metric": metric, **interval._asdict(), **counts})
-    return pa.Table.from_pylist(rows, schema=METRICS)
+            counts = (options.get("confidence", 0.95), int((y == 0).sum()), int((y == 1).sum()))
+            of_regime = detection.figures(y, moved, threshold=threshold, **options)
+            found += [
+                Figure(ATTACK, norm, radius, regime, ALL, metric, *interval, *counts)
+                for metric, interval in of_regime.items()
+            ]
+    return figure_table.table(found)
 
 
-def bracket(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where a figure of METRICS was both certified and attacked: norm, epsilon, regime, metric, lower, upper, width.
+class Bracket(NamedTuple):
+    """The two ends between which a figure under the best attack there is must lie."""
 
-    The figure of the best attack there is lies between lower and upper. A width below 0 is a contradiction: a bound or
-    a score is wrong.
-    """
-    values: dict[tuple[str, float, str, str], dict[str, float]] = {}
-    for row in rows:
-        if row["attack"] in (ATTACK, "worst") and row["defect"] == "all":
-            key = (row["norm"], round(row["epsilon"], 9), row["regime"], row["metric"])
-            values.setdefault(key, {})[row["attack"]] = row["value"]
+    norm: str
+    epsilon: float
+    regime: str
+    metric: str
+    lower: float
+    upper: float
+
+    @property
+    def width(self) -> float:
+        """Below 0 it is a contradiction: a bound or a score is wrong."""
+        return self.upper - self.lower
+
+
+def brackets(figures: Iterable[Figure]) -> list[Bracket]:
+    """One for each figure, of all kinds of defect together, that was both certified and attacked."""
+    ends: dict[tuple[str, float, str, str], dict[str, Figure]] = {}
+    for figure in figures:
+        if figure.attack in (ATTACK, WORST) and figure.defect == ALL:
+            key = (figure.norm, epsilon_key(figure.epsilon), figure.regime, figure.metric)
+            ends.setdefault(key, {})[figure.attack] = figure
     found = []
-    for (norm, epsilon, regime, metric), ends in sorted(values.items()):
-        if len(ends) == 2:
-            proven, seen = ends[ATTACK], ends["worst"]
+    for (norm, _, regime, metric), both in sorted(ends.items()):
+        if len(both) == 2:
+            proven, seen = both[ATTACK].value, both[WORST].value
             lower, upper = (proven, seen) if metric in HIGHER_IS_BETTER else (seen, proven)
-            where = {"norm": norm, "epsilon": epsilon, "regime": regime, "metric": metric}
-            found.append({**where, "lower": lower, "upper": upper, "width": upper - lower})
+            found.append(Bracket(norm, both[WORST].epsilon, regime, metric, lower, upper))
     return found

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from assay.errors import DataError
 from assay.metrics import bootstrap, detection
 from assay.metrics.intervals import Interval, newcombe, wilson
+from assay.store import figures as figure_table
+from assay.store.figures import Figure
+from assay.store.score_matrix import ALL
 
 MEAN = "corruptions"
 """Name, in place of a corruption's, of the figures that are the mean over all of them."""
@@ -25,6 +28,14 @@ FLAT = 0.1
 
 SAME = 1e-3
 """Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+
+
+class Monotone(NamedTuple):
+    """Whether more severe corruptions move scores further, a sentence of evidence, and the largest fall / allowed."""
+
+    passed: bool
+    evidence: str
+    fall: float
 
 
 class Cube(NamedTuple):
@@ -58,25 +69,30 @@ def cube(corrupted: pa.Table | Mapping[str, Any]) -> Cube:
 
 def figures(
     corrupted: pa.Table, *, threshold: float, replicates: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> list[dict[str, Any]]:
-    """Rows of METRICS: every corruption at every severity, and `corruptions`, the mean over all of them.
+) -> pa.Table:
+    """METRICS of every corruption at every severity, and of `corruptions`, the mean over all of them.
 
     norm: corruption. epsilon: the severity. regime: natural. Raises DataError.
     """
     found = cube(corrupted)
-    counts = {"normals": int((found.labels == 0).sum()), "anomalies": int((found.labels == 1).sum())}
-    options: dict[str, Any] = {"threshold": threshold, "replicates": replicates, "confidence": confidence, "seed": seed}
-    rows = []
+    counts = (confidence, int((found.labels == 0).sum()), int((found.labels == 1).sum()))
+    made: list[Figure] = []
     for severity, scores in zip(found.severities, found.scores, strict=True):
-        of_kinds = [detection.figures(found.labels, of_kind, **options) for of_kind in scores]
-        mean = _mean_figures(found.labels, scores, of_kinds, **options)
-        where = {"norm": "corruption", "epsilon": float(severity), "regime": "natural", "defect": "all"}
-        rows += [
-            {"attack": name, **where, "metric": metric, **interval._asdict(), "confidence": confidence, **counts}
+        of_kinds = [
+            detection.figures(
+                found.labels, of_kind, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+            )
+            for of_kind in scores
+        ]
+        mean = _mean_figures(
+            found.labels, scores, of_kinds, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+        )
+        made += [
+            Figure(name, "corruption", float(severity), "natural", ALL, metric, *interval, *counts)
             for name, intervals in zip([*found.kinds, MEAN], [*of_kinds, mean], strict=True)
             for metric, interval in intervals.items()
         ]
-    return rows
+    return figure_table.table(made)
 
 
 def _mean_figures(
@@ -121,17 +137,17 @@ def _mean_figures(
     return result
 
 
-def monotone(corrupted: pa.Table | Mapping[str, Any]) -> tuple[bool, str, float]:
-    """Whether each corruption moves scores more the more severe it is: (passed, evidence, largest fall / allowed).
+def monotone(corrupted: pa.Table | Mapping[str, Any]) -> Monotone:
+    """Whether each corruption moves scores further the more severe it is.
 
-    Compared is the mean over the samples of how far a score moved, from each severity to the next. A fall by a tenth
-    passes, and whatever noise of the samples adds to it, with one chance in a hundred over all comparisons.
+    Compares the mean over the samples of how far a score moved, from each severity to the next. A fall by a tenth
+    passes, plus what noise between the samples explains, with one chance in a hundred over all comparisons.
     """
     found = cube(corrupted)
     moved = np.abs(found.scores - found.clean)
     steps = np.diff(moved, axis=0)  # (S - 1, K, N)
     if not steps.size or len(found.labels) < 2:
-        return True, "there is one severity, so there is nothing to compare", 0.0
+        return Monotone(True, "there is one severity, so there is nothing to compare", 0.0)
     deviations = NormalDist().inv_cdf(1 - CHANCE / (steps.shape[0] * steps.shape[1]))
     error = steps.std(axis=2, ddof=1) / len(found.labels) ** 0.5
     effect = moved.mean(axis=2)
@@ -145,4 +161,4 @@ def monotone(corrupted: pa.Table | Mapping[str, Any]) -> tuple[bool, str, float]
         f"nearest to it {found.kinds[kind]} from {found.severities[at]} to {found.severities[at + 1]}: mean "
         f"move {before:.3g}, then {after:.3g}"
     )
-    return value <= 1, evidence, value
+    return Monotone(value <= 1, evidence, value)

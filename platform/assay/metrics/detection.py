@@ -8,7 +8,7 @@ were attacked; the counts beside it say how many.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ from assay.errors import DataError
 from assay.metrics import bootstrap
 from assay.metrics.intervals import Interval, clopper_pearson, newcombe, wilson
 from assay.metrics.worst_case import worst_cases
-from assay.store.schemas import METRICS
+from assay.store import figures as figure_table
+from assay.store.figures import Figure
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, WORST_8BIT, WORST_KIND, ScoreMatrix, Setting, read
 
 Labels = NDArray[np.int64]
@@ -126,7 +127,7 @@ def table(
         return ((case.normals, case.anomalies) for case in wanted())
 
     drawn = bootstrap.distributions(classes, len(matrix.samples), replicates=replicates, seed=seed)
-    rows: list[dict[str, Any]] = []
+    rows: list[Figure] = []
     kinds: list[tuple[Case, bootstrap.Distribution]] = []
     for case, found in zip(wanted(), drawn, strict=True):
         if case.defect == ALL:
@@ -136,7 +137,7 @@ def table(
             kinds.append((case, found))
         rows += _rows(case, _intervals(case, found, threshold, confidence), confidence)
     rows += _worst_kind(kinds, threshold, confidence)
-    return pa.Table.from_pylist(rows, schema=METRICS)
+    return figure_table.table(rows)
 
 
 def cases(matrix: ScoreMatrix) -> Iterator[Case]:
@@ -191,10 +192,8 @@ def _intervals(case: Case, drawn: bootstrap.Distribution, threshold: float, conf
     return result
 
 
-def _worst_kind(
-    kinds: list[tuple[Case, bootstrap.Distribution]], threshold: float, confidence: float
-) -> list[dict[str, Any]]:
-    """The rows of the worst of some kinds, none where there are none.
+def _worst_kind(kinds: list[tuple[Case, bootstrap.Distribution]], threshold: float, confidence: float) -> list[Figure]:
+    """The figures of the worst of some kinds, none where there are none.
 
     Take a figure that is better when higher. The least of the lower bounds is a lower bound of the least figure: it can
     only be too high if that of the truly worst kind is. The least of the upper bounds can be too low if any of them is,
@@ -218,10 +217,9 @@ def _worst_kind(
     return _rows(rarest._replace(defect=WORST_KIND), found, confidence)
 
 
-def _rows(case: Case, found: dict[str, Interval], confidence: float) -> list[dict[str, Any]]:
-    where = dict(zip(Case._fields[:5], case[:5], strict=True))
-    counts = {"confidence": confidence, "normals": len(case.normals), "anomalies": len(case.anomalies)}
-    return [{**where, "metric": name, **interval._asdict(), **counts} for name, interval in found.items()]
+def _rows(case: Case, found: dict[str, Interval], confidence: float) -> list[Figure]:
+    counts = (confidence, len(case.normals), len(case.anomalies))
+    return [Figure(*case[:5], name, *interval, *counts) for name, interval in found.items()]
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -> tuple[Labels, Floats]:

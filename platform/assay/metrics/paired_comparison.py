@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from assay.errors import InputError
 from assay.metrics import bootstrap, detection
 from assay.metrics.bootstrap import Counts, Distribution, Floats
 from assay.metrics.detection import Case
-from assay.store.audit_reader import Audit
+from assay.store.audit_reader import Audit, SuiteEntry
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
 from assay.units import in_255
 
@@ -27,11 +28,90 @@ HEADLINE = ("auroc", "miss_rate", "false_alarm_rate")
 REPLICATES = 5000
 
 
-def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> dict[str, Any]:
-    """Every figure of audit `b`, the candidate, less that of `a`, with its paired bootstrap interval, ready for JSON.
+@dataclass(frozen=True)
+class Side:
+    """One of the two audits; the figures of one with failed checks must not be relied on.
+
+    failed_checks: the required checks that it did not pass.
+    """
+
+    audit: str
+    model: str
+    suite: str
+    threshold: float
+    failed_checks: list[str]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A figure of both audits, and that of `b` less that of `a` with its paired bootstrap interval.
+
+    headline: whether it is tested; the others are shown and decide nothing. confidence: of this interval. regressed:
+    whether it is tested and its whole interval is worse than by the margin.
+    """
+
+    attack: str
+    norm: str
+    epsilon: float
+    regime: str
+    defect: str
+    metric: str
+    a: float
+    b: float
+    headline: bool
+    difference: float
+    lower: float
+    upper: float
+    confidence: float
+    regressed: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Audit `b`, the candidate, less audit `a`.
+
+    confidence: of all tested figures together. left_out: a sentence for everything that was not made alike in both.
+    """
+
+    a: Side
+    b: Side
+    margin: float
+    confidence: float
+    multiplicity: str
+    replicates: int
+    seed: int
+    normals: int
+    anomalies: int
+    left_out: list[str]
+    figures: list[Difference]
+
+    @property
+    def regression(self) -> bool:
+        """Whether any tested figure has regressed."""
+        return any(figure.regressed for figure in self.figures)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of comparison.json."""
+        return {
+            "a": asdict(self.a),
+            "b": asdict(self.b),
+            "regression": self.regression,
+            "margin": self.margin,
+            "confidence": self.confidence,
+            "multiplicity": self.multiplicity,
+            "replicates": self.replicates,
+            "seed": self.seed,
+            "samples": {"normals": self.normals, "anomalies": self.anomalies},
+            "left_out": self.left_out,
+            "figures": [asdict(figure) for figure in self.figures],
+        }
+
+
+def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> Comparison:
+    """Every figure of audit `b`, the candidate, less that of `a`, with its paired bootstrap interval.
 
     Only attacks and budgets of both count, also in the worst case; `left_out` names the others. Rates are at each
-    one's own threshold. A headline figure has regressed if its whole interval is worse than by `margin`. These
+    audit's own threshold. A headline figure has regressed if its whole interval is worse than by `margin`. These
     intervals share the error (Bonferroni: of m of them each has confidence 1 - (1 - confidence) / m), so that
     `confidence` is that of the whole answer. The other figures are shown at `confidence` and decide nothing.
     Raises InputError where the two cannot be compared, DataError for a damaged audit.
@@ -40,28 +120,37 @@ def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95
     settings, left_out = _settings(a, b)
     pair = [dataclasses.replace(audit.matrix, settings=settings) for audit in (a, b)]
     thresholds = [float(audit.info["threshold"]["value"]) for audit in (a, b)]
-    figures, drawn = _figures(pair, thresholds, seed)
-    tested = sum(figure["headline"] for figure in figures)
-    for figure, differences in zip(figures, drawn, strict=True):
-        level = 1 - (1 - confidence) / tested if figure["headline"] else confidence
+    measured, drawn = _measured(pair, thresholds, seed)
+    tested = sum(figure.headline for figure in measured)
+    figures = []
+    for figure, differences in zip(measured, drawn, strict=True):
+        level = 1 - (1 - confidence) / tested if figure.headline else confidence
         lower, upper = bootstrap.percentiles(differences, level)
-        gone = upper < -margin if figure["metric"] in detection.HIGHER_IS_BETTER else lower > margin
-        figure |= {"difference": figure["b"] - figure["a"], "lower": lower, "upper": upper, "confidence": level}
-        figure |= {"regressed": figure["headline"] and gone}
+        gone = upper < -margin if figure.metric in detection.HIGHER_IS_BETTER else lower > margin
+        figures.append(
+            Difference(
+                *figure,
+                difference=figure.b - figure.a,
+                lower=lower,
+                upper=upper,
+                confidence=level,
+                regressed=figure.headline and gone,
+            )
+        )
     labels = pair[0].labels
-    return {
-        "a": _about(a),
-        "b": _about(b),
-        "regression": any(figure["regressed"] for figure in figures),
-        "margin": margin,
-        "confidence": confidence,
-        "multiplicity": f"Bonferroni over {tested} headline figures",
-        "replicates": REPLICATES,
-        "seed": seed,
-        "samples": {"normals": int((labels == 0).sum()), "anomalies": int((labels == 1).sum())},
-        "left_out": left_out,
-        "figures": figures,
-    }
+    return Comparison(
+        a=_side(a),
+        b=_side(b),
+        margin=margin,
+        confidence=confidence,
+        multiplicity=f"Bonferroni over {tested} headline figures",
+        replicates=REPLICATES,
+        seed=seed,
+        normals=int((labels == 0).sum()),
+        anomalies=int((labels == 1).sum()),
+        left_out=left_out,
+        figures=figures,
+    )
 
 
 def _same_samples(a: Audit, b: Audit) -> None:
@@ -109,15 +198,31 @@ def _settings(a: Audit, b: Audit) -> tuple[tuple[Setting, ...], list[str]]:
     return tuple(same), left_out
 
 
-def _figures(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tuple[list[dict[str, Any]], list[Floats]]:
+class _Measured(NamedTuple):
+    """A figure of both audits, before its interval: the first fields of Difference."""
+
+    attack: str
+    norm: str
+    epsilon: float
+    regime: str
+    defect: str
+    metric: str
+    a: float
+    b: float
+    headline: bool
+
+
+def _measured(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tuple[list[_Measured], list[Floats]]:
     """The figures of both, and of each its differences in all resamples."""
     figures, drawn = [], []
     for cases in zip(*map(_cases, pair), strict=True):
         before, after = (_values(*case) for case in zip(cases, thresholds, strict=True))
+        case = cases[0]
         for name in before:
-            headline = cases[0].attack in (CLEAN, WORST) and cases[0].defect == ALL and name in HEADLINE
-            value = {"a": float(before[name][0]), "b": float(after[name][0])}
-            figures.append({**_line(cases[0]), "metric": name, **value, "headline": headline})
+            headline = case.attack in (CLEAN, WORST) and case.defect == ALL and name in HEADLINE
+            values = float(before[name][0]), float(after[name][0])
+            line = case.attack, case.norm, case.epsilon, case.regime, case.defect, name
+            figures.append(_Measured(*line, *values, headline))
     for block in bootstrap.blocks(REPLICATES, len(pair[0].samples), seed):
         differences: list[Floats] = []
         for cases in zip(*map(_cases, pair), strict=True):
@@ -128,17 +233,13 @@ def _figures(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tup
     return figures, [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
 
 
-def _how(entry: dict[str, Any]) -> list[Any]:
-    return [entry[key] for key in ("attack", "norm", "parameters")]
+def _how(entry: SuiteEntry) -> tuple[str, str, object]:
+    return entry["attack"], entry["norm"], entry["parameters"]
 
 
 def _cases(matrix: ScoreMatrix) -> Iterator[Case]:
     """Clean, and everything under attack: in these lines no figure is without the attack that it suffers from."""
     return (case for case in detection.cases(matrix) if case.regime in ("", "both"))
-
-
-def _line(case: Case) -> dict[str, Any]:
-    return {name: getattr(case, name) for name in ("attack", "norm", "epsilon", "regime", "defect")}
 
 
 def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = None) -> Distribution:
@@ -153,14 +254,11 @@ def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = 
     return found
 
 
-def _about(audit: Audit) -> dict[str, Any]:
-    """Which audit it is, and the required checks that it did not pass: its figures must not be relied on then."""
-    checks = audit.checks
+def _side(audit: Audit) -> Side:
+    checks, info = audit.checks, audit.info
     failed = [
         str(name)
         for name, required, passed in zip(checks["check"], checks["required"], checks["passed"], strict=True)
         if required and not passed
     ]
-    info = audit.info
-    about = {"audit": info["audit"], "model": info["model"], "suite": info["suite"]["name"]}
-    return {**about, "threshold": float(info["threshold"]["value"]), "failed_checks": failed}
+    return Side(info["audit"], info["model"], info["suite"]["name"], float(info["threshold"]["value"]), failed)

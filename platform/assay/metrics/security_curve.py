@@ -7,16 +7,18 @@ were audited; compare areas of the same suite.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from assay.metrics.certified import ATTACK
-from assay.store.schemas import METRICS
+from assay.store import figures as figure_table
+from assay.store.figures import Figure
+from assay.store.score_matrix import CLEAN, WORST
 
 METRIC = "curve_area"
-BOUNDS = ("value", "lower", "upper")
+Bound = Literal["value", "lower", "upper"]
 
 
 def areas(metrics: pa.Table) -> pa.Table:
@@ -27,43 +29,55 @@ def areas(metrics: pa.Table) -> pa.Table:
     of figures from the same samples deviates at most by the mean of their deviations (Minkowski's inequality): the
     interval is never too narrow where the points' are not.
     """
-    points: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    clean: dict[str, dict[str, Any]] = {}
-    for row in metrics.to_pylist():
-        if row["metric"] == "auroc" and row["attack"] == "clean":
-            clean[row["defect"]] = row
-        elif row["metric"] == "auroc" and row["attack"] in ("worst", ATTACK) and row["regime"] != "natural":
-            points.setdefault((row["attack"], row["norm"], row["regime"], row["defect"]), []).append(row)
+    points: dict[tuple[str, str, str, str], list[Figure]] = {}
+    clean: dict[str, Figure] = {}
+    for figure in figure_table.read(metrics):
+        if figure.metric == "auroc" and figure.attack == CLEAN:
+            clean[figure.defect] = figure
+        elif figure.metric == "auroc" and figure.attack in (WORST, ATTACK) and figure.regime != "natural":
+            points.setdefault((figure.attack, figure.norm, figure.regime, figure.defect), []).append(figure)
     found = []
-    for (attack, _, _, defect), rows in sorted(points.items()):
+    for (_, _, _, defect), figures in sorted(points.items()):
         if defect in clean:
-            curve = sorted([{**clean[defect], "epsilon": 0.0}, *rows], key=lambda row: row["epsilon"])
-            found.append({**curve[-1], "metric": METRIC, **{name: _area(curve, name, attack) for name in BOUNDS}})
-    return pa.Table.from_pylist(found, schema=METRICS)
+            curve = sorted([clean[defect]._replace(epsilon=0.0), *figures], key=lambda figure: figure.epsilon)
+            value, lower, upper = (_area(curve, bound) for bound in ("value", "lower", "upper"))
+            found.append(curve[-1]._replace(metric=METRIC, value=value, lower=lower, upper=upper))
+    return figure_table.table(found)
 
 
-def _area(curve: list[dict[str, Any]], name: str, attack: str) -> float:
+def _area(curve: list[Figure], bound: Bound) -> float:
+    """Under a bound of the points of a curve, over its length."""
     total = 0.0
     for left, right in pairwise(curve):
-        height = right[name] if attack == ATTACK else (left[name] + right[name]) / 2
-        total += height * (right["epsilon"] - left["epsilon"])
-    return total / float(curve[-1]["epsilon"])
+        low, high = getattr(left, bound), getattr(right, bound)
+        total += (high if right.attack == ATTACK else (low + high) / 2) * (right.epsilon - left.epsilon)
+    return total / curve[-1].epsilon
 
 
-def quartiles(minimal: pa.Table) -> list[dict[str, Any]]:
-    """Of MINIMAL, for every norm and label: norm, label, samples, quarter, half, three_quarters, largest.
+class Quartiles(NamedTuple):
+    """Of the samples of one label that are decided rightly without an attack: by which epsilons how many are turned.
 
-    Of the samples that are decided rightly without an attack: the epsilons by which so many of them are decided
-    wrongly; inf where fewer are up to `largest`, the largest epsilon that was tried.
+    Epsilons by which so many of them are decided wrongly; inf where fewer are up to `largest`, the largest tried.
     """
+
+    norm: str
+    label: int
+    samples: int
+    quarter: float
+    half: float
+    three_quarters: float
+    largest: float
+
+
+def quartiles(minimal: pa.Table) -> list[Quartiles]:
+    """Of MINIMAL, for every norm and label with a sample that is decided rightly without an attack."""
     columns = {name: minimal[name].to_numpy(zero_copy_only=False) for name in minimal.schema.names}
     right = columns["clean_correct"].astype(bool)
     found = []
     for norm, label in sorted(set(zip(columns["norm"][right], columns["label"][right].tolist(), strict=True))):
         at = right & (columns["norm"] == norm) & (columns["label"] == label)
         # A quantile that is one of the samples: between a number and infinity there is nothing to interpolate.
-        cuts = np.quantile(columns["epsilon"][at], (0.25, 0.5, 0.75), method="inverted_cdf").tolist()
-        shares = dict(zip(("quarter", "half", "three_quarters"), cuts, strict=True))
+        first, second, third = np.quantile(columns["epsilon"][at], (0.25, 0.5, 0.75), method="inverted_cdf").tolist()
         largest = float(columns["largest"][at].max())
-        found.append({"norm": norm, "label": label, "samples": int(at.sum()), **shares, "largest": largest})
+        found.append(Quartiles(norm, label, int(at.sum()), first, second, third, largest))
     return found

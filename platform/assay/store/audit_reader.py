@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Required, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,13 +18,19 @@ import yaml
 from numpy.typing import NDArray
 
 from assay.errors import DataError, StoreError
+from assay.store import figures as figure_table
 from assay.store import parquet, score_matrix
-from assay.store.schemas import CHECKS, COST, METRICS, TRIALS, WORST
-from assay.store.score_matrix import ALL, WORST_KIND, ScoreMatrix
+from assay.store.figures import Figure
+from assay.store.schemas import CHECKS, COST, METRICS, TRIALS
+from assay.store.schemas import WORST as WORST_SAMPLES
+from assay.store.score_matrix import ALL, CLEAN, WORST, WORST_KIND, ScoreMatrix
 from assay.store.store import Store, opened
+from assay.units import epsilon_key
 
 Columns = Mapping[str, NDArray[Any]]
 """A table as numpy arrays of the same length, by column name."""
+Content = dict[str, Any]
+"""The content of a JSON or YAML file as read: another version of Assay may have written less or more."""
 
 AUDIT_KEYS = (
     "audit", "created", "model", "suite.name", "suite.attacks", "dataset.name", "threshold.value", "seed",
@@ -34,22 +40,23 @@ PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
-class Estimate(NamedTuple):
-    """A figure with its interval, and the samples behind it."""
-
-    value: float
-    lower: float
-    upper: float
-    confidence: float
-    normals: int
-    anomalies: int
-
-
-class Budget(NamedTuple):
+class ThreatBudget(NamedTuple):
     """A norm and an epsilon in pixel scale at which the audit has figures."""
 
     norm: str
     epsilon: float
+
+
+class SuiteEntry(TypedDict, total=False):
+    """An attack as audit.yaml names it among those of the suite; one of an older audit may lack a key."""
+
+    name: Required[str]
+    attack: Required[str]
+    threat: str
+    norm: Required[str]
+    knowledge: str
+    epsilons: Required[list[float]]
+    parameters: dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ class Audit:
         object.__setattr__(self, "folder", opened(place))
 
     @functools.cached_property
-    def info(self) -> dict[str, Any]:
+    def info(self) -> Content:
         """`audit.yaml`: what was audited, how, and the command that does it again."""
         info = _mapping(self.folder, "audit.yaml", yaml.safe_load, "`assay audit` writes it")
         missing = [key for key in AUDIT_KEYS if not _holds(info, key)]
@@ -75,12 +82,12 @@ class Audit:
         return info
 
     @functools.cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Content:
         """`manifest.json`: the model's own account of how it was made."""
         return _mapping(self.folder, "manifest.json", json.loads, self._again)
 
     @functools.cached_property
-    def verdict(self) -> dict[str, Any] | None:
+    def verdict(self) -> Content | None:
         """`verdict.json`, or None while nobody has decided. A verdict on another audit or model is an error."""
         if not self.folder.exists("verdict.json"):
             return None
@@ -115,12 +122,21 @@ class Audit:
         return [f"{table}/{key}" for key in self.folder.walk(table) if PART.fullmatch(key)]
 
     @functools.cached_property
-    def metrics(self) -> Columns:
-        """The figures: one row per attack, norm, epsilon, regime, defect and metric."""
-        metrics = _columns([self._table("metrics.parquet", METRICS.names)])
-        if not len(metrics["metric"]):
+    def _metrics(self) -> pa.Table:
+        metrics = self._table("metrics.parquet", METRICS.names)
+        if not len(metrics):
             raise DataError(f"{self.folder.place('metrics.parquet')} holds no figures; delete it and {self._again}")
         return metrics
+
+    @functools.cached_property
+    def metrics(self) -> Columns:
+        """The figures by column: one row per attack, norm, epsilon, regime, defect and metric."""
+        return _columns([self._metrics])
+
+    @functools.cached_property
+    def figures(self) -> list[Figure]:
+        """The figures as records."""
+        return figure_table.read(self._metrics)
 
     @functools.cached_property
     def checks(self) -> Columns:
@@ -135,7 +151,7 @@ class Audit:
     @functools.cached_property
     def worst(self) -> Columns:
         """The samples an attacker moved furthest, with their images."""
-        return _columns([self._table("worst.parquet", WORST.names)])
+        return _columns([self._table("worst.parquet", WORST_SAMPLES.names)])
 
     @functools.cached_property
     def trials(self) -> Columns | None:
@@ -144,7 +160,7 @@ class Audit:
         return _columns([self._table("trials.parquet", [name for name, _ in TRIALS])]) if there else None
 
     @functools.cached_property
-    def comparison(self) -> dict[str, Any] | None:
+    def comparison(self) -> Content | None:
         """`comparison.json`: this audit less another one, or None where nobody compared them."""
         if not self.folder.exists("comparison.json"):
             return None
@@ -173,46 +189,41 @@ class Audit:
         return table
 
     @functools.cached_property
-    def _estimates(self) -> dict[tuple[str, str, float, str, str, str], Estimate]:
-        m = self.metrics
-        names = ("attack", "norm", "epsilon", "regime", "defect", "metric")
-        keys = zip(*(m[name].round(9) if name == "epsilon" else m[name] for name in names), strict=True)
-        rows = zip(*(m[name].tolist() for name in Estimate._fields), strict=True)
-        return {key: Estimate(*row) for key, row in zip(keys, rows, strict=True)}
+    def _by_name(self) -> dict[tuple[str, str, float, str, str, str], Figure]:
+        return {(f.attack, f.norm, epsilon_key(f.epsilon), f.regime, f.defect, f.metric): f for f in self.figures}
 
-    def clean(self, metric: str, defect: str = "all") -> Estimate | None:
+    def clean(self, metric: str, defect: str = ALL) -> Figure | None:
         """A figure without any attack, or None if it was not measured."""
-        return self._estimates.get(("clean", "", 0.0, "", defect, metric))
+        return self._by_name.get((CLEAN, "", 0.0, "", defect, metric))
 
     def attacked(
-        self, metric: str, budget: Budget, regime: str = "both", attack: str = "worst", defect: str = "all"
-    ) -> Estimate | None:
+        self, metric: str, budget: ThreatBudget, regime: str = "both", attack: str = WORST, defect: str = ALL
+    ) -> Figure | None:
         """A figure under an attack (or the per-sample worst case over all), or None if it was not measured."""
-        key = (attack, budget.norm, round(budget.epsilon, 9), regime, defect, metric)
-        return self._estimates.get(key)
+        return self._by_name.get((attack, budget.norm, epsilon_key(budget.epsilon), regime, defect, metric))
 
-    def rate(self, metric: str, budget: Budget, attack: str = "worst") -> Estimate | None:
+    def rate(self, metric: str, budget: ThreatBudget, attack: str = WORST) -> Figure | None:
         """`miss_rate` or `false_alarm_rate` under attack, from the regime in which it can change."""
         regime = "evasion" if metric == "miss_rate" else "false_alarm"
         return self.attacked(metric, budget, regime, attack) or self.attacked(metric, budget, "both", attack)
 
     @functools.cached_property
-    def budgets(self) -> list[Budget]:
+    def budgets(self) -> list[ThreatBudget]:
         """Every norm and epsilon with a worst-case figure: linf before l2, small before large."""
-        worst = self.metrics["attack"] == "worst"
+        worst = self.metrics["attack"] == WORST
         found = set(zip(self.metrics["norm"][worst], self.metrics["epsilon"][worst], strict=True))
-        return [Budget(*pair) for pair in sorted(found, key=lambda pair: (pair[0] != "linf", *pair))]
+        return [ThreatBudget(*pair) for pair in sorted(found, key=lambda pair: (pair[0] != "linf", *pair))]
 
     @property
     def norms(self) -> list[str]:
         """The norms of `budgets`."""
         return list(dict.fromkeys(budget.norm for budget in self.budgets))
 
-    def budgets_of(self, norm: str) -> list[Budget]:
+    def budgets_of(self, norm: str) -> list[ThreatBudget]:
         """The budgets of one norm, small before large."""
         return [budget for budget in self.budgets if budget.norm == norm]
 
-    def shown(self, norm: str) -> Budget:
+    def shown(self, norm: str) -> ThreatBudget:
         """The budget that stands for a norm where one must do: the suite's headline, or the middle one tested."""
         budgets, headline = self.budgets_of(norm), self.info["suite"].get("headline") or {}
         if headline.get("norm") == norm:
@@ -229,9 +240,9 @@ class Audit:
         """The confidence of the intervals, 0 to 1."""
         return float(self.metrics["confidence"][0])
 
-    def attacks(self, norm: str | None = None) -> list[dict[str, Any]]:
-        """The suite's entries {name, attack, norm, knowledge, epsilons, parameters}, of one norm or of all."""
-        entries: list[dict[str, Any]] = self.info["suite"]["attacks"]
+    def attacks(self, norm: str | None = None) -> list[SuiteEntry]:
+        """The suite's entries, of one norm or of all."""
+        entries: list[SuiteEntry] = self.info["suite"]["attacks"]
         return [entry for entry in entries if norm in (None, entry["norm"])]
 
     @functools.cached_property
@@ -240,10 +251,12 @@ class Audit:
         table = self._table("worst_case.parquet", columns, columns)
         return table.set_column(0, "norm", table["norm"].dictionary_encode())  # a byte a row in place of the word
 
-    def worst_scores(self, budget: Budget) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def worst_scores(self, budget: ThreatBudget) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Labels, clean scores and worst scores over all attacks up to this budget, one each per sample."""
-        near = pc.less(pc.abs(pc.subtract(self._worst_case["epsilon"], budget.epsilon)), 1e-9)
-        rows = self._worst_case.filter(pc.and_(near, pc.equal(self._worst_case["norm"], budget.norm)))
+        epsilons, wanted = self._worst_case["epsilon"], epsilon_key(budget.epsilon)
+        same = [epsilon for epsilon in pc.unique(epsilons).to_pylist() if epsilon_key(epsilon) == wanted]
+        here = pc.is_in(epsilons, pa.array(same, pa.float64()))
+        rows = self._worst_case.filter(pc.and_(here, pc.equal(self._worst_case["norm"], budget.norm)))
         if not len(rows):
             at = f"{budget.norm} {budget.epsilon:.4g}"
             path = self.folder.place("worst_case.parquet")
@@ -251,7 +264,7 @@ class Audit:
         return rows["label"].to_numpy(), rows["clean_score"].to_numpy(), rows["score"].to_numpy()
 
 
-def _mapping(folder: Store, key: str, parse: Any, remedy: str) -> dict[str, Any]:
+def _mapping(folder: Store, key: str, parse: Any, remedy: str) -> Content:
     path = folder.place(key)
     try:
         content = parse(folder.read(key).decode())

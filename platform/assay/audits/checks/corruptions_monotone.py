@@ -13,5 +13,6 @@ def corruptions_monotone(context: Context) -> CheckResult:
     """The more severe a corruption, the further it moves the scores, beyond what chance makes of no change."""
     if context.corrupted is None:
         return not_applicable("corruptions_monotone", "the suite has no corruptions")
-    passed, evidence, value = corruption.monotone(context.corrupted)
-    return result("corruptions_monotone", passed, evidence, value, 1, len(context.images), required=False)
+    found = corruption.monotone(context.corrupted)
+    samples = len(context.images)
+    return result("corruptions_monotone", found.passed, found.evidence, found.fall, 1, samples, required=False)

@@ -14,8 +14,10 @@ from sklearn.metrics import roc_auc_score
 from assay.metrics.intervals import Interval, newcombe
 from assay.reports.sections._figures import BLACK, clipped, figure
 from assay.reports.sections._html import Section, budget, section, slug
-from assay.store.audit_reader import Audit, Budget, Estimate
+from assay.store.audit_reader import Audit, ThreatBudget
+from assay.store.figures import Figure
 from assay.store.score_matrix import ALL, SCORE, WORST, Setting
+from assay.units import epsilon_key
 
 ORDER = 53
 SOURCES = ("scores/", "metrics.parquet")
@@ -25,7 +27,7 @@ KINDS = 3
 DARK = 0.38
 """Fields of a lower AUROC than this are dark enough for white text."""
 SHADES = LinearSegmentedColormap.from_list("shades", ["#00263f", "#0072b2", "#8cc4e8", "#ffffff"])
-Row = tuple[str, list[Estimate | Interval | None]]
+Row = tuple[str, list[Figure | Interval | None]]
 
 TEMPLATE = """
 <p>AUROC of each kind of defect against all normals, both regimes at once, with its {{ (confidence * 100) | round | int
@@ -66,7 +68,7 @@ def attack_map(audit: Audit) -> Section:
     return section("Attacks by kind of defect", TEMPLATE, audit=audit, panels=panels, confidence=audit.confidence)
 
 
-def _maps(audit: Audit, at: Budget) -> Iterator[Markup]:
+def _maps(audit: Audit, at: ThreatBudget) -> Iterator[Markup]:
     """The map of one budget, KINDS kinds at a time, after `all kinds` where there are several."""
     anomalies = audit.matrix.defects[audit.matrix.labels == 1]
     names, counts = np.unique(anomalies.astype(str), return_counts=True)
@@ -80,19 +82,19 @@ def _maps(audit: Audit, at: Budget) -> Iterator[Markup]:
         yield _map(at, first, headings[some], [(name, figures[some]) for name, figures in rows])
 
 
-def _rows(audit: Audit, at: Budget, kinds: list[str]) -> Iterator[Row]:
+def _rows(audit: Audit, at: ThreatBudget, kinds: list[str]) -> Iterator[Row]:
     """Every attack that was made at this budget, then the worst case; a figure per kind."""
     found = {s.attack: scores for s, scores in audit.matrix.values[SCORE].items() if _at(s, at)}
     for attack in [*(entry["name"] for entry in audit.attacks(at.norm) if entry["name"] in found), WORST]:
-        figures: list[Estimate | Interval | None] = []
+        figures: list[Figure | Interval | None] = []
         for kind in kinds:
             known = audit.attacked("auroc", at, attack=attack, defect=kind if len(kinds) > 1 else ALL)
             figures.append(known or (_auroc(audit, found[attack], kind) if attack in found else None))
         yield "worst case" if attack == WORST else attack, figures
 
 
-def _at(setting: Setting, at: Budget) -> bool:
-    return setting.norm == at.norm and abs(setting.epsilon - at.epsilon) < 1e-9
+def _at(setting: Setting, at: ThreatBudget) -> bool:
+    return setting.norm == at.norm and epsilon_key(setting.epsilon) == epsilon_key(at.epsilon)
 
 
 def _auroc(audit: Audit, scores: Any, kind: str) -> Interval | None:
@@ -107,7 +109,7 @@ def _auroc(audit: Audit, scores: Any, kind: str) -> Interval | None:
     return Interval(value, *newcombe(value, normals, anomalies, audit.confidence))
 
 
-def _map(at: Budget, first: int, kinds: list[str], rows: list[Row]) -> Markup:
+def _map(at: ThreatBudget, first: int, kinds: list[str], rows: list[Row]) -> Markup:
     values = np.array([[figure.value if figure else np.nan for figure in figures] for _, figures in rows])
 
     def draw(axes: Axes) -> None:

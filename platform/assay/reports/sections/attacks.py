@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.reports.sections._html import REGIMES, Section, section
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 
 ORDER = 52
 SOURCES = ("metrics.parquet",)
@@ -40,7 +40,8 @@ def attacks(audit: Audit) -> Section:
     for norm in audit.norms:
         budgets = audit.budgets_of(norm)
         lines = {
-            entry["name"]: [Budget(norm, epsilon) for epsilon in entry["epsilons"]] for entry in audit.attacks(norm)
+            entry["name"]: [ThreatBudget(norm, epsilon) for epsilon in entry["epsilons"]]
+            for entry in audit.attacks(norm)
         }
         lines |= {name: budgets for name in WORST if any(audit.attacked("auroc", at, attack=name) for at in budgets)}
         rows += [(name, at, place == 0) for name, measured in lines.items() for place, at in enumerate(measured)]

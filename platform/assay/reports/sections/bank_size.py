@@ -10,7 +10,7 @@ from assay.reports.sections._figures import BLUE, GREEN, GREY, VERMILION, figure
 from assay.reports.sections._html import Section, section
 from assay.reports.sections._html import budget as told_budget
 from assay.reports.sections._sweep import kept
-from assay.store.audit_reader import Audit, Budget, Columns
+from assay.store.audit_reader import Audit, Columns, ThreatBudget
 from assay.store.schemas import BANK_SIZE
 
 ORDER = 64
@@ -60,7 +60,7 @@ def bank_size(audit: Audit) -> Section:
         deployed=int(found["rows"].max()),
         counts={"normals": int(found["normals"][0]), "anomalies": int(found["anomalies"][0])},
         attacked=bool(np.isfinite(found["robust_auroc"]).all()),
-        at=told_budget(Budget(found["norm"][0], float(found["epsilon"][0]))),
+        at=told_budget(ThreatBudget(found["norm"][0], float(found["epsilon"][0]))),
         confidence=float(found["confidence"][0]),
         panels=[_aurocs(found), _times(found)],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 
 ORDER = 65
 SOURCES = ("comparison.json",)
@@ -57,9 +57,9 @@ def comparison(audit: Audit) -> Section:
     """The tested differences to the model that would be replaced, or how to make the comparison."""
     found = audit.comparison
     figures = [figure for figure in (found or {}).get("figures", []) if figure["headline"]]
-    lines: dict[Budget | None, dict[str, Any]] = {}
+    lines: dict[ThreatBudget | None, dict[str, Any]] = {}
     for figure in figures:
-        budget = Budget(figure["norm"], figure["epsilon"]) if figure["norm"] else None
+        budget = ThreatBudget(figure["norm"], figure["epsilon"]) if figure["norm"] else None
         line = lines.setdefault(budget, {"budget": budget, "figures": {}})
         line["figures"][figure["metric"]] = {**figure, "value": figure["difference"]}
     return section(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from statistics import fmean
 
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit, Budget, Estimate
+from assay.store.audit_reader import Audit, ThreatBudget
+from assay.store.figures import Figure
 
 ORDER = 58
 SOURCES = ("metrics.parquet",)
@@ -90,11 +91,11 @@ def corruptions(audit: Audit) -> Section:
     )  # fmt: skip
 
 
-def _figure(audit: Audit, metric: str, kind: str, severity: float) -> Estimate | None:
-    return audit.attacked(metric, Budget("corruption", severity), "natural", kind)
+def _figure(audit: Audit, metric: str, kind: str, severity: float) -> Figure | None:
+    return audit.attacked(metric, ThreatBudget("corruption", severity), "natural", kind)
 
 
-def _shade(auroc: Estimate | None, clean: Estimate) -> str:
+def _shade(auroc: Figure | None, clean: Figure) -> str:
     """White where nothing is lost, to a middle grey that black text is still read on where 0.5 or more is."""
     lost = min(max(clean.value - auroc.value, 0.0) / 0.5, 1.0) if auroc else 0.0
     level = round(255 - 115 * lost)

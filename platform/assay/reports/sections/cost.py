@@ -8,7 +8,7 @@ import numpy as np
 
 from assay.metrics.attack_cost import ANY
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 
 ORDER = 62
 SOURCES = ("cost.parquet", "checks.parquet")
@@ -117,7 +117,7 @@ def _convergence(audit: Audit) -> list[tuple[str, str, str]]:
 def _broken(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "knowledge": row["knowledge"],
-        "budget": Budget(row["norm"], float(row["epsilon"])),
+        "budget": ThreatBudget(row["norm"], float(row["epsilon"])),
         "broken": int(row["broken"]),
         "at_risk": int(row["at_risk"]),
         "timed": int(row["timed"]),

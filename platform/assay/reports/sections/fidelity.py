@@ -12,7 +12,7 @@ from assay.metrics.sweep_audit_gap import FEWEST, rank_correlation
 from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
 from assay.reports.sections._html import Section, budget, section, words
 from assay.reports.sections._sweep import NO_SWEEP, kept
-from assay.store.audit_reader import Audit, Budget, Columns
+from assay.store.audit_reader import Audit, Columns, ThreatBudget
 from assay.store.schemas import FIDELITY
 
 ORDER = 83
@@ -75,7 +75,7 @@ def fidelity(audit: Audit) -> Section:
         title,
         TEMPLATE,
         why=None,
-        at=budget(Budget(found["norm"][0], float(found["epsilon"][0]))),
+        at=budget(ThreatBudget(found["norm"][0], float(found["epsilon"][0]))),
         picture=_picture(found, audit.info["model"]),
         models=len(set(found["model"])),
         fewest=FEWEST,

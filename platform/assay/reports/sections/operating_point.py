@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from assay.reports.sections._figures import BLACK, BLUE, ORANGE, VERMILION, epsilon_axis, figure
 from assay.reports.sections._html import Section, budget, norm, section, slug
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 from assay.units import in_255, scale
 
 ORDER = 56
@@ -110,7 +110,7 @@ def _histograms(audit: Audit) -> list[Markup]:
 
 
 def _histogram(
-    at: Budget, scores: tuple[Numbers, Numbers, Numbers], threshold: float, edges: Numbers, width: float
+    at: ThreatBudget, scores: tuple[Numbers, Numbers, Numbers], threshold: float, edges: Numbers, width: float
 ) -> Markup:
     labels, clean, attacked = scores
 

@@ -9,7 +9,8 @@ from matplotlib.axes import Axes
 
 from assay.reports.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
 from assay.reports.sections._html import REGIMES, Section, norm, section, slug
-from assay.store.audit_reader import Audit, Estimate
+from assay.store.audit_reader import Audit, SuiteEntry
+from assay.store.figures import Figure
 from assay.units import PERCENT, in_255, scale
 
 ORDER = 54
@@ -25,7 +26,7 @@ GATE: dict[str, Any] = {
     "marker": "_", "markersize": 12, "markeredgewidth": 2.5, "linestyle": "none", "color": BLACK,
 }  # fmt: skip
 THIN = {"linewidth": 0.7, "markersize": 2.5}
-Curve = list[tuple[float, Estimate]]
+Curve = list[tuple[float, Figure]]
 
 TEMPLATE = """
 <p>Lower is worse for the detector; 0.5 is chance, and below it the ranking is turned around. Bands are
@@ -93,7 +94,7 @@ def _behind(audit: Audit, name: str) -> Markup:
     return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, told), draw)
 
 
-def _is_noise(entry: dict[str, Any]) -> bool:
+def _is_noise(entry: SuiteEntry) -> bool:
     return entry.get("knowledge") == "none"
 
 

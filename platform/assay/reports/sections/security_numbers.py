@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from assay.errors import DataError
-from assay.metrics.certified import bracket
-from assay.metrics.security_curve import quartiles
+from assay.metrics import certified
+from assay.metrics.security_curve import Quartiles, quartiles
 from assay.reports.sections._html import REGIMES, Section, norm, section
 from assay.store import parquet
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
+from assay.store.figures import Figure
 from assay.store.schemas import MINIMAL
+from assay.store.score_matrix import WORST
 from assay.units import PERCENT, in_255
 
 ORDER = 55
 SOURCES = ("metrics.parquet", "minimal/")
-ENDS = {"floor": "certified", "worst": "worst"}
 
 TEMPLATE = """
 {% if rows %}
@@ -31,7 +32,7 @@ three quarters of the samples that were decided rightly are decided wrongly; a s
 <tbody>
 {% for row in rows %}
 <tr><td>{{ row.norm }}</td><td>{{ row.worst | estimate }}</td><td>{{ row.certified | estimate }}</td>
-{% for told in row.turned %}<td class="nowrap">{{ told }}</td>{% endfor %}</tr>
+{% for epsilons in row.turned %}<td class="nowrap">{{ epsilons }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
@@ -85,25 +86,52 @@ def security_numbers(audit: Audit) -> Section:
     )
 
 
-def _numbers(audit: Audit, names: list[str]) -> list[dict[str, Any]]:
+class Numbers(NamedTuple):
+    """What one norm's curves come to; turned: the epsilons that turn normals and anomalies, in words."""
+
+    norm: str
+    worst: Figure | None
+    certified: Figure | None
+    turned: list[str]
+
+
+class BracketRow(NamedTuple):
+    """The proven floor and the worst case of one budget and regime, and how far apart they are."""
+
+    budget: ThreatBudget
+    regime: str
+    floor: Figure | None
+    worst: Figure | None
+    width: float
+
+
+class ShareRow(NamedTuple):
+    """The AUROC of an attack in every regime, at a budget that is a share."""
+
+    budget: ThreatBudget
+    attack: str
+    points: list[Figure | None]
+
+
+def _numbers(audit: Audit, names: list[str]) -> list[Numbers]:
     """For every norm the areas under its curves and the epsilons that turn decisions; empty where none was measured."""
-    turned = {(row["norm"], row["label"]): row for row in quartiles(_minimal(audit))}
+    turned = {(row.norm, row.label): row for row in quartiles(_minimal(audit))}
     rows = []
     for name in names:
         largest = audit.budgets_of(name)[-1]
-        areas = {attack: audit.attacked("curve_area", largest, "both", attack) for attack in ("worst", "certified")}
-        told = [_told(name, turned.get((name, label))) for label in (0, 1)]
-        if any(areas.values()) or any((name, label) in turned for label in (0, 1)):
-            rows.append({"norm": norm(name), **areas, "turned": told})
+        worst, floor = (audit.attacked("curve_area", largest, "both", attack) for attack in (WORST, certified.ATTACK))
+        of_norm = [turned.get((name, label)) for label in (0, 1)]
+        if worst or floor or any(of_norm):
+            rows.append(Numbers(norm(name), worst, floor, [_in_words(row) for row in of_norm]))
     return rows
 
 
-def _told(name: str, row: dict[str, Any] | None) -> str:
+def _in_words(row: Quartiles | None) -> str:
     if row is None:
         return "not measured"
-    cuts = (row[share] for share in ("quarter", "half", "three_quarters"))
-    beyond = f"> {in_255(row['largest'], name)}"
-    return ", ".join(beyond if cut > row["largest"] else in_255(cut, name) for cut in cuts)
+    beyond = f"> {in_255(row.largest, row.norm)}"
+    cuts = (row.quarter, row.half, row.three_quarters)
+    return ", ".join(beyond if cut > row.largest else in_255(cut, row.norm) for cut in cuts)
 
 
 def _minimal(audit: Audit) -> pa.Table:
@@ -115,26 +143,22 @@ def _minimal(audit: Audit) -> pa.Table:
         raise DataError(f"{audit.folder.place('minimal')} cannot be read ({error}); {remedy}") from error
 
 
-def _brackets(audit: Audit) -> list[dict[str, Any]]:
-    columns = [values.tolist() for values in audit.metrics.values()]
-    rows = [dict(zip(audit.metrics, row, strict=True)) for row in zip(*columns, strict=True)]
+def _brackets(audit: Audit) -> list[BracketRow]:
     found = []
-    for row in bracket(rows):
-        if row["metric"] == "auroc":
-            at = Budget(row["norm"], row["epsilon"])
-            ends = {end: audit.attacked("auroc", at, row["regime"], name) for end, name in ENDS.items()}
-            found.append({**ends, "budget": at, "regime": REGIMES[row["regime"]], "width": row["width"]})
+    for one in certified.brackets(audit.figures):
+        if one.metric == "auroc":
+            at = ThreatBudget(one.norm, one.epsilon)
+            floor, worst = (audit.attacked("auroc", at, one.regime, attack) for attack in (certified.ATTACK, WORST))
+            found.append(BracketRow(at, REGIMES[one.regime], floor, worst, one.width))
     return found
 
 
-def _shares(audit: Audit) -> list[dict[str, Any]]:
+def _shares(audit: Audit) -> list[ShareRow]:
     """The worst case and every attack of the norms that have an epsilon or two rather than a curve."""
     rows = []
     for budget in (budget for budget in audit.budgets if budget.norm in PERCENT):
-        for attack in ("worst", *(entry["name"] for entry in audit.attacks(budget.norm))):
+        for attack in (WORST, *(entry["name"] for entry in audit.attacks(budget.norm))):
             points = [audit.attacked("auroc", budget, regime, attack) for regime in REGIMES]
             if any(points):
-                rows.append(
-                    {"budget": budget, "attack": "worst case" if attack == "worst" else attack, "points": points}
-                )
+                rows.append(ShareRow(budget, "worst case" if attack == WORST else attack, points))
     return rows

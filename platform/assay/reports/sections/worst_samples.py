@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from assay.errors import DataError
 from assay.metrics.worst_case import worst_first
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit, Budget
+from assay.store.audit_reader import Audit, ThreatBudget
 
 ORDER = 70
 SOURCES = ("worst.parquet", "audit.yaml")
@@ -75,7 +75,7 @@ def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
         "id": row["sample"],
         "kind": f"anomaly, {row['defect']}" if row["label"] else "normal",
         "attack": row["attack"],
-        "budget": Budget(row["norm"], float(row["epsilon"])),
+        "budget": ThreatBudget(row["norm"], float(row["epsilon"])),
         "clean": float(row["clean_score"]),
         "adversarial": float(row["adversarial_score"]),
         "outcome": _outcome(row, threshold),
