@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +18,7 @@ from assay.models.scoring import pixels, score
 from assay.norm_balls import size, to_8_bit
 from assay.shelves import Item
 from assay.store import schemas
+from assay.store.audit_reader import SuiteEntry
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +37,7 @@ class AttackJob(Job):
 
     FOLDERS: ClassVar[tuple[str, ...]] = ("scores", "candidates")
 
-    entry: Mapping[str, Any]
+    entry: SuiteEntry
     parameters: str
     headline: tuple[str, float]
     threshold: float
@@ -46,7 +46,7 @@ class AttackJob(Job):
     @property
     def label(self) -> str:
         """The name of the suite's entry."""
-        return str(self.entry["name"])
+        return self.entry["name"]
 
     @property
     def settings(self) -> list[Any]:

@@ -32,6 +32,7 @@ from assay.models.scoring import some_of_each, take
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.runtime.threads import one_thread
 from assay.store import parquet, schemas
+from assay.store.audit_reader import Content
 from assay.store.store import Store
 
 
@@ -93,7 +94,7 @@ def run(
     address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: Callable[[Progress], object] = lambda progress: None,
 ) -> str:
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
@@ -146,7 +147,7 @@ def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
         store.write(f"{folder}/{table}.parquet", parquet.dump(content))
 
 
-def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **where: Any) -> float:
+def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], object], **where: Any) -> float:
     """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
     jobs, done = plan.jobs, 0
 
@@ -168,7 +169,7 @@ def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], None], **w
 
 def describe(
     plan: Plan, suite: Suite, left_out: Sequence[LeftOut], limit: int | None, notes: Sequence[str], seconds: float
-) -> dict[str, Any]:
+) -> Content:
     """The content of audit.yaml: what was audited, how, and the command that does it again.
 
     suite: as it was asked for; what could not be made of it is left out.

@@ -27,6 +27,7 @@ from assay.contracts import Knowledge, Norm
 from assay.errors import Fault, SpecError, UnknownName, suggest
 from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
+from assay.store.audit_reader import SuiteEntry
 from assay.store.score_matrix import RESERVED
 from assay.units import Count, Fraction, Radius, in_255, number
 
@@ -103,7 +104,7 @@ class Entry(Section):
         made = {key: value for key, value in self.plain().items() if key not in ("name", "knowledge", "threat")}
         return digest(canonical(made))[:12]
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> SuiteEntry:
         """As plain values, the attack's defaults filled in."""
         return {
             "name": self.name,
@@ -189,7 +190,7 @@ class Suite(Section):
             raise ValueError(f"each attack needs a name of its own; twice: {', '.join(twice)}")
         return value
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """As plain values, everything filled in."""
         attacks = [entry.plain() for entry in self.attacks]
         corruptions = self.corruptions and {"kinds": self.corruptions.names, "severities": self.corruptions.severities}
@@ -252,7 +253,7 @@ def _checked(raw: Mapping[str, Any], where: str, source: str) -> Suite:
     return suite
 
 
-def _under_threats(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def _under_threats(values: Mapping[str, Any]) -> tuple[dict[str, object], list[Fault]]:
     """The values with norm and epsilons of its threat model given to each attack, and a fault where there is none."""
     threats, attacks, faults = values.get("threats"), values.get("attacks"), []
     if not (isinstance(threats, Mapping) and isinstance(attacks, list)):

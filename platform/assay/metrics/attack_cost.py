@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,12 +23,12 @@ ANY = "any"
 def table(scores: Mapping[str, Iterable[pa.Table]], *, threshold: float, knowledge: Mapping[str, str]) -> pa.Table:
     """COST of an audit, from the parts of SCORES of each attack and what the attacker must know to make it.
 
-    A sample is broken that was on the right side of the threshold when clean and is not any more, at this epsilon or a
-    smaller one of the same attack, for each epsilon begins where the one before ended. Its time is that of the whole
-    way: all passes at smaller epsilons, and those to the crossing at the epsilon where it broke. Over several attacks,
-    its time is that of the quickest. Raises DataError.
+    A sample is broken if it was on the right side of the threshold when clean and no longer is, at this epsilon or a
+    smaller one of the same attack, as each epsilon begins where the one before ended. The time to break it counts the
+    whole way: all passes at smaller epsilons, and those up to the crossing at the epsilon where it broke. Over several
+    attacks, the quickest counts. Raises DataError.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[Cost] = []
     together: dict[tuple[str, str, float], _Broken] = {}
     for attack, parts in scores.items():
         matrix = read(parts, more=SPENT)
@@ -42,9 +42,41 @@ def table(scores: Mapping[str, Iterable[pa.Table]], *, threshold: float, knowled
         if (known, norm) in until:
             broken = broken.joined(until[known, norm])  # an attack need not be made at every epsilon
         until[known, norm] = broken
-        same = [row for row in rows if (row["knowledge"], row["norm"], row["epsilon"]) == (known, norm, epsilon)]
+        same = [row for row in rows if (row.knowledge, row.norm, row.epsilon) == (known, norm, epsilon)]
         rows.append(_row(Setting(ANY, norm, epsilon), known, _summed(same, len(broken.samples)), broken))
-    return pa.Table.from_pylist(rows, schema=COST)
+    return pa.Table.from_pylist([row._asdict() for row in rows], schema=COST)
+
+
+class Cost(NamedTuple):
+    """A row of COST; share_broken and the quartiles are NaN where no sample counts."""
+
+    attack: str
+    norm: str
+    epsilon: float
+    knowledge: str
+    samples: int
+    forwards: int
+    backwards: int
+    seconds_per_sample: float
+    at_risk: int
+    broken: int
+    share_broken: float
+    timed: int
+    queries_25: float
+    queries_50: float
+    queries_75: float
+    seconds_25: float
+    seconds_50: float
+    seconds_75: float
+
+
+class _Spent(NamedTuple):
+    """What attacks cost together, in seconds of all workers."""
+
+    samples: int
+    forwards: int
+    backwards: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +104,7 @@ class _Broken:
         return _Broken(samples, at_risk, broken, queries, seconds)
 
 
-def _by_epsilon(matrix: ScoreMatrix, threshold: float) -> Iterable[tuple[Setting, dict[str, float], _Broken]]:
+def _by_epsilon(matrix: ScoreMatrix, threshold: float) -> Iterable[tuple[Setting, _Spent, _Broken]]:
     """Each epsilon of one attack, smaller before larger: what it cost, and what it has broken until then."""
     count = len(matrix.samples)
     anomalous = matrix.labels == 1
@@ -91,34 +123,39 @@ def _by_epsilon(matrix: ScoreMatrix, threshold: float) -> Iterable[tuple[Setting
         for name in before:
             reached[name] = np.where(timed, before[name] + spent[name] * share, reached[name])
             before[name] = before[name] + spent[name]
-        cost = {"samples": float(here.sum()), **{name: float(spent[name].sum()) for name in SPENT[:3]}}
+        forwards, backwards, seconds = (float(spent[name].sum()) for name in SPENT[:3])
+        cost = _Spent(int(here.sum()), int(forwards), int(backwards), seconds)
         found = (matrix.samples, at_risk, broken, reached["forwards"], reached["seconds"])
         yield setting, cost, _Broken(*(values[attacked] for values in found))
 
 
-def _row(setting: Setting, knowledge: str, spent: Mapping[str, float], broken: _Broken) -> dict[str, Any]:
+def _row(setting: Setting, knowledge: str, spent: _Spent, broken: _Broken) -> Cost:
     at_risk, count = int(broken.at_risk.sum()), int(broken.broken.sum())
     timed = ~np.isnan(broken.queries)
-    row: dict[str, Any] = {
-        **setting._asdict(),
-        "knowledge": knowledge,
-        "samples": int(spent["samples"]),
-        "forwards": int(spent["forwards"]),
-        "backwards": int(spent["backwards"]),
-        "seconds_per_sample": spent["seconds"] / spent["samples"],
-        "at_risk": at_risk,
-        "broken": count,
-        "share_broken": count / at_risk if at_risk else np.nan,
-        "timed": int(timed.sum()),
-    }
-    for name, values in (("queries", broken.queries[timed]), ("seconds", broken.seconds[timed])):
-        for percent in (25, 50, 75):
-            row[f"{name}_{percent}"] = float(np.percentile(values, percent)) if len(values) else np.nan
-    return row
+    return Cost(
+        *setting,
+        knowledge,
+        spent.samples,
+        spent.forwards,
+        spent.backwards,
+        spent.seconds / spent.samples,
+        at_risk,
+        count,
+        count / at_risk if at_risk else np.nan,
+        int(timed.sum()),
+        *_quartiles(broken.queries[timed]),
+        *_quartiles(broken.seconds[timed]),
+    )
 
 
-def _summed(rows: Sequence[Mapping[str, Any]], samples: int) -> dict[str, float]:
+def _quartiles(values: Floats) -> tuple[float, float, float]:
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    low, middle, high = np.percentile(values, (25, 50, 75)).tolist()
+    return low, middle, high
+
+
+def _summed(rows: Sequence[Cost], samples: int) -> _Spent:
     """What several attacks cost together."""
-    seconds = sum(row["seconds_per_sample"] * row["samples"] for row in rows)
-    passes = {name: sum(row[name] for row in rows) for name in ("forwards", "backwards")}
-    return {"samples": samples, "seconds": seconds, **passes}
+    seconds = sum(row.seconds_per_sample * row.samples for row in rows)
+    return _Spent(samples, sum(row.forwards for row in rows), sum(row.backwards for row in rows), seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -36,21 +36,47 @@ CHOICES = 5
 Values = Mapping[str, Sequence[Any]]
 
 
+class _Share(NamedTuple):
+    """The importance of a parameter, its interval, and the level that chance reaches."""
+
+    importance: float
+    lower: float
+    upper: float
+    chance: float
+
+
+UNKNOWN = _Share(*[float("nan")] * 4)
+
+
+class Importance(NamedTuple):
+    """A row of IMPORTANCE."""
+
+    objective: str
+    parameter: str
+    importance: float
+    lower: float
+    upper: float
+    chance: float
+    confidence: float
+    trials: int
+    complete: int
+
+
 def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> pa.Table:
-    """IMPORTANCE of every varied parameter for every objective, from a table of trials (tables.TRIALS).
+    """IMPORTANCE of every varied parameter for every objective, from a table of trials (schemas.TRIALS).
 
     directions: objective -> `max` or `min`. Interval: percentiles over trials redrawn with replacement, widened to hold
     the figure. Chance: the same percentile of the importance when the objective is shuffled among the trials. Where
     there are too few trials the numbers are NaN and the counts say why.
     """
     complete = [row for row in trials.to_pylist() if row["state"] == "complete"]
-    rows = []
+    rows: list[Importance] = []
     for objective, direction in directions.items():
         measured = [row for row in complete if row.get(f"objective.{objective}") is not None]
         found = _varied(measured)
         figures = np.array([row[f"objective.{objective}"] for row in measured], dtype=np.float64)
         rows += _rows(objective, found, figures if direction == "min" else -figures, seed)
-    return pa.Table.from_pylist(rows, schema=IMPORTANCE)
+    return pa.Table.from_pylist([row._asdict() for row in rows], schema=IMPORTANCE)
 
 
 def _varied(trials: Sequence[Mapping[str, Any]]) -> Values:
@@ -60,18 +86,17 @@ def _varied(trials: Sequence[Mapping[str, Any]]) -> Values:
     return {name: column for name, column in columns.items() if any(v is not None for v in column)}
 
 
-def _rows(objective: str, varied: Values, losses: NDArray[np.float64], seed: int) -> list[dict[str, Any]]:
+def _rows(objective: str, varied: Values, losses: NDArray[np.float64], seed: int) -> list[Importance]:
     count = len(losses)
     counts = {name: sum(value is not None for value in column) for name, column in varied.items()}
     able = [name for name in varied if count >= NEEDED and counts[name] >= WITH_IT]
     figures = _figures({name: varied[name] for name in able}, losses, seed) if able else {}
-    unknown = dict.fromkeys(("importance", "lower", "upper", "chance"), float("nan"))
-    known = {"confidence": CONFIDENCE, "complete": count, "objective": objective}
-    return [{**known, "parameter": name, "trials": counts[name], **figures.get(name, unknown)} for name in varied]
+    return [
+        Importance(objective, name, *figures.get(name, UNKNOWN), CONFIDENCE, counts[name], count) for name in varied
+    ]
 
 
-def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str, dict[str, float]]:
-    """Parameter -> importance, lower, upper, chance."""
+def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str, _Share]:
     ranges = {name: _range(column) for name, column in varied.items()}
     trials = [dict(zip(varied, values, strict=True)) for values in zip(*varied.values(), strict=True)]
     random, study = np.random.default_rng(seed), _study(ranges, trials)
@@ -82,8 +107,8 @@ def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str
         shuffled.append(_importance(study, list(varied), random.permutation(losses)))
     low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     chance = np.quantile(shuffled, CONFIDENCE, axis=0)
-    numbers = {"importance": value, "lower": np.minimum(low, value), "upper": np.maximum(high, value), "chance": chance}
-    return {name: {key: float(of[place]) for key, of in numbers.items()} for place, name in enumerate(varied)}
+    shares = zip(value, np.minimum(low, value), np.maximum(high, value), chance, strict=True)
+    return {name: _Share(*map(float, share)) for name, share in zip(varied, shares, strict=True)}
 
 
 def _study(

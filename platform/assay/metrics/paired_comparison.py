@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from assay.errors import InputError
 from assay.metrics import bootstrap, detection
 from assay.metrics.bootstrap import Counts, Distribution, Floats
 from assay.metrics.detection import Case
-from assay.store.audit_reader import Audit, SuiteEntry
+from assay.store.audit_reader import Audit, Content, SuiteEntry
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
 from assay.units import in_255
 
@@ -90,7 +90,7 @@ class Comparison:
         """Whether any tested figure has regressed."""
         return any(figure.regressed for figure in self.figures)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Content:
         """The content of comparison.json."""
         return {
             "a": asdict(self.a),

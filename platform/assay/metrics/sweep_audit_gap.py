@@ -7,8 +7,8 @@ is too good twice over; what matters is by how much, and whether it puts the mod
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from assay.metrics.intervals import Interval, newcombe
-from assay.store import parquet
+from assay.store import figures, parquet
+from assay.store.figures import Figure
 from assay.store.schemas import FIDELITY, METRICS
+from assay.store.score_matrix import ALL, CLEAN, WORST
 from assay.store.store import Store
+from assay.units import epsilon_key
 
 CONFIDENCE = 0.95
 DRAWS = 2000
@@ -27,6 +30,34 @@ FEWEST = 3
 """Models that a rank correlation needs."""
 
 Floats = NDArray[np.float64]
+
+
+class Gap(NamedTuple):
+    """A figure of the sweep, that of the audit, and the first less the second.
+
+    limit: samples of each class that the audit attacked, None for all. metric: clean_auroc or robust_auroc. norm,
+    epsilon: of the sweep's own attack.
+    """
+
+    model: str
+    trial: int
+    audit: str
+    suite: str
+    limit: int | None
+    metric: str
+    norm: str
+    epsilon: float
+    cheap: Interval
+    audited: Interval
+    gap: Interval
+
+    def row(self) -> dict[str, object]:
+        """As a row of FIDELITY."""
+        row: dict[str, object] = {**self._asdict(), "confidence": CONFIDENCE}
+        for name in ("cheap", "audited", "gap"):
+            value, lower, upper = getattr(self, name)
+            row |= {name: value, f"{name}_lower": lower, f"{name}_upper": upper}
+        return row
 
 
 def table(store: Store, this: Mapping[str, Any]) -> pa.Table:
@@ -41,47 +72,36 @@ def table(store: Store, this: Mapping[str, Any]) -> pa.Table:
     for info in (this, *sorted(infos, key=lambda info: _like(info, this), reverse=True)):
         if (info["sweep"], info["dataset"]["hash"]) == (this["sweep"], this["dataset"]["hash"]):
             best.setdefault(info["model"], info)
-    rows = [row for info in best.values() for row in _rows(store, info)]
-    rows.sort(key=lambda row: (row["metric"], row["trial"], row["model"]))
-    return pa.Table.from_pylist(rows, schema=FIDELITY)
+    gaps = [gap for info in best.values() for gap in _gaps(store, info)]
+    gaps.sort(key=lambda gap: (gap.metric, gap.trial, gap.model))
+    return pa.Table.from_pylist([gap.row() for gap in gaps], schema=FIDELITY)
 
 
 def _like(info: Mapping[str, Any], this: Mapping[str, Any]) -> tuple[bool, bool, str]:
     return info["suite"]["name"] == this["suite"]["name"], info["limit"] == this["limit"], info["created"]
 
 
-def _rows(store: Store, info: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _gaps(store: Store, info: Mapping[str, Any]) -> Iterator[Gap]:
+    """Of one audited model, by its audit.yaml: the gap of the clean and of the robust AUROC."""
     audit = info["audit"]
     manifest = json.loads(store.read(f"audits/{audit}/manifest.json"))
-    metrics = parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS).to_pylist()
+    found = figures.read(parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS))
     evaluation, counts = manifest["evaluation"], manifest["dataset"]["counts"]["validation"]
     norm, epsilon = str(evaluation["norm"]), float(evaluation["epsilon"])
-    for metric, where in (("clean_auroc", ("clean", "", 0.0, "")), ("robust_auroc", ("worst", norm, epsilon, "both"))):
+    for metric, where in (("clean_auroc", (CLEAN, "", 0.0, "")), ("robust_auroc", (WORST, norm, epsilon, "both"))):
         value = float(manifest["figures"][metric])
         cheap = Interval(value, *newcombe(value, counts["normal"], counts["anomalous"], CONFIDENCE))
-        audited = _audited(metrics, *where)
-        gap = difference(cheap, audited)
-        yield {
-            "model": info["model"],
-            "trial": info["trial"],
-            "audit": audit,
-            "suite": info["suite"]["name"],
-            "limit": info["limit"],
-            "metric": metric,
-            "norm": norm,
-            "epsilon": epsilon,
-            **dict(zip(("cheap", "cheap_lower", "cheap_upper"), cheap, strict=True)),
-            **dict(zip(("audited", "audited_lower", "audited_upper"), audited, strict=True)),
-            **dict(zip(("gap", "gap_lower", "gap_upper"), gap, strict=True)),
-            "confidence": CONFIDENCE,
-        }
+        audited = _audited(found, *where)
+        about = info["model"], info["trial"], audit, info["suite"]["name"], info["limit"]
+        yield Gap(*about, metric, norm, epsilon, cheap, audited, difference(cheap, audited))
 
 
-def _audited(metrics: list[dict[str, Any]], attack: str, norm: str, epsilon: float, regime: str) -> Interval:
-    for row in metrics:
-        of = (row["attack"], row["norm"], row["regime"], row["metric"], row["defect"])
-        if of == (attack, norm, regime, "auroc", "all") and abs(row["epsilon"] - epsilon) < 1e-9:
-            return Interval(row["value"], row["lower"], row["upper"])
+def _audited(found: Iterable[Figure], attack: str, norm: str, epsilon: float, regime: str) -> Interval:
+    """The AUROC of an audit, NaN where its suite has no such budget."""
+    wanted = (attack, norm, epsilon_key(epsilon), regime, "auroc", ALL)
+    for one in found:
+        if (one.attack, one.norm, epsilon_key(one.epsilon), one.regime, one.metric, one.defect) == wanted:
+            return Interval(one.value, one.lower, one.upper)
     return Interval(*[float("nan")] * 3)
 
 

@@ -6,7 +6,7 @@ It is the worst score of each sample, never the worst figure of an attack (Carli
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -60,7 +60,7 @@ def table(matrix: ScoreMatrix) -> pa.Table:
     return pa.concat_tables(parquet.table(_columns(matrix, case), WORST_CASE) for case in worst_cases(matrix))
 
 
-def _columns(matrix: ScoreMatrix, case: WorstCase) -> dict[str, Any]:
+def _columns(matrix: ScoreMatrix, case: WorstCase) -> dict[str, object]:
     rows = case.attacked
     winner = case.winner[rows]  # -1 is the last of these lists
     names = np.array([*(setting.attack for setting in matrix.settings), CLEAN], dtype=object)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from assay.contracts import Knowledge, Norm
 from assay.errors import DataError, StoreError
 from assay.store import figures as figure_table
 from assay.store import parquet, score_matrix
@@ -53,8 +54,8 @@ class SuiteEntry(TypedDict, total=False):
     name: Required[str]
     attack: Required[str]
     threat: str
-    norm: Required[str]
-    knowledge: str
+    norm: Required[Norm]
+    knowledge: Knowledge
     epsilons: Required[list[float]]
     parameters: dict[str, object]
 
