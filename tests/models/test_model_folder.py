@@ -9,6 +9,7 @@ import pytest
 import torch
 import toy_runs
 
+from assay import __version__
 from assay.errors import AssayError, InputError, ModelError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
@@ -140,7 +141,7 @@ def test_a_pickle_is_never_loaded(store, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"format": 2}, "has format 2; this version reads format 1"),
+        ({"format": 2}, f"has format 2; this version of Assay ({__version__}) reads format 1: install a newer Assay"),
         ({"format": None}, "has format None"),
         ({"kind": "torchscript"}, "is of a kind that this version cannot load: loader 'torchscript' is not known"),
         ({"trainable": "cobar"}, "trainable 'cobar' is not known (did you mean 'cobra'?)"),

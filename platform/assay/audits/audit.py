@@ -31,7 +31,7 @@ from assay.models.model_folder import Model
 from assay.models.scoring import some_of_each, take
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.runtime.threads import one_thread
-from assay.store import parquet, schemas
+from assay.store import formats, parquet, schemas
 from assay.store.audit_reader import Content
 from assay.store.store import Store
 
@@ -184,6 +184,7 @@ def describe(
     if plan.surrogate is not None:
         command += ["--surrogate", plan.surrogate]
     return {
+        formats.FIELD: formats.written("audit"),
         "audit": plan.audit,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "model": model.hash,

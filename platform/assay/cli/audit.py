@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli import _options, _verdict
+
+if TYPE_CHECKING:
+    from assay.approval.verdict import Verdict
 
 
 @click.command()
@@ -73,7 +76,7 @@ def command(
 
     if policy_name is None and (junit or summary):
         raise click.UsageError("--junit and --summary tell a verdict; give --policy, too")
-    store, console = Store(root), Console()
+    store, console = Store(root), Console(markup=False, emoji=False)  # brackets in paths and names are no markup
     for file in (suite_name, model, card or ""):
         if file.endswith((".yaml", ".yml")):
             user_code.beside(file)
@@ -81,8 +84,8 @@ def command(
     rules = policy.read(policy_name) if policy_name else None
     if rules:
         rules.refuse(chosen.name, "this audit", "give")
-        for line in undecidable.undecidable(rules, chosen):
-            click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
+        for gate in undecidable.undecidable(rules, chosen):
+            click.echo(f"note: this will be INCONCLUSIVE: {gate}", err=True)
     names = _models(store, model, card, options["device"])
     other = references.model(store, surrogate) if surrogate else None
     verdicts = []
@@ -91,8 +94,8 @@ def command(
         audit = _run(store, name, chosen, console, surrogate=other, **where, **options)
         console.print(_summary(store, audit))
         for line in _remarks(store, audit):
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
-        console.print(f"audit {audit}: {store.place(f'audits/{audit}')}", soft_wrap=True, highlight=False, markup=False)
+            console.print(line, soft_wrap=True, highlight=False)
+        console.print(f"audit {audit}: {store.place(f'audits/{audit}')}", soft_wrap=True, highlight=False)
         if rules:
             verdicts.append(_decide(store, audit, rules))
             _verdict.tell(*verdicts[-1])
@@ -122,7 +125,7 @@ def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str
 
     from assay.audits import audit
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
         task = bar.add_task(f"audit {name[:12]} ({suite.name})", total=None)
 
@@ -136,7 +139,7 @@ def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str
         return audit.run(store, name, suite, on_progress=on_progress, **options)
 
 
-def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
+def _decide(store: Any, audit: str, rules: Any) -> tuple[Verdict, str]:
     """The verdict on an audit, which nobody has reviewed, and where its report is."""
     import datetime
 
@@ -144,8 +147,8 @@ def _decide(store: Any, audit: str, rules: Any) -> tuple[dict[str, Any], str]:
     from assay.approval import review
 
     today = datetime.datetime.now(datetime.UTC).date()
-    told = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)
-    verdict = approve.approve(store, audit, rules, told, None)
+    nobody = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)
+    verdict = approve.approve(store, audit, rules, nobody, None)
     return verdict, str(store.place(f"audits/{audit}/report.html"))
 
 
@@ -164,7 +167,7 @@ def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
     from assay.tracking.mirror import Tracker
 
     def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
+        console.print(text, highlight=False, soft_wrap=True)
 
     with Tracker(store, f"audits/{audit}", f"assay publish {audit}{_options.store_option()}", say, enabled) as tracker:
         tracker.start()
@@ -180,7 +183,6 @@ def _rows(store: Any, audit: str, table: str) -> list[dict[str, Any]]:
 
 def _summary(store: Any, audit: str) -> Any:
     """Clean and worst-case AUROC with intervals, and the checks."""
-    from rich.markup import escape
     from rich.table import Table
 
     from assay.units import in_255
@@ -198,6 +200,6 @@ def _summary(store: Any, audit: str) -> Any:
     failed = [check for check in checks if not check["passed"]]
     lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]
     lines += [f"{'FAILED' if c['required'] else 'advice:'} {c['check']}: {c['evidence']}" for c in failed]
-    found.caption = escape("\n".join(lines))
+    found.caption = "\n".join(lines)
     found.caption_justify = "left"
     return found

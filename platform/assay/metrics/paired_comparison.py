@@ -17,6 +17,7 @@ from assay.errors import InputError
 from assay.metrics import bootstrap, detection
 from assay.metrics.bootstrap import Counts, Distribution, Floats
 from assay.metrics.detection import Case
+from assay.store import formats
 from assay.store.audit_reader import Audit, Content, SuiteEntry
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
 from assay.units import in_255
@@ -93,6 +94,7 @@ class Comparison:
     def to_json(self) -> Content:
         """The content of comparison.json."""
         return {
+            formats.FIELD: formats.written("comparison"),
             "a": asdict(self.a),
             "b": asdict(self.b),
             "regression": self.regression,

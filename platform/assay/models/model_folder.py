@@ -16,12 +16,13 @@ from assay import shelves
 from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
+from assay.store import formats
 from assay.store.store import Store
 
 if TYPE_CHECKING:
     from torch import nn
 
-FORMAT = 1
+FORMAT = formats.written("model")
 HASH_LENGTH = 24  # hex digits of SHA-256 that name a folder
 
 
@@ -89,8 +90,7 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
             "restore it from a copy or make the model again"
         )
     manifest: dict[str, Any] = json.loads(content)
-    if manifest.get("format") != FORMAT:
-        raise ModelError(f"models/{name} has format {manifest.get('format')}; this version reads format {FORMAT}")
+    formats.check_content(manifest, "model", store.place(f"models/{name}/manifest.json"))
     return manifest
 
 

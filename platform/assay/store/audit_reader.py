@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from assay.contracts import Knowledge, Norm
 from assay.errors import DataError, StoreError
 from assay.store import figures as figure_table
-from assay.store import parquet, score_matrix
+from assay.store import formats, parquet, score_matrix
 from assay.store.figures import Figure
 from assay.store.schemas import CHECKS, COST, METRICS, TRIALS
 from assay.store.schemas import WORST as WORST_SAMPLES
@@ -76,7 +76,7 @@ class Audit:
     @functools.cached_property
     def info(self) -> Content:
         """`audit.yaml`: what was audited, how, and the command that does it again."""
-        info = _mapping(self.folder, "audit.yaml", yaml.safe_load, "`assay audit` writes it")
+        info = _mapping(self.folder, "audit", "audit.yaml", yaml.safe_load, "`assay audit` writes it")
         missing = [key for key in AUDIT_KEYS if not _holds(info, key)]
         if missing:
             raise DataError(f"{self.folder.place('audit.yaml')}: no {', '.join(missing)}; run `assay audit` again")
@@ -85,14 +85,14 @@ class Audit:
     @functools.cached_property
     def manifest(self) -> Content:
         """`manifest.json`: the model's own account of how it was made."""
-        return _mapping(self.folder, "manifest.json", json.loads, self._again)
+        return _mapping(self.folder, "model", "manifest.json", json.loads, self._again)
 
     @functools.cached_property
     def verdict(self) -> Content | None:
         """`verdict.json`, or None while nobody has decided. A verdict on another audit or model is an error."""
         if not self.folder.exists("verdict.json"):
             return None
-        verdict = _mapping(self.folder, "verdict.json", json.loads, "`assay approve` writes it")
+        verdict = _mapping(self.folder, "verdict", "verdict.json", json.loads, "`assay approve` writes it")
         path = self.folder.place("verdict.json")
         if verdict.get("verdict") not in VERDICTS:
             raise DataError(f"{path}: verdict is {verdict.get('verdict')!r}, not one of {', '.join(VERDICTS)}")
@@ -166,7 +166,7 @@ class Audit:
         if not self.folder.exists("comparison.json"):
             return None
         remedy = "`assay compare` writes it"
-        comparison = _mapping(self.folder, "comparison.json", json.loads, remedy)
+        comparison = _mapping(self.folder, "comparison", "comparison.json", json.loads, remedy)
         if not _holds(comparison, "b.audit") or comparison["b"]["audit"] != self.info["audit"]:
             path = self.folder.place("comparison.json")
             raise DataError(f"{path} is not of this audit, {self.info['audit']}; delete it, {remedy}")
@@ -179,7 +179,9 @@ class Audit:
     def _table(self, key: str, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
         path = self.folder.place(key)
         try:
-            table = pq.ParquetFile(io.BytesIO(self.folder.read(key))).read(columns)
+            file = pq.ParquetFile(io.BytesIO(self.folder.read(key)))
+            formats.check_table(file.metadata.metadata, path)
+            table = file.read(columns)
         except StoreError as error:
             raise _of_a_file(error, path, self._again) from error
         except (OSError, pa.ArrowException) as error:
@@ -265,7 +267,7 @@ class Audit:
         return rows["label"].to_numpy(), rows["clean_score"].to_numpy(), rows["score"].to_numpy()
 
 
-def _mapping(folder: Store, key: str, parse: Any, remedy: str) -> Content:
+def _mapping(folder: Store, kind: str, key: str, parse: Any, remedy: str) -> Content:
     path = folder.place(key)
     try:
         content = parse(folder.read(key).decode())
@@ -275,6 +277,7 @@ def _mapping(folder: Store, key: str, parse: Any, remedy: str) -> Content:
         raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no mapping; {remedy}")
+    formats.check_content(content, kind, path)
     return content
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from assay.errors import DataError, StoreError
+from assay.store import formats
 from assay.store.store import Store
 
 AGAIN = "delete it and run the same audit again, which makes only what is missing"
@@ -26,27 +27,31 @@ def table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
 
 
 def dump(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+    """A table as the bytes of a Parquet file, which says the version of its format."""
     text = [
         field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_dictionary(field.type)
     ]
     content = io.BytesIO()
     # Only words repeat; a dictionary of scores costs most of the time and saves nothing. Without the Arrow schema a
     # reader of any language gets the plain types of tables.py.
-    pq.write_table(table, content, use_dictionary=text, store_schema=False)
+    with pq.ParquetWriter(content, table.schema, use_dictionary=text, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({formats.TABLE_FIELD: str(formats.written("table"))})
     return content.getvalue()
 
 
 def load(store: Store, key: str, schema: pa.Schema) -> pa.Table:
     """The table of that key with the columns of `schema`; raises StoreError or DataError, saying what to do."""
-    content = io.BytesIO(store.read(key))
+    place, content = store.place(key), io.BytesIO(store.read(key))
     try:
-        table = pq.read_table(content).cast(schema)
+        table = pq.read_table(content)
+        formats.check_table(table.schema.metadata, place)
+        table = table.cast(schema)
         table.validate(full=True)  # a byte changed in a text can make it no text, which nobody else looks for
         return table
     except (pa.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{store.place(key)} is damaged ({reason}); {AGAIN}") from error
+        raise DataError(f"{place} is damaged ({reason}); {AGAIN}") from error
 
 
 def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str = AGAIN) -> Iterator[pa.Table]:
@@ -59,6 +64,7 @@ def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str
         try:
             content = pa.BufferReader(store.read(key))
             schema = pq.read_schema(content)
+            formats.check_table(schema.metadata, path)
             missing = [name for name in columns if name not in schema.names]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")

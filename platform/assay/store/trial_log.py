@@ -1,10 +1,11 @@
 """The trial log: every event of a sweep, appended as it happens. The one truth that a sweep is rebuilt from.
 
 `sweeps/<name>/log/NNNN.jsonl` (`NNNN-<run>.jsonl` in object storage, where no two runs may write to one object), a
-segment or more for every run of the driver, one JSON event a line. A line that was
-cut short by a crash is the last of its segment and is left out on reading. Events: `ask` (a new configuration),
-`report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an attempt came to nothing, by which
-kind of failure, and it is tried again; without a kind: one that had ended so, when the sweep was resumed).
+segment or more for every run of the driver, one JSON event a line. The first event of a segment carries the `format`
+of the log as well. A line that was cut short by a crash is the last of its segment and is left out on reading.
+Events: `ask` (a new configuration), `report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an
+attempt came to nothing, by which kind of failure, and it is tried again; without a kind: one that had ended so, when
+the sweep was resumed).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.errors import StoreError
+from assay.store import formats
 from assay.store.log_segments import Appended, Rewritten
 from assay.store.store import Store
 
@@ -78,14 +80,16 @@ class TrialLog:
         In object storage a report may follow within about a second, or with the next event. A driver that is killed
         before loses nothing by it: the trial repeats the report when it goes on from its checkpoint.
         """
+        version = {}
         if self._segment is None or self._segment.full:
+            version = {formats.FIELD: formats.written("log")}
             last = max((int(name.split(".")[0].split("-")[0]) for name in self.store.names(self.folder)), default=-1)
             key = f"{self.folder}/{last + 1:04d}"
             if self.store.local:
                 self._segment = Appended(self.store, f"{key}.jsonl")
             else:
                 self._segment = Rewritten(self.store, f"{key}-{self._run}.jsonl")
-        line = json.dumps({**event, "at": time.time()}, allow_nan=False).encode() + b"\n"
+        line = json.dumps({**version, **event, "at": time.time()}, allow_nan=False).encode() + b"\n"
         self._segment.add(line, urgent=event["event"] != "report")
 
     def close(self) -> None:
@@ -96,20 +100,25 @@ class TrialLog:
 
 
 def read(store: Store, sweep: str) -> list[dict[str, Any]]:
-    """All events of a sweep, in order; raises StoreError where a line other than the last of a segment is damaged."""
+    """All events of a sweep, in order.
+
+    Raises StoreError where a line other than the last of a segment is damaged, DataError for a log of a newer format.
+    """
     events: list[dict[str, Any]] = []
     names = store.names(f"sweeps/{sweep}/log")
     for name, content in zip(names, store.read_all([f"sweeps/{sweep}/log/{name}" for name in names]), strict=True):
-        lines = content.split(b"\n")
+        lines, place = content.split(b"\n"), store.place(f"sweeps/{sweep}/log/{name}")
         for number, line in enumerate(lines, 1):
             try:
                 if line:
-                    events.append(json.loads(line))
+                    event = json.loads(line)
+                    formats.check(event.pop(formats.FIELD, formats.FIRST), "log", place)
+                    events.append(event)
             except ValueError as error:
                 if number < len(lines):  # a whole line ends in a newline, so the last piece may be a cut one
                     raise StoreError(
-                        f"{store.place(f'sweeps/{sweep}/log/{name}')} line {number} is damaged; restore the file from "
-                        "a copy, or run the sweep again under another name"
+                        f"{place} line {number} is damaged; restore the file from a copy, or run the sweep again "
+                        "under another name"
                     ) from error
     return events
 
