@@ -96,7 +96,15 @@ def test_large_pictures_are_shrunk_and_colours_kept():
         assert image.mode == "RGB"
 
 
-def test_localisation_of_all_and_of_each_kind_has_intervals_around_its_figure():
+def test_few_images_have_a_figure_and_no_interval():
+    images, masks = squares()
+    maps = np.random.default_rng(0).random(masks.shape).astype(np.float32)
+    rows = localisation.table(maps, masks, images.labels, images.defects).to_pylist()
+    assert all(np.isfinite(row["value"]) and np.isnan(row["lower"]) and np.isnan(row["upper"]) for row in rows)
+
+
+def test_localisation_of_all_and_of_each_kind_has_intervals_around_its_figure(monkeypatch):
+    monkeypatch.setattr(localisation, "FEWEST", 5)
     images, masks = squares()
     maps = np.random.default_rng(0).random(masks.shape).astype(np.float32)
     maps += 0.4 * masks

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assay.errors import DataError
-from assay.metrics import bootstrap, detection
+from assay.metrics import bootstrap, detection, intervals
 from assay.metrics.intervals import Interval, newcombe, wilson
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
@@ -126,14 +126,18 @@ def _mean_figures(
     result = {}
     for metric, values in drawn.items():
         mean = float(np.mean([of_kind[metric].value for of_kind in of_kinds]))
-        few = (normals if metric in ("fpr95", "false_alarm_rate") else anomalies).shape[1]
-        closed = (
-            newcombe(mean, normals.shape[1], anomalies.shape[1], confidence)
-            if metric == "auroc"
-            else wilson(mean, few, confidence)
-        )
-        lower, upper = bootstrap.percentiles(np.concatenate(values), confidence)
-        result[metric] = Interval(mean, min(lower, closed[0]), max(upper, closed[1]))
+        bounds = [bootstrap.percentiles(np.concatenate(values), confidence)]
+        if metric == "fpr95":  # where the threshold lies is uncertain for every kind: their bounds, not their figures
+            kinds = [of_kind[metric] for of_kind in of_kinds]
+            bounds.append((float(np.mean([k.lower for k in kinds])), float(np.mean([k.upper for k in kinds]))))
+        elif metric in bootstrap.METRICS:
+            bounds.append(intervals.ranking(mean, normals.shape[1], anomalies.shape[1], confidence))
+        else:
+            few = (normals if metric == "false_alarm_rate" else anomalies).shape[1]
+            bounds.append(wilson(mean, few, confidence))
+        if metric == "auroc":
+            bounds.append(newcombe(mean, normals.shape[1], anomalies.shape[1], confidence))
+        result[metric] = Interval(mean, min(low for low, _ in bounds), max(high for _, high in bounds))
     return result
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from assay.errors import DataError
-from assay.metrics import bootstrap
-from assay.metrics.intervals import Interval, clopper_pearson, newcombe, wilson
+from assay.metrics import bootstrap, intervals
+from assay.metrics.intervals import Interval, clopper_pearson, newcombe
 from assay.metrics.worst_case import worst_cases
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
@@ -88,10 +88,10 @@ def figures(
 ) -> dict[str, Interval]:
     """All five metrics of labels (N,) and scores (N,), each with its interval.
 
-    miss_rate and false_alarm_rate: exact (Clopper-Pearson). auroc, average_precision and fpr95: the percentile interval
-    of a stratified bootstrap, widened where a closed form reaches further (Newcombe; Wilson over the anomalies;
-    Clopper-Pearson at the threshold of the figure), so that no figure, not even a perfect one, has an interval of
-    width zero. The closed forms depend smoothly on the figure: being perfect never makes a bound worse.
+    miss_rate and false_alarm_rate: exact (Clopper-Pearson). fpr95: see `intervals.fpr95`. auroc and average_precision:
+    the percentile interval of a stratified bootstrap, widened where a closed form reaches further (Newcombe; Wilson
+    over the smaller class), so no figure, not even a perfect one, has an interval of width zero. The closed forms
+    depend smoothly on the figure: being perfect never makes a bound worse.
     Raises DataError where a class is absent or a score is not a number.
     """
     y, s = _checked(labels, scores, threshold)
@@ -176,15 +176,15 @@ def _by_kind(
 def _intervals(case: Case, drawn: bootstrap.Distribution, threshold: float, confidence: float) -> dict[str, Interval]:
     normals, anomalies = len(case.normals), len(case.anomalies)
     value = {name: float(found[0]) for name, found in bootstrap.ranking(case.normals, case.anomalies).items()}
-    closed = {
-        "auroc": newcombe(value["auroc"], normals, anomalies, confidence),
-        "average_precision": wilson(value["average_precision"], anomalies, confidence),
-        "fpr95": clopper_pearson(round(value["fpr95"] * normals), normals, confidence),
-    }
-    result = {}
-    for name in bootstrap.METRICS:
-        (low, high), (low_too, high_too) = bootstrap.percentiles(drawn[name], confidence), closed[name]
-        result[name] = Interval(value[name], min(low, low_too), max(high, high_too))
+    result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence))}
+    for name in ("auroc", "average_precision"):
+        bounds = [
+            bootstrap.percentiles(drawn[name], confidence),
+            intervals.ranking(value[name], normals, anomalies, confidence),
+        ]
+        if name == "auroc":
+            bounds.append(newcombe(value[name], normals, anomalies, confidence))
+        result[name] = Interval(value[name], min(low for low, _ in bounds), max(high for _, high in bounds))
     missed = int((~flagged(case.anomalies, threshold)).sum())
     alarms = int(flagged(case.normals, threshold).sum())
     result["miss_rate"] = Interval(missed / anomalies, *clopper_pearson(missed, anomalies, confidence))

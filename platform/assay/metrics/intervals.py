@@ -5,7 +5,12 @@ from __future__ import annotations
 from statistics import NormalDist
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betaincinv
+from scipy.stats import binom
+
+Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
@@ -57,3 +62,46 @@ def newcombe(auroc: float, normals: int, anomalies: int, confidence: float) -> t
         return low
 
     return lower(auroc), 1 - lower(1 - auroc)  # the standard error is the same at A and 1 - A
+
+
+def ranking(figure: float, normals: int, anomalies: int, confidence: float) -> tuple[float, float]:
+    """Bounds of an AUROC or an average precision in which a few samples may be wholly misranked.
+
+    A mean of one number in [0, 1] per sample has at most the variance of a rate, so Wilson's interval over the smaller
+    class holds whatever the shape of the scores. A rare kind of defect that scores below every normal is such a shape;
+    Hanley and McNeil's model does not allow for it.
+    """
+    return wilson(figure, min(normals, anomalies), confidence)
+
+
+def order_statistics(count: int, quantile: float, confidence: float) -> tuple[int | None, int | None]:
+    """The places, from 0 in ascending order, of the samples between which the true quantile lies; None where none does.
+
+    Distribution-free (Clopper & Pearson's binomial argument; David & Nagaraja 2003, section 7.1).
+    """
+    tail = (1 - confidence) / 2
+    below = int(binom.ppf(tail, count, quantile))  # the least k with P(Bin <= k) >= tail
+    low = below if binom.cdf(below, count, quantile) <= tail else below - 1
+    above = int(binom.isf(tail, count, quantile))  # the least k with P(Bin > k) <= tail
+    return (low if low >= 0 else None), (above if above < count else None)
+
+
+def fpr95(normals: Floats, anomalies: Floats, confidence: float) -> tuple[float, float]:
+    """Bounds of the false-alarm rate at the threshold that finds 95 % of the anomalies.
+
+    Both are uncertain: where the threshold lies (an order statistic of the anomalies, at half the error), and how many
+    normals lie above it (Clopper-Pearson, at the other half). With fewer than about 90 anomalies at 95 % confidence no
+    sample bounds the threshold from below, and the upper bound is 1.
+    """
+    half = (1 + confidence) / 2
+    ascending = np.sort(anomalies)
+    low, high = order_statistics(len(anomalies), 0.05, half)
+    upper = 1.0
+    if low is not None:
+        alarms = int((normals >= ascending[low]).sum())
+        upper = clopper_pearson(alarms, len(normals), half)[1]
+    lower = 0.0
+    if high is not None:
+        alarms = int((normals >= ascending[high]).sum())
+        lower = clopper_pearson(alarms, len(normals), half)[0]
+    return lower, upper
