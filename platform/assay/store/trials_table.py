@@ -165,7 +165,15 @@ def _stored(store: Store, sweep: str) -> dict[str, Any]:
     key = _key(sweep)
     if not store.exists(key):
         raise UnknownName("sweep", sweep, store.names("sweeps"))
-    return yaml_file.decoded(store.read(key), store.place(key))
+    return _modern(yaml_file.decoded(store.read(key), store.place(key)))
+
+
+def _modern(spec: dict[str, Any]) -> dict[str, Any]:
+    """The spec without a key of the past: where `gpu_memory_gb` let trials share a GPU, each now takes a whole one."""
+    resources = spec.get("resources")
+    if isinstance(resources, dict) and resources.pop("gpu_memory_gb", None) is not None:
+        resources["gpu"] = 1.0
+    return spec
 
 
 def _key(sweep: str) -> str:
