@@ -467,7 +467,7 @@ def test_a_score_that_shivers(healthy):
 
 
 def test_attacks_of_every_kind(with_square):
-    assert "no attack sees decisions alone" in check("diverse_attacks")(with_square).evidence
+    assert "no attack sees only decisions" in check("diverse_attacks")(with_square).evidence
     assert "apgd-l2 sees scores but no gradient" in check("diverse_attacks")(with_square).evidence
 
 

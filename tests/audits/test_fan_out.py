@@ -55,7 +55,7 @@ def test_workers_share_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     monkeypatch.setattr(connection, "connected", one_gpu)
     works = [Note(0), Note(1)]
-    with pytest.raises(InputError, match="2 of a GPU, and Ray sees 1"):
+    with pytest.raises(InputError, match="2 of a GPU and Ray sees 1"):
         fan_out.run(works, str(tmp_path), workers=2, gpus=2, on_done=lambda *_: None)
     ray.shutdown()
     fan_out.run(works, str(tmp_path), workers=2, gpus=0.5, on_done=lambda *_: None)
@@ -88,7 +88,7 @@ def test_a_cluster_without_a_worker_is_told_of(tmp_path, monkeypatch, caplog):
     finally:
         ray.shutdown()
     words = "each needs 1 cpu and the cluster has 0 cpu; look at `ray status`"
-    assert re.fullmatch(rf"no piece of work has had a worker for \d+ s; {words}", told()[0])
+    assert re.fullmatch(rf"no job has had a worker for \d+ s; {words}", told()[0])
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ class AttackJob(Job):
             rounded = to_8_bit(found.images, clean, threat)
             measured = {
                 "clean_score": clean_scores,
-                # Scored here again: an attack's own account of its success is not evidence.
+                # Scored again here: an attack's own report of success is not evidence.
                 "adversarial_score": score(detector, found.images, self.label),
                 "rounded_score": score(detector, rounded, self.label),
                 "linf": distance(found.images, clean, "linf"),

@@ -38,7 +38,7 @@ from assay.store.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """Told after every piece of work: how many are done of how many, and what the last one was."""
+    """Reported after every job: how many are done of how many, and which was the last."""
 
     done: int
     total: int
@@ -74,7 +74,7 @@ def _dataset(model: Model) -> Dataset:
 def name_of(
     model: Model, suite: Suite, dataset: str, images: Images, seed: int, device: str, surrogate: str | None = None
 ) -> str:
-    """The audit's id: the same audit by the same code has the same id, and so resumes; other code begins anew."""
+    """The audit's id: the same audit by the same code has the same id, and so resumes; other code starts afresh."""
     corruptions = suite.corruptions.names if suite.corruptions else []
     own = [model.made_by, *(entry.attack.name for entry in suite.attacks), *corruptions]
     code = [code_hash(), *map(own_code, own)]
@@ -98,8 +98,8 @@ def run(
 ) -> str:
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
-    limit: attack only so many samples of each class (a screen: the report says so). workers: pieces of
-    work at a time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
+    limit: attack only so many samples of each class (a screen: the report says so). workers: jobs at a
+    time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
     cluster that does the work. surrogate: the hash of another model, for attacks that are made on it instead.
     """
     started = time.monotonic()
@@ -148,7 +148,7 @@ def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
 
 
 def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], object], **where: Any) -> float:
-    """Do what is not done yet; returns the seconds that interrupted runs had spent on what is done."""
+    """Do the jobs that are not done; returns the seconds that interrupted runs had spent on those that are."""
     jobs, done = plan.jobs, 0
 
     def on_done(job: Job, seconds: float) -> None:
@@ -172,7 +172,7 @@ def describe(
 ) -> Content:
     """The content of audit.yaml: what was audited, how, and the command that does it again.
 
-    suite: as it was asked for; what could not be made of it is left out.
+    suite: as it was asked for; `left_out` names what could not be made of it.
     """
     model, images = plan.model, plan.images
     sweep = model.manifest.get("sweep", {})

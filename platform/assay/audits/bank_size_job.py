@@ -1,6 +1,6 @@
 """What a smaller neighbour bank would do: AUROC, AUROC under attack, time.
 
-Only a detector that says so (`contracts.Banked`) can be asked. The attack is one short PGD at the headline budget, so
+Only for a detector that can (`contracts.Banked`). The attack is one short PGD at the headline budget, so
 sizes can be compared with each other; the audit's own attacks decide what the detector is worth.
 """
 

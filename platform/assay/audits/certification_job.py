@@ -1,6 +1,6 @@
 """How far the scores of a slice can be moved, proven by the detector itself.
 
-Only a detector that says so (`contracts.Certified`) can be asked.
+Only for a detector that can (`contracts.Certified`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONFIDENCE = 0.999
-"""Of all the bounds of an audit at once: what they may fail adds to what an interval of their figures may."""
+"""Of all the bounds of an audit together; their chance of failing adds to that of the figures' intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CertificationJob(Job):
     """CERTIFIED at every radius, in pixel scale.
 
-    confidence: of all the bounds of the audit at once. among: how many images share what may fail: those of the audit,
-    once for every norm.
+    confidence: of all the bounds of the audit at once. among: how many images share the chance that a bound is wrong:
+    those of the audit, once for every norm.
     """
 
     FOLDERS: ClassVar[tuple[str, ...]] = ("certified",)
@@ -47,7 +47,7 @@ class CertificationJob(Job):
 
     @property
     def settings(self) -> list[Any]:
-        """The radii and what the confidence is shared by."""
+        """The radii, the confidence, and how many images share it."""
         return [list(self.radii), self.confidence, self.among]
 
     def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:

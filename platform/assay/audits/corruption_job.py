@@ -1,6 +1,6 @@
 """One corruption, at all its severities, on a slice of the test images.
 
-No attacker chooses a corruption: it comes at random, so every image has one draw of it, the same in each severity.
+No attacker chooses a corruption: it is random, so every image has one draw of it, the same in each severity.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class CorruptionJob(Job):
         return [list(self.severities)]
 
     def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
-        """CORRUPTED; raises DataError where the corruption gives something else than images in [0, 1]."""
+        """CORRUPTED; raises DataError where the corruption returns anything but images in [0, 1]."""
         function = shelves.load("corruptions", self.corruption)
         clean = pixels(images, 0, len(images), self.device)
         clean_scores = score(detector, clean).cpu().numpy()
         parts = []
         for severity in self.severities:
             began = time.monotonic()
-            # Always at their beginning: severities differ in strength, not in their draws.
+            # Always from the start: severities differ in strength, not in their draws.
             random = streams_of(images, self.seed, self.corruption, self.device)
             corrupted = _as_stored(function(clean, severity, random), clean, self.corruption)
             scores = score(detector, corrupted, f"{self.corruption} {severity}").cpu().numpy()

@@ -1,4 +1,4 @@
-"""Fan-out of an audit's work over Ray workers. With one worker everything runs in this process, without Ray."""
+"""Fan-out of an audit's jobs over Ray workers. With one worker everything runs in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def run(
     address: str | None = None,
     on_done: Callable[[Job, float], None],
 ) -> None:
-    """Do every job; `on_done` is told of each as it ends. The order of ending changes no figure.
+    """Do every job; `on_done` is called as each ends. The order changes no figure.
 
-    workers: how many pieces at a time; None, on a cluster, for as many as it has cores for. gpus: the share of a GPU
+    workers: how many jobs at a time; None, on a cluster, for as many as it has cores for. gpus: the share of a GPU
     that each takes, such as 0.25 for four on one. address: a Ray cluster; without it, this machine's cores.
-    Raises InputError where the GPUs are not there, AssayError where a piece came to nothing more often than retry.py
-    allows; what is done stays.
+    Raises InputError where the GPUs are not there, AssayError where a job failed more often than retry.py allows; what
+    is done stays.
     """
     if not jobs:
         return
@@ -38,7 +38,7 @@ def run(
 
     with connected(address, cpus=workers) as resources:
         if address is None and gpus > (there := resources.get("GPU", 0)):  # a cluster may still grow
-            raise InputError(f"each worker was to have {gpus:g} of a GPU, and Ray sees {there:g} of them; ask for less")
+            raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
         _spread(jobs, root, workers, gpus, on_done)
 
 
@@ -47,10 +47,10 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
 
     from assay.cluster import idle_warning, ray_failures
 
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # what is tried again is up to retry.py
+    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # retry.py decides what is tried again
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
-    idle = idle_warning.Waiting("piece of work", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
+    idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
     while queue or running:
         while queue and len(running) < at_a_time:
             number = queue.popleft()
@@ -70,7 +70,7 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
                 times = f"{len(failed[number]) + 1} times" if failed[number] else "and no second time would help"
                 raise AssayError(
                     f"{jobs[number].label}: {ray_failures.message(error)}, {times}; {ADVICE.get(kind, '')}run the same "
-                    "audit again, it goes on where it stopped"
+                    "audit again; it continues where it stopped"
                 ) from error
             failed[number].append(kind)
             queue.appendleft(number)
@@ -80,14 +80,14 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
 
 ADVICE = {
     "host_memory": "give fewer --workers, and ",
-    "node": "look at the cluster's nodes, and ",
+    "node": "check the cluster's nodes, and ",
     "worker": "where memory is short, give fewer --workers, and ",
 }
 """Kind of failure -> what to do about it."""
 
 
 def _taken(cpus: float, gpus: float) -> bool:
-    """Whether so much of the cluster is in use: a piece of work may run, and need not end soon."""
+    """Whether that much of the cluster is in use: a job may be running, and need not end soon."""
     import ray
 
     has, free = ray.cluster_resources(), ray.available_resources()

@@ -37,7 +37,7 @@ class About(TypedDict):
 class Job:
     """The base of the five kinds of job: plain values, so that a job can be sent to a worker.
 
-    FOLDERS: where each of its tables goes within the audit, the one that readers look at first. images: the slice.
+    FOLDERS: where each of its tables goes within the audit, the main one first. images: the slice.
     A subclass says its label, its settings and how to compute.
     """
 
@@ -79,7 +79,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """The store's key of the table that readers look at."""
+        """The store's key of the main table."""
         return self.keys[0]
 
     @property

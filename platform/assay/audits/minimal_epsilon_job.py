@@ -1,8 +1,8 @@
 """The smallest epsilon that turns the decision on each sample of a slice.
 
 Up the epsilons of the suite, attacking only those still undecided, then bisection between the last epsilon that left
-the decision alone and the first that turned it. Every attack is short and begins at the best image known, so what is
-found is an upper bound: a stronger attack may need less.
+the decision alone and the first that turned it. Every attack is short and starts at the best image known, so the
+result is an upper bound: a stronger attack may need less.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class _Search:
         self.backwards = torch.zeros_like(self.direction)
 
     def climb(self) -> None:
-        """Up the epsilons, those still undecided alone."""
+        """Go up the epsilons, attacking only samples still undecided."""
         for epsilon in self.job.epsilons:
             self._try(epsilon, (self.broken == math.inf).nonzero().squeeze(1))
 

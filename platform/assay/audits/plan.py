@@ -1,4 +1,4 @@
-"""What an audit does to one detector: the attacks of its suite that can be made, and every piece of work there is."""
+"""What an audit does to one detector: the attacks of its suite that can be made, and every job."""
 
 from __future__ import annotations
 

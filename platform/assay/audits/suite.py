@@ -125,7 +125,7 @@ class Headline(Section):
 
 
 class Unbounded(Section):
-    """How the attack without bounds is made: it must break any detector, or the suite is not to be trusted."""
+    """The attack without bounds: it must break any detector, or the suite cannot be trusted."""
 
     steps: Count = 100
     samples: Count = 16
@@ -150,7 +150,7 @@ def _shares(value: list[float]) -> list[float]:
 
 
 class BankSizes(Section):
-    """To which shares a neighbour bank is reduced, and how each is attacked: steps of PGD, on samples of each class."""
+    """The shares a neighbour bank is reduced to, and how each is attacked: steps of PGD, on samples of each class."""
 
     shares: Annotated[list[Annotated[Fraction, Gt(0)]], MinLen(2), AfterValidator(_shares)] = [0.05, 0.1, 0.25, 0.5, 1]
     steps: Count = 10
@@ -161,7 +161,7 @@ class Suite(Section):
     """A whole suite file.
 
     minimal_epsilon: whether the smallest epsilon that turns a decision is searched for, sample by sample.
-    bank_sizes: what to ask a detector with a neighbour bank about smaller ones; None: nothing.
+    bank_sizes: which smaller neighbour banks to measure; None: none.
     """
 
     name: Name
@@ -178,7 +178,7 @@ class Suite(Section):
 
     @property
     def source(self) -> str:
-        """The shipped name or the path it was read from: what `--suite` is given to read it again."""
+        """The shipped name or the path it was read from: the value of `--suite` that reads it again."""
         return self._source or self.name
 
     @field_validator("attacks")
@@ -286,6 +286,6 @@ def _beyond(key: str, entry: Mapping[str, Any], threat: Mapping[str, Any]) -> li
 
 
 def _written(key: str, raw: Mapping[str, Any]) -> bool:
-    """Whether a fault is where the person wrote: what an attack was given by its threat model is told there, once."""
+    """Whether a fault is in what the person wrote; what comes from the threat model is reported there, once."""
     first, place, name, *_ = [*key.split("."), "", ""]
     return not (first == "attacks" and name in ("norm", "epsilons") and name not in raw["attacks"][int(place)])

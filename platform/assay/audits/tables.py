@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
@@ -34,9 +32,9 @@ SHOWN = 12  # pictures of worst samples
 
 
 def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dict[str, pa.Table]:
-    """Name -> table, of a plan whose every work is done; masks (N, S, S) of its images, all False where none is.
+    """Name -> table, of a plan whose jobs are all done; masks (N, S, S) of its images, all False where there is none.
 
-    device: where to look at the detector once more; the machine that does it may have none of those of the works.
+    device: where the checks run the detector; this machine may lack the device of the jobs.
     """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
@@ -88,7 +86,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
 
 def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
     """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
-    trials = pq.read_table(io.BytesIO(store.read(f"audits/{about['audit']}/trials.parquet")))
+    trials = parquet.load(store, f"audits/{about['audit']}/trials.parquet")
     wanted = yaml.safe_load(store.read(f"sweeps/{about['sweep']}/spec.yaml"))["objectives"]
     return {"importance": importance.table(trials, wanted), "fidelity": sweep_audit_gap.table(store, about)}
 

@@ -1,4 +1,4 @@
-"""What the attacks cost, and what it cost the attacker to break a sample: passes, queries and seconds."""
+"""What the attacks cost, and what it took to break a sample: passes, queries and seconds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPENT = ("forwards", "backwards", "seconds", "broken_at")
 COLUMNS = columns(SPENT)
 """The columns of SCORES that `table` needs."""
 ANY = "any"
-"""What stands for the attack where all of one knowledge are taken together."""
+"""The attack's name where all attacks of one knowledge are taken together."""
 
 
 def table(scores: Mapping[str, Iterable[pa.Table]], *, threshold: float, knowledge: Mapping[str, str]) -> pa.Table:
@@ -90,7 +90,7 @@ class _Broken:
     seconds: Floats
 
     def joined(self, other: _Broken) -> _Broken:
-        """Broken by either, the quicker counts."""
+        """Broken by either; the quicker counts."""
         same = np.array_equal(self.samples, other.samples)
         samples = self.samples if same else np.union1d(self.samples, other.samples)
         at_risk, broken = np.zeros(len(samples), dtype=bool), np.zeros(len(samples), dtype=bool)

@@ -20,9 +20,9 @@ Distribution = dict[str, Floats]
 
 METRICS = ("auroc", "average_precision", "fpr95")
 HELD = 2**26
-"""The most counts held at a time."""
+"""The most counts held in memory at a time."""
 CACHED = 2**15
-"""As many counts as are worked on at a time, so that they stay in the processor's cache."""
+"""How many counts are processed at a time, so that they stay in the processor's cache."""
 
 
 def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Counts, Counts] | None = None) -> Distribution:
@@ -60,7 +60,7 @@ def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Counts, Counts] | N
 
 @dataclass
 class Block:
-    """Some resamples of an audit: `drawn(label, size)` are the counts (rows, size) of a class of so many samples.
+    """Some resamples of an audit: `drawn(label, size)` are the counts (rows, size) of a class of that size.
 
     The same class and size give the same counts for every figure.
     """
@@ -83,7 +83,7 @@ class Block:
 
 
 def blocks(replicates: int, samples: int, seed: int) -> Iterator[Block]:
-    """So many resamples of so many samples, in blocks that fit into memory."""
+    """Resamples of that many samples, in blocks that fit into memory."""
     rows = max(1, HELD // samples)
     streams: dict[tuple[int, int], np.random.Generator] = {}
     for start in range(0, replicates, rows):
@@ -95,8 +95,8 @@ def distributions(
 ) -> list[Distribution]:
     """Of each case, scores of normals and of anomalies, the METRICS in every resample of a stratified bootstrap.
 
-    Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8). cases: gives them anew for every block of
-    resamples, so that they need not be held. samples: how many there are at most in a case.
+    Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8). cases: yields them again for every block of
+    resamples, so that they need not be held. samples: the most there are in a case.
     """
     found: list[list[Distribution]] = []
     for block in blocks(replicates, samples, seed):

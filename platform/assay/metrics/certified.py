@@ -72,7 +72,7 @@ class Bracket(NamedTuple):
 
 
 def brackets(figures: Iterable[Figure]) -> list[Bracket]:
-    """One for each figure, of all kinds of defect together, that was both certified and attacked."""
+    """One for each figure over all kinds of defect that was both certified and attacked."""
     ends: dict[tuple[str, float, str, str], dict[str, Figure]] = {}
     for figure in figures:
         if figure.attack in (ATTACK, WORST) and figure.defect == ALL:

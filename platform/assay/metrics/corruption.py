@@ -21,13 +21,13 @@ MEAN = "corruptions"
 """Name, in place of a corruption's, of the figures that are the mean over all of them."""
 
 CHANCE = 0.01
-"""That `monotone` finds a fall, anywhere in an audit, where there is only noise."""
+"""The chance that `monotone` finds a fall, anywhere in an audit, where there is only noise."""
 
 FLAT = 0.1
-"""Of an effect: how much less a more severe corruption may have. Scores come to an end, and then turn a little."""
+"""Share of an effect by which a more severe corruption may fall short: scores saturate, then turn a little."""
 
 SAME = 1e-3
-"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+"""Share of the standard deviation of the clean scores by which arithmetic may move a score."""
 
 
 class Monotone(NamedTuple):

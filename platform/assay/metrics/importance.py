@@ -28,10 +28,10 @@ WITH_IT = 5
 RESAMPLES = 60
 CONFIDENCE = 0.95
 DECADES = 100
-"""A parameter above 0 whose largest value is so many times its smallest is looked at on a logarithmic scale."""
+"""A parameter above 0 whose largest value is so many times its smallest is analysed on a logarithmic scale."""
 
 CHOICES = 5
-"""A number that takes no more different values is a choice between them."""
+"""A numeric parameter with no more distinct values than this is treated as a choice between them."""
 
 Values = Mapping[str, Sequence[Any]]
 
@@ -118,7 +118,7 @@ def _study(
     import optuna
 
     before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would say that a study was created
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would announce the new study
     study = optuna.create_study()
     optuna.logging.set_verbosity(before)
     for trial in trials:

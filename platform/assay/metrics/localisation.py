@@ -73,13 +73,13 @@ def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Local
         raise DataError(f"maps {maps.shape} and masks {marked.shape} must have the same shape (N, H, W)")
     able = np.flatnonzero(usable(marked))
     if not len(able):
-        raise DataError(f"none of {len(marked)} masks marks a part of its image, so there is nothing to find")
+        raise DataError(f"none of {len(marked)} masks marks a part of its image, so nothing can be localised")
     found = [pixel_auroc(maps[row], marked[row]) for row in able]
     return Localisation(float(np.mean(found)), len(able), len(marked) - len(able))
 
 
 def usable(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(N,) whether each mask (N, H, W) marks a part of its image: neither nothing nor everything."""
+    """(N,) whether each mask (N, H, W) marks a part of its image: some pixels, not all."""
     share: Floats = marked.reshape(len(marked), -1).mean(axis=1)
     return (share > 0) & (share < 1)
 

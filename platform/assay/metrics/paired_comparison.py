@@ -161,9 +161,9 @@ def _same_samples(a: Audit, b: Audit) -> None:
         raise InputError(f"both are audit {names[0]}; name two")
     datasets = [audit.info["dataset"] for audit in (a, b)]
     if datasets[0].get("hash") != datasets[1].get("hash"):
-        told = " and ".join(f"{dataset['name']} ({str(dataset.get('hash'))[:12]})" for dataset in datasets)
+        both = " and ".join(f"{dataset['name']} ({str(dataset.get('hash'))[:12]})" for dataset in datasets)
         raise InputError(
-            f"the audits are of different datasets, {told}; only audits of the same images can be compared"
+            f"the audits are of different datasets, {both}; only audits of the same images can be compared"
         )
     samples = [set(audit.matrix.samples) for audit in (a, b)]
     if samples[0] != samples[1]:
@@ -195,8 +195,8 @@ def _settings(a: Audit, b: Audit) -> tuple[tuple[Setting, ...], list[str]]:
             continue
         left_out.append(f"{setting.attack} at {setting.norm} {in_255(setting.epsilon, setting.norm)}: {why}")
     if not same:
-        told = " and ".join(f"{audit.info['audit']} is by suite {audit.info['suite']['name']}" for audit in (a, b))
-        raise InputError(f"the audits have no attack in common: {told}; audit both with the same suite")
+        both = " and ".join(f"{audit.info['audit']} is by suite {audit.info['suite']['name']}" for audit in (a, b))
+        raise InputError(f"the audits have no attack in common: {both}; audit both with the same suite")
     return tuple(same), left_out
 
 

@@ -1,4 +1,4 @@
-"""What sums up a security curve: the area under AUROC over epsilon, and the epsilons that turn decisions.
+"""Summaries of a security curve: the area under AUROC over epsilon, and the epsilons that turn decisions.
 
 An area of 1 is perfect at every epsilon up to the largest, 0.5 is chance at every one. It depends on the epsilons that
 were audited; compare areas of the same suite.

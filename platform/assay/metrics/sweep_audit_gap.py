@@ -1,23 +1,22 @@
 """Cheap against audited: the sweep's own figures on validation beside the audit's on test, model by model.
 
-Both at the budget of the sweep's attack. What the sweep says is chosen among many and made by one short attack, so it
-is too good twice over; what matters is by how much, and whether it puts the models in the order of the audit.
+Both at the budget of the sweep's attack. The sweep's figure is the best of many and comes from one short attack, so it
+is too good twice over; what matters is by how much, and whether it ranks the models as the audit does.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import yaml
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from assay.metrics.intervals import Interval, newcombe
-from assay.store import figures, parquet
+from assay.store import figures, formats, parquet
+from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import FIDELITY, METRICS
 from assay.store.score_matrix import ALL, CLEAN, WORST
@@ -67,7 +66,7 @@ def table(store: Store, this: Mapping[str, Any]) -> pa.Table:
     a model the one counts that is most like this one: the same suite, the same limit, the newest.
     """
     done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
-    infos = [yaml.safe_load(store.read(f"audits/{name}/audit.yaml")) for name in done if name != this["audit"]]
+    infos = [Audit(store.below(f"audits/{name}")).info for name in done if name != this["audit"]]
     best: dict[str, Mapping[str, Any]] = {}
     for info in (this, *sorted(infos, key=lambda info: _like(info, this), reverse=True)):
         if (info["sweep"], info["dataset"]["hash"]) == (this["sweep"], this["dataset"]["hash"]):
@@ -84,7 +83,8 @@ def _like(info: Mapping[str, Any], this: Mapping[str, Any]) -> tuple[bool, bool,
 def _gaps(store: Store, info: Mapping[str, Any]) -> Iterator[Gap]:
     """Of one audited model, by its audit.yaml: the gap of the clean and of the robust AUROC."""
     audit = info["audit"]
-    manifest = json.loads(store.read(f"audits/{audit}/manifest.json"))
+    manifest = store.read_json(f"audits/{audit}/manifest.json")
+    formats.check_content(manifest, "model", store.place(f"audits/{audit}/manifest.json"))
     found = figures.read(parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS))
     evaluation, counts = manifest["evaluation"], manifest["dataset"]["counts"]["validation"]
     norm, epsilon = str(evaluation["norm"]), float(evaluation["epsilon"])
@@ -116,8 +116,8 @@ def difference(one: Interval, other: Interval) -> Interval:
 def rank_correlation(columns: Mapping[str, NDArray[Any]], metric: str, *, seed: int = 0) -> Interval | None:
     """Spearman's, of cheap and audited figures over the models, or None for fewer than three that have both.
 
-    Interval: the models are drawn anew, and each figure anew from a normal distribution as wide as its own interval;
-    among few models the second is what keeps a perfect order from looking certain.
+    Interval: the models are redrawn, and each figure is redrawn from a normal distribution as wide as its own interval;
+    with few models the second keeps a perfect order from looking certain.
     """
     rows = np.flatnonzero((columns["metric"] == metric) & np.isfinite(columns["audited"]))
     if len(rows) < FEWEST:

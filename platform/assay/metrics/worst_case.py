@@ -22,8 +22,8 @@ __all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "wo
 class WorstCase(NamedTuple):
     """What is reached within one norm and epsilon, per sample (N,) of a matrix.
 
-    attacked: whether the sample was attacked within it at all; the others stand at their clean score.
-    score, rounded: the furthest in the attacker's direction, raw and after rounding to 8 bits; no worse for him than
+    attacked: whether the sample was attacked within it at all; the others keep their clean score.
+    score, rounded: the furthest in the attacker's direction, raw and after rounding to 8 bits; no worse for them than
     clean. winner: the place of the setting that reached `score` in the matrix's `settings`, -1 for the clean image.
     """
 
@@ -88,10 +88,10 @@ def _move(held: Floats, found: Floats, toward: NDArray[np.int8]) -> NDArray[np.b
 
 
 def worst_first(labels: ArrayLike, clean: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
-    """The order of samples from the worst for the owner, of labels (N,), clean and attacked scores (N,).
+    """The samples from the worst for the owner on: their order by labels (N,), clean and attacked scores (N,).
 
-    Before all others come those that were decided rightly and no longer are, by how far they lie beyond the threshold;
-    then those still decided rightly, by how near they came; last those that were wrong before any attack.
+    First those that were decided rightly and no longer are, by how far they lie beyond the threshold; then those still
+    decided rightly, by how near they came; last those that were wrong before any attack.
     """
     toward = 1 - 2 * np.asarray(labels, dtype=np.int64)  # the attacker raises normals and lowers anomalies
     before, after = (toward * (np.asarray(values, dtype=np.float64) - threshold) for values in (clean, scores))

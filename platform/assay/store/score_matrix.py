@@ -1,6 +1,6 @@
 """The scores of an audit as a matrix: samples on one axis, what was done to them on the other.
 
-It is filled part by part, so that millions of rows of SCORES need the memory of their numbers alone.
+It is filled part by part, so that millions of rows of SCORES take no more memory than their numbers.
 """
 
 from __future__ import annotations

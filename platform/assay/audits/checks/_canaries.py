@@ -111,13 +111,13 @@ def masked(context: Context, threat: ThreatModel) -> Masked:
 
 
 def noisy(context: Context) -> Context:
-    """The context of a few images and the stochastic twin, of which nothing is declared."""
+    """The context of a few images and the stochastic twin, whose randomness is not declared."""
     twin = Stochastic(context.detector, context.spread, context.device)
     return Context(twin, take(context.images, chosen(context, FEW)), context.suite, {}, {}, context.device)
 
 
 def entries(context: Context, threat: ThreatModel) -> list[Entry]:
-    """The suite's attacks at a budget that can be made on any twin, those who know most first."""
+    """The suite's attacks at a budget that can be made on any twin, those with most knowledge first."""
     known = ("white-box", "none") if context.facts.differentiable else ("score", "none")
     fit = [e for e in context.suite.attacks if e.norm == threat.norm and e.knowledge in known and not e.needs]
     return sorted(fit, key=lambda entry: known.index(entry.knowledge))

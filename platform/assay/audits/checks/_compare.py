@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Pairs(NamedTuple):
-    """Per sample and budget: how far the stronger and the weaker attackers moved the score their way."""
+    """Per sample and budget: how far the stronger and the weaker attackers moved the score in their direction."""
 
     samples: list[str]
     stronger: NDArray[np.float64]

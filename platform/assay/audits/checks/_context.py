@@ -1,4 +1,4 @@
-"""What every check looks at, and the few samples that its own attacks are made on."""
+"""What every check is given, and the few samples that its own attacks are made on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BALLS = ("linf", "l2")
 """Norms that the attacks of the checks can be made in."""
 FEW = 8
-"""Samples of each class that the dearer checks look at."""
+"""Samples of each class that the more expensive checks use."""
 UNEXAMINED = Unexamined()
 NO_BALL = "the suite has no linf or l2 budget"
 NO_GRADIENT = "the score has no gradient"
@@ -32,7 +32,7 @@ NO_GRADIENT = "the score has no gradient"
 
 @dataclass(frozen=True)
 class Context:
-    """What the checks look at: the audited detector, its test images, and the scores and metrics of the audit.
+    """What the checks are given: the audited detector, its test images, and the scores and metrics of the audit.
 
     threshold: the score above which the deployed detector flags. corrupted, certified: None where the suite has none.
     """
@@ -67,7 +67,7 @@ class Context:
 
     @property
     def shift(self) -> NDArray[np.float64]:
-        """How far every row of the scores went the attacker's way."""
+        """How far every row of the scores moved in the attacker's direction."""
         moved: NDArray[np.float64] = self.scores["adversarial_score"] - self.scores["clean_score"]
         return self.scores["direction"] * moved
 

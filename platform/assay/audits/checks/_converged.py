@@ -29,6 +29,6 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> Check
     starts = "a fresh start" if restarts == 1 else f"each of {restarts} fresh starts"
     evidence = (
         f"APGD with {steps} steps from {starts} takes the worst-case AUROC at {called(threat)} of {len(places)} "
-        f"samples from {suite:.3f} to {both:.3f}; allowed is a difference of {LEFT}"
+        f"samples from {suite:.3f} to {both:.3f}; a difference of {LEFT} is allowed"
     )
     return result(check, suite - both <= LEFT, evidence, suite - both, LEFT, len(places))

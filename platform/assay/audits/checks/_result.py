@@ -10,7 +10,7 @@ class CheckResult:
     """The outcome of one check, a row of schemas.CHECKS.
 
     required: an audit in which a required check fails is INVALID; any other failure is advice. value, limit: the figure
-    that decided and what it is compared with. samples: how many were looked at.
+    that decided and what it is compared with. samples: how many were tested.
     """
 
     check: str

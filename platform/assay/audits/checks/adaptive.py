@@ -1,4 +1,4 @@
-"""A score made of nearest neighbours was attacked by an attack made for neighbours."""
+"""A score made of nearest neighbours was attacked by a method made for neighbours."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ ORDER = 150
 
 
 def adaptive(context: Context) -> CheckResult:
-    """A score made of nearest neighbours was attacked by an attack made for neighbours (Tramer et al. 2020).
+    """A score made of nearest neighbours was attacked by a method made for neighbours (Tramer et al. 2020).
 
-    The nearest neighbour changes on the way, so the gradient of the score sees less far than one of all distances.
+    The nearest neighbour changes along the way, so the score's gradient is less far-sighted than one of all of them.
     """
     if not context.facts.neighbours:
         return not_applicable("adaptive", "the score is not known to be made of nearest neighbours")

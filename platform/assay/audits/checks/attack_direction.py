@@ -1,4 +1,4 @@
-"""Every attack raises normals and lowers anomalies in the mean; a white-box one moves both."""
+"""Every attack raises normals and lowers anomalies on average; a white-box one moves both."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ORDER = 51
 
 
 def attack_direction(context: Context) -> CheckResult:
-    """Every attack raises normals and lowers anomalies in the mean; a white-box one moves both."""
+    """Every attack raises normals and lowers anomalies on average; a white-box one moves both."""
     scores, shift, allowed = context.scores, context.shift, context.same if context.facts.stochastic else 0.0
     wrong, means = [], []
     for entry in context.suite.attacks:
@@ -23,7 +23,7 @@ def attack_direction(context: Context) -> CheckResult:
                 wrong.append(f"{entry.name} {whose} by {mean:.3g}")
     lowest = min(means, default=0.0)
     evidence = (
-        f"of {len(means)} mean shifts, one for each attack and class, {len(wrong)} do not go the attacker's way"
+        f"of {len(means)} mean shifts, one for each attack and class, {len(wrong)} are not in the attacker's direction"
         f"{listed(wrong)}; the smallest is {lowest:.3g}"
     )
     return result("attack_direction", not wrong, evidence, lowest, 0, len(scores["sample"]))

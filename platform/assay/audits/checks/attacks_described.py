@@ -14,8 +14,8 @@ def attacks_described(context: Context) -> CheckResult:
     silent = []
     for entry in context.suite.attacks:
         made = scores["attack"] == entry.name
-        told = made & (scores["parameters"] != "") & (scores["seed"] >= 0) & (scores["forwards"] > 0)
-        if not made.any() or not told[made].all():
+        described = made & (scores["parameters"] != "") & (scores["seed"] >= 0) & (scores["forwards"] > 0)
+        if not made.any() or not described[made].all():
             silent.append(entry.name)
     count, passes = len(context.suite.attacks), int(scores["forwards"].sum() + scores["backwards"].sum())
     evidence = (

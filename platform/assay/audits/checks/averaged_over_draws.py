@@ -21,5 +21,5 @@ def averaged_over_draws(context: Context) -> CheckResult:
     }
     most = max(draws.values(), default=0)
     named = ", ".join(f"{name} over {count} draws" for name, count in draws.items()) or "none"
-    evidence = f"the score is random; attacks on its expectation: {named}; needed are {DRAWS} draws"
+    evidence = f"the score is random; attacks on its expectation: {named}; {DRAWS} draws are needed"
     return result("averaged_over_draws", most >= DRAWS, evidence, most, DRAWS, len(context.images))

@@ -1,4 +1,4 @@
-"""Every white-box attack returns the best image that it looked at, not the last one."""
+"""Every white-box attack returns the best image it saw, not the last one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OF_EACH = 2
 
 
 def best_iterate_kept(context: Context) -> CheckResult:
-    """Every white-box attack returns the best image that it looked at, not the last one (Pintor et al. 2022)."""
+    """Every white-box attack returns the best image it saw, not the last one (Pintor et al. 2022)."""
     import torch
 
     entries = [entry for entry in context.suite.white_box() if entry.norm in BALLS and not entry.needs]
     if context.facts.stochastic or not entries:
-        why = "a random score cannot be looked at twice" if context.facts.stochastic else NO_GRADIENT
+        why = "a random score differs each time" if context.facts.stochastic else NO_GRADIENT
         return not_applicable("best_iterate_kept", why)
     images, direction, random = attackable(context, OF_EACH)
     lost: dict[str, int] = {}
@@ -49,5 +49,5 @@ def best_iterate_kept(context: Context) -> CheckResult:
             lost[entry.name] = count
     total = sum(lost.values())
     whose = f" ({', '.join(f'{name}: {count}' for name, count in lost.items())})" if lost else ""
-    evidence = f"{len(entries)} white-box attacks gave away a better image than they returned {total} times{whose}"
+    evidence = f"{len(entries)} white-box attacks saw a better image than they returned {total} times{whose}"
     return result("best_iterate_kept", total == 0, evidence, total, 0, len(images))

@@ -1,4 +1,4 @@
-"""A detector without a gradient was attacked by those who need none."""
+"""A detector without a gradient was attacked by methods that need none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ORDER = 170
 
 
 def black_box_without_gradient(context: Context) -> CheckResult:
-    """A detector without a gradient was attacked at the headline by those who need none (Carlini et al., on BPDA)."""
+    """A detector without a gradient was attacked at the headline by methods that need none (Carlini et al., BPDA)."""
     if context.facts.differentiable:
         return not_applicable("black_box_without_gradient", "the score has a gradient")
     headline, scores = context.suite.headline, context.scores

@@ -1,4 +1,4 @@
-"""The suite's strongest attack begun afresh at the headline finds no more than it did step by step from below."""
+"""The suite's strongest attack, started afresh at the headline, finds no more than it did from smaller epsilons."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ APART = 0.02  # AUROC
 
 
 def cold_start(context: Context) -> CheckResult:
-    """The suite's strongest attack begun afresh at the headline finds no more than it did step by step from below.
+    """The suite's strongest attack, started afresh at the headline, finds no more than it did from smaller epsilons.
 
-    Each epsilon begins from the images of the one before, so that figures cannot rise; a start that holds the attack
-    back is seen here.
+    Each epsilon starts from the images of the one before, so figures cannot rise; this check sees whether that start
+    holds the attack back.
     """
     threat, scores = context.budget, context.scores
     if threat is None:

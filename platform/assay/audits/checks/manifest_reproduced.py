@@ -21,13 +21,13 @@ def manifest_reproduced(context: Context) -> CheckResult:
     name, parameters = shelves.normal_form(item)
     function = shelves.load("datasets", name)
     validation = splits.training_data(function(**shelves.bind(function, parameters))).validation
-    told = float(figures["clean_auroc"])
+    stated = float(figures["clean_auroc"])
     found = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (
-        f"clean AUROC on the {len(validation)} validation images is {found:.4f}, {told:.4f} in the model's manifest; "
+        f"clean AUROC on the {len(validation)} validation images is {found:.4f}, {stated:.4f} in the model's manifest; "
         f"they may differ by {APART:g}"
     )
-    apart = abs(found - told)
+    apart = abs(found - stated)
     # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
     required = not context.facts.stochastic
     return result("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)

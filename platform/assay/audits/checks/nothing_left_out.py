@@ -17,5 +17,5 @@ def nothing_left_out(context: Context) -> CheckResult:
     budgets = [(entry.name, epsilon) for entry in context.suite.attacks for epsilon in entry.epsilons]
     wanted = Counter((*budget, sample) for budget in budgets for sample in context.images.ids)
     missing, surplus = (wanted - found).total(), (found - wanted).total()
-    evidence = f"of {wanted.total()} attacks on a sample {missing} are missing, and {surplus} are too many"
+    evidence = f"of {wanted.total()} attacks on a sample {missing} are missing and {surplus} are duplicates"
     return result("nothing_left_out", missing + surplus == 0, evidence, missing + surplus, 0, len(context.images))

@@ -14,7 +14,7 @@ ADVERSARIAL = ("evasion", "false_alarm", "both")
 def robust_below_clean(context: Context) -> CheckResult:
     """No attack leaves a sample better off than no attack, and no robust AUROC exceeds the clean one."""
     figures, shift = context.metrics, context.shift
-    random = context.facts.stochastic  # then a later look at the same image may find it better off
+    random = context.facts.stochastic  # a second pass over the same image may then score it better
     wrong = int((shift < -(context.same if random else 0.0)).sum())
     auroc = (figures["metric"] == "auroc") & (figures["defect"] == "all")
     clean = float(figures["value"][auroc & (figures["attack"] == "clean")][0])
@@ -23,6 +23,7 @@ def robust_below_clean(context: Context) -> CheckResult:
         attacked &= figures["attack"] == "worst"
     highest = float(figures["value"][attacked].max())
     evidence = (
-        f"{wrong} of {len(shift)} scores moved the owner's way; highest robust AUROC {highest:.4f}, clean {clean:.4f}"
+        f"{wrong} of {len(shift)} scores moved in the owner's direction; highest robust AUROC {highest:.4f}, "
+        f"clean {clean:.4f}"
     )
     return result("robust_below_clean", wrong == 0 and highest <= clean, evidence, highest, clean, len(shift))

@@ -1,4 +1,4 @@
-"""An image has the same score alone as in a batch: neither its neighbours nor the attacker's other images count."""
+"""An image has the same score alone as in a batch: neighbours and the attacker's other images do not matter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ALONE = 4  # samples of each class that are scored one at a time
 
 
 def scored_alone(context: Context) -> CheckResult:
-    """An image has the same score alone as in a batch: neither its neighbours nor the attacker's other images count."""
+    """An image has the same score alone as in a batch: neighbours and the attacker's other images do not matter."""
     import torch
 
     images = take(context.images, some_of_each(context.images.labels, ALONE))

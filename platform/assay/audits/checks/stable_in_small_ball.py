@@ -22,6 +22,6 @@ def stable_in_small_ball(context: Context) -> CheckResult:
     moved = float(sum(moves)) / DRAWS / max(context.spread, 1e-12)
     evidence = (
         f"{DRAWS} random changes of at most 8/255 move the scores of {len(images)} samples by {moved:.3f} standard "
-        f"deviations of the clean scores in the mean; beyond {MOVED} a gradient says little about its surroundings"
+        f"deviations of the clean scores on average; beyond {MOVED} a gradient says little about its surroundings"
     )
     return result("stable_in_small_ball", moved <= MOVED, evidence, moved, MOVED, len(images), required=False)

@@ -1,4 +1,4 @@
-"""Every attack is made under a threat model that says who could do this and why."""
+"""Every attack is made under a threat model that says who could mount it and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ORDER = 250
 
 
 def threat_models_stated(context: Context) -> CheckResult:
-    """Every attack is made under a threat model that says who could do this and why (Carlini et al., first section)."""
+    """Every attack is made under a threat model that says who could mount it and why (Carlini et al., sec. 1)."""
     threats = context.suite.threats
     silent = [entry.name for entry in context.suite.attacks if not threats[entry.threat].why.strip()]
     count = len(context.suite.attacks)

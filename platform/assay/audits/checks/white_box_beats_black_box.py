@@ -1,4 +1,4 @@
-"""Who sees gradients moves a sample at least as far as who sees only scores; where not, the gradients are masked."""
+"""An attacker with gradients moves a sample at least as far as one with scores only; if not, gradients are masked."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ QUERIES = 5  # of the check's own attack, for each step of the unbounded one
 
 
 def white_box_beats_black_box(context: Context) -> CheckResult:
-    """Who sees gradients moves a sample at least as far as who sees only scores (Carlini et al., sec. on white-box).
+    """An attacker with gradients moves a sample at least as far as one with scores only (Carlini et al.).
 
-    Of the suite's score-based, label-based and transfer attacks; where none of them asked enough at the headline, also
-    of a Square attack that the check makes itself. The strongest sign of masked gradients: a search that uses none gets
-    further.
+    Compares with the suite's score-based, label-based and transfer attacks; where none of them made enough queries at
+    the headline, also with a Square attack of its own. A search without gradients that gets further is the strongest
+    sign that gradients are masked.
     """
     if not context.facts.differentiable:
         return not_applicable("white_box_beats_black_box", NO_GRADIENT)
@@ -32,14 +32,14 @@ def white_box_beats_black_box(context: Context) -> CheckResult:
     threat, queries = context.budget, QUERIES * context.suite.unbounded.steps
     if threat and _queries(context, threat) < queries:
         cases.append(_own_attack(context, threat, queries))
-    told, worst = [], 0.0
+    phrases, worst = [], 0.0
     for name, attacked, further in cases:
         lost = sorted({sample for sample, worse in zip(attacked, further, strict=True) if worse})
-        told.append(
+        phrases.append(
             f"{name} go further than the white-box attacks on {further.mean():.1%} of {len(further)}{listed(lost)}"
         )
         worst = max(worst, float(further.mean()))
-    evidence = f"{'; '.join(told)}; allowed {SEEN:.0%}"
+    evidence = f"{'; '.join(phrases)}; allowed {SEEN:.0%}"
     return result(
         "white_box_beats_black_box", worst <= SEEN, evidence, worst, SEEN, sum(len(case[1]) for case in cases)
     )

@@ -1,4 +1,4 @@
-"""The worst-case figures are those of each sample's worst score over all attacks, added up here once more."""
+"""The worst-case figures are those of each sample's worst score over all attacks, recomputed here."""
 
 from __future__ import annotations
 
