@@ -323,11 +323,11 @@ def test_wrong_inputs_are_named(name):
     with pytest.raises(InputError, match=r"\+1 .* or -1"):
         run(images, direction[:3], own(name))
     for norm in set(get_args(Norm)) - set(stated(name, "NORMS")):
-        with pytest.raises(InputError, match="there is: "):
+        with pytest.raises(InputError, match="choose from: "):
             run(images, direction, ThreatModel(norm, 0.5))
     with pytest.raises(InputError, match=r"epsilon .* found -1"):
         run(images, direction, replace(own(name), epsilon=-1.0))
-    with pytest.raises(InputError, match="one image for every image"):
+    with pytest.raises(InputError, match="start must have the shape of the images"):
         run(images, direction, own(name), start=images[:2])
     if own(name).norm in BALLS:
         with pytest.raises(InputError, match=f"start must lie in the {own(name).norm} ball"):

@@ -193,5 +193,5 @@ class TestAttack:
         assert torch.equal(found.images, images)
 
     def test_a_detector_without_neighbours_is_refused(self):
-        with pytest.raises(InputError, match=r"score_with\(images, pool\); this one has none, use apgd"):
+        with pytest.raises(InputError, match=r"score_with\(images, pool\); this detector has none, use apgd"):
             neighbours(lambda batch: batch.mean((1, 2, 3)), *inputs(), LINF, seeded())

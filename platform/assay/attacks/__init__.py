@@ -1,1 +1,1 @@
-"""Attacks on the raw anomaly score: one file is one attack, named as the file."""
+"""Attacks on the raw anomaly score, one per file; the file name is the attack's name."""

@@ -1,4 +1,4 @@
-"""What can be learned of a detector from its decisions alone: nearest known image of the other decision, normal."""
+"""Search along the decision boundary, for attacks that see only decisions and no scores."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from assay.contracts import ThreatModel
 from assay.norm_balls import per_image, size
 
 HALVINGS = 12
-"""Of a distance: to 1/4096 of it, finer than what the probes around the boundary can tell apart."""
+"""Bisection steps. They leave 1/4096 of the distance, finer than the probes around the boundary can resolve."""
 
 
 class Decisions:
-    """For every image the nearest `found` that is decided as the attacker wants, and its distance `radius` (B,).
+    """Tracks, for every image, the nearest image `found` with the decision the attacker wants.
 
-    Where there is none, the clean image and 0. asked: questions so far, those asked before included; crossed_at (B,):
-    how many it had been when one in the ball was found, -1 for never. No image asked about becomes a candidate of the
-    objective, so the score has no say in what is found.
+    radius (B,): its distance from the clean image. Until one is found, `found` is the clean image and radius is 0.
+    asked: number of queries so far, including earlier ones. crossed_at (B,): that number when the first such image
+    inside the ball was found, or -1. Queried images do not become candidates of the objective, so the score never
+    influences the search.
     """
 
     def __init__(
@@ -39,13 +40,13 @@ class Decisions:
         self.asked, self.crossed_at = asked, torch.full_like(self.direction, -1, dtype=torch.int64)
 
     def wanted(self, images: Tensor) -> Tensor:
-        """Whether each image (B,) is flagged where the score is to be raised, passed where it is to be lowered."""
+        """Whether each image (B,) gets the wanted decision: flagged if its score is to rise, passed if to fall."""
         self.asked += 1
         scores = self.direction * self.objective.value(images, keep=False)
         return (scores.double() > self.threshold) == (self.direction > 0)
 
     def offer(self, candidates: Sequence[Tensor]) -> None:
-        """Take the first candidate that is wanted no further away than `found`, and bring it as near as it goes."""
+        """Take the first candidate with the wanted decision at most as far away as `found`, then bisect it closer."""
         chosen, taken = self.found, torch.zeros_like(self.known)
         for candidate in candidates:
             candidate = candidate.clamp(0, 1)
@@ -65,9 +66,9 @@ class Decisions:
         self.crossed_at = torch.where(crossed, self.asked, self.crossed_at)
 
     def normal(self, width: float, noise: Iterable[Tensor]) -> Tensor:
-        """Where around `found` the wanted decisions lie (B, C, H, W): how decision and noise vary together.
+        """Estimated normal (B, C, H, W) of the decision boundary at `found`: the covariance of decision and noise.
 
-        width: how far away is asked, over the distance from the clean image.
+        width: distance of the probes from `found`, relative to its distance from the clean image.
         """
         total = sum_wanted = sum_moved = torch.zeros_like(self.clean)
         count = 0
@@ -79,11 +80,11 @@ class Decisions:
             moved = (probe - self.found) / per_image(self.radius.clamp(min=1e-12))
             total, sum_wanted, sum_moved = total + wanted * moved, sum_wanted + wanted, sum_moved + moved
             count += 1
-        # Without the mean, which says how far `found` is from the boundary and nothing of where it lies.
+        # Subtract the mean: it says how far `found` is from the boundary, but not in which direction the boundary lies.
         return total - sum_wanted * sum_moved / count
 
     def nearest_of_the_batch(self) -> Tensor:
-        """For an image of which nothing is known, the nearest one of the batch that is decided as wanted for it."""
+        """For images without a `found` yet: the nearest image of the batch that has the wanted decision."""
         flagged = self.wanted(self.clean) == (self.direction > 0)
         apart = torch.cdist(self.clean.flatten(1), self.clean.flatten(1))
         apart = apart.masked_fill(flagged != (self.direction > 0)[:, None], torch.inf)
@@ -91,7 +92,7 @@ class Decisions:
         return torch.where(per_image(use), self.clean[apart.argmin(1)], self.found)
 
     def _shrunk(self, images: Tensor, radius: Tensor) -> Tensor:
-        """The images brought into the balls of radius (B,) around the clean ones."""
+        """The images projected into balls of radius (B,) around the clean images."""
         moved, radius = images - self.clean, per_image(radius).to(images)
         if self.threat.norm == "linf":
             return self.clean + torch.maximum(torch.minimum(moved, radius), -radius)

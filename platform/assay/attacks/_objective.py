@@ -1,10 +1,10 @@
-"""The raw score of a batch as something to maximise: counts its passes and remembers the best image of every sample.
+"""The raw score of a batch as a function to maximise; counts passes and keeps the best image of every sample.
 
-Which score is returned: the images chosen at the end are scored once more, in one plain forward of the whole batch
-without gradients, as anyone would score them later (some layers round differently while gradients are recorded);
-unless the last forward was just that. Where that is worse than the plain score of the clean image or of `start`, the
-better of those is returned instead. For a detector that is deterministic and scores every image by itself, the scores
-are therefore exactly `score(images)`, and never worse for the attacker than the clean ones.
+Returned scores: at the end, the chosen images are scored once more in one plain forward pass of the whole batch without
+gradients, as any later caller would score them (some layers round differently while gradients are recorded). This is
+skipped if the last forward was exactly that. If the result is worse than the plain score of the clean image or of
+`start`, the better of those two is returned. For a detector that is deterministic and scores each image independently,
+the returned scores equal `score(images)` exactly and are never worse for the attacker than the clean ones.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from assay.contracts import ThreatModel
 
 Precision = Literal["float32", "bfloat16"]
-"""What the passes with a gradient compute in; what is kept and returned is always confirmed in float32."""
+"""Precision of the passes with a gradient; results are always confirmed in float32."""
 
 
 class Objective:
-    """direction * score of one batch of images; every image it is asked about is a candidate for the result.
+    """direction * score of one batch of images; every image it scores is a candidate for the result.
 
-    It may be asked about R images of every sample at once, (R * B, C, H, W), the first of all samples first.
-    norms: those of the attack. precision: of `ascent`. Raises DataError for images outside [0, 1] and for scores or
-    gradients that are not finite, InputError for a direction, threat model, start or score that breaks its contract.
+    Can score R images per sample at once: (R * B, C, H, W), ordered run by run.
+    norms: the norms the attack supports. precision: of `ascent`. Raises DataError for images outside [0, 1] and for
+    scores or gradients that are not finite, InputError for an invalid direction, threat model, start or score.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Objective:
         self._crossed_clean = self._crosses(clean)
 
     def value(self, images: Tensor, *, keep: bool = True) -> Tensor:
-        """direction * score of the images: one plain forward. keep=False: they lie outside the ball, no candidates."""
+        """direction * score in one plain forward. keep=False: the images may lie outside the ball, so keep none."""
         with torch.no_grad():
             value = self._signed(self._score(images.detach()), images)
         if keep:
@@ -71,7 +71,7 @@ class Objective:
         return value
 
     def ascent(self, images: Tensor, *, keep: bool = True) -> tuple[Tensor, Tensor]:
-        """direction * score and its gradient (like the images): one forward, one backward to the pixels alone."""
+        """direction * score and its gradient w.r.t. the images, in one forward and one backward pass."""
         with torch.inference_mode(False), torch.enable_grad():
             pixels = images.detach().clone().requires_grad_()
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self._rough):
@@ -95,8 +95,8 @@ class Objective:
         return value, gradient
 
     def attacked(self) -> Attacked:
-        """The best images asked about, re-scored, and what everything cost."""
-        if self._rough:  # values of low precision are compared among themselves alone
+        """The best images seen, scored again, and the number of passes."""
+        if self._rough:  # low-precision values are only compared with each other
             self.value(self._best_rough.images)
         images, value = self._best.images, self._best.value
         if not (self._last_is_plain and bool(self._best.latest.all())):
@@ -106,22 +106,22 @@ class Objective:
         images = torch.where(per_image(worse), self._floor, images)
         value = torch.where(worse, self._floor_value, value)
         count = torch.ones_like(self._crossed_at)
-        # A crossing counts if the result shows it: some layers round differently while gradients are recorded.
+        # A crossing counts only if the final scores confirm it: some layers round differently with gradients.
         seen = torch.where(self._crossed_at < 0, self._forwards, self._crossed_at)
         broken_at = torch.where(self._crosses(value), seen, -1)
         return Attacked(images, self._direction * value, count * self._forwards, count * self._backwards, broken_at)
 
     def missing(self, value: Tensor) -> Tensor:
-        """(B,) float64 by which direction * score must rise from `value` to the threshold.
+        """(B,) float64: how far direction * score must rise from `value` to reach the threshold.
 
-        Infinite without a threshold, and where the clean image is beyond it.
+        Infinite without a threshold, and where the clean image is already beyond it.
         """
         if self._threshold is None:
             return torch.full_like(value, math.inf, dtype=torch.float64)
         return (self._direction * self._threshold - value.double()).masked_fill(self._crossed_clean, math.inf)
 
     def _crosses(self, value: Tensor) -> Tensor:
-        """Whether images of these values are decided as the attacker wants; flagged means score > threshold."""
+        """Whether images with these values get the decision the attacker wants; flagged means score > threshold."""
         if self._threshold is None:
             return torch.zeros_like(value, dtype=torch.bool)
         direction = self._direction.repeat(len(value) // len(self._direction))
@@ -131,7 +131,7 @@ class Objective:
         if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
             found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
             raise InputError(
-                f"a detector returns one score per image, a tensor of shape {tuple(images.shape[:1])}; found {found}"
+                f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {found}"
             )
         runs = len(images) // len(self._direction)
         self._forwards += runs
@@ -151,16 +151,16 @@ class Objective:
         self._broken = self._broken | ~value.isfinite().reshape(-1, len(self._direction)).all(0)
 
     def _raise_if_broken(self) -> None:
-        # Asked at the start and the end only: looking at a flag at every step would make a GPU wait for each.
+        # Only checked at the start and the end: reading a flag at every step would stall a GPU.
         if broken := int(self._broken.sum()):
             raise DivergedError(
                 f"the detector's score or its gradient is not finite (NaN or infinite) for {broken} of "
-                f"{len(self._broken)} images in or near the ball; a score that can be audited is finite everywhere"
+                f"{len(self._broken)} images in or near the ball; a detector can only be audited if its score is finite"
             )
 
 
 class _Best:
-    """The image of every sample with the highest value so far; `latest` (B,): those that came with the last call."""
+    """Keeps the image of every sample with the highest value so far; `latest` (B,): those of the last call."""
 
     def __init__(self, images: Tensor, direction: Tensor) -> None:
         self.images, self.value = images.detach(), torch.full_like(direction, -math.inf)
@@ -168,7 +168,7 @@ class _Best:
 
     def keep(self, images: Tensor, value: Tensor) -> None:
         images, count = images.detach(), len(self.value)
-        if len(images) > count:  # several of each sample: the best of them
+        if len(images) > count:  # several images per sample: keep the best of them
             value, run = value.reshape(-1, count).max(0)
             images = images[run * count + torch.arange(count, device=run.device)]
         self.latest = value > self.value
@@ -178,22 +178,24 @@ class _Best:
 
 def _check(images: Tensor, direction: Tensor, threat: ThreatModel, start: Tensor | None, norms: Sequence[str]) -> None:
     if images.ndim != 4 or not images.is_floating_point():
-        raise DataError(f"images are floats of shape (B, C, H, W); found {images.dtype} of shape {tuple(images.shape)}")
+        raise DataError(f"images must be floats of shape (B, C, H, W); found {images.dtype}, {tuple(images.shape)}")
     if outside := _outside_box(images):
         raise DataError(f"{outside} of {len(images)} images have pixels outside [0, 1] or NaN; scale images to [0, 1]")
     if direction.shape != images.shape[:1] or not bool((direction.abs() == 1).all()):
         raise InputError(
-            f"direction is +1 (raise the score) or -1 (lower it) for each of the {len(images)} images; "
+            f"direction must be +1 (raise the score) or -1 (lower it) for each of the {len(images)} images; "
             f"found shape {tuple(direction.shape)}, values {sorted(set(direction.flatten().tolist()))[:5]}"
         )
     if threat.norm not in norms:
-        raise InputError(f"norm '{threat.norm}' is not one of this attack; there is: {', '.join(sorted(norms))}")
+        raise InputError(
+            f"this attack does not support the norm '{threat.norm}'; choose from: {', '.join(sorted(norms))}"
+        )
     if not (math.isfinite(threat.epsilon) and threat.epsilon >= 0):
-        raise InputError(f"epsilon is a finite number from 0 on, in pixel scale, such as 2/255; found {threat.epsilon}")
+        raise InputError(f"epsilon must be a finite number >= 0 in pixel scale, such as 2/255; found {threat.epsilon}")
     if start is None:
         return
     if start.shape != images.shape:
-        raise InputError(f"start has one image for every image, {tuple(images.shape)}; found {tuple(start.shape)}")
+        raise InputError(f"start must have the shape of the images, {tuple(images.shape)}; found {tuple(start.shape)}")
     far = threat.norm in BALLS and int((size(start - images, threat.norm) > threat.epsilon + TOLERANCE).sum())
     if far or _outside_box(start):
         raise InputError(

@@ -1,4 +1,4 @@
-"""The gradient of a score that only answers with numbers: estimated from pairs of images on either side."""
+"""Gradient estimate for a score without gradients, from pairs of images on either side of a point."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from assay.norm_balls import per_image, project, size
 def slope(
     objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, width: float, noise: Iterable[Tensor]
 ) -> Tensor:
-    """A gradient (B, C, H, W) at `at` from two forwards for every noise (B, C, H, W): the mean over both sides of it.
+    """Gradient (B, C, H, W) at `at`, averaged over noise samples (B, C, H, W); two forwards for each.
 
-    width: how far to either side an image is tried, in epsilon: times the noise for linf, the length of the step for
-    other norms. What is tried is moved into the ball, so that it may be returned; it is the step made that counts.
+    width: distance of the probes on either side, as a share of epsilon: a factor of the noise for linf, the length of
+    the step for other norms. Probes are projected into the ball so that they can be returned as results; the estimate
+    uses the step that was actually made.
     """
     total = torch.zeros_like(at)
     for one in noise:
@@ -31,6 +32,6 @@ def slope(
 
 
 def gaussian(random: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """Normal noise (B, C, H, W), every image from its own stream."""
+    """Normal noise (B, C, H, W), each image from its own generator."""
     shape = like.shape[1:]
     return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in random]).to(like)

@@ -1,4 +1,4 @@
-"""A nearest-neighbour score that keeps its value and is given the gradient of a smoother one."""
+"""A nearest-neighbour score with its true value and the gradient of a smoother score."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from assay.contracts import Attacked
 from assay.errors import InputError
 
 Pool = Callable[[Tensor], Tensor]
-"""Distances (B, N) to the stored normals -> (B,), what stands for them in the score."""
+"""Maps distances to the stored normals (B, N) to one value per image (B,)."""
 
 TARGETS = 3  # rows
 
 
 class Smoother:
-    """The true score (B,) of images, with the gradient of the score by `pool`; its own gradient where that is None.
+    """The true score (B,) of images, with the gradient of the score pooled by `pool`; with pool=None, its own gradient.
 
-    Raises InputError for a detector that is no contracts.SoftNeighbours.
+    Raises InputError for a detector that does not implement contracts.SoftNeighbours.
     """
 
     def __init__(self, detector: Callable[[Tensor], Tensor]) -> None:
         if not hasattr(detector, "score_with"):
             raise InputError(
-                "the attack 'neighbours' is for detectors that score by the distances to stored normals and have a "
-                "method score_with(images, pool); this one has none, use apgd"
+                "the attack 'neighbours' needs a detector that scores by distances to stored normals and has a "
+                "method score_with(images, pool); this detector has none, use apgd instead"
             )
         self.detector, self.score_with = detector, detector.score_with
         self.pool: Pool | None = None
-        self.extra = [0]  # forwards that the objective does not see, up to each one that it sees
+        self.extra = [0]  # forwards the objective did not count since the last one it did
 
     def __call__(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
@@ -45,7 +45,7 @@ class Smoother:
         return value + (loss - loss.detach())
 
     def counted(self, found: Attacked) -> Attacked:
-        """What an objective of this score found, with every forward counted."""
+        """The result of an objective of this score, with every forward counted."""
         extra = torch.tensor(self.extra, device=found.forwards.device)
         at = found.broken_at
         return found._replace(
@@ -55,7 +55,7 @@ class Smoother:
 
 
 def soft_minimum(temperature: float) -> Pool:
-    """A mean that favours small distances the more, the lower the temperature, in deviations of the distances."""
+    """A soft minimum of the distances. temperature: in their standard deviations; lower is closer to the min."""
 
     def pool(distances: Tensor) -> Tensor:
         scale = (temperature * distances.detach().std(1, correction=0, keepdim=True)).clamp(min=1e-12)
@@ -65,7 +65,7 @@ def soft_minimum(temperature: float) -> Pool:
 
 
 def targets(smoother: Smoother, clean: Tensor) -> Pool:
-    """The mean distance to those few rows of each bank that are nearest to the clean images; costs a forward."""
+    """The mean distance to the few rows of each bank nearest to the clean images; costs one forward."""
     rows: list[Tensor] = []
 
     def note(distances: Tensor) -> Tensor:
@@ -75,5 +75,5 @@ def targets(smoother: Smoother, clean: Tensor) -> Pool:
     with torch.no_grad():
         smoother.score_with(clean, note)
     smoother.extra[-1] += 1
-    banks = itertools.cycle(rows)  # a detector asks about its banks in the same order every time
+    banks = itertools.cycle(rows)  # a detector queries its banks in the same order every time
     return lambda distances: distances.gather(1, next(banks)).mean(1)

@@ -1,4 +1,4 @@
-"""A square window at a place of its own in every image."""
+"""A square window at a different position in every image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def window(corner: Tensor, side: int, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The square of `side` pixels whose upper left corner is (row, column), (B, 2) integers, in every image.
+    """The square of `side` pixels with its upper left corner at (row, column), (B, 2) integers, in every image.
 
-    Returns which pixels lie in it (B, 1, H, W) bool, and the row (B, H, 1) and column (B, 1, W) in it of those that do.
+    Returns a mask of its pixels (B, 1, H, W) bool, and their row (B, H, 1) and column (B, 1, W) within the square.
     """
     rows = torch.arange(height, device=corner.device).reshape(1, -1, 1) - corner[:, 0].reshape(-1, 1, 1)
     columns = torch.arange(width, device=corner.device).reshape(1, 1, -1) - corner[:, 1].reshape(-1, 1, 1)

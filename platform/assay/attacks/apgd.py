@@ -1,4 +1,4 @@
-"""Auto-PGD: projected gradient steps that are shortened (for l1 also thinned), image by image, when progress stalls."""
+"""Auto-PGD: projected gradient steps that shrink per image when progress stalls (for l1, they also get sparser)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "white-box"
 
 MOMENTUM = 0.75
-"""Weight of the new step against the direction of the last one (alpha in the paper)."""
+"""Weight of the new step against the previous direction (alpha in the paper)."""
 RISING = 0.75
-"""The part of the steps since the last checkpoint that must have raised the score (rho in the paper)."""
+"""Share of the steps since the last checkpoint that must have raised the score (rho in the paper)."""
 SHARE, THINNER, SHORTEST, PERIOD = 0.2, 1.5, 0.1, 0.04
-"""l1: share of the entries moved at first; what share and step are divided by; shortest step over epsilon; part of the
-steps between two checks (Croce & Hein 2021, section 4)."""
+"""l1 (Croce & Hein 2021, section 4): share of the entries moved at first; divisor of that share and of the step;
+shortest step over epsilon; share of the steps between two checkpoints."""
 
 
 def apgd(
@@ -41,11 +41,11 @@ def apgd(
 ) -> Attacked:
     """Auto-PGD on the raw score (Croce & Hein 2020, algorithm 1; for l1 Croce & Hein 2021, algorithm 1).
 
-    restarts: runs in all; the best image of any is kept. The first run begins at `start` if given, every other at a
-    random point of the ball.
-    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make one run of so many shorter
-    steps from there, in place of all runs. Saves most of the cost of a larger epsilon.
-    precision: what the steps compute in; the result is confirmed in float32.
+    restarts: number of runs; the best image of all is kept. The first run starts at `start` if given, all others at
+    random points of the ball.
+    warm_steps: if a `start` is given, move it outward to the edge of the ball and make a single run of this many
+    shrinking steps instead of all runs. Saves most of the cost of a larger epsilon.
+    precision: of the steps; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     first = start
@@ -60,7 +60,7 @@ def apgd(
 
 
 def checkpoints(steps: int) -> set[int]:
-    """The steps at which progress is judged, more often towards the end (Croce & Hein 2020, section 3)."""
+    """The steps at which progress is checked, more often towards the end (Croce & Hein 2020, section 3)."""
     marks, last, this = set(), 0.0, 0.22
     while this < 1:
         marks.add(math.ceil(round(this * steps, 6)))  # 57 of 100, not 58 for 57.000000000000007
@@ -69,7 +69,7 @@ def checkpoints(steps: int) -> set[int]:
 
 
 def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, length: Tensor) -> None:
-    """One run of `steps` forward and backward passes, and a forward for its last image."""
+    """One run: a forward and a backward pass per step, and a forward for the last image."""
     marks, judged = checkpoints(steps), 0
     before = best = at
     value, gradient = objective.ascent(at)
@@ -92,14 +92,14 @@ def _climb(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel,
             gradient = torch.where(per_image(stalled), best_gradient, gradient)
             rises, halved, judged, judged_value = torch.zeros_like(value), stalled, step, best_value
         ahead = project(at + per_image(length) * steepest(gradient, threat.norm), clean, threat)
-        if step > 0:  # the first step has no direction to keep
+        if step > 0:  # the first step has no previous direction
             ahead = project(at + MOMENTUM * (ahead - at) + (1 - MOMENTUM) * (at - before), clean, threat)
         before, at = at, ahead
     objective.value(at)
 
 
 def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatModel, steps: int, length: Tensor) -> None:
-    """The same for l1: the best image so far says how many entries are worth moving, and no direction is kept."""
+    """The l1 variant: the best image so far determines how many entries to move; there is no momentum."""
 
     def entries(images: Tensor) -> Tensor:
         count = (images != clean).flatten(1).sum(1).float()
@@ -120,7 +120,7 @@ def _climb_l1(objective: Objective, at: Tensor, clean: Tensor, threat: ThreatMod
             if step % period == 0:
                 before, moved = moved, entries(best)
                 share = moved / clean[0].numel() / THINNER
-                thinner = moved < 0.95 * before  # a thinner image begins anew with full steps, others shorten theirs
+                thinner = moved < 0.95 * before  # if the image got sparser, restart with full steps; else shorten them
                 length = torch.where(thinner, full, torch.maximum(length / THINNER, SHORTEST * full))
                 at = torch.where(per_image(thinner), best, at)
                 gradient = torch.where(per_image(thinner), best_gradient, gradient)

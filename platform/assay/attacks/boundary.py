@@ -1,4 +1,4 @@
-"""Boundary: walks along the decision boundary towards the clean image, and sees nothing but decisions."""
+"""Boundary: moves along the decision boundary towards the clean image, using decisions only."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NORMS = ("linf", "l2")
 KNOWLEDGE = "label"
 
 TURNS = (1.0, 0.3)
-"""How far the present image is moved along the estimated normal, over its distance, to look for a nearer one."""
+"""Step lengths tried along the estimated normal, relative to the current distance from the clean image."""
 
 
 def boundary(
@@ -34,19 +34,20 @@ def boundary(
     probes: Count = 80,
     width: Positive = 0.1,
 ) -> Attacked:
-    """HopSkipJump (Chen et al. 2020) with GeoDA's step (Rahmati et al. 2020), by score > threat.threshold alone.
+    """HopSkipJump (Chen et al. 2020) with GeoDA's step (Rahmati et al. 2020); sees only score > threat.threshold.
 
-    Begins at an image that is decided the other way: noise, black, white, the negative, `start`, and where none of
-    them is, the nearest image of the batch (then alone does a result depend on the batch). A step asks about `probes`
-    images around the boundary, `width` of the present distance away, estimates the boundary's normal from all answers
-    so far, and goes where that shortens the distance. A boundary inside the ball is overstepped as far as ball and
+    Starts at an image with the other decision: noise, black, white, the negative or `start`; if none of them has it, at
+    the nearest such image of the batch (only then does a result depend on the batch). Each step queries `probes` images
+    around the boundary at `width` times the current distance, estimates the normal from all answers so far, and moves
+    wherever that shortens the distance. A boundary inside the ball is overstepped as far as the ball and the decision
+    allow; for one outside, the point of the ball in its direction is returned. Raises InputError without a threshold.
     decision allow; of the way to one outside, the part in the ball is returned. Raises InputError without a threshold.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     if threat.threshold is None:
         raise InputError(
-            "boundary sees decisions alone, and this threat model has no threshold to decide by; give it one, "
-            "ThreatModel(norm, epsilon, threshold), or use an attack that sees scores, such as square"
+            "boundary sees decisions only, so the threat model needs a threshold: "
+            "ThreatModel(norm, epsilon, threshold); or use an attack that sees scores, such as square"
         )
     seen = Decisions(objective, images, direction, threat, threat.threshold, asked=1 if start is None else 2)
     for opening in _openings(images, random, start):
@@ -67,7 +68,7 @@ def boundary(
 
 
 def _openings(images: Tensor, random: Sequence[torch.Generator], start: Tensor | None) -> Iterator[Tensor]:
-    """Images far from any photograph, each decided in its own way by chance."""
+    """Images far from any photograph; which decision each one gets is a matter of chance."""
     yield from [] if start is None else [start]
     yield torch.stack([torch.rand(images.shape[1:], generator=one, device=one.device) for one in random]).to(images)
     yield from (torch.zeros_like(images), torch.ones_like(images), 1 - images)

@@ -1,4 +1,4 @@
-"""EOT: another attack on the mean of many scores, for a detector that answers the same image differently each time."""
+"""EOT: runs another attack on the mean of several scores, for a detector with random scores."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def eot(
 ) -> Attacked:
     """Expectation over transformation (Athalye et al. 2018, section 3): the attack sees the mean of `draws` scores.
 
-    attack: one that knows the norm. Images are compared by their means, and what it found is judged once more, against
-    the clean image and `start`, by means of fresh draws: those are the scores returned. For a detector that answers
-    alike every time nothing but the cost differs from the attack itself.
+    attack: must support the norm. Images are compared by their mean scores. The result is then compared with the clean
+    image and `start` by means of fresh draws, and those means are the scores returned. For a deterministic detector
+    only the cost differs from that of the attack itself.
     """
 
     def mean(batch: Tensor) -> Tensor:
         scores: list[Any] = [score(batch) for _ in range(draws)]
-        # In float64, so that the mean of equal scores is that score. What is no tensor is left to be refused.
+        # float64, so that the mean of equal scores is exactly that score. A non-tensor is rejected by the objective.
         found: Tensor = torch.stack(scores).double().mean(0) if isinstance(scores[0], Tensor) else scores[0]
         return found
 

@@ -1,4 +1,4 @@
-"""FAB: steps to the plane where the linearised score meets the decision, kept close to the clean image."""
+"""FAB: steps to the plane where the linearised score reaches the threshold, kept close to the clean image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "white-box"
 
 BIASED, OVERSHOOT, TINY = 0.1, 1.05, 1e-30
-"""The largest weight of the step from the clean image, and how far beyond the plane a step goes (section 2.4)."""
+"""Largest weight of the step from the clean image; overshoot beyond the plane (section 2.4)."""
 
 
 def fab(
@@ -32,14 +32,14 @@ def fab(
 ) -> Attacked:
     """Fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), from the clean image or from `start`.
 
-    Aims at the threshold or, where there is none or it is already crossed, at a level just out of reach. Every image
-    on its way is carried along its own direction to the edge of the ball, so that epsilon is used in full; that image
-    is scored. Draws no random numbers.
+    Aims at the threshold or, if there is none or it is already crossed, at a level just out of reach. Every iterate is
+    extended along its own direction to the edge of the ball, so that epsilon is used in full, and scored there. Draws
+    no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     at = images if start is None else start
     for _ in range(steps):
-        value, gradient = objective.ascent(at, keep=False)  # it may lie outside the ball
+        value, gradient = objective.ascent(at, keep=False)  # may lie outside the ball
         missing = objective.missing(value)
         gap = torch.where(missing.isfinite(), missing, promised(gradient, at, images, threat))
         near = onto_plane(gradient, at, gap, threat.norm)

@@ -1,4 +1,4 @@
-"""FGSM: one step of the full radius along the gradient."""
+"""FGSM: a single step of length epsilon along the gradient."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def fgsm(
     *,
     start: Tensor | None = None,
 ) -> Attacked:
-    """Fast gradient sign method (Goodfellow et al. 2015, section 4): the optimum of the score's linearisation.
+    """Fast gradient sign method (Goodfellow et al. 2015, section 4): the optimum of the linearised score.
 
-    For linf the gradient's sign; for l2 and l1 the furthest point of ball and box along the gradient. The step is
-    always taken from the clean image; `start` is only a candidate. Draws no random numbers.
+    For linf, the sign of the gradient; for l2 and l1, the farthest point along the gradient inside ball and box. The
+    step always starts at the clean image; `start` is only a candidate. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     _, gradient = objective.ascent(images)

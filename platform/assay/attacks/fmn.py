@@ -18,7 +18,7 @@ KNOWLEDGE = "white-box"
 
 DUAL: dict[Norm, Norm] = {"linf": "l1", "l2": "l2", "l1": "linf"}
 GAMMA, TINY = 0.05, 1e-30
-"""By how much the ball shrinks and grows at first (section 2.2); what a gradient of 0 is divided by."""
+"""Initial rate at which the ball shrinks and grows (section 2.2); divisor used instead of a zero gradient."""
 
 
 def fmn(
@@ -33,9 +33,9 @@ def fmn(
 ) -> Attacked:
     """Fast minimum-norm attack (Pintor et al. 2021, algorithm 1), from the clean image or from `start`.
 
-    The ball stays that of epsilon without a threshold and where the clean image is beyond it. Every image on the way
-    is also carried along its own direction to the edge of that ball and scored, so that epsilon is used in full. Steps
-    fall from epsilon to 0 by half a cosine, as the ball's changes do. Draws no random numbers.
+    Without a threshold, and where the clean image is already beyond it, the ball keeps radius epsilon. Every iterate is
+    also extended along its own direction to the edge of that ball and scored, so that epsilon is used in full. Step
+    lengths decay from epsilon to 0 by half a cosine, as does the rate of the ball. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     at = images if start is None else start

@@ -1,4 +1,4 @@
-"""MIM: steps along a running sum of the gradients, which carries the attack over small humps of the score."""
+"""MIM: steps along an accumulated gradient, which carries the attack across small local optima of the score."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def mim(
 ) -> Attacked:
     """Momentum iterative method (Dong et al. 2018, algorithm 1) from the clean image, or from `start`.
 
-    step_size: the length of the whole path over epsilon; 1 in the paper, which leaves no step to turn back.
-    decay: of the running sum of gradients, each divided by its l1 norm (mu in the paper); 0 is PGD.
-    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make so many steps.
-    precision: what the steps compute in; the result is confirmed in float32. Draws no random numbers.
+    step_size: length of the whole path over epsilon; 1 in the paper, which leaves no room to turn back.
+    decay: of the accumulated gradient, each summand divided by its l1 norm (mu in the paper); 0 is PGD.
+    warm_steps: if a `start` is given, move it outward to the edge of the ball and make this many steps.
+    precision: of the steps; the result is confirmed in float32. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps

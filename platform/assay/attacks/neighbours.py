@@ -1,4 +1,4 @@
-"""Neighbours: a nearest-neighbour score attacked by way of smoother ones, whose gradients see further."""
+"""Neighbours: attacks a nearest-neighbour score through smoother scores, whose gradients see more neighbours."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ KNOWLEDGE = "white-box"
 NEEDS = "neighbours"
 
 TEMPERATURES = (0.02, 0.1, 0.5)
-"""Of the soft minima, over the deviation of an image's distances: from nearly the nearest alone to nearly all."""
+"""Of the soft minima, relative to the deviation of an image's distances: from almost the minimum to almost the mean."""
 POLISH = 0.6
-"""The part of the steps that goes on from the best image found, by the true score."""
+"""Share of the steps that continue from the best image found, by the true score."""
 MOMENTUM = 0.75
 
 
@@ -37,10 +37,10 @@ def neighbours(
 ) -> Attacked:
     """An ensemble of losses for nearest-neighbour scores, after Sitawarin & Wagner 2020 and ASK (Wang et al. 2021).
 
-    The true score, soft minima of the distances at three temperatures and the mean distance to the rows nearest to
-    the clean image get equal parts of the `steps`, from random points of the ball (the first from `start`, if given);
-    the rest goes on from the best image. The true score alone decides between images. Steps have momentum and shrink
-    to nothing; one by another loss than the score costs two forwards and a backward.
+    The steps are split equally between the true score, soft minima of the distances at three temperatures, and the mean
+    distance to the rows nearest to the clean image, each from a random point of the ball (the first from `start`, if
+    given). The remaining steps continue from the best image. Images are compared by the true score only. Steps have
+    momentum and decay to 0; a step on a surrogate loss costs two forwards and a backward.
     Raises InputError for a detector without `score_with` (contracts.SoftNeighbours).
     """
     smoother = Smoother(score)
@@ -65,7 +65,7 @@ def _climb(
     steps: int,
     best: tuple[Tensor, Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """The better of `best` and what a run of `steps` finds: images and their values. length: of the first step."""
+    """The better of `best` and the result of a run of `steps`: images and values. length: of the first step."""
     kept = torch.zeros_like(at)
     for step in range(steps):
         value, gradient = objective.ascent(at)

@@ -1,4 +1,4 @@
-"""NES: projected steps along a gradient estimated from the scores of normal noise."""
+"""NES: projected steps along a gradient estimated from the scores of images with normal noise."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def nes(
     step_size: Positive = 4.0,
     momentum: Fraction = 0.9,
 ) -> Attacked:
-    """Natural evolution strategies (Ilyas et al. 2018, section 2.1, with momentum): 2 * pairs forwards a step.
+    """Natural evolution strategies (Ilyas et al. 2018, section 2.1, with momentum); 2 * pairs forwards per step.
 
-    width: how far beside the image noise is tried, in epsilon. step_size: the length of the whole path over epsilon.
-    momentum: the part of the last estimate that is kept at every step. Begins at the clean image, or at `start`.
+    width: scale of the noise, as a share of epsilon. step_size: length of the whole path over epsilon.
+    momentum: share of the last estimate kept at every step. Starts at the clean image, or at `start`.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     at = images if start is None else start

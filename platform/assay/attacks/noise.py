@@ -1,4 +1,4 @@
-"""Random noise: what an attacker gets without looking, the control every attack has to beat."""
+"""Random noise: the control that every other attack must beat."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def noise(
     start: Tensor | None = None,
     draws: Count = 100,
 ) -> Attacked:
-    """The best of `draws` random points: uniform in the linf ball, uniform directions on the l2 and l1 spheres.
+    """The best of `draws` random points: uniform in the linf ball, or with uniform directions on the l2 or l1 sphere.
 
-    Needs scores alone. `start` is only a candidate. A control asked for by Carlini et al. 2019.
+    Needs scores only. `start` is only a candidate. Recommended as a control by Carlini et al. 2019.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     for _ in range(draws):

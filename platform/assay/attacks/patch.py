@@ -1,4 +1,4 @@
-"""Patch: one square of any content, put where it does most harm."""
+"""Patch: one square of arbitrary content, placed where it does most harm."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from assay.units import Count, Fraction, Positive
 NORMS = ("patch",)
 KNOWLEDGE = "white-box"
 
-GRID = 8  # places a side, at most, at which a black and a white square are tried
+GRID = 8  # at most this many positions per side at which a black and a white square are tried
 
 
 def patch(
@@ -35,13 +35,13 @@ def patch(
     step_size: Positive = 0.3,
     momentum: Fraction = 0.75,
 ) -> Attacked:
-    """Adversarial patch (Brown et al. 2017) at a place chosen for each image, its pixels found by sign steps.
+    """Adversarial patch (Brown et al. 2017) at a position chosen per image; its pixels are optimised by sign steps.
 
-    epsilon: share of the image's area. The square's side is the whole number of pixels which that allows.
-    restarts: places tried, in turn where the gradient promises most and where a black or white square did most; a
-    `start` is taken up first, in its own place. step_size: of the first step, in pixel scale; steps shrink to nothing.
-    momentum: the part of the last gradients kept at each step. Draws no random numbers. Raises InputError for a `start`
-    that changes more than one such square.
+    epsilon: share of the image's area. The side of the square is the largest whole number of pixels within it.
+    restarts: number of positions tried, alternating between those with the largest gradient and those where a black or
+    white square had most effect; a `start` is continued first, in its own position. step_size: length of the first
+    step, in pixel scale; steps decay to 0. momentum: share of the last gradients kept at each step. Draws no random
+    numbers. Raises InputError for a `start` that changes more than one such square.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     height, width = images.shape[2:]
@@ -78,7 +78,7 @@ def _promised(images: Tensor, gradient: Tensor, side: int) -> Iterator[Tensor]:
 
 
 def _tried(objective: Objective, images: Tensor, side: int) -> Iterator[Tensor]:
-    """Corners (B, 2) of the squares at which black or white did most, best first; asks the detector once begun."""
+    """Corners (B, 2) of the squares at which black or white had most effect, best first; queries when first used."""
     height, width = images.shape[2:]
     found = torch.full((len(images), height - side + 1, width - side + 1), -torch.inf, device=images.device)
     for row in _spread(height - side, side):
@@ -91,13 +91,13 @@ def _tried(objective: Objective, images: Tensor, side: int) -> Iterator[Tensor]:
 
 
 def _spread(last: int, side: int) -> list[int]:
-    """Up to GRID places from 0 to `last`, evenly, and no closer than squares of that side need to cover all."""
+    """Up to GRID evenly spaced positions from 0 to `last`, no denser than needed to cover it with such squares."""
     count = min(GRID, math.ceil(last / side) + 1)
     return sorted({round(place * last / max(1, count - 1)) for place in range(count)})
 
 
 def _best_places(value: Tensor, side: int) -> Iterator[Tensor]:
-    """Places (B, 2) of the largest of values (B, H, W), each time those less than half a side from it ruled out."""
+    """Positions (B, 2) of the largest of values (B, H, W), each at least half a side away from the earlier ones."""
     rows, columns = (torch.arange(count, device=value.device) for count in value.shape[1:])
     while True:
         place = value.flatten(1).argmax(1)
@@ -108,7 +108,7 @@ def _best_places(value: Tensor, side: int) -> Iterator[Tensor]:
 
 
 def _changed(images: Tensor, start: Tensor, side: int) -> Tensor:
-    """Corners (B, 2) of squares that cover what `start` changes, -1 where it changes nothing."""
+    """Corners (B, 2) of squares that cover what `start` changes; -1 where it changes nothing."""
     changed = (start != images).any(1)
     corners = []
     for lines in (changed.any(2), changed.any(1)):
@@ -116,7 +116,7 @@ def _changed(images: Tensor, start: Tensor, side: int) -> Tensor:
         wide = lines.any(1) & (last - first >= side)
         if bool(wide.any()):
             raise InputError(
-                f"start must change one square of {side} x {side} pixels at most, which is what this epsilon allows; "
+                f"start may change at most one square of {side} x {side} pixels at this epsilon; "
                 f"{int(wide.sum())} of {len(images)} images change more"
             )
         corners.append(torch.where(lines.any(1), first.clamp(max=lines.shape[1] - max(side, 1)), -1))

@@ -1,4 +1,4 @@
-"""PGD: projected steps along the gradient, all of the same length."""
+"""PGD: projected steps of constant length along the gradient."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def pgd(
 ) -> Attacked:
     """Projected gradient descent (Madry et al. 2018, section 2.1).
 
-    restarts: runs in all; the best image of any is kept.
-    step_size: the length of the whole path over epsilon, so that one step is step_size * epsilon / steps.
-    random_start: begin the first run at a random point instead of the clean image. A given `start` comes before
-    both; further runs begin at random.
-    warm_steps: where a `start` is given, carry it outward to the edge of the ball and make one run of so many steps
-    from there, shorter and shorter, in place of all runs. Saves most of the cost of an epsilon a little larger than
-    the last; where it doubles, four steps lose a few percent of the shift.
-    precision: what the steps compute in; the result is confirmed in float32.
+    restarts: number of runs; the best image of all is kept.
+    step_size: length of the whole path over epsilon, so that one step is step_size * epsilon / steps.
+    random_start: start the first run at a random point instead of the clean image. A given `start` takes precedence;
+    all further runs start at random points.
+    warm_steps: if a `start` is given, move it outward to the edge of the ball and make a single run of this many
+    shrinking steps instead of all runs. Saves most of the cost of an epsilon slightly larger than the last; if epsilon
+    doubles, four steps lose a few percent of the score shift.
+    precision: of the steps; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps

@@ -1,4 +1,4 @@
-"""Spatial: the image turned and shifted a little, as if the camera had been."""
+"""Spatial: a small rotation and shift of the image, as if the camera had moved."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def spatial(
     degrees: Positive = 15.0,
     shift: Fraction = 0.1,
 ) -> Attacked:
-    """Rotation and translation (Engstrom et al. 2019) by scores alone: extremes, random search, then ever nearer ones.
+    """Rotation and translation (Engstrom et al. 2019) by scores only: extremes, random search, then local search.
 
-    epsilon: share of the largest turn, `degrees` to either side, and of the largest shift, `shift` of the side.
-    Pixels are interpolated linearly; what comes in from outside is the image mirrored. `start` is only a candidate.
+    epsilon: share of the largest rotation, `degrees` to either side, and of the largest shift, `shift` of the side.
+    Pixels are interpolated linearly; the image is mirrored at its borders. `start` is only a candidate.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     best = torch.zeros(len(images), 3, device=images.device)
@@ -48,7 +48,7 @@ def spatial(
         elif query < queries / 2:
             candidate = draw
         else:
-            # Twice as near for every eighth of the queries.
+            # The search radius halves with every eighth of the queries.
             candidate = (best + draw * 0.5 * 2 ** (-8 * (query / queries - 0.5))).clamp(-1, 1)
         found = objective.value(moved(images, candidate * limits))
         better = found > value
@@ -57,7 +57,7 @@ def spatial(
 
 
 def moved(images: Tensor, by: Tensor) -> Tensor:
-    """The images turned by an angle in radians and shifted by two parts of half a side, (B, 3); as they are for 0."""
+    """The images rotated and shifted by (B, 3): radians, then two shifts in half sides; unchanged where all are 0."""
     angle, right, down = by.to(images).unbind(1)
     sine, cosine, tall = angle.sin(), angle.cos(), images.shape[2] / images.shape[3]
     rows = [torch.stack([cosine, -sine * tall, right], 1), torch.stack([sine / tall, cosine, down], 1)]

@@ -1,4 +1,4 @@
-"""SPSA: Adam steps along a gradient estimated from the scores of random signs."""
+"""SPSA: Adam steps along a gradient estimated from the scores of images with random sign noise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NORMS = ("linf", "l2")
 KNOWLEDGE = "score"
 
 KEPT, KEPT_SQUARES = 0.9, 0.999
-"""Adam's decay of the mean gradient and of its mean square (Kingma & Ba 2015)."""
+"""Adam's decay rates of the mean gradient and of its mean square (Kingma & Ba 2015)."""
 
 
 def spsa(
@@ -33,10 +33,10 @@ def spsa(
     width: Positive = 0.2,
     step_size: Positive = 10.0,
 ) -> Attacked:
-    """Simultaneous perturbation (Uesato et al. 2018, section 4): 2 * pairs forwards a step.
+    """Simultaneous perturbation (Uesato et al. 2018, section 4); 2 * pairs forwards per step.
 
-    width: how far beside the image signs are tried, in epsilon. step_size: the length of the whole path over epsilon,
-    were every pixel always to go the same way. Begins at the clean image, or at `start`.
+    width: scale of the sign noise, as a share of epsilon. step_size: length of the whole path over epsilon if every
+    pixel always moved the same way. Starts at the clean image, or at `start`.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     pixels = images[0].numel()

@@ -1,4 +1,4 @@
-"""Square: random search over square windows of the perturbation, by scores alone, so no gradient can mislead it."""
+"""Square: random search over square windows of the perturbation; needs scores only, so no gradient can mislead it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NORMS = ("linf", "l2", "l1")
 KNOWLEDGE = "score"
 
 HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
-"""Parts of the queries after which the windows' area is halved."""
+"""Shares of the queries after which the area of the windows is halved."""
 TINY = 1e-24
 
 
@@ -34,8 +34,8 @@ def square(
 ) -> Attacked:
     """Square attack (Andriushchenko et al. 2020, algorithms 1 to 3; for l1 as for l2) on the raw score.
 
-    queries: images tried, one forward each. area: share of the image that the first windows cover.
-    Begins with stripes (linf) or tiles (l2, l1), or at `start` where that is better.
+    queries: images tried, one forward each. area: share of the image covered by the first windows.
+    Starts with stripes (linf) or tiles (l2, l1), or at `start` where that is better.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     channels, height, width = images.shape[1:]
@@ -50,14 +50,14 @@ def square(
         else:
             candidate = (_painted if threat.norm == "linf" else _carried)(at, images, threat, dice[:, query], side)
         found = objective.value(candidate)
-        # Equal counts as better: on a score of few levels that is the way across a plateau.
+        # Ties count as better, which lets the search cross plateaus of a score with few levels.
         better = found >= value
         at, value = torch.where(per_image(better), candidate, at), torch.where(better, found, value)
     return objective.attacked()
 
 
 def _uniform(random: Sequence[torch.Generator], *shape: int) -> Tensor:
-    """(B, *shape) in [0, 1), every image from its own stream."""
+    """(B, *shape) in [0, 1), each image from its own generator."""
     return torch.stack([torch.rand(shape, generator=one, device=one.device) for one in random])
 
 
@@ -72,14 +72,14 @@ def _painted(at: Tensor, clean: Tensor, threat: ThreatModel, dice: Tensor, side:
     corner = _corner(dice[:, :2], side, clean)
     inside, *_ = window(corner, side, *clean.shape[2:])
     signs = _sign(dice[:, 5:, None, None])
-    # To paint what is there already would waste the query.
+    # Painting the same signs again would waste the query.
     there = (at - clean)[torch.arange(len(at)), :, corner[:, 0], corner[:, 1]].sign()[:, :, None, None]
     signs = torch.where((signs == there).all(1, keepdim=True), -signs, signs)
     return torch.where(inside, project(clean + threat.epsilon * signs, clean, threat), at)
 
 
 def _tiles(images: Tensor, threat: ThreatModel, random: Sequence[torch.Generator]) -> Tensor:
-    """Five by five bumps of random sign, together as long as the ball is wide."""
+    """A grid of bumps of random sign, about five by five, scaled to the size of the ball."""
     channels, height, width = images.shape[1:]
     side = max(3, min(height, width) // 5)
     rows, columns = torch.arange(height, device=images.device)[:, None], torch.arange(width, device=images.device)
@@ -89,7 +89,7 @@ def _tiles(images: Tensor, threat: ThreatModel, random: Sequence[torch.Generator
 
 
 def _carried(at: Tensor, clean: Tensor, threat: ThreatModel, dice: Tensor, side: int) -> Tensor:
-    """`at` with the perturbation of one window, and what the ball has left, carried to a bump in another window."""
+    """`at` with the perturbation of one window, and the unused rest of the ball, moved to a bump in another window."""
     moved, order = at - clean, 1 if threat.norm == "l1" else 2
     here, row, column = window(_corner(dice[:, :2], side, clean), side, *clean.shape[2:])
     there, *_ = window(_corner(dice[:, 2:4], side, clean), side, *clean.shape[2:])
@@ -111,13 +111,13 @@ def _sign(dice: Tensor) -> Tensor:
 
 
 def _corner(dice: Tensor, side: int, images: Tensor) -> Tensor:
-    """Corners (B, 2) of windows, any place that holds them as likely as any other."""
+    """Corners (B, 2) of windows, uniform over all positions inside the image."""
     free = torch.tensor([images.shape[2] - side + 1, images.shape[3] - side + 1], device=images.device)
     return (dice * free).long()
 
 
 def _bump(side: int, like: Tensor) -> Tensor:
-    """(side, side) of unit size: a peak in the upper half, a trough in the lower, each of rings that fall off."""
+    """(side, side) of unit l2 norm: a peak in the upper half, a trough in the lower, each made of falling rings."""
     if side == 1:
         return torch.ones_like(like[0, 0, :1, :1])
     half = [side // 2, side - side // 2]
@@ -127,7 +127,7 @@ def _bump(side: int, like: Tensor) -> Tensor:
 
 
 def _rings(height: int, width: int, like: Tensor) -> Tensor:
-    """(height, width): 1 / n^2 summed from the rim, where n is 1 at the innermost ring."""
+    """(height, width): 1 / n^2 summed from the rim inwards, where n is 1 at the innermost ring."""
     rows, columns = torch.arange(height, device=like.device), torch.arange(width, device=like.device)
     ring = torch.minimum(
         torch.minimum(rows, height - 1 - rows)[:, None], torch.minimum(columns, width - 1 - columns)[None]

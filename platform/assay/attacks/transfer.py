@@ -1,4 +1,4 @@
-"""Transfer: attacks another detector and tries what came of it on this one."""
+"""Transfer: attacks another detector and tries the resulting images on this one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KNOWLEDGE = "transfer"
 NEEDS = "surrogate"
 
 PARTS = (0.25, 0.5, 0.75, 1.0, 2.0, 8.0)
-"""Of the surrogate's perturbation; what leaves the ball is moved back into it, for linf towards its corners."""
+"""Multiples of the surrogate's perturbation; each result is projected into the ball, for linf towards its corners."""
 
 
 def transfer(
@@ -33,16 +33,16 @@ def transfer(
     start: Tensor | None = None,
     attack: Annotated[Item, Shelf("attacks")] = Item("attacks", "apgd", {}),
 ) -> Attacked:
-    """The attack of a surrogate, tried at several lengths (Papernot et al. 2016).
+    """An attack on a surrogate detector, tried at several lengths (Papernot et al. 2016).
 
-    attack: what is done to the surrogate; it must know the norm. The passes counted are those of the detector itself,
-    whose score chooses among six images; those of the surrogate cost the attacker no question.
+    attack: used against the surrogate; must support the norm. Only passes of the target are counted, whose score
+    chooses among six images; passes of the surrogate cost the attacker no query.
     Raises InputError without a surrogate.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     if surrogate is None:
-        raise InputError("transfer attacks another detector first; name one with `surrogate`")
-    unaware = ThreatModel(threat.norm, threat.epsilon)  # the threshold is the detector's, not the surrogate's
+        raise InputError("transfer needs a surrogate: the detector to attack first; name one with `surrogate`")
+    unaware = ThreatModel(threat.norm, threat.epsilon)  # the threshold belongs to the target, not to the surrogate
     found = attack.function(surrogate, images, direction, unaware, random, **attack.arguments())
     for part in PARTS:
         objective.value(project(images + part * (found.images - images), images, threat))

@@ -1,1 +1,1 @@
-"""Corruptions of images in the field: one file is one corruption, named as the file."""
+"""Image corruptions met in the field, one per file; the file name is the corruption's name."""

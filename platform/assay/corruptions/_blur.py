@@ -1,6 +1,6 @@
 """Blurs: convolution with a kernel of any shape, and the kernels of defocus, motion and Gaussian blur.
 
-A disk or a line of a fraction of a pixel is a kernel too: its points are shared out among the four pixels around them.
+Disks and lines may be a fraction of a pixel in size: each of their points is shared between its four nearest pixels.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ def convolve(images: Tensor, kernels: Tensor) -> Tensor:
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Images (B, C, H, W) after a Gaussian blur of `sigma` pixels, which may be less than one."""
+    """Images (B, C, H, W) after a Gaussian blur of `sigma` pixels, which may be below 1."""
     return convolve(images, gaussian(sigma))
 
 
 def gaussian(sigma: float) -> Tensor:
-    """The discrete analogue of the Gaussian (1, K, K): of variance sigma squared however small (Lindeberg 1990)."""
-    reach = math.ceil(4 * sigma) + 1  # its tails are longer than the Gaussian's where sigma is small
+    """Kernel (1, K, K) of the discrete Gaussian, with variance sigma squared however small (Lindeberg 1990)."""
+    reach = math.ceil(4 * sigma) + 1  # for small sigma its tails are longer than the Gaussian's
     weights = torch.from_numpy(ive(range(-reach, reach + 1), sigma**2))
     kernel = torch.outer(weights, weights)
     return (kernel / kernel.sum())[None]
 
 
 def disk(radius: float) -> Tensor:
-    """What a lens out of focus makes of a point (1, K, K): a disk of `radius` pixels, which may be less than one."""
+    """Kernel (1, K, K) of an out-of-focus lens: a disk of `radius` pixels, which may be below 1."""
     steps = torch.linspace(-1, 1, 2 * DISK_POINTS + 1)
     points = torch.cartesian_prod(steps, steps)
     inside = points[points.norm(dim=1) <= 1]
@@ -50,9 +50,9 @@ def disk(radius: float) -> Tensor:
 
 
 def line(length: float, angle: Tensor, sigma: float = math.inf) -> Tensor:
-    """The path of a movement (B, K, K): a line of `length` pixels at `angle` (B,) to the rows, in radians.
+    """Kernel (B, K, K) of a movement: a line of `length` pixels at `angle` (B,) to the rows, in radians.
 
-    sigma: in pixels; the ends count less than the middle, as a Gaussian; without it all points count the same.
+    sigma: in pixels; weights the points along the line by a Gaussian. Without it all points have equal weight.
     """
     along = torch.linspace(-0.5, 0.5, LINE_POINTS).to(angle) * length
     points = torch.stack([angle.sin()[:, None] * along, angle.cos()[:, None] * along], dim=-1)
@@ -60,9 +60,9 @@ def line(length: float, angle: Tensor, sigma: float = math.inf) -> Tensor:
 
 
 def kernel(points: Tensor, weights: Tensor, reach: float) -> Tensor:
-    """The kernel (B, K, K) of points (B, P, 2), down and right in pixels, of weights (P,), none beyond `reach`."""
+    """Kernel (B, K, K) of points (B, P, 2), down and right in pixels, with weights (P,), none beyond `reach`."""
     whole = math.ceil(reach)
     places = torch.arange(-whole, whole + 1).to(points)
-    shares = (1 - (points[..., None] - places).abs()).clamp(min=0)  # (B, P, 2, K): bilinear interpolation's
+    shares = (1 - (points[..., None] - places).abs()).clamp(min=0)  # (B, P, 2, K): bilinear weights
     down, right = shares.unbind(2)
     return (down * (weights / weights.sum())[:, None]).transpose(1, 2) @ right

@@ -1,4 +1,4 @@
-"""Random numbers, for each image from its own generator: what an image gets does not depend on the batch."""
+"""Random numbers, drawn for each image from its own generator, so results do not depend on the batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random fields, one for each image: smooth noise, clouds, and a ramp across the image."""
+"""Random fields, one per image: smooth noise, clouds, and a linear ramp across the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from assay.corruptions._draws import normal
 
 
 def smooth(images: Tensor, random: list[torch.Generator], sigma: float) -> Tensor:
-    """A Gaussian field (B, 1, H, W) of mean 0 and variance 1 that varies over `sigma` pixels."""
+    """A Gaussian field (B, 1, H, W) with mean 0, variance 1 and a correlation length of `sigma` pixels."""
     filter_ = gaussian(sigma)
     # Filtering white noise multiplies its standard deviation by the filter's norm.
     white = normal(images, random, 1, *images.shape[-2:])
@@ -22,13 +22,13 @@ def smooth(images: Tensor, random: list[torch.Generator], sigma: float) -> Tenso
 def plasma(images: Tensor, random: list[torch.Generator], decay: float) -> Tensor:
     """Clouds (B, 1, H, W) in [0, 1]: noise filtered to a power of the frequency (Peitgen & Saupe 1988, section 2.4).
 
-    decay: how much less the field varies over a distance than over twice that; a larger one makes a smoother field.
+    decay: how much the field's variation falls from one scale to half that scale; larger values give smoother fields.
     """
     height, width = images.shape[-2:]
     frequency = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :])
     frequency[0, 0] = math.inf  # the mean
     spectrum = torch.fft.rfft2(normal(images, random, 1, height, width))
-    # An octave of frequencies in two dimensions has four times the waves of the one below: hence the 1.
+    # In two dimensions, an octave of frequencies has four times the waves of the octave below: hence the 1.
     field = torch.fft.irfft2(spectrum * (frequency ** -(math.log2(decay) + 1)).to(images), s=(height, width))
     lowest, highest = field.amin((2, 3), keepdim=True), field.amax((2, 3), keepdim=True)
     result: Tensor = (field - lowest) / (highest - lowest)

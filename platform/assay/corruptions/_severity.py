@@ -1,4 +1,4 @@
-"""The five severities, and the size that lengths are given at."""
+"""The five severities, and the image size to which lengths refer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Level = TypeVar("Level")
 SEVERITIES = (1, 2, 3, 4, 5)
 
 REFERENCE = 224
-"""The side in pixels of the images that Hendrycks & Dietterich (2019) chose their lengths for."""
+"""Side in pixels of the images for which Hendrycks & Dietterich (2019) chose their lengths."""
 
 
 def level(severity: int, levels: Sequence[Level]) -> Level:
-    """What belongs to a severity, of five levels; raises InputError for a severity other than 1 to 5."""
+    """The setting of a severity, out of five levels; raises InputError for a severity other than 1 to 5."""
     if severity not in SEVERITIES:
-        raise InputError(f"severity {severity!r} of a corruption is not known; write a whole number from 1 to 5")
+        raise InputError(f"unknown severity {severity!r} of a corruption; write a whole number from 1 to 5")
     return levels[severity - 1]
 
 
 def scale(images: Tensor) -> float:
-    """Pixels of these images (B, C, H, W) for one pixel of an image of side 224; the shorter side counts."""
+    """Pixels of these images (B, C, H, W) per pixel of an image of side 224, by their shorter side."""
     return min(images.shape[-2:]) / REFERENCE

@@ -1,4 +1,4 @@
-"""Moving pixels: every pixel of the result is read from somewhere in the image, which is reflected at its borders."""
+"""Warping: every output pixel is read from somewhere in the image, which is reflected at its borders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn.functional import grid_sample
 
 
 def places(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Row (1, H, 1) and column (1, 1, W) of every pixel, counted from the middle of the image."""
+    """Row (1, H, 1) and column (1, 1, W) of every pixel, relative to the image centre."""
     height, width = images.shape[-2:]
     rows = torch.arange(height).to(images) - (height - 1) / 2
     columns = torch.arange(width).to(images) - (width - 1) / 2
@@ -16,7 +16,7 @@ def places(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def read(images: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images (B, C, H, W) read bilinearly at rows and columns (B, H, W), counted from the middle of the image."""
+    """Images (B, C, H, W) sampled bilinearly at rows and columns (B, H, W), relative to the image centre."""
     batch, _, height, width = images.shape
     across, down = ((2 * at / length).expand(batch, height, width) for at, length in ((columns, width), (rows, height)))
     grid = torch.stack([across, down], dim=-1)

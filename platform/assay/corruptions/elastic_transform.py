@@ -1,4 +1,4 @@
-"""Elastic transform: small regions stretched, squeezed (Hendrycks & Dietterich 2019, section 3; Simard et al. 2003)."""
+"""Elastic transform: local stretching and squeezing (Hendrycks & Dietterich 2019, section 3; Simard et al. 2003)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from assay.corruptions._warp import places, read
 MOVED = (0.004, 0.007, 0.011, 0.016, 0.022)
 """Root mean square of the displacement along each axis, as a share of the shorter side.
 
-Not theirs: their first two severities are mostly an affine map, which moves pixels further than their last.
+Not the paper's: its first two severities are mostly affine and move pixels further than its last.
 """
 SIGMA = 0.03
-"""Over which share of the side the displacement varies; theirs is 0.01 or more."""
+"""Length over which the displacement varies, as a share of the side; 0.01 or more in the paper."""
 
 
 def elastic_transform(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] whose pixels are displaced by a smooth random field; raises InputError.
+    """Images (B, C, H, W) in [0, 1] whose pixels are displaced by a smooth random field.
 
-    Severity is how far: 0.4, 0.7, 1.1, 1.6, 2.2 % of the shorter side along each axis (root mean square).
+    Severity is the displacement: 0.4, 0.7, 1.1, 1.6, 2.2 % of the shorter side along each axis (root mean square).
+    Raises InputError for any other severity.
     """
     rows, columns = places(images)
     side = min(images.shape[-2:])

@@ -1,4 +1,4 @@
-"""Frost: ice crystals on the window of the camera (Hendrycks & Dietterich 2019, section 3)."""
+"""Frost: ice crystals on the camera window (Hendrycks & Dietterich 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from assay.corruptions._severity import level
 from assay.corruptions._warp import places
 
 COVER = ((0.4, 0.5), (0.55, 0.6), (0.65, 0.7), (0.7, 0.8), (0.75, 0.9))
-"""(how opaque the ice is, share of the window it has reached).
+"""(opacity of the ice, share of the window it covers).
 
-They lay photographs of frost over the image with weights 0.4, 0.6, 0.7, 0.7, 0.75, which are nearly these opacities.
-Here the crystals are made, so that no picture is needed, and grow from the borders as frost does.
+The paper overlays photographs of frost with weights 0.4, 0.6, 0.7, 0.7, 0.75, close to these opacities. Here the
+crystals are synthesised, so no photograph is needed, and grow from the borders as frost does.
 """
 NUCLEI = 24
-"""Crystals on a window."""
+"""Number of crystals on a window."""
 
 ICE = (0.86, 0.93, 1.0)
 
 
 def frost(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] behind six-armed crystals and a film of ice; raises InputError.
+    """Images (B, C, H, W) in [0, 1] behind six-armed crystals and a film of ice.
 
     Severity is the opacity of the ice, 40, 55, 65, 70, 75 %, and the share of the window it covers, 50 to 90 %.
+    Raises InputError for any other severity.
     """
     opacity, reached = level(severity, COVER)
     film = plasma(images, random, decay=1.8)
@@ -36,7 +37,7 @@ def frost(images: Tensor, severity: int, random: list[torch.Generator]) -> Tenso
     rows, columns = places(images)
     height, width = images.shape[-2:]
     from_middle = torch.maximum(rows.abs() / (height / 2), columns.abs() / (width / 2))  # 0, at the borders 1
-    # The share of a window beyond that distance from its middle is what frost has reached; the edge of it is ragged.
+    # Frost covers the part of the window beyond that distance from its centre, with a ragged edge.
     edge = math.sqrt(1 - reached)
     grown = ((from_middle[:, None] - edge + (film - 0.5)) / 0.3 + 0.5).clamp(0, 1)
     cover = opacity * grown * (0.3 + ice).clamp(0, 1)
@@ -44,7 +45,7 @@ def frost(images: Tensor, severity: int, random: list[torch.Generator]) -> Tenso
 
 
 def _crystals(images: Tensor, random: list[torch.Generator]) -> Tensor:
-    """Feathers of ice (B, 1, H, W) in [0, 1]: every pixel belongs to the nearest of some six-armed crystals."""
+    """Feathers of ice (B, 1, H, W) in [0, 1]: every pixel belongs to the nearest of several six-armed crystals."""
     rows, columns = places(images)
     height, width = images.shape[-2:]
     side = min(height, width)
@@ -57,19 +58,19 @@ def _crystals(images: Tensor, random: list[torch.Generator]) -> Tensor:
         at - middle.gather(1, nearest.flatten(1)).view_as(nearest) * length
         for at, middle, length in ((rows, down, height), (columns, right, width))
     )
-    y, x = y.double(), x.double()  # there are so many twigs that the last bits of a float would be seen in them
+    y, x = y.double(), x.double()  # with so many twigs, the rounding of float32 would be visible
     angle = torch.atan2(y, x) + 2 * math.pi * turn.gather(1, nearest.flatten(1)).view_as(nearest)
     distance = torch.hypot(y, x) / side
-    # Folded into one arm of 60 degrees: how far out along it, and how far off it.
+    # Fold into one arm of 60 degrees: position along it, and distance from it.
     folded = torch.remainder(angle, math.pi / 3) - math.pi / 6
     along, off = distance * folded.cos(), distance * folded.sin().abs()
     arm = torch.exp(-off / 0.015)
-    # Twigs leave the arm at 60 degrees, one every 0.045 of the side.
+    # Twigs leave the arm at 60 degrees, one per 0.045 of the side.
     twig = 0.5 + 0.5 * torch.cos((along - off / math.tan(math.pi / 3)) * 2 * math.pi / 0.045)
     feather = torch.maximum(arm, twig**3 * torch.exp(-off / 0.06))
     return feather[:, None].to(images)
 
 
 def _each(down: Tensor, right: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The nuclei one by one, each (B, 1, 1) and (B, 1, 1)."""
+    """Yields the nuclei one by one, coordinates (B, 1, 1) and (B, 1, 1)."""
     return [(d[:, None, None], r[:, None, None]) for d, r in zip(down.unbind(1), right.unbind(1), strict=True)]

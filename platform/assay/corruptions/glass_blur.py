@@ -1,4 +1,4 @@
-"""Glass blur: seen through frosted glass, a pixel shows a place near by (Hendrycks & Dietterich 2019, section 3)."""
+"""Glass blur: seen through frosted glass, each pixel shows a place nearby (Hendrycks & Dietterich 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from assay.corruptions._severity import level, scale
 from assay.corruptions._warp import places, read
 
 GLASS = ((0.7, 1, 2), (0.9, 2, 1), (1.0, 2, 3), (1.1, 3, 2), (1.5, 4, 2))
-"""(sigma of the blur, farthest jump, times): lengths in pixels of an image of side 224; theirs.
+"""(sigma of the blur, farthest jump, repetitions): lengths in pixels of an image of side 224; values of the paper.
 
-They exchange pixels one after the other; here all jump at once, each on its own, so two may show the same place.
+The paper swaps pixels one after the other; here all jump at once and independently, so two may show the same place.
 """
 
 
 def glass_blur(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1], blurred, their pixels jumbled over short ways, and blurred again; InputError.
+    """Images (B, C, H, W) in [0, 1], blurred, with pixels shuffled over short distances, then blurred again.
 
-    Severity is how far a pixel jumps and how often: 2 times 1, 1 x 2, 3 x 2, 2 x 3, 2 x 4 pixels of an image of side
-    224 at most along each axis, in proportion for other sides.
+    Severity is the number of jumps and their largest length along each axis: 2 x 1, 1 x 2, 3 x 2, 2 x 3, 2 x 4 pixels
+    in an image of side 224, scaled in proportion for other sides.
+    Raises InputError for any other severity.
     """
     sigma, farthest, times = level(severity, GLASS)
     rows, columns = places(images)

@@ -1,4 +1,4 @@
-"""JPEG compression: blocks of 8 x 8 and rings around edges (Hendrycks & Dietterich 2019, section 3; ITU-T T.81)."""
+"""JPEG compression: 8 x 8 blocks and ringing at edges (Hendrycks & Dietterich 2019, section 3; ITU-T T.81)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pad
 from assay.corruptions._severity import level
 
 QUALITY = (25, 18, 15, 10, 7)
-"""On the scale of the Independent JPEG Group; theirs."""
+"""Quality on the scale of the Independent JPEG Group; values of the paper."""
 
 LUMINANCE = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -30,19 +30,20 @@ CHROMINANCE = (
     (47, 66, 99, 99, 99, 99, 99, 99),
     *((99,) * 8,) * 4,
 )
-"""What coefficients are divided by before they are rounded (T.81, annex K.1), at quality 50."""
+"""Quantisation steps of the coefficients (T.81, annex K.1), at quality 50."""
 
 YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
-"""Red, green, blue to lightness and the two colour differences (JFIF 1.02)."""
+"""From red, green, blue to luma and two colour differences (JFIF 1.02)."""
 
 TIE = 1e-3
-"""Added before rounding. Flat blocks often lie half way between two steps, where the last bit would decide."""
+"""Added before rounding. Flat blocks often lie halfway between two steps, where the last bit would decide."""
 
 
 def jpeg_compression(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] as a JPEG file gives them back; nothing is random; raises InputError.
+    """Images (B, C, H, W) in [0, 1] compressed to JPEG and decoded again; deterministic.
 
-    Severity is the quality: 25, 18, 15, 10, 7. Colour is kept at half the resolution, as is the custom.
+    Severity is the quality: 25, 18, 15, 10, 7. Chroma is stored at half the resolution, as usual.
+    Raises InputError for any other severity.
     """
     quality = level(severity, QUALITY)
     values = (images * 255).round()
@@ -61,7 +62,7 @@ def jpeg_compression(images: Tensor, severity: int, random: list[torch.Generator
 
 
 def _coded(planes: Tensor, quality: int, table: tuple[tuple[int, ...], ...]) -> Tensor:
-    """Planes (B, C, H, W), about -128 to 127, whose blocks went through the cosine transform and rounding."""
+    """Planes (B, C, H, W), about -128 to 127, after cosine transform, quantisation and the inverse transform."""
     height, width = planes.shape[-2:]
     padded = pad(planes, (0, -width % 8, 0, -height % 8), mode="replicate")
     tall, wide = padded.shape[2] // 8, padded.shape[3] // 8
@@ -74,7 +75,7 @@ def _coded(planes: Tensor, quality: int, table: tuple[tuple[int, ...], ...]) -> 
 
 
 def _cosines() -> Tensor:
-    """The orthogonal cosine transform (8, 8) of eight values, frequencies down (T.81, annex A.3.3)."""
+    """The orthogonal cosine transform (8, 8) of eight values, one frequency per row (T.81, annex A.3.3)."""
     frequency, place = torch.arange(8.0)[:, None], torch.arange(8.0)[None, :]
     cosines = torch.cos((2 * place + 1) * frequency * math.pi / 16) / 2
     cosines[0] /= math.sqrt(2)
@@ -82,5 +83,5 @@ def _cosines() -> Tensor:
 
 
 def _steps(quality: int, table: tuple[tuple[int, ...], ...]) -> Tensor:
-    """The steps (8, 8) of coefficients at a quality below 50, as the Independent JPEG Group scales them."""
+    """Quantisation steps (8, 8) at a quality below 50, scaled as by the Independent JPEG Group."""
     return ((torch.tensor(table) * (5000 // quality) + 50) // 100).clamp(1, 255)

@@ -1,4 +1,4 @@
-"""Pixelate: too few pixels, enlarged (Hendrycks & Dietterich 2019, section 3)."""
+"""Pixelate: too low a resolution, enlarged (Hendrycks & Dietterich 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from torch.nn.functional import interpolate
 from assay.corruptions._severity import level
 
 KEPT = (0.6, 0.5, 0.4, 0.3, 0.25)
-"""Share of the pixels that are left along each side; theirs."""
+"""Share of the pixels kept along each side; values of the paper."""
 
 
 def pixelate(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] averaged to fewer pixels, which are repeated; nothing is random; raises InputError.
+    """Images (B, C, H, W) in [0, 1] averaged to fewer pixels, which are then repeated; deterministic.
 
-    Severity is the share of the pixels left along each side: 60, 50, 40, 30, 25 %, whatever the size of the image.
+    Severity is the share of the pixels kept along each side: 60, 50, 40, 30, 25 %, whatever the image size.
+    Raises InputError for any other severity.
     """
     share = level(severity, KEPT)
     height, width = images.shape[-2:]
@@ -24,7 +25,7 @@ def pixelate(images: Tensor, severity: int, random: list[torch.Generator]) -> Te
 
 
 def _averages(many: int, few: int) -> Tensor:
-    """The matrix (few, many) that takes the mean of what each of `few` equal parts covers of `many` pixels."""
+    """The matrix (few, many) that averages `many` pixels over `few` equal parts, weighted by coverage."""
     edges = torch.arange(few + 1) * (many / few)
     pixels = torch.arange(many)
     overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)

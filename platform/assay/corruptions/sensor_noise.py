@@ -1,4 +1,4 @@
-"""Sensor noise: what a camera adds of its own when light is short (the linear model of EMVA standard 1288)."""
+"""Sensor noise: noise a camera adds in low light (linear model of EMVA standard 1288)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from assay.corruptions._draws import normal, poisson
 from assay.corruptions._severity import level
 
 ELECTRONS = (2000.0, 800.0, 300.0, 120.0, 50.0)
-"""That make white: the less light there is, the more the signal is amplified; ours."""
+"""Electrons at white: the less light, the higher the gain; our choice."""
 
 READ_NOISE = 4.0
-"""Standard deviation in electrons of reading one pixel; of an ordinary CMOS sensor."""
+"""Standard deviation of the read noise of a pixel in electrons, as in an ordinary CMOS sensor."""
 
 UNEVEN_GAIN, UNEVEN_DARK, UNEVEN_COLUMNS = 0.02, 2.0, 2.0
-"""Fixed pattern: the gain's deviation as a share; that of the dark signal of pixels and of columns in electrons."""
+"""Fixed pattern: relative deviation of the gain; deviation of the dark signal of pixels and columns in electrons."""
 
 
 def sensor_noise(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] with shot noise, read noise and a fixed pattern with columns; raises InputError.
+    """Images (B, C, H, W) in [0, 1] with shot noise, read noise and a fixed pattern that includes columns.
 
-    Severity is how few electrons make white: 2000, 800, 300, 120, 50. The pattern belongs to the sensor: it is the same
-    for all images of a size, while shot and read noise are drawn anew.
+    Severity is the number of electrons at white: 2000, 800, 300, 120, 50. The fixed pattern belongs to the sensor: it
+    is the same for all images of a size, while shot noise and read noise differ in every image.
+    Raises InputError for any other severity.
     """
     white = level(severity, ELECTRONS)
     shape = images.shape[1:]

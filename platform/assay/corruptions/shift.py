@@ -1,4 +1,4 @@
-"""Shift: the thing lies beside its place before the camera."""
+"""Shift: the object is off its position in front of the camera."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from assay.corruptions._severity import level
 from assay.corruptions._warp import places, read
 
 SHARE = (0.02, 0.04, 0.06, 0.09, 0.13)
-"""Of the shorter side; ours."""
+"""As a share of the shorter side; our choice."""
 
 
 def shift(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] moved by whole pixels along both axes, reflected at the borders; raises InputError.
+    """Images (B, C, H, W) in [0, 1] shifted by whole pixels along both axes, reflected at the borders.
 
-    Severity is how far along each axis, either way: 2, 4, 6, 9, 13 % of the shorter side, and at least 1, 2, 3, 4, 5
-    pixels.
+    Severity is the shift along each axis, in either direction: 2, 4, 6, 9, 13 % of the shorter side, but at least
+    1, 2, 3, 4, 5 pixels.
+    Raises InputError for any other severity.
     """
     pixels = max(severity, round(level(severity, SHARE) * min(images.shape[-2:])))
     down, right = (sign(images, random, 2) * pixels).unbind(1)

@@ -1,4 +1,4 @@
-"""Snow: flakes that fall between the camera and the thing (Hendrycks & Dietterich 2019, section 3)."""
+"""Snow: flakes falling between the camera and the object (Hendrycks & Dietterich 2019, section 3)."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ SNOW = (
     (0.55, 4.5, 0.85, 12.0, 8.0, 0.65),
     (0.55, 2.5, 0.85, 12.0, 12.0, 0.55),
 )
-"""(mean, flake, threshold, radius, sigma, kept); lengths in pixels of an image of side 224; theirs, but for
+"""(mean, flake, threshold, radius, sigma, kept); lengths in pixels of an image of side 224; values of the paper, except
 the mean of severity 2, whose 0.2 made more snow than severity 3.
 
-Where a random field of that mean exceeds the threshold, there is a flake; it is smeared along its fall.
+A flake is where a random field of that mean exceeds the threshold; it is smeared along its fall.
 """
 DEVIATION = 0.2
-"""Of the field: their 0.3, less what their enlarging of it takes away."""
+"""Standard deviation of the field: the paper's 0.3, less what is lost when the paper enlarges the field."""
 
 
 def snow(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] whitened and strewn with falling flakes; raises InputError.
+    """Images (B, C, H, W) in [0, 1] whitened and covered with falling flakes.
 
-    Severity is the flakes' number, size and speed, and how much of the image is kept beside its whitened self: 80, 70,
+    Severity is the number, size and speed of the flakes, and the share of the image kept when it is whitened: 80, 70,
     70, 65, 55 %. Lengths are in proportion to the side.
+    Raises InputError for any other severity.
     """
     mean, flake, threshold, radius, sigma, kept = level(severity, SNOW)
     field = mean + DEVIATION * smooth(images, random, 0.4 * flake * scale(images))
-    # Nothing below the threshold, all of the field a little above it: the last bit of a number decides on no flake.
+    # 0 below the threshold and continuous above it, so that rounding never decides on a whole flake.
     flakes = field.clamp(0, 1) * ((field - threshold) / 0.05).clamp(0, 1)
     angle = uniform(images, random, low=math.pi / 4, high=3 * math.pi / 4)
     falling = convolve(flakes, line(2 * radius * scale(images), angle, sigma * scale(images)))

@@ -11,20 +11,21 @@ from assay.corruptions._severity import level, scale
 
 WATER, MUD = (0.69, 0.93, 0.93), (0.25, 0.16, 0.08)
 DROP = 4.0
-"""Size of drops in pixels of an image of side 224; theirs, of severity 1."""
+"""Size of drops in pixels of an image of side 224; value of the paper at severity 1."""
 
 SPATTER = ((1.9, 0.6, WATER), (1.1, 0.6, WATER), (0.7, 0.7, WATER), (0.0, 0.9, MUD), (-0.25, 0.95, MUD))
-"""(where the liquid begins in a field of variance 1, its opacity, its colour).
+"""(level of a field of variance 1 above which there is liquid, its opacity, its colour).
 
-They cut a blurred field at a level; these levels leave about their shares of the lens covered. Their glints on
-the water are a lit slope here.
+The paper cuts a blurred field at a level; these levels cover about the same shares of the lens. Its glints on the water
+are a lit slope here.
 """
 
 
 def spatter(images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
-    """Images (B, C, H, W) in [0, 1] behind drops of water (severity 1 to 3) or mud (4 and 5); raises InputError.
+    """Images (B, C, H, W) in [0, 1] behind drops of water (severity 1 to 3) or mud (4 and 5).
 
-    Severity is the share of the lens that is covered: about 3, 14, 24, 50, 60 %. Drops are in proportion to the side.
+    Severity is the share of the lens covered: about 3, 14, 24, 50, 60 %. Drops are in proportion to the side.
+    Raises InputError for any other severity.
     """
     begins, opacity, liquid = level(severity, SPATTER)
     field = smooth(images, random, DROP * scale(images))
