@@ -409,6 +409,140 @@ def test_an_onnx_file_that_is_no_detector(make, words):
         model_folder.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, make())
 
 
+def onnx_file(nodes, initializers=(), functions=()) -> bytes:
+    """An ONNX file of those nodes, from `images` to `scores`; `axes` are there for its means."""
+    make = pytest.importorskip("onnx", reason="ONNX files are written with the package onnx").helper
+    image = make.make_tensor_value_info("images", 1, ["batch", 1, SIZE, SIZE])
+    scores = make.make_tensor_value_info("scores", 1, ["batch"])
+    axes = make.make_tensor("axes", 7, [3], [1, 2, 3])
+    graph = make.make_graph(nodes, "detector", [image], [scores], [axes, *initializers])
+    opset = [make.make_opsetid("", 18), *([make.make_opsetid("mine", 1)] if functions else [])]
+    return make.make_model(graph, opset_imports=opset, ir_version=9, functions=functions).SerializeToString()
+
+
+def loads(content: bytes) -> nn.Module:
+    return model_folder.build("detector.onnx", {**MANIFEST, "kind": "onnx"}, content)
+
+
+def elsewhere(name: str):
+    """A weight (1, 1) float32 that lies in `weight.bin` of the working folder."""
+    import onnx
+
+    tensor = onnx.TensorProto(name=name, data_type=1, dims=[1, 1], data_location=onnx.TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value="weight.bin")
+    return tensor
+
+
+def scaled(make, weight="weight", initializers=()):
+    """Nodes that score images by their mean times a weight (1, 1)."""
+    axes = make.make_node("Constant", [], ["last"], value=make.make_tensor("last", 7, [1], [1]))
+    return [
+        axes,
+        make.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        make.make_node("Unsqueeze", ["mean", "last"], ["column"]),
+        make.make_node("MatMul", ["column", weight], ["product"]),
+        make.make_node("Squeeze", ["product", "last"], ["scores"]),
+    ]
+
+
+@pytest.mark.parametrize("where", ["initializer", "constant", "branch", "function", "sparse"])
+def test_weights_of_an_onnx_file_that_lie_outside_of_it_are_refused(tmp_path, monkeypatch, where):
+    onnx = pytest.importorskip("onnx", reason="ONNX files are written with the package onnx")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
+    make = onnx.helper
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "weight.bin").write_bytes(b"\0\0\0\x41")
+    constant = make.make_node("Constant", [], ["weight"], value=elsewhere("w"))
+    nodes, initializers, functions = scaled(make), [], []
+    if where == "initializer":
+        initializers = [elsewhere("weight")]
+    elif where == "constant":
+        nodes.insert(0, constant)
+    elif where == "branch":
+        branches = [
+            make.make_graph([constant], "branch", [], [make.make_tensor_value_info("weight", 1, [1, 1])])
+            for _ in range(2)
+        ]
+        yes = make.make_node("Constant", [], ["yes"], value=make.make_tensor("yes", 9, [], [True]))
+        choice = make.make_node("If", ["yes"], ["weight"], then_branch=branches[0], else_branch=branches[1])
+        nodes[:0] = [yes, choice]
+    elif where == "function":
+        functions = [make.make_function("mine", "Weight", [], ["weight"], [constant], [make.make_opsetid("", 18)])]
+        nodes.insert(0, make.make_node("Weight", [], ["weight"], domain="mine"))
+    else:
+        sparse = make.make_sparse_tensor(elsewhere("w"), make.make_tensor("at", 7, [1], [0]), [1, 1])
+        nodes.insert(0, make.make_node("Constant", [], ["weight"], sparse_value=sparse))
+    with pytest.raises(ModelError, match=r"^detector\.onnx keeps the tensor 'w.*' in another file"):
+        loads(onnx_file(nodes, initializers, functions))
+
+
+def test_onnx_runtime_is_given_no_folder_to_read_weights_from(tmp_path, monkeypatch):
+    """Were one overlooked, ONNX Runtime would not find it."""
+    onnx = pytest.importorskip("onnx", reason="ONNX files are written with the package onnx")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("assay.models.loaders.onnx.vet", lambda content: None)
+    (tmp_path / "weight.bin").write_bytes(b"\0\0\0\x41")
+    with pytest.raises(ModelError, match="cannot be read by ONNX Runtime"):
+        loads(onnx_file(scaled(onnx.helper), [elsewhere("weight")]))
+
+
+def test_onnx_files_that_never_end_or_grow_are_refused():
+    onnx = pytest.importorskip("onnx", reason="ONNX files are written with the package onnx")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
+    make = onnx.helper
+    value = make.make_tensor_value_info
+    step = make.make_graph(
+        [make.make_node("Identity", ["go"], ["on"]), make.make_node("Identity", ["x"], ["y"])],
+        "step", [value("i", 7, []), value("go", 9, []), value("x", 1, ["batch"])],
+        [value("on", 9, []), value("y", 1, ["batch"])],
+    )  # fmt: skip
+    mean = make.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0)
+    rounds = make.make_tensor("rounds", 7, [], [2**62])
+    loop = make.make_node("Loop", ["rounds", "", "mean"], ["scores"], body=step)
+    with pytest.raises(ModelError, match="holds a Loop, which may never end"):
+        loads(onnx_file([mean, loop], [rounds]))
+
+    many = make.make_tensor("many", 7, [1], [10**4])
+    grown = [
+        mean,
+        make.make_node("Mul", ["many", "many"], ["more"]),
+        make.make_node("ConstantOfShape", ["more"], ["huge"]),
+        make.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+        make.make_node("Add", ["mean", "sum"], ["scores"]),
+    ]
+    with pytest.raises(ModelError, match=r"makes 'huge' of 1e\+08 elements"):
+        loads(onnx_file(grown, [many]))
+
+    opset = [make.make_opsetid("", 18), make.make_opsetid("mine", 1)]
+    node = make.make_node
+    functions = [make.make_function("mine", "F0", ["x"], ["y"], [node("Neg", ["x"], ["y"])], opset)]
+    for i in range(1, 40):
+        twice = [node(f"F{i - 1}", ["x"], ["z"], domain="mine"), node(f"F{i - 1}", ["z"], ["y"], domain="mine")]
+        functions.append(make.make_function("mine", f"F{i}", ["x"], ["y"], twice, opset))
+    with pytest.raises(ModelError, match=r"stands for 5\.5e\+11 operators"):
+        loads(onnx_file([mean, node("F39", ["mean"], ["scores"], domain="mine")], functions=functions))
+
+
+def test_the_memory_of_onnx_runtime_is_bounded(images):
+    """A size that follows from the images is not known before they are there."""
+    onnx = pytest.importorskip("onnx", reason="ONNX files are written with the package onnx")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is an extra")
+    make = onnx.helper
+    nodes = [
+        make.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0),
+        make.make_node("Shape", ["images"], ["shape"]),
+        make.make_node("ReduceProd", ["shape"], ["product"], keepdims=1),
+        make.make_node("Mul", ["product", "factor"], ["more"]),
+        make.make_node("ConstantOfShape", ["more"], ["huge"]),
+        make.make_node("ReduceSum", ["huge"], ["sum"], keepdims=0),
+        make.make_node("Add", ["mean", "sum"], ["scores"]),
+    ]
+    detector = loads(onnx_file(nodes, [make.make_tensor("factor", 7, [1], [10**9])]))
+    with pytest.raises(MemoryError, match="Available memory of"):
+        detector(images)
+
+
 def test_without_onnx_runtime_it_is_said_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"not installed: pip install 'assay\[onnx\]'"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import ModelError
+from assay.models.loaders._onnx_file import vet
 from assay.models.loaders._outside import Outside
 
 FILE, SUFFIX = "detector.onnx", ".onnx"
 EXPORT = (
     'torch.onnx.export(detector, (images,), FILE, dynamo=True, dynamic_shapes=({0: "batch"},), external_data=False)'
 )
+
+NO_MEMORY = "Available memory of"
+"""What ONNX Runtime says where a tensor does not fit into its bounded memory."""
 
 
 def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
@@ -23,14 +29,22 @@ def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     Raises ModelError where ONNX Runtime is not installed, cannot read the file, or finds another input or output.
     """
     try:
+        import onnx as _  # noqa: F401 - the format, by which the file is looked at first
         import onnxruntime
     except ImportError as error:
         raise ModelError("needs ONNX Runtime, which is not installed: pip install 'assay[onnx]'") from error
 
+    vet(content)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # sums then have one order; workers are processes
+    options.log_severity_level = 4  # its errors are raised as well
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    _bound_memory()
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
+        )  # folding would make constants of any size outside the bounded memory
     except Exception as error:  # ONNX Runtime has no error class of its own that covers them all
         why = " ".join(str(error).split())[:200]
         raise ModelError(
@@ -44,10 +58,27 @@ def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     _check_shape(inputs[0].shape, manifest)
 
     def run(images: Tensor) -> Tensor:
-        (scores,) = session.run(None, {inputs[0].name: images.detach().cpu().numpy()})
+        try:
+            (scores,) = session.run(None, {inputs[0].name: images.detach().cpu().numpy()})
+        except Exception as error:
+            why = " ".join(str(error).split())[-200:]
+            if NO_MEMORY in why:
+                raise MemoryError(why) from error  # with fewer images at a time there may be enough
+            raise ModelError(f"cannot be run by ONNX Runtime: {why}") from error
         return torch.from_numpy(scores).to(images.device)
 
     return Outside(run, manifest["higher_is"])
+
+
+@functools.cache  # it holds for the process
+def _bound_memory() -> None:
+    """Let all tensors of this process's ONNX detectors together take half of the machine's memory at most."""
+    import onnxruntime
+
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
+    onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg({"max_mem": half}))
 
 
 def _check_shape(shape: list[Any], manifest: Mapping[str, Any]) -> None:

@@ -1,0 +1,93 @@
+"""An ONNX file looked at before ONNX Runtime sees it: it must be whole, end by itself and make nothing huge.
+
+ONNX Runtime reads weights that a file keeps elsewhere from the folder of the command, which the hash of the model does
+not cover; it runs a loop for as many rounds as the file says, and makes a tensor of any size that it names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from assay.errors import ModelError
+
+ELEMENTS = 2**26
+"""The most elements of a tensor whose size the file alone decides, or four times as many as the file has bytes."""
+NODES = 100_000
+"""The most operators once every function of the file is written out where it is called."""
+ENDLESS = ("Loop", "Scan")
+
+
+def vet(content: bytes) -> None:
+    """Raises ModelError for a file that is refused; what is no ONNX file is left to ONNX Runtime to name."""
+    import onnx
+
+    try:
+        model = onnx.ModelProto.FromString(content)
+    except Exception as error:  # the error class of protobuf, whichever of its implementations is installed
+        raise ModelError(f"cannot be read by ONNX Runtime: it is no ONNX file ({error})") from error
+    for message in _messages(model):
+        name = message.DESCRIPTOR.name
+        if name == "TensorProto" and (message.data_location == onnx.TensorProto.EXTERNAL or message.external_data):
+            raise ModelError(
+                f"keeps the tensor '{message.name[:60]}' in another file, which its hash would not cover; export it as "
+                "one file, with external_data=False"
+            )
+        if name == "NodeProto" and message.op_type in ENDLESS:
+            raise ModelError(f"holds a {message.op_type}, which may never end; export the detector without loops")
+    _check_functions(model)
+    _check_sizes(model, max(ELEMENTS, 4 * len(content)))
+
+
+def _messages(message: Any) -> Iterator[Any]:
+    """A message and all below it: subgraphs, functions, attributes, sparse tensors, training information."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for below in value if field.is_repeated else (value,):
+                yield from _messages(below)
+
+
+def _check_functions(model: Any) -> None:
+    """Functions that call functions can stand for more operators than could ever be run."""
+    bodies = {
+        (f.domain, f.name): [n for n in _messages(f) if n.DESCRIPTOR.name == "NodeProto"] for f in model.functions
+    }
+    sizes: dict[tuple[str, str], int] = {}
+    while len(sizes) < len(bodies):
+        ready = [
+            name
+            for name, nodes in bodies.items()
+            if name not in sizes and all(_called(n) in sizes for n in nodes if _called(n) in bodies)
+        ]
+        if not ready:
+            raise ModelError("has functions that call themselves, which never ends; export the detector without loops")
+        for name in ready:
+            sizes[name] = _written_out(bodies[name], sizes)
+    nodes = [node for node in _messages(model.graph) if node.DESCRIPTOR.name == "NodeProto"]
+    if (count := _written_out(nodes, sizes)) > NODES:
+        raise ModelError(f"stands for {count:.3g} operators; {NODES} are run at most")
+
+
+def _called(node: Any) -> tuple[str, str]:
+    return node.domain, node.op_type
+
+
+def _written_out(nodes: list[Any], sizes: Mapping[tuple[str, str], int]) -> int:
+    return sum(sizes.get(_called(node), 1) for node in nodes)
+
+
+def _check_sizes(model: Any, most: int) -> None:
+    """Tensors that are as large as the file says, whatever images it is given."""
+    import onnx
+
+    try:
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except Exception:  # noqa: BLE001 - what cannot be inferred has a size that only ONNX Runtime can tell
+        return
+    for message in _messages(model.graph):
+        if message.DESCRIPTOR.name == "ValueInfoProto":
+            sizes = [d.dim_value for d in message.type.tensor_type.shape.dim if d.WhichOneof("value") == "dim_value"]
+            if (elements := math.prod(sizes)) > most:
+                raise ModelError(f"makes '{message.name[:60]}' of {elements:.3g} elements; {most:.3g} are the most")
