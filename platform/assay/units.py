@@ -53,6 +53,9 @@ def of_norm(value: Any, info: ValidationInfo) -> Any:
 Radius = Annotated[float, BeforeValidator(of_norm), Ge(0)]
 """An epsilon beside a field `norm` declared before it: at most 1 for linf, patch, spatial; any length for l2, l1."""
 
+NORM_WORDS = {"linf": "L∞", "l2": "L2", "l1": "L1", "patch": "patch", "spatial": "rotation and shift"}
+"""How each norm is written for people."""
+
 PERCENT = ("patch", "spatial")
 """Norms whose epsilon is a share."""
 

@@ -11,7 +11,9 @@ import pytest
 
 from assay.approval import decision, multiplicity, policy
 from assay.approval.gate import Gate
+from assay.approval.verdict import Verdict
 from assay.errors import SpecError
+from assay.store.figures import Figure
 from assay.store.schemas import CHECKS
 
 TODAY = datetime.date(2026, 6, 15)
@@ -34,12 +36,11 @@ def around(*figures: tuple[float, float]):
 
     base = {"attack": "worst", "norm": "linf", "regime": "both", "defect": "all", "metric": "auroc"}
 
-    def rows(confidence: float) -> list[dict[str, Any]]:
+    def rows(confidence: float) -> list[Figure]:
         z = NormalDist().inv_cdf((1 + confidence) / 2)
+        counts = {"confidence": confidence, "normals": 50, "anomalies": 50}
         return [
-            base
-            | {"epsilon": n / 255, "value": value, "lower": value - z * error, "upper": value + z * error}
-            | {"confidence": confidence, "normals": 50, "anomalies": 50}
+            Figure(**base, **counts, epsilon=n / 255, value=value, lower=value - z * error, upper=value + z * error)
             for n, (value, error) in enumerate(figures, 1)
         ]
 
@@ -54,12 +55,12 @@ def checks(**passed: bool | None) -> pa.Table:
 GOOD = checks(gradients=True, unbounded=True)
 
 
-def decide(rules: policy.Policy, figures: Any, found: pa.Table = GOOD, today: datetime.date = TODAY) -> dict[str, Any]:
+def decide(rules: policy.Policy, figures: Any, found: pa.Table = GOOD, today: datetime.date = TODAY) -> Verdict:
     return decision.decide(rules, figures, found, today)
 
 
-def words(verdict: dict[str, Any]) -> list[str]:
-    return [gate["decision"] for gate in verdict["gates"]]
+def words(verdict: Verdict) -> list[str]:
+    return [gate.decision for gate in verdict.gates]
 
 
 TWO = (gate("a"), gate("b", "2/255"))
@@ -78,8 +79,8 @@ CLEAR, JUST = (0.7, 0.01), (0.621, 0.01)
 def test_several_gates_are_corrected(correction: str, decisions: list[str], confidences: list[float]):
     found = decide(of(*TWO, multiplicity=correction), around(CLEAR, JUST))
     assert words(found) == decisions
-    assert [gate["confidence"] for gate in found["gates"]] == confidences
-    assert found["multiplicity"] == correction
+    assert [gate.confidence for gate in found.gates] == confidences
+    assert found.multiplicity == correction
 
 
 def test_holm_begins_with_the_surest_and_needs_one():
@@ -91,14 +92,14 @@ def test_that_a_gate_is_broken_is_a_claim_of_its_own():
     below = (0.579, 0.01)
     found = decide(of(*TWO), around(below, CLEAR))
     assert words(found) == ["INCONCLUSIVE", "PASS"], "a gate that holds makes no room for one that is broken"
-    straddling = found["gates"][0]
-    assert straddling["lower"] < 0.6 < straddling["upper"], "the interval that is shown is the one that was undecided"
+    straddling = found.gates[0]
+    assert straddling.lower < 0.6 < straddling.upper, "the interval that is shown is the one that was undecided"
     assert words(decide(of(*TWO), around(below, (0.5, 0.01)))) == ["FAIL", "FAIL"]
 
 
 def test_the_default_is_holm_and_one_gate_needs_no_correction():
     found = decide(of(gate("a")), around(JUST))
-    assert (found["multiplicity"], words(found), found["gates"][0]["confidence"]) == ("holm", ["PASS"], 0.95)
+    assert (found.multiplicity, words(found), found.gates[0].confidence) == ("holm", ["PASS"], 0.95)
 
 
 @pytest.mark.parametrize("truth", [0.6 - 1e-9, 0.6 + 1e-9])
@@ -112,7 +113,7 @@ def test_the_chance_of_any_wrong_decision_is_what_the_policy_says(truth: float):
         def any_wrong(values: np.ndarray, correction: Any = correction) -> bool:
             figures = around(*((value, 0.01) for value in values))
 
-            def figure(one: Gate, confidence: float) -> dict[str, Any]:
+            def figure(one: Gate, confidence: float) -> Figure:
                 return figures(confidence)[gates.index(one)]
 
             found = multiplicity.rule(gates, 0.9, correction, figure)
@@ -137,15 +138,15 @@ def test_the_chance_of_any_wrong_decision_is_what_the_policy_says(truth: float):
 def test_a_gate_may_say_which_bound_decides(bound: str | None, value: float, decision: str):
     found = decide(of(gate("a", bound=bound)), around((value, 0.01)))
     assert words(found) == [decision]
-    assert found["gates"][0]["bound"] == (bound or "lower")
+    assert found.gates[0].bound == (bound or "lower")
     said = {"value": "at least 0.60 by the figure itself", "upper": "at least 0.60 by the upper bound"}
-    assert found["gates"][0]["text"].endswith(said.get(str(bound), "at least 0.60"))
+    assert found.gates[0].text.endswith(said.get(str(bound), "at least 0.60"))
 
 
 def test_a_gate_on_the_figure_itself_makes_no_claim_and_costs_the_others_nothing():
     found = decide(of(gate("a"), gate("b", "2/255", bound="value")), around(JUST, CLEAR))
     assert words(found) == ["PASS", "PASS"]
-    assert found["gates"][0]["confidence"] == 0.95
+    assert found.gates[0].confidence == 0.95
 
 
 BROKEN = (0.5, 0.01)
@@ -154,34 +155,35 @@ BROKEN = (0.5, 0.01)
 @pytest.mark.parametrize(("figure", "instead"), [(BROKEN, "FAIL"), ((0.6, 0.01), "INCONCLUSIVE")])
 def test_a_waived_gate_is_shown_as_waived_and_told_first(figure: tuple[float, float], instead: str):
     found = decide(of(*TWO, waivers=[WAIVER]), around(figure, CLEAR))
-    assert found["verdict"] == "PASS"
+    assert found.verdict == "PASS"
     assert words(found) == ["WAIVED", "PASS"]
     told = {key: WAIVER[key] for key in ("granted_by", "reason", "expires")}
-    assert found["gates"][0]["waiver"] == {**told, "instead_of": instead}
-    assert found["waivers"] == [{"of": "gate a", **told, "state": "used"}]
+    written = found.to_json()
+    assert written["gates"][0]["waiver"] == {**told, "instead_of": instead}
+    assert written["waivers"] == [{"of": "gate a", **told, "state": "used"}]
     first = f"WAIVED by Jane Doe until 2026-12-31, gate a: no network in line 3. Without the waiver: {instead}: a: "
-    assert found["reasons"][0].startswith(first)
-    assert found["reasons"][1] == "All other 1 gates and all 2 required checks hold."
+    assert found.reasons[0].startswith(first)
+    assert found.reasons[1] == "All other 1 gates and all 2 required checks hold."
 
 
 def test_a_waiver_of_one_gate_saves_no_other():
     found = decide(of(*TWO, waivers=[WAIVER]), around(BROKEN, BROKEN))
-    assert (found["verdict"], words(found)) == ("FAIL", ["WAIVED", "FAIL"])
+    assert (found.verdict, words(found)) == ("FAIL", ["WAIVED", "FAIL"])
 
 
 def test_a_waiver_that_is_not_needed_changes_nothing():
     found = decide(of(gate("a"), waivers=[WAIVER]), around(CLEAR))
-    assert (found["verdict"], words(found), found["waivers"][0]["state"]) == ("PASS", ["PASS"], "not used")
-    assert found["reasons"] == ["All 1 gates and all 2 required checks hold."]
+    assert (found.verdict, words(found), found.waivers[0].state) == ("PASS", ["PASS"], "not used")
+    assert found.reasons == ("All 1 gates and all 2 required checks hold.",)
 
 
 @pytest.mark.parametrize(("today", "verdict"), [((2026, 12, 30), "PASS"), ((2026, 12, 31), "FAIL")])
 def test_a_waiver_counts_until_the_day_it_expires(today: tuple[int, int, int], verdict: str):
     found = decide(of(gate("a"), waivers=[WAIVER]), around(BROKEN), today=datetime.date(*today))
-    assert found["verdict"] == verdict
+    assert found.verdict == verdict
     expired = "The waiver of gate a by Jane Doe expired on 2026-12-31 and does not count."
-    assert (expired in found["reasons"]) == (verdict == "FAIL")
-    assert found["waivers"][0]["state"] == ("used" if verdict == "PASS" else "expired")
+    assert (expired in found.reasons) == (verdict == "FAIL")
+    assert found.waivers[0].state == ("used" if verdict == "PASS" else "expired")
 
 
 CHECK = {"check": "gradients", "granted_by": "Jane Doe", "reason": "known", "expires": "2026-12-31"}
@@ -195,22 +197,22 @@ def test_a_waived_check_leaves_the_audit_valid(passed: bool | None, required: An
         around(CLEAR),
         checks(gradients=passed, unbounded=True),
     )
-    assert found["verdict"] == "PASS"
-    assert (found["checks"]["waived"], found["checks"]["failed"]) == (["gradients"], [])
-    assert found["reasons"][0].startswith("WAIVED by Jane Doe until 2026-12-31, check gradients: known. Without")
-    assert found["reasons"][0].endswith(found["checks"]["evidence"]["gradients"])
+    assert found.verdict == "PASS"
+    assert (found.checks.waived, found.checks.failed) == (("gradients",), ())
+    assert found.reasons[0].startswith("WAIVED by Jane Doe until 2026-12-31, check gradients: known. Without")
+    assert found.reasons[0].endswith(found.checks.evidence["gradients"])
 
 
 def test_a_waiver_of_one_check_saves_no_other_and_of_a_gate_no_check():
     failing = checks(gradients=False, unbounded=False)
     found = decide(of(gate("a"), waivers=[CHECK]), around(CLEAR), failing)
-    assert (found["verdict"], found["checks"]["failed"]) == ("INVALID", ["unbounded"])
+    assert (found.verdict, found.checks.failed) == ("INVALID", ("unbounded",))
     assert words(found) == ["NOT RUN"]
     found = decide(of(gate("a"), waivers=[WAIVER]), around(CLEAR), failing)
-    assert (found["verdict"], words(found), found["waivers"][0]["state"]) == ("INVALID", ["NOT RUN"], "not used")
+    assert (found.verdict, words(found), found.waivers[0].state) == ("INVALID", ["NOT RUN"], "not used")
     expired = [{**CHECK, "expires": "2026-06-15"}]
     found = decide(of(gate("a"), waivers=expired), around(CLEAR), checks(gradients=False))
-    assert (found["verdict"], found["waivers"][0]["state"]) == ("INVALID", "expired")
+    assert (found.verdict, found.waivers[0].state) == ("INVALID", "expired")
 
 
 @pytest.mark.parametrize(

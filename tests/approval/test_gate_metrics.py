@@ -13,11 +13,14 @@ import pytest
 import toy_audit
 
 from assay.approval import gate_metrics, policy
+from assay.approval.figure import name_of
 from assay.approval.gate import Gate
-from assay.approval.verdict import decide
+from assay.approval.judgement import decide
 from assay.audits import audit, suite
 from assay.errors import DataError
+from assay.store import figures
 from assay.store.audit_reader import Audit
+from assay.store.figures import Figure
 from assay.store.schemas import METRICS
 from assay.store.store import Store
 
@@ -59,18 +62,18 @@ def copy(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "store" / "audits" / folder.name))
 
 
-def rows_at(folder: Path, confidence: float, *gates: dict) -> list[dict]:
+def rows_at(folder: Path, confidence: float, *gates: dict) -> list[Figure]:
     table = pq.read_table(folder / "metrics.parquet")
     chosen = [Gate.model_validate(gate) for gate in gates or RULES["gates"]]
     return gate_metrics.at_any_confidence(Audit(folder), table, chosen)(confidence)
 
 
-def keyed(rows: list[dict]) -> dict:
-    return {tuple(row[name] for name in gate_metrics.FILTERS): row for row in rows}
+def keyed(rows: list[Figure]) -> dict:
+    return {name_of(row): row for row in rows}
 
 
 def test_at_the_confidence_of_the_audit_they_are_the_audits(folder):
-    own = pq.read_table(folder / "metrics.parquet").to_pylist()
+    own = figures.read(pq.read_table(folder / "metrics.parquet"))
     gates = [Gate.model_validate(gate) for gate in RULES["gates"]]
     again = keyed(rows_at(folder, 0.95))
     assert {key: keyed(own)[key] for key in again} == again, "made again, they are the same to the last digit"
@@ -85,11 +88,11 @@ def test_of_every_kind_of_figure_the_interval_widens_round_the_same_value(folder
         for level in (0.95, 0.999)
     ]
     usual, wide = found
-    assert wide["value"] == usual["value"]
-    assert (wide["normals"], wide["anomalies"]) == (usual["normals"], usual["anomalies"])
-    assert wide["lower"] <= usual["lower"] <= usual["upper"] <= wide["upper"]
-    assert wide["upper"] - wide["lower"] > usual["upper"] - usual["lower"]
-    assert wide["confidence"] == 0.999
+    assert wide.value == usual.value
+    assert (wide.normals, wide.anomalies) == (usual.normals, usual.anomalies)
+    assert wide.lower <= usual.lower <= usual.upper <= wide.upper
+    assert wide.upper - wide.lower > usual.upper - usual.lower
+    assert wide.confidence == 0.999
 
 
 def test_rarer_events_take_more_resamples():
@@ -155,7 +158,7 @@ def test_a_figure_that_somebody_wrote_into_the_audit_is_noticed_at_its_own_confi
     pq.write_table(
         pa.Table.from_pylist([{**row, "value": value} for row in rows], schema=METRICS), copy / "metrics.parquet"
     )
-    with pytest.raises(DataError, match=f"metrics.parquet says {value} for "):
+    with pytest.raises(DataError, match=f"metrics.parquet says {value or float('nan')} for "):
         rows_at(copy, 0.95)
 
 

@@ -13,8 +13,10 @@ import pytest
 
 from assay.approval import decision, policy
 from assay.approval.gate import Gate
+from assay.approval.verdict import Verdict
 from assay.config import yaml_file
 from assay.errors import DataError, InputError, SpecError, UnknownName
+from assay.store.figures import read
 from assay.store.schemas import CHECKS, METRICS
 
 GATE = {"metric": "auroc", "epsilon": "2/255", "at_least": 0.6, "why": "because"}
@@ -44,19 +46,19 @@ TODAY = datetime.date(2026, 6, 15)
 
 def at(table: pa.Table):
     """Figures whose bounds are the same at every confidence."""
-    return lambda confidence: [row | {"confidence": confidence} for row in table.to_pylist()]
+    return lambda confidence: [row._replace(confidence=confidence) for row in read(table)]
 
 
-def decide(rules: policy.Policy, table: pa.Table, found: pa.Table, today: datetime.date = TODAY) -> dict[str, Any]:
+def decide(rules: policy.Policy, table: pa.Table, found: pa.Table, today: datetime.date = TODAY) -> Verdict:
     return decision.decide(rules, at(table), found, today)
 
 
 def decided(gate: dict[str, Any], *rows: dict[str, Any], **more: Any) -> tuple[str, str]:
     """(decision, why) of one gate, which is then also the verdict."""
     verdict = decide(of(gate, **more), figures(*rows), GOOD)
-    [entry] = verdict["gates"]
-    assert verdict["verdict"] == entry["decision"]
-    return entry["decision"], entry["why"]
+    [entry] = verdict.gates
+    assert verdict.verdict == entry.decision
+    return entry.decision, entry.why
 
 
 @pytest.mark.parametrize(
@@ -123,14 +125,16 @@ def test_a_figure_that_is_not_a_number_decides_nothing_and_two_are_an_error():
 )
 def test_the_worst_gate_makes_the_verdict(rows: list[dict[str, Any]], verdict: str):
     found = decide(of(GATE, GATE | {"epsilon": "1/255"}, CLEAN), figures(*rows), GOOD)
-    assert found["verdict"] == verdict
-    told = [reason.split(":")[0] for reason in found["reasons"]]
-    bad = [gate["decision"] for gate in found["gates"] if gate["decision"] != "PASS"]
+    assert found.verdict == verdict
+    told = [reason.split(":")[0] for reason in found.reasons]
+    bad = [gate.decision for gate in found.gates if gate.decision != "PASS"]
     assert told == (bad or ["All 3 gates and all 2 required checks hold."])
 
 
 def test_the_verdict_is_json_with_everything_a_report_needs():
-    found = decide(of(GATE, CLEAN | {"name": "clean ranking"}), figures({}), GOOD)
+    verdict = decide(of(GATE, CLEAN | {"name": "clean ranking"}), figures({}), GOOD)
+    found = verdict.to_json()
+    assert Verdict.from_json(found) == verdict
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     robust, clean = found["gates"]
     assert robust == {
@@ -174,8 +178,8 @@ def test_the_verdict_is_json_with_everything_a_report_needs():
 
 def reached(gate: dict[str, Any], *rows: dict[str, Any]) -> tuple[float | None, float | None]:
     """(breaks_at, holds_to) of one gate."""
-    [entry] = decide(of(gate), figures(*rows), GOOD)["gates"]
-    return entry["breaks_at"], entry["holds_to"]
+    [entry] = decide(of(gate), figures(*rows), GOOD).gates
+    return entry.breaks_at, entry.holds_to
 
 
 @pytest.mark.parametrize(
@@ -325,17 +329,17 @@ def test_an_audit_that_fails_its_own_checks_is_invalid_whatever_the_gates_say(
     table: pa.Table, required: Any, outcome: dict[str, list[str]], reason: str, upper: float
 ):
     found = decide(of(required_checks=required), figures({"lower": upper - 0.1, "upper": upper}), table)
-    assert found["verdict"] == "INVALID"
-    told = {state: names for state, names in found["checks"].items() if names and state != "evidence"}
+    assert found.verdict == "INVALID"
+    told = {state: names for state, names in found.to_json()["checks"].items() if names and state != "evidence"}
     assert told == outcome
-    assert reason in found["reasons"][0]
-    assert {gate["decision"] for gate in found["gates"]} == {"NOT RUN"}
+    assert reason in found.reasons[0]
+    assert {gate.decision for gate in found.gates} == {"NOT RUN"}
 
 
 def test_a_failed_check_that_the_policy_does_not_require_is_told():
     found = decide(of(required_checks=["gradients"]), figures({}), checks(gradients=True, unbounded=False))
-    assert found["verdict"] == "PASS"
-    assert found["reasons"][-1] == "Check unbounded did not pass; this policy does not require it."
+    assert found.verdict == "PASS"
+    assert found.reasons[-1] == "Check unbounded did not pass; this policy does not require it."
 
 
 def test_exit_codes_tell_the_verdicts_apart():

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
 from assay import shelves
-from assay.approval import predecessor, registry
+from assay.approval import predecessor, records, registry
 from assay.cli import main
 from assay.reports import page
 from assay.store.audit_reader import Audit
@@ -96,7 +96,7 @@ def test_the_register_keeps_every_decision(store, first, decide):
     decide(first)
     after = {name: store.read(f"register/{name}") for name in store.names("register")}
     assert before.items() < after.items(), "what was written is never changed"
-    assert [one["verdict"] for one in registry.entries(store, "decided")] == ["FAIL", "PASS"]
+    assert [one.verdict for one in records.decisions(store)] == ["FAIL", "PASS"]
 
 
 def test_an_approval_expires(store, first, decide, run):
@@ -117,7 +117,7 @@ def test_only_a_pass_is_promoted(store, first, decide, run):
     said = run("promote", model, "--by", "Ann Lee")
     assert f"serves as images now, by audit {first}: PASS (mine 1)" in said, "by which policy it passed is told"
     assert state(store, first).serves == ("images",), "by default the name of its dataset"
-    assert "serves as images already" in run("promote", model, code=2)
+    assert "already serves as images" in run("promote", model, code=2)
 
 
 def test_a_model_without_an_audit_is_not_promoted(store, first, run):
@@ -171,7 +171,7 @@ def test_a_changed_file_stops_a_promotion(store, first, decide, run, keys, kind)
     files = {"audit": f"audits/{first}/worst.parquet", "model": f"models/{model}/model.safetensors"}
     flip(store.path(files[kind]), 8)
     assert "changed: " in run("promote", model, "--key", keys[1], code=3)
-    assert registry.entries(store, "promoted") == []
+    assert records.promotions(store) == []
 
 
 def test_a_verdict_that_was_written_by_hand_stops_at_the_signature(store, first, decide, run, keys):

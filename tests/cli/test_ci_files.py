@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
+from assay.approval.verdict import Verdict
 from assay.cli import main
 from assay.reports import job_summary, junit
 
@@ -26,19 +27,20 @@ def gate(decision: str, name: str = "ranking", **more: Any) -> dict[str, Any]:
     return {**told, **figure, "decision": decision, **more}
 
 
-def verdict(word: str = "PASS", *gates: dict[str, Any], **checks: list[str]) -> dict[str, Any]:
+def verdict(word: str = "PASS", *gates: dict[str, Any], **checks: list[str]) -> Verdict:
     states = {"passed": ["eval_mode"], "failed": [], "missing": [], "waived": [], **checks}
     wrong = [name for state in ("failed", "missing", "waived") for name in states[state]]
     evidence = {name: f"Check {name} failed: {HOSTILE}" for name in wrong}
-    return {
+    content = {
         "verdict": word, "audit": "a-1", "model": "m" * 24, "gates": list(gates or [gate("PASS")]),
         "policy": {"name": HOSTILE, "version": 1, "hash": "h" * 64}, "checks": {**states, "evidence": evidence},
         "waivers": [{"of": f"check {name}", **WAIVER, "state": "used"} for name in states["waived"]],
         "reasons": [HOSTILE, *evidence.values()], "created": "2026-06-15T12:00:00+00:00",
     }  # fmt: skip
+    return Verdict.from_json(content)
 
 
-def parsed(*verdicts: dict[str, Any]) -> ElementTree.Element:
+def parsed(*verdicts: Verdict) -> ElementTree.Element:
     """The document, held against the dialect that Jenkins (xunit plugin, junit-10.xsd) and GitLab read."""
     content = junit.document(verdicts)
     assert content.startswith(b"<?xml")

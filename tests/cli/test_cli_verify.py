@@ -104,7 +104,7 @@ def test_a_folder_by_itself_under_another_name(approve, run, store, name, keys, 
     [model] = store.names("models")
     moved = shutil.copytree(store.path(f"models/{model}"), tmp_path / "weights")
     assert "unchanged" in run("verify", moved, "--key", keys[1])
-    assert "nothing tells what it was" in run("verify", moved, code=2)
+    assert "nothing says what it was" in run("verify", moved, code=2)
     flip(moved / "model.safetensors", 3)
     assert "changed: model.safetensors" in run("verify", moved, "--key", keys[1], code=3)
 
@@ -165,7 +165,7 @@ def test_a_model_by_its_hash_needs_no_key(run, store):
 def test_without_a_key_an_audit_is_unsigned_and_that_is_said(run, name, policy, keys):
     assert "not signed; give --key" in run("approve", name, "--policy", policy())
     said = run("verify", name)
-    assert "only a signature can hold them" in said
+    assert "only a signature can protect them" in said
     assert "no signature was checked" in said
     assert "not signed" in run("verify", name, "--key", keys[1], code=3)
 
@@ -283,7 +283,7 @@ def test_expiry_by_option_and_by_policy(approve, store, name):
     approve(*PEOPLE, "--expires", "2099-01-31")
     assert told().expires == datetime.date(2099, 1, 31)
     assert "allows 30 days" in approve(*PEOPLE, "--expires", "2099-01-31", valid_days=30, code=2)
-    assert "is over" in approve(*PEOPLE, "--expires", "2020-01-31", code=2)
+    assert "is in the past" in approve(*PEOPLE, "--expires", "2020-01-31", code=2)
 
 
 def test_an_encrypted_key_takes_its_password_from_the_environment(run, name, policy, tmp_path):

@@ -47,7 +47,7 @@ def test_without_a_key_nothing_is_started_and_the_command_for_later_is_said(stor
     monkeypatch.setattr(subprocess, "Popen", None)
     with tracker(store, told) as made:
         made.trial(None, "ask")
-    assert told == ["W&B: nothing was sent, as there is no key; it can be at any time, with: assay publish toy"]
+    assert told == ["W&B: nothing was sent, as there is no key; send it at any time with: assay publish toy"]
     assert not store.path().exists()
 
 
@@ -56,7 +56,7 @@ def test_offline_is_as_without_a_key(store, told, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     with tracker(store, told) as made:
         made.trial(None, "ask")
-    assert told == ["W&B: nothing was sent, as WANDB_MODE says; it can be at any time, with: assay publish toy"]
+    assert told == ["W&B: nothing was sent, as WANDB_MODE says; send it at any time with: assay publish toy"]
 
 
 @pytest.mark.parametrize("off", ["spec", "environment"])

@@ -327,9 +327,9 @@ def test_no_report_of_an_error_goes_to_anybody_and_the_environment_is_left_as_it
 
 
 def test_an_error_of_ours_is_not_taken_for_one_of_the_servers():
-    with pytest.raises(StoreError, match="full"), client.in_words("http://server"):
+    with pytest.raises(StoreError, match="full"), client.tracking_errors("http://server"):
         raise StoreError("full")
-    with pytest.raises(TrackingError, match="http://server: strange"), client.in_words("http://server"):
+    with pytest.raises(TrackingError, match="http://server: strange"), client.tracking_errors("http://server"):
         raise ValueError("odd\nstrange")
 
 
@@ -362,7 +362,7 @@ def test_an_audit_ends_well_without_the_server(server, audited, monkeypatch):
     store, audit = audited
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setattr("assay.audits.audit.run", lambda *_, **__: audit)
-    monkeypatch.setattr("assay.models.model_folder.find", lambda *_: "m")
+    monkeypatch.setattr("assay.store.references.model", lambda *_: "m")
     result = CliRunner().invoke(main, ["audit", "m", "--suite", "quick", "--store", str(store.root)])
     assert result.exit_code == 0, result.output
     assert f"W&B: audit {audit}: not sent; the W&B server http://127.0.0.1:9 cannot be reached" in result.output

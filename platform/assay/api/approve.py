@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Any
-
-from assay.approval import predecessor, registry, review, signature, verification
+from assay.approval import judgement, predecessor, records, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
-from assay.approval.verdict import decide
+from assay.approval.verdict import Verdict
 from assay.errors import InputError
 from assay.reports import page, pdf
 from assay.store import references
@@ -17,45 +14,42 @@ from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 
-def approve(store: Store, audit: str, policy: Policy, told: Review, key: Key | None) -> dict[str, Any]:
+def approve(store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None) -> Verdict:
     """Decide, write review.json and the report, sign the audit and its model where a key is given; returns the verdict.
 
-    Former signatures of the audit end with the verdict they were made for. Raises AssayError before anything is written
-    where the audit or its model is not what it was, or cannot be signed.
+    Former signatures of the audit are removed with the verdict they were made for. Raises AssayError before anything is
+    written where the audit or its model is not what it was, or cannot be signed.
     """
     folder = references.folder(store, audit)
     model = store.below(f"models/{Audit(folder).info['model']}")
     if key:
         if not model.names():
-            raise InputError(
-                f"{model.root} is not there, and the model is signed too; bring its folder into this store"
-            )
+            raise InputError(f"{model.root} is missing, and the model is signed too; bring its folder into this store")
         with folder.near() as near:
-            found = verification.of_audit(near, None, audit, decided=False)
-            verification.require_good(found, "restore it from a copy, or make it again; nothing was signed")
+            verified = verification.of_audit(near, None, audit, decided=False)
+            verification.require_good(verified, "restore it from a copy, or make it again; nothing was signed")
             signature.require_signable(near)
         signature.require_signable(model)
     former = signature.signatures(folder)
-    verdict = decide(store, audit, policy)
-    told = _no_longer_than_its_waivers(told, verdict)
+    verdict = judgement.decide(store, audit, policy)
+    reviewed = _until_its_waivers_expire(reviewed, verdict)
     for name in former:
         folder.remove(name)
-    store.write(f"audits/{audit}/{review.FILE}", told.text())
+    store.write(f"audits/{audit}/{review.FILE}", reviewed.text())
     predecessor.comparison(store, audit)
     printed = folder.exists(pdf.FILE)
     with folder.near() as near:
         page.write(near)
         if printed:
-            pdf.write(near)  # or there would be none of this verdict
+            pdf.write(near)  # the old one showed the former verdict
         if key:
             signature.sign(model, key)
             signature.sign(near, key)
-    about = {"model": verdict["model"], "audit": audit, "verdict": verdict["verdict"], "policy": verdict["policy"]}
-    registry.record(store, "decided", {**about, **told.model_dump(mode="json")})
+    records.decided(store, verdict, reviewed)
     return verdict
 
 
-def _no_longer_than_its_waivers(told: Review, verdict: dict[str, Any]) -> Review:
-    """The review, which expires with the first waiver that the verdict needs: without it the verdict is another."""
-    days = [datetime.date.fromisoformat(one["expires"]) for one in verdict["waivers"] if one["state"] == "used"]
-    return told.model_copy(update={"expires": min(filter(None, [told.expires, *days]), default=None)})
+def _until_its_waivers_expire(reviewed: Review, verdict: Verdict) -> Review:
+    """The review, which expires with the first waiver that the verdict depends on."""
+    days = [waiver.expires for waiver in verdict.waivers if waiver.state == "used"]
+    return reviewed.model_copy(update={"expires": min(filter(None, [reviewed.expires, *days]), default=None)})

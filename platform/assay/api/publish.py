@@ -49,7 +49,7 @@ def _projects(store: Store, names: tuple[str, ...], project: str | None) -> dict
     keys = [_key(store, name) for name in names]
     if not names:
         finished = references.finished(store)
-        tracked = [name for name in sweeps if mirror.settings(store, f"sweeps/{name}").get("wandb", True)]
+        tracked = [name for name in sweeps if mirror.settings(store, f"sweeps/{name}").wandb]
         keys = [f"sweeps/{name}" for name in tracked] + [f"audits/{name}" for name in finished]
     if not keys:
         raise InputError(f"the store {store.root} holds no sweep and no audit; give another --store")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from assay.approval.figure import FILTERS, FigureName
 from assay.contracts import Norm, Regime
 from assay.errors import DataError
+from assay.store.figures import Figure
 from assay.units import Count, Fraction, Radius, in_255
 
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -34,8 +36,16 @@ ERRORS = ("fpr95", "miss_rate", "false_alarm_rate")
 """The metrics that are better when they are lower."""
 UNTOUCHED = {"miss_rate": "false_alarm", "false_alarm_rate": "evasion"}
 """Metric -> the regime in which the samples that it counts are not attacked."""
-FILTERS = ("attack", "norm", "epsilon", "regime", "defect", "metric")
-"""Columns that name a figure, in the order in which what is missing is best explained."""
+
+
+class Reach(NamedTuple):
+    """The smallest epsilon at which a gate's deciding bound breaks the limit, and the largest up to which it keeps it.
+
+    None where there is none, and for a figure that is not of one epsilon.
+    """
+
+    breaks_at: float | None
+    holds_to: float | None
 
 
 class MinimumSamples(BaseModel):
@@ -100,6 +110,11 @@ class Gate(BaseModel):
         return float(self.at_most if self.at_least is None else self.at_least)  # type: ignore[arg-type]
 
     @property
+    def label(self) -> str:
+        """The name of the gate, or its text where it has none."""
+        return self.name or self.text
+
+    @property
     def text(self) -> str:
         """The gate as a person says it: `robust AUROC, worst case, both regimes, linf 2/255 at least 0.60`."""
         what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(self.attack, self.attack)}, "
@@ -126,88 +141,92 @@ class Gate(BaseModel):
         """The bound that must keep the limit."""
         return self.bound or self.bad
 
-    def holds(self, figure: dict[str, Any]) -> bool:
-        """Whether the deciding bound of a row of METRICS keeps the limit."""
-        return self._keeps(figure[self.deciding])
+    def holds(self, figure: Figure) -> bool:
+        """Whether the deciding bound of a figure keeps the limit."""
+        return self._keeps(getattr(figure, self.deciding))
 
-    def broken(self, figure: dict[str, Any]) -> bool:
+    def broken(self, figure: Figure) -> bool:
         """Whether not even the bound that is best for the model keeps it."""
-        return not self._keeps(figure["upper" if self.bad == "lower" else "lower"])
+        return not self._keeps(self._best(figure))
 
-    def find(self, rows: Sequence[dict[str, Any]], minimum: MinimumSamples) -> tuple[dict[str, Any] | None, str]:
-        """The row of METRICS that the gate is about, or None; and what keeps it from deciding, or nothing.
+    def find(self, figures: Sequence[Figure], minimum: MinimumSamples) -> tuple[Figure | None, str]:
+        """The figure that the gate is about, or None; and what keeps it from deciding, or nothing.
 
         Raises DataError where there are several.
         """
-        wanted, rest = self.figure, rows
-        for name in FILTERS:
-            matching = [row for row in rest if _same(row[name], wanted[name])]
+        rest = figures
+        for column in FILTERS:
+            wanted = getattr(self.figure, column)
+            matching = [figure for figure in rest if _same(getattr(figure, column), wanted)]
             if not matching:
-                return None, f"the audit has no figure for {self._listed(name, rest)}"
+                return None, f"the audit has no figure for {self._listed(column, rest)}"
             rest = matching
         if len(rest) > 1:
             raise DataError(f"the audit's metrics hold {len(rest)} figures for '{self.text}'; compute them again")
-        [row] = rest
-        if any(row[key] is None or np.isnan(row[key]) for key in ("value", "lower", "upper")):
+        [figure] = rest
+        if any(np.isnan((figure.value, figure.lower, figure.upper))):
             return None, "the audit's figure is not a number"
         for kind, needed in minimum:
-            if row[kind] < needed:
-                return row, f"{row[kind]} {kind} were tested, the policy needs at least {needed}"
-        return row, ""
+            if (tested := getattr(figure, kind)) < needed:
+                return figure, f"{tested} {kind} were tested, the policy needs at least {needed}"
+        return figure, ""
 
-    def why_decided(self, decision: Decision, figure: dict[str, Any]) -> str:
-        """The sentence that explains a decision made on a row of METRICS."""
-        at, limit = f"at {percent(figure['confidence'])} confidence", _short(self.limit)
+    def why_decided(self, decision: Decision, figure: Figure) -> str:
+        """The sentence that explains a decision made on a figure."""
+        at, limit = f"at {percent(figure.confidence)} confidence", _short(self.limit)
+        deciding = getattr(figure, self.deciding)
         if self.deciding == "value":
-            return f"the figure {figure['value']:.3f} {'keeps' if decision == 'PASS' else 'misses'} the limit {limit}"
+            return f"the figure {deciding:.3f} {'keeps' if decision == 'PASS' else 'misses'} the limit {limit}"
         if decision == "PASS":
-            return f"the {self.deciding} bound {figure[self.deciding]:.3f} {at} keeps the limit {limit}"
+            return f"the {self.deciding} bound {deciding:.3f} {at} keeps the limit {limit}"
         if decision == "FAIL":
             best = "upper" if self.bad == "lower" else "lower"
-            return f"even the {best} bound {figure[best]:.3f} {at} does not keep the limit {limit}"
-        interval = f"{figure['lower']:.3f} to {figure['upper']:.3f}"
-        return f"the interval {interval} {at} holds the limit {limit}; more test samples are needed to decide"
+            return f"even the {best} bound {self._best(figure):.3f} {at} does not keep the limit {limit}"
+        interval = f"{figure.lower:.3f} to {figure.upper:.3f}"
+        return f"the interval {interval} {at} contains the limit {limit}; more test samples are needed to decide"
 
-    def reach(self, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-        """How far the limit is kept by the same figure at other epsilons of the audit.
-
-        breaks_at: the smallest epsilon at which the deciding bound no longer keeps the limit. holds_to: the largest up
-        to which it does. None where there is none, and for a figure that is not of one epsilon.
-        """
+    def reach(self, figures: Sequence[Figure]) -> Reach:
+        """How far the limit is kept by the same figure at other epsilons of the audit."""
         if self.epsilon is None or self.metric == "curve_area":
-            return {"breaks_at": None, "holds_to": None}
-        others = [name for name in FILTERS if name != "epsilon"]
+            return Reach(None, None)
+        others = [column for column in FILTERS if column != "epsilon"]
         kept = {
-            row["epsilon"]: self.holds(row) for row in rows if all(row[name] == self.figure[name] for name in others)
+            figure.epsilon: self.holds(figure)
+            for figure in figures
+            if all(getattr(figure, column) == getattr(self.figure, column) for column in others)
         }
         breaks = min((epsilon for epsilon, holds in kept.items() if not holds), default=None)
         holding = (epsilon for epsilon in kept if breaks is None or epsilon < breaks)
-        return {"breaks_at": breaks, "holds_to": max(holding, default=None)}
+        return Reach(breaks, max(holding, default=None))
 
-    def _keeps(self, bound: float | None) -> bool:
-        """Whether a bound keeps the limit; one that is not there does not."""
-        if bound is None:
-            return False
+    def _best(self, figure: Figure) -> float:
+        """The end of the interval at which the figure is best for the model."""
+        return figure.upper if self.bad == "lower" else figure.lower
+
+    def _keeps(self, bound: float) -> bool:
+        """Whether a bound keeps the limit; NaN does not."""
         return bool(bound >= self.limit if self.bad == "lower" else bound <= self.limit)
 
-    def _listed(self, name: str, rows: Sequence[dict[str, Any]]) -> str:
+    def _listed(self, column: str, figures: Sequence[Figure]) -> str:
         """`epsilon 3/255; there is: 1/255, 2/255`."""
 
-        def said(value: Any) -> str:
-            return in_255(value, self.norm) if name == "epsilon" else str(value)
+        def shown(value: Any) -> str:
+            return in_255(value, self.norm) if column == "epsilon" else str(value)
 
-        there = ", ".join(said(value) for value in sorted({row[name] for row in rows}) if value != "")
-        return f"{name} {said(self.figure[name])}; there is: {there or 'nothing'}"
+        there = ", ".join(shown(value) for value in sorted({getattr(one, column) for one in figures}) if value != "")
+        return f"{column} {shown(getattr(self.figure, column))}; there is: {there or 'nothing'}"
 
     @property
-    def figure(self) -> dict[str, Any]:
-        """What names the figure in the metrics table."""
-        wanted: dict[str, Any] = {name: getattr(self, name) for name in FILTERS}
-        return wanted | ({"norm": "", "regime": "", "epsilon": 0.0} if self.attack == "clean" else {})
+    def figure(self) -> FigureName:
+        """What identifies the figure in the metrics table."""
+        if self.attack == "clean":
+            return FigureName("clean", "", 0.0, "", self.defect, self.metric)
+        assert self.epsilon is not None  # validated above
+        return FigureName(self.attack, self.norm, self.epsilon, self.regime, self.defect, self.metric)
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    return abs(found - wanted) < 1e-9 if isinstance(wanted, float) else bool(found == wanted)
+def _same(value: Any, wanted: Any) -> bool:
+    return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
 
 
 def _short(limit: float) -> str:

@@ -8,13 +8,12 @@ how the figures depend on each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from assay.approval.gate import Decision, Gate
+from assay.store.figures import Figure
 
 Correction = Literal["holm", "bonferroni", "none"]
-Figure = dict[str, Any]
-"""A row of METRICS."""
 
 
 class Ruling(NamedTuple):
@@ -27,7 +26,7 @@ class Ruling(NamedTuple):
 def rule(
     gates: Sequence[Gate], confidence: float, correction: Correction, figure: Callable[[Gate, float], Figure | None]
 ) -> list[Ruling]:
-    """A ruling for each gate; figure: that of a gate at a confidence, None where it is unfit to decide anything.
+    """A ruling for each gate; figure: the figure of a gate at a confidence, None where it cannot decide anything.
 
     holm: of m gates the surest must be clear at 1 - (1 - confidence) / m, the next at 1 - (1 - confidence) / (m - 1)
     and so on (Holm 1979). bonferroni: all at the first of these. none: each at the confidence itself, so that of many
@@ -35,14 +34,14 @@ def rule(
     """
 
     def claimed(family: list[Gate], clear: Callable[[Gate, Figure], bool]) -> tuple[dict[Gate, float], float]:
-        """The gates of which the claim can be made, each with its confidence, and the one that the others failed at."""
+        """The gates that the claim holds for, each with its confidence; and that at which the others failed."""
         made: dict[Gate, float] = {}
         level = confidence
         while still := [gate for gate in family if gate not in made]:
             level = confidence if correction == "none" else round(1 - (1 - confidence) / len(still), 12)
-            found = [gate for gate in still if (seen := figure(gate, level)) is not None and clear(gate, seen)]
-            made |= dict.fromkeys(found, level)
-            if not found or correction != "holm":
+            newly = [gate for gate in still if (at_level := figure(gate, level)) is not None and clear(gate, at_level)]
+            made |= dict.fromkeys(newly, level)
+            if not newly or correction != "holm":
                 break
         return made, level
 
@@ -57,9 +56,9 @@ def rule(
             return Ruling("FAIL", broken[gate])
         level = break_level if gate.deciding != gate.bad else max(hold_level, break_level)
         level = confidence if gate.deciding == "value" else level
-        seen = figure(gate, level)
-        if seen is None or gate.deciding == gate.bad:
+        at_level = figure(gate, level)
+        if at_level is None or gate.deciding == gate.bad:
             return Ruling("INCONCLUSIVE", level)
-        return Ruling("PASS" if gate.holds(seen) else "FAIL", level)
+        return Ruling("PASS" if gate.holds(at_level) else "FAIL", level)
 
     return [ruling(gate) for gate in gates]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -27,7 +27,7 @@ EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 class Policy(BaseModel):
     """What must hold before a model may be deployed; `suites` are those whose audits it judges (None: any).
 
-    confidence: that no gate is decided wrongly, corrected for how many there are by `multiplicity`.
+    confidence: with which no gate is decided wrongly, corrected for their number by `multiplicity`.
     same_person: whether the author of a model may review it. valid_days: after so many days an approval expires.
     approves: whether a PASS approves the model for use; without it nothing can be promoted by this policy.
     """
@@ -54,15 +54,15 @@ class Policy(BaseModel):
         return digest(canonical(self.model_dump(mode="json")))
 
     @classmethod
-    def of(cls, data: dict[str, Any], file: str) -> Self:
+    def of(cls, data: Mapping[str, Any], file: str) -> Self:
         """The policy in plain values read from `file`; raises SpecError with every fault."""
-        found = _names(data)
+        of_names = _names(data)
         try:
             policy = cls.model_validate(data)
         except ValidationError as error:
-            raise SpecError(file, [*validation.from_validation(error, cls, data), *found]) from None
-        if found:
-            raise SpecError(file, found)
+            raise SpecError(file, [*validation.from_validation(error, cls, data), *of_names]) from None
+        if of_names:
+            raise SpecError(file, of_names)
         return policy
 
     def refuse(self, suite: str, what: str, remedy: str) -> None:
@@ -81,9 +81,9 @@ def names() -> list[str]:
 
 
 def read(path_or_name: str | Path) -> Policy:
-    """The policy in a YAML file, or, for text without a `/` and without `.yaml` or `.yml`, one of Assay's own.
+    """The policy in a YAML file, or, for text without a `/` and without `.yaml` or `.yml`, one that comes with Assay.
 
-    A file may bear the name of one of Assay's own only if it means the same.
+    A file must not have the name of one that comes with Assay unless it means the same.
     Raises SpecError with every fault of the file, UnknownName, or InputError for a file that cannot be read.
     """
     if isinstance(path_or_name, Path) or "/" in path_or_name or path_or_name.endswith((".yaml", ".yml")):
@@ -99,14 +99,14 @@ def read(path_or_name: str | Path) -> Policy:
     return Policy.of(yaml_file.parse((_folder() / file).read_text("utf-8"), file), file)
 
 
-def _names(data: dict[str, Any]) -> list[Fault]:
-    """The names in a policy that mean nothing, or two things; told beside all other faults, so values may be any."""
-    gates = {where: _called(gate) for where, gate in _mappings(data, "gates").items()}
+def _names(data: Mapping[str, Any]) -> list[Fault]:
+    """The names in a policy that mean nothing, or two things; values are not validated yet and can be anything."""
+    gates = {where: _label(gate) for where, gate in _mappings(data, "gates").items()}
     required = data.get("required_checks")
     listed = {f"required_checks.{i}": name for i, name in enumerate(required)} if isinstance(required, list) else {}
-    checks = list(listed.values()) or shelves.names("checks")
+    checks = [name for name in listed.values() if isinstance(name, str)] or shelves.names("checks")
     return [
-        *_twice(gates, "is the name of another gate, too; give each a `name` of its own"),
+        *_twice(gates, "is the name of another gate as well; give each a `name` of its own"),
         *_twice(listed, "is listed already; write it once"),
         *_unknown(listed, shelves.names("checks"), "check", "`assay ls checks` lists them"),
         *_waivers(data, "gate", [name for name in gates.values() if name]),
@@ -114,38 +114,38 @@ def _names(data: dict[str, Any]) -> list[Fault]:
     ]
 
 
-def _waivers(data: dict[str, Any], kind: str, known: list[Any]) -> Iterator[Fault]:
-    """The faults of what the waivers of gates, or of checks, are of."""
+def _waivers(data: Mapping[str, Any], kind: str, known: Sequence[str]) -> Iterator[Fault]:
+    """The faults in what the waivers of gates, or of checks, name."""
     named = {f"{where}.{kind}": waiver.get(kind) for where, waiver in _mappings(data, "waivers").items()}
     yield from _unknown(named, known, f"{kind} that this policy requires", "write its name as it is there")
     yield from _twice(named, "is waived already; write one waiver")
 
 
-def _unknown(named: dict[str, Any], known: list[Any], what: str, remedy: str) -> Iterator[Fault]:
+def _unknown(named: Mapping[str, object], known: Sequence[str], what: str, remedy: str) -> Iterator[Fault]:
     for where, name in named.items():
         if isinstance(name, str) and name and name not in known:
-            near = suggest(name, map(str, known))
+            near = suggest(name, known)
             yield Fault(where, validation.shown(name), f"no such {what}{near}; {remedy}")
 
 
-def _twice(named: dict[str, Any], what: str) -> Iterator[Fault]:
+def _twice(named: Mapping[str, object], what: str) -> Iterator[Fault]:
     names = list(named.values())
     for i, (where, name) in enumerate(named.items()):
         if isinstance(name, str) and name in names[:i]:
             yield Fault(where, validation.shown(name), what)
 
 
-def _mappings(data: dict[str, Any], key: str) -> dict[str, dict[str, Any]]:
+def _mappings(data: Mapping[str, Any], key: str) -> dict[str, Mapping[str, Any]]:
     """Key path -> each mapping in a list of the file."""
     listed = data.get(key)
     items = enumerate(listed) if isinstance(listed, list) else ()
     return {f"{key}.{i}": item for i, item in items if isinstance(item, dict)}
 
 
-def _called(gate: dict[str, Any]) -> str | None:
-    """The name of a gate, which is its text where it has none; nothing for one without name that has other faults."""
+def _label(gate: Mapping[str, Any]) -> str | None:
+    """The label of a gate, or nothing for one without a name that has other faults."""
     try:
-        return str(gate.get("name") or Gate.model_validate(gate).text)
+        return str(gate.get("name") or Gate.model_validate(gate).label)
     except ValidationError:
         return None
 

@@ -1,6 +1,6 @@
 """Who looked at an audit and decided, by whose work, when and for how long: `review.json` in the audit's folder.
 
-It lies in the folder that is signed, so that a name or a date cannot be exchanged later.
+It lies in the folder that is signed, so a name or a date cannot be changed later.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import DataError, InputError
+from assay.store import formats
 from assay.store.store import Store, opened
 
 if TYPE_CHECKING:
@@ -36,12 +37,13 @@ class Review(BaseModel):
 
     @property
     def expired(self) -> bool:
-        """Whether it counts no more today (UTC)."""
+        """Whether it no longer counts today (UTC)."""
         return self.expires is not None and datetime.datetime.now(datetime.UTC).date() >= self.expires
 
     def text(self) -> bytes:
         """The content of review.json."""
-        return json.dumps(self.model_dump(mode="json"), indent=2).encode()
+        version = {formats.FIELD: formats.written("review")}
+        return json.dumps({**version, **self.model_dump(mode="json")}, indent=2).encode()
 
 
 def of(
@@ -54,10 +56,10 @@ def of(
     key: str | None,
     today: datetime.date,
 ) -> Review:
-    """The review of today, as the policy allows it; its approval expires by the policy's `valid_days` at the latest.
+    """A review dated today, as the policy allows it; it expires after the policy's `valid_days` at the latest.
 
     Raises InputError: a signature needs both names, the two must differ unless the policy allows one person, and the
-    day it expires must lie ahead.
+    day it expires must be in the future.
     """
     if key and not (_letters(reviewer) and _letters(author)):
         raise InputError("a signature says who reviewed whose work; give --reviewer NAME and --author NAME")
@@ -67,7 +69,7 @@ def of(
             "review, or write `same_person: allowed` into a policy of your own"
         )
     if expires and expires <= today:
-        raise InputError(f"--expires {expires} is over; give a day after {today}")
+        raise InputError(f"--expires {expires} is in the past; give a day after {today}")
     last = today + datetime.timedelta(days=policy.valid_days) if policy.valid_days else None
     if expires and last and expires > last:
         raise InputError(f"--expires {expires}: policy {policy.name} allows {policy.valid_days} days, until {last}")
@@ -79,10 +81,15 @@ def read(folder: Store | Path) -> Review | None:
     folder = opened(folder)
     if not folder.exists(FILE):
         return None
+    content = folder.read(FILE)
     try:
-        return Review.model_validate_json(folder.read(FILE))
-    except ValidationError as error:
-        reason = error.errors()[0]["msg"]
+        values = json.loads(content)
+        formats.check_content(values, "review", folder.place(FILE))
+        if isinstance(values, dict):
+            values.pop(formats.FIELD, None)
+        return Review.model_validate(values)
+    except ValueError as error:  # no JSON, or not these fields
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
         raise DataError(f"{folder.place(FILE)} is damaged ({reason}); `assay approve` writes it anew") from error
 
 
@@ -91,5 +98,5 @@ def _same(one: str, other: str) -> bool:
 
 
 def _letters(name: str | None) -> str:
-    """What makes a name another one: neither case, nor blanks, nor invisible characters, nor how an accent is coded."""
+    """What tells two names apart: not case, spaces, invisible characters, or how an accent is encoded."""
     return "".join(c for c in unicodedata.normalize("NFKC", name or "").casefold() if c.isprintable() and c != " ")

@@ -1,7 +1,7 @@
-"""Signatures over whole folders: OpenSSF model signing with an elliptic-curve key of one's own, offline.
+"""Signatures over whole folders: OpenSSF model signing with your own elliptic-curve key, offline.
 
 A signature lists the SHA-256 of every file of a folder. It lies in that folder as `<fingerprint of the key>.sig`, so
-it travels along, and several people may sign the same model, each with a key of their own.
+it travels with it, and several people can sign the same model, each with their own key.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 IRREGULAR = "not a regular file"
 DAMAGED = "the signature is damaged, or was not made with this key"
 MAKE_ONE = "make one with openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem"
-_CONTENT = ("Signature mismatch", "Cannot use")  # how the library begins what it says of files, not of signatures
+_CONTENT = ("Signature mismatch", "Cannot use")  # how the library begins its messages about files, not about signatures
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def _check(folder: Path, key: Key) -> Checked:
     path = folder / key.file
     if not path.exists():
         others = ", ".join(signers(folder))
-        told = f"signed with another key ({others}), not with {path.stem}" if others else "not signed"
-        return Checked(told, {})
+        problem = f"signed with another key ({others}), not with {path.stem}" if others else "not signed"
+        return Checked(problem, {})
     try:
         bundle = json.loads(path.read_text("utf-8"))
         if bundle["verificationMaterial"]["publicKey"]["hint"] != key.fingerprint:
@@ -170,23 +170,23 @@ def digests(folder: Store | Path) -> dict[str, str]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
+    hashes = {}
     for name in _names(folder):
         if not _regular(folder / name):
-            found[name] = IRREGULAR
+            hashes[name] = IRREGULAR
             continue
         with (folder / name).open("rb") as file:
-            found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def _names(folder: Path) -> list[str]:
-    """What is below a folder and no folder, links not followed, `*.sig` and `wandb/` at its top left out."""
-    found = []
+    """Every file below a folder, links not followed, without `*.sig` and `wandb/` at its top."""
+    covered = []
     for parent, folders, files in os.walk(folder):
         links = [name for name in folders if Path(parent, name).is_symlink()]
-        found += [Path(parent, name).relative_to(folder).as_posix() for name in [*files, *links]]
-    return sorted(name for name in found if name.split("/")[0] != NOT_COVERED and not _is_signature(name))
+        covered += [Path(parent, name).relative_to(folder).as_posix() for name in [*files, *links]]
+    return sorted(name for name in covered if name.split("/")[0] != NOT_COVERED and not _is_signature(name))
 
 
 def _is_signature(name: str) -> bool:
@@ -198,7 +198,7 @@ def _regular(path: Path) -> bool:
 
 
 def _hashing(folder: Path) -> Any:
-    """How the library is to hash a folder: exactly `_names`. By itself it leaves .git out, and stumbles over links."""
+    """How the library is to hash a folder: exactly `_names`. By default it leaves .git out, and fails at links."""
     from model_signing import hashing
 
     class Covered(hashing.Config):  # type: ignore[misc]

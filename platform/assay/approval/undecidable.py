@@ -1,6 +1,8 @@
-"""Gates that no audit by a suite can decide, told before hours are spent on one."""
+"""Gates that no audit by a suite can decide, reported before hours are spent on one."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from assay.approval.gate import Gate
 from assay.approval.policy import Policy
@@ -11,13 +13,24 @@ from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
 from assay.units import in_255
 
 
-def undecidable(policy: Policy, suite: Suite) -> list[str]:
-    """A sentence for every gate on a figure that an audit by the suite will not have."""
-    return [f"gate {gate.name or gate.text}: {why}" for gate in policy.gates if (why := _missing(gate, suite))]
+@dataclass(frozen=True)
+class UndecidableGate:
+    """A gate on a figure that an audit by the suite will not have. why: what the suite lacks, and what it has."""
+
+    gate: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"gate {self.gate}: {self.why}"
+
+
+def undecidable(policy: Policy, suite: Suite) -> list[UndecidableGate]:
+    """The gates of a policy that no audit by the suite can decide."""
+    return [UndecidableGate(gate.label, why) for gate in policy.gates if (why := _missing(gate, suite))]
 
 
 def _missing(gate: Gate, suite: Suite) -> str:
-    """What the suite lacks for a gate, or nothing. What is certified depends on the detector."""
+    """What the suite lacks for a gate, or nothing; whether a floor can be certified depends on the detector."""
     if gate.epsilon is None or gate.attack in (CLEAN, CERTIFIED):
         return ""
     if gate.norm == "corruption":

@@ -1,59 +1,156 @@
-"""The verdict on an audit: its figures and checks held against a policy, and written as verdict.json."""
+"""The verdict on an audit: the content of verdict.json, typed."""
 
 from __future__ import annotations
 
 import datetime
-import json
-from typing import Any
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import pyarrow as pa
+from pydantic import TypeAdapter, ValidationError
 
-from assay.approval import decision
-from assay.approval.gate_metrics import at_any_confidence
-from assay.approval.policy import Policy
-from assay.hashing import digest
-from assay.store import parquet, schemas
+from assay.approval.figure import FigureName
+from assay.approval.gate import Bound
+from assay.approval.multiplicity import Correction
+from assay.errors import DataError
+from assay.store import formats
 from assay.store.audit_reader import Audit
-from assay.store.references import folder
-from assay.store.store import Store
+
+Word = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE"]
+GateDecision = Literal["PASS", "FAIL", "INCONCLUSIVE", "WAIVED", "NOT RUN"]
+WaiverState = Literal["used", "not used", "expired"]
 
 
-def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> dict[str, Any]:
-    """Hold an audit against a policy, write verdict.json and return its content.
+@dataclass(frozen=True, kw_only=True)
+class AppliedPolicy:
+    """The policy that was applied. approves: whether a PASS by it approves the model for use."""
 
-    today: decides which waivers still count; by default the day it is (UTC). Raises InputError for an audit by a suite
-    that the policy does not judge.
+    name: str
+    version: int | str
+    hash: str
+    why: str = ""
+    approves: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaiverResult:
+    """A waiver of the policy, what it waives (`gate NAME` or `check NAME`), and whether the verdict made use of it."""
+
+    of: str
+    granted_by: str
+    reason: str
+    expires: datetime.date
+    state: WaiverState
+
+    @property
+    def words(self) -> str:
+        """`WAIVED by Jane Doe until 2026-12-31: no network in line 3`."""
+        return f"WAIVED by {self.granted_by} until {self.expires}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateWaiver:
+    """The waiver that a gate was waived by, and the decision without it."""
+
+    granted_by: str
+    reason: str
+    expires: datetime.date
+    instead_of: GateDecision
+
+    @property
+    def words(self) -> str:
+        """`WAIVED by Jane Doe until 2026-12-31: no network in line 3`."""
+        return f"WAIVED by {self.granted_by} until {self.expires}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateResult:
+    """One gate of the policy and what became of it.
+
+    figure: what the gate is about. value, lower, upper: the audit's figure and its interval at `confidence`, None where
+    the audit has none. bound: the end of the interval that must keep the limit. breaks_at: the smallest epsilon of the
+    audit at which it does not; holds_to: the largest up to which it does. why explains the decision, purpose the gate.
     """
-    now = datetime.datetime.now(datetime.UTC)
-    about = Audit(folder(store, audit))
-    model = about.info["model"]
-    policy.refuse(about.info["suite"]["name"], audit, f"run assay audit {model[:12]}")
-    figures = at_any_confidence(about, _table(about.folder, "metrics"), policy.gates)
-    verdict = decision.decide(policy, figures, _table(about.folder, "checks"), today or now.date())
-    verdict["reasons"] += _remarks(about.info)
-    created = now.isoformat(timespec="seconds")
-    whole = {**verdict, "audit": audit, "model": model, "judged": judged(about.folder), "created": created}
-    store.write(f"audits/{audit}/verdict.json", json.dumps(whole, indent=2).encode())
-    return whole
+
+    name: str
+    text: str
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    normals: int | None = None
+    anomalies: int | None = None
+    confidence: float | None = None
+    bound: Bound | None = None
+    limit: float
+    figure: FigureName | None = None
+    breaks_at: float | None = None
+    holds_to: float | None = None
+    decision: GateDecision
+    why: str
+    waiver: GateWaiver | None = None
+    purpose: str = ""
+
+    @property
+    def words(self) -> str:
+        """Name and text, or the text alone where the gate has no name of its own."""
+        return self.text if self.name == self.text else f"{self.name}: {self.text}"
 
 
-def judged(folder: Store) -> dict[str, str]:
-    """SHA-256 of the rows of each table that a verdict is made of, whatever their order."""
-    return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
+@dataclass(frozen=True, kw_only=True)
+class CheckOutcomes:
+    """The required checks by outcome, and a sentence of evidence for each that did not pass."""
+
+    passed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    waived: tuple[str, ...] = ()
+    evidence: dict[str, str] = field(default_factory=dict)
 
 
-def _remarks(info: dict[str, Any]) -> list[str]:
-    """What the audit did not do, though its suite may: the figures that decide are without it."""
-    found = []
-    if limit := info.get("limit"):
-        found.append(f"The audit is a screen: at most {limit} samples of each class were attacked (--limit).")
-    left_out = info.get("left_out", [])
-    return found + [f"The audit is without {one['attack']} of its suite: {one['why']}." for one in left_out]
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The verdict on an audit under a policy.
+
+    confidence: with which no gate is decided wrongly, corrected by `multiplicity`. reasons: sentences, the weightiest
+    first. judged: table of the audit -> SHA-256 of the rows that were judged. created: ISO time (UTC).
+    """
+
+    verdict: Word
+    policy: AppliedPolicy
+    confidence: float | None = None
+    multiplicity: Correction | None = None
+    waivers: tuple[WaiverResult, ...] = ()
+    gates: tuple[GateResult, ...]
+    checks: CheckOutcomes
+    reasons: tuple[str, ...]
+    audit: str = ""
+    model: str = ""
+    judged: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+
+    @staticmethod
+    def from_json(mapping: Mapping[str, Any]) -> Verdict:
+        """The verdict in the content of a verdict.json, of older versions too; raises DataError for a damaged one."""
+        try:
+            return _adapter().validate_python(mapping)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise DataError(
+                f"verdict.json is damaged ({place}: {first['msg']}); `assay approve` writes it anew"
+            ) from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of verdict.json: plain values that JSON can hold."""
+        return {formats.FIELD: formats.written("verdict"), **_adapter().dump_python(self, mode="json")}
 
 
-def _table(folder: Store, name: str) -> pa.Table:
-    return parquet.load(folder, f"{name}.parquet", getattr(schemas, name.upper()))
+def verdict_of(audit: Audit) -> Verdict | None:
+    """The verdict in the folder of an audit, or None while nobody has decided; raises DataError for a damaged one."""
+    return None if audit.verdict is None else Verdict.from_json(audit.verdict)
 
 
-def _content(table: pa.Table) -> str:
-    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in table.to_pylist())).encode())
+@functools.cache
+def _adapter() -> TypeAdapter[Verdict]:
+    return TypeAdapter(Verdict)

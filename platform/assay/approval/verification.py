@@ -1,7 +1,7 @@
 """Is a model or an audit what it was when it was named, and when it was signed?
 
 A model's name is the hash of its content, so it can be checked without any key. Scores, figures, verdict and report
-of an audit are held by a signature alone.
+of an audit are protected by a signature alone.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.approval import review, signature
+from assay.approval.judgement import judged
 from assay.approval.signature import Key
-from assay.approval.verdict import judged
+from assay.approval.verdict import verdict_of
 from assay.errors import AssayError, InputError, StoreError
 from assay.models import model_folder
-from assay.store import references
+from assay.store import formats, references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
 
@@ -24,8 +25,8 @@ CHANGED = 3
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found of one folder: names of files in it, and sentences about what else is wrong.
+class Verification:
+    """The result for one folder: names of files in it, and sentences about what else is wrong.
 
     signed: whether a valid signature of the given key covers it; False also where no key was given.
     unchecked: signatures by other keys. says: what an audit says of itself, to be believed only where it is signed.
@@ -45,14 +46,14 @@ class Found:
 
     @property
     def good(self) -> bool:
-        """Whether nothing was found."""
+        """Whether nothing is wrong."""
         return not (self.changed or self.missing or self.new or self.problems)
 
 
-def verify(store: Store, text: str, key: Key | None) -> list[Found]:
-    """What is found of the model that `text` names; of an audit, and of its model where that is there too.
+def verify(store: Store, text: str, key: Key | None) -> list[Verification]:
+    """Verify the model that `text` names, or the audit and its model where the store holds it.
 
-    text: a model's hash or an audit as `audits.find` says, or the path or URL of such a folder anywhere.
+    text: a model's hash or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
     Raises InputError where it names neither.
     """
     if "://" in text:
@@ -71,15 +72,15 @@ def verify(store: Store, text: str, key: Key | None) -> list[Found]:
     return of_audit(references.folder(store, name), key, name)
 
 
-def of_folder(folder: Store, key: Key | None) -> list[Found]:
-    """What is found of a folder that may lie anywhere; the model of an audit is looked for as in a store."""
+def of_folder(folder: Store, key: Key | None) -> list[Verification]:
+    """Verify a folder anywhere; the model of an audit is looked for as in a store."""
     place = folder.place()
     if folder.exists("audit.yaml") or folder.exists(review.FILE):
         return of_audit(folder, key)
     if folder.exists("manifest.json"):
         hashed = model_folder.is_hash(_name(folder))
         if not hashed and key is None:
-            raise InputError(f"{place} is not named by the hash of a model, so nothing tells what it was; give --key")
+            raise InputError(f"{place} is not named by the hash of a model, so nothing says what it was; give --key")
         return [of_model(folder, key, _name(folder) if hashed else None)]
     raise InputError(f"{place} is neither an audit (audit.yaml) nor a model (manifest.json)")
 
@@ -88,18 +89,20 @@ def _name(folder: Store) -> str:
     return folder.place().rpartition("/")[2]
 
 
-def of_audit(place: Store | Path, key: Key | None, name: str | None = None, *, decided: bool = True) -> list[Found]:
-    """What is found of an audit, and of its model in `../../models`; name: the id that it must be.
+def of_audit(
+    place: Store | Path, key: Key | None, name: str | None = None, *, decided: bool = True
+) -> list[Verification]:
+    """Verify an audit, and its model in `../../models`; name: the id that the audit must have.
 
-    decided: whether the verdict and the review count; not where both are about to be written anew.
+    decided: whether the verdict and the review count; not where both are about to be replaced.
     """
     with opened(place).near() as folder:
-        found = _of_audit(folder, key, name, decided)
+        verified = _of_audit(folder, key, name, decided)
         hash = _model(folder)
     beside = opened(place).up(2)
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
-        return [found, of_model(beside.below(f"models/{hash}"), key, hash)]
-    return [found]
+        return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
+    return [verified]
 
 
 def _model(folder: Store) -> str:
@@ -110,7 +113,7 @@ def _model(folder: Store) -> str:
         return ""
 
 
-def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -> Found:
+def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -> Verification:
     files = signature.digests(folder)
     problems: list[str] = []
     changed: tuple[str, ...] = ()
@@ -126,23 +129,23 @@ def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -
             problems += _stale(audit)
     except AssayError as error:
         problems.append(str(error))
-    plain = Found(
+    plain = Verification(
         "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
     )
     return _with_signature(plain, folder, files, key)
 
 
-def of_model(place: Store | Path, key: Key | None, name: str | None = None) -> Found:
-    """What is found of a model; name: the hash that it must have, None where its folder is not named by it."""
+def of_model(place: Store | Path, key: Key | None, name: str | None = None) -> Verification:
+    """Verify a model; name: the hash that it must have, None where its folder is not named by it."""
     with opened(place).near() as folder:
         files = signature.digests(folder)
         changed, missing, new = map(tuple, _content(folder, files, name))
-        plain = Found("model", name or _name(folder), folder.place(), len(files), changed, missing, new)
+        plain = Verification("model", name or _name(folder), folder.place(), len(files), changed, missing, new)
         return _with_signature(plain, folder, files, key)
 
 
 def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[list[str], list[str], list[str]]:
-    """What the hashes say that a model is named by: files changed, missing and new."""
+    """Files changed, missing and new by the hashes that a model is named by."""
     others = [file for file in files if file != "manifest.json"]
     if "manifest.json" not in files:
         return [], ["manifest.json"], []
@@ -150,6 +153,7 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
         return ["manifest.json"], [], []
     try:
         manifest = folder.read_json("manifest.json")
+        formats.check_content(manifest, "model", folder.place("manifest.json"))
         weights = manifest.get("weights_sha256")
     except (StoreError, AttributeError):
         return ["manifest.json"], [], []
@@ -158,24 +162,23 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
     return (others, [], []) if others else ([], ["the file beside manifest.json"], [])
 
 
-def _with_signature(found: Found, folder: Store, files: dict[str, str], key: Key | None) -> Found:
-    """What was found by content alone, and what the signature of a key says beside it."""
+def _with_signature(plain: Verification, folder: Store, files: dict[str, str], key: Key | None) -> Verification:
+    """The verification by content alone, extended by what the signature of a key says."""
     links = [file for file, digest in files.items() if digest == signature.IRREGULAR]
-    found = replace(found, changed=_sorted(found.changed, links))
     others = [name for name in signature.signers(folder) if key is None or name + signature.SUFFIX != key.file]
-    found = replace(found, unchecked=tuple(others))
+    by_content = replace(plain, changed=_sorted(plain.changed, links), unchecked=tuple(others))
     if key is None:
-        return found
+        return by_content
     problem, signed = signature.check(folder, key)
     if problem:
-        return replace(found, problems=(*found.problems, problem))
+        return replace(by_content, problems=(*by_content.problems, problem))
     differs = [file for file in files.keys() & signed.keys() if files[file] != signed[file]]
     return replace(
-        found,
+        by_content,
         signed=True,
-        changed=_sorted(found.changed, differs),
-        missing=_sorted(found.missing, signed.keys() - files.keys()),
-        new=_sorted(found.new, files.keys() - signed.keys()),
+        changed=_sorted(by_content.changed, differs),
+        missing=_sorted(by_content.missing, signed.keys() - files.keys()),
+        new=_sorted(by_content.new, files.keys() - signed.keys()),
     )
 
 
@@ -185,30 +188,33 @@ def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:
 
 def _says(audit: Audit) -> str:
     """`PASS by Jane Doe (approver) on 2026-02-03, until 2026-06-01`, or nothing where nobody has decided."""
-    told = review.read(audit.folder)
-    if audit.verdict is None:
+    verdict = verdict_of(audit)
+    if verdict is None:
         return ""
-    by = f" by {told.reviewer} ({told.role})" if told and told.reviewer else ""
-    until = f", {'EXPIRED on' if told.expired else 'until'} {told.expires}" if told and told.expires else ""
-    return f"{audit.verdict['verdict']}{by}" + (f" on {told.date}{until}" if told else "")
+    reviewed = review.read(audit.folder)
+    by = f" by {reviewed.reviewer} ({reviewed.role})" if reviewed and reviewed.reviewer else ""
+    on = f" on {reviewed.date}" if reviewed else ""
+    if reviewed and reviewed.expires:
+        on += f", {'EXPIRED on' if reviewed.expired else 'until'} {reviewed.expires}"
+    return f"{verdict.verdict}{by}{on}"
 
 
 def _stale(audit: Audit) -> list[str]:
-    """A sentence where the verdict was made on other figures or checks than there are."""
-    then = (audit.verdict or {}).get("judged")
-    if then in (None, judged(audit.folder)):
+    """A sentence where the verdict was made on other figures or checks than there are now."""
+    verdict = verdict_of(audit)
+    if verdict is None or not verdict.judged or verdict.judged == judged(audit.folder):
         return []
     return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
 
 
-def require_good(found: list[Found], remedy: str) -> None:
-    """Raises AssayError for the first folder that is not what it was."""
-    for one in found:
+def require_good(verified: list[Verification], remedy: str) -> None:
+    """Raises AssayError for the first folder that is not as it was."""
+    for one in verified:
         if not one.good:
             raise AssayError(f"{one.kind} {one.name}: {'; '.join(lines(one))}; {remedy}")
 
 
-def lines(found: Found) -> list[str]:
-    """What was found, a line each."""
-    told = [f"{what}: {file}" for what in ("changed", "missing", "new") for file in getattr(found, what)]
-    return [*found.problems, *told]
+def lines(verification: Verification) -> list[str]:
+    """What is wrong, a line each."""
+    files = {"changed": verification.changed, "missing": verification.missing, "new": verification.new}
+    return [*verification.problems, *(f"{what}: {file}" for what, names in files.items() for file in names)]

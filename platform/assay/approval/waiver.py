@@ -1,4 +1,4 @@
-"""An exception that somebody grants from one gate or one check of a policy, in his name, with a reason, until a day."""
+"""An exception from one gate or one check of a policy, granted by a named person, with a reason, until a day."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Waiver(BaseModel):
-    """What need not hold, and on whose word. `expires` is the first day on which it counts no more."""
+    """What need not hold, and on whose authority. `expires` is the first day on which the waiver no longer counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,7 +47,3 @@ class Waiver(BaseModel):
     def counts(self, today: datetime.date) -> bool:
         """Whether it has not expired."""
         return today < self.expires
-
-    def plain(self) -> dict[str, str]:
-        """Who granted it, why, and until when, ready for JSON."""
-        return {"granted_by": self.granted_by, "reason": self.reason, "expires": self.expires.isoformat()}

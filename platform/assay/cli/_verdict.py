@@ -1,44 +1,46 @@
-"""What `approve` and `audit --policy` say of a verdict, on the screen and in files for a CI server."""
+"""What `approve` and `audit --policy` print about a verdict, and the files they write for a CI server."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.cli._plain import plain
 
+if TYPE_CHECKING:
+    from assay.approval.verdict import Verdict
+
 
 def files(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--junit FILE` and `--summary FILE`."""
     path = click.Path(dir_okay=False, writable=True, path_type=Path)
-    for option, told in (
+    for option, words in (
         ("--summary", "Append the verdict as Markdown, such as to $GITHUB_STEP_SUMMARY."),
         ("--junit", "Write the verdict as JUnit XML: a test case for every gate and check."),
     ):
-        function = click.option(option, type=path, metavar="FILE", help=told)(function)
+        function = click.option(option, type=path, metavar="FILE", help=words)(function)
     return function
 
 
-def tell(verdict: dict[str, Any], page: str) -> None:
+def tell(verdict: Verdict, page: str) -> None:
     """Every gate with its figure, the reasons, the verdict and where the report is."""
     from assay.approval.gate import percent
 
-    for gate in verdict["gates"]:
-        known = gate["value"] is not None
-        figure = f"{gate['value']:.3f} [{gate['lower']:.3f}, {gate['upper']:.3f}]" if known else "no figure"
-        name = gate["text"] if gate["name"] == gate["text"] else f"{gate['name']}: {gate['text']}"
-        click.echo(plain(f"  {gate['decision']:12s} {name}; {figure} at {percent(gate['confidence'])}"))
-    for reason in verdict["reasons"]:
+    for gate in verdict.gates:
+        figure = "no figure" if gate.value is None else f"{gate.value:.3f} [{gate.lower:.3f}, {gate.upper:.3f}]"
+        at = f" at {percent(gate.confidence)}" if gate.confidence else ""
+        click.echo(plain(f"  {gate.decision:12s} {gate.words}; {figure}{at}"))
+    for reason in verdict.reasons:
         click.echo(plain(f"  {reason}"))
-    policy = verdict["policy"]
-    click.echo(plain(f"verdict: {verdict['verdict']} under policy {policy['name']} version {policy['version']}"))
+    policy = verdict.policy
+    click.echo(plain(f"verdict: {verdict.verdict} under policy {policy.name} version {policy.version}"))
     click.echo(f"report: {page}")
 
 
-def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, summary: Path | None) -> None:
+def write(verdicts: Sequence[tuple[Verdict, str]], junit: Path | None, summary: Path | None) -> None:
     """The files of --junit and --summary, for each verdict and its report."""
     from assay.reports import job_summary
     from assay.reports import junit as xml
@@ -53,9 +55,9 @@ def write(verdicts: Sequence[tuple[dict[str, Any], str]], junit: Path | None, su
             file.write("".join(job_summary.text(verdict, page) for verdict, page in verdicts))
 
 
-def exit_code(verdicts: Sequence[dict[str, Any]]) -> int:
+def exit_code(verdicts: Sequence[Verdict]) -> int:
     """Of the verdict, and of several the worst: INVALID, FAIL, INCONCLUSIVE, PASS."""
     from assay.approval.policy import EXIT_CODES
 
-    found = {verdict["verdict"] for verdict in verdicts}
-    return next(EXIT_CODES[word] for word in ("INVALID", "FAIL", "INCONCLUSIVE", "PASS") if word in found)
+    words = {verdict.verdict for verdict in verdicts}
+    return next(EXIT_CODES[word] for word in ("INVALID", "FAIL", "INCONCLUSIVE", "PASS") if word in words)

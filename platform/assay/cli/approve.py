@@ -19,7 +19,12 @@ from assay.cli import _options, _verdict
 @click.option("--reviewer", help="Who reviewed the audit; needed to sign.")
 @click.option("--role", default="approver", show_default=True, help="What the reviewer is.")
 @click.option("--author", help="Who made the model; needed to sign, somebody else than the reviewer.")
-@click.option("--expires", type=click.DateTime(["%Y-%m-%d"]), metavar="DATE", help="First day it counts no more.")
+@click.option(
+    "--expires",
+    type=click.DateTime(["%Y-%m-%d"]),
+    metavar="DATE",
+    help="First day on which the decision no longer counts.",
+)
 @_verdict.files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @_options.store
@@ -58,7 +63,7 @@ def command(
     rules = policy.read(policy_name)
     name = references.audit(store, audit)
     signer = signature.private_key(key, _password) if key else None
-    told = review.of(
+    reviewed = review.of(
         rules,
         reviewer=reviewer,
         role=role,
@@ -68,11 +73,11 @@ def command(
         today=datetime.datetime.now(datetime.UTC).date(),
     )
     former = signature.signers(references.folder(store, name))
-    verdict = approve.approve(store, name, rules, told, signer)
+    verdict = approve.approve(store, name, rules, reviewed, signer)
     page = store.place(f"audits/{name}/report.html")
     _verdict.write([(verdict, page)], junit, summary)
     if as_json:
-        click.echo(json.dumps(verdict, indent=2))
+        click.echo(json.dumps(verdict.to_json(), indent=2))
     else:
         _verdict.tell(verdict, page)
         if former:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli import _options
 from assay.cli._plain import plain
+
+if TYPE_CHECKING:
+    from assay.approval.verification import Verification
 
 SHOWN = 20
 
@@ -16,7 +19,7 @@ SHOWN = 20
 @click.command()
 @click.argument("what", metavar="AUDIT|MODEL|FOLDER")
 @click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) of the person who signed.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_options.store
 def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
     """Hash every file again and say which were changed, are missing or are new since they were signed.
@@ -31,45 +34,41 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
       assay verify received/audits/d0da2750a763-standard-b68ee719 --key public.pem
     """
     import json
+    from dataclasses import asdict
 
     from assay.approval import signature, verification
     from assay.store.store import Store
 
-    found = verification.verify(Store(root), what, signature.public_key(key) if key else None)
-    good = all(one.good for one in found)
+    results = verification.verify(Store(root), what, signature.public_key(key) if key else None)
+    good = all(one.good for one in results)
     if as_json:
-        listed = [{**_plain(one), "good": one.good} for one in found]
+        listed = [{**asdict(one), "good": one.good} for one in results]
         click.echo(json.dumps({"good": good, "signature_checked": key is not None, "found": listed}, indent=2))
     else:
-        for one in found:
+        for one in results:
             click.echo("\n".join(_lines(one)))
-        if found[0].kind == "audit" and len(found) == 1:
+        if results[0].kind == "audit" and len(results) == 1:
             click.echo("its model was not checked: models/ beside it holds none that the audit names")
         if key is None:
             click.echo("no signature was checked; give --key with the public key of the person who signed")
     click.get_current_context().exit(0 if good else verification.CHANGED)
 
 
-def _plain(found: Any) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(found).items()}
-
-
-def _lines(found: Any) -> list[str]:
-    """A headline for a folder, and what was found of it below."""
+def _lines(verified: Verification) -> list[str]:
+    """A headline for a folder, and what is wrong with it below."""
     from assay.approval import verification
 
-    told = verification.lines(found)
-    more = [f"  and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    files = f"{found.files} file{'s' if found.files != 1 else ''}"
-    what = f"{files}, unchanged since they were signed" if found.signed else f"{files}, as its name says"
-    if found.kind == "audit" and not found.signed:
-        what = f"{files}; only a signature can hold them"
-    head = f"{found.kind} {found.name}: {what if found.good else 'NOT as it was signed or named'}"
-    lines = [head, *(f"  {line}" for line in told[:SHOWN]), *more]
-    if found.says:
-        lines.append(f"  says: {found.says}" + ("" if found.signed and found.good else " (not to be relied on)"))
-    if found.unchecked:
-        lines.append(f"  signatures not checked: {', '.join(found.unchecked)}")
+    wrong = verification.lines(verified)
+    more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+    files = f"{verified.files} file{'s' if verified.files != 1 else ''}"
+    what = f"{files}, unchanged since they were signed" if verified.signed else f"{files}, as its name says"
+    if verified.kind == "audit" and not verified.signed:
+        what = f"{files}; only a signature can protect them"
+    head = f"{verified.kind} {verified.name}: {what if verified.good else 'NOT as it was signed or named'}"
+    lines = [head, *(f"  {line}" for line in wrong[:SHOWN]), *more]
+    if verified.says:
+        sure = verified.signed and verified.good
+        lines.append(f"  says: {verified.says}" + ("" if sure else " (not to be relied on)"))
+    if verified.unchecked:
+        lines.append(f"  signatures not checked: {', '.join(verified.unchecked)}")
     return [plain(line) for line in lines]

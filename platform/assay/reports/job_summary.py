@@ -5,30 +5,30 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from assay.approval.gate import percent
+from assay.approval.verdict import Verdict
 
 SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@]|(?<=:)/|(?i:(?<=www))\.)")
-"""What Markdown acts on, the beginning of a bare address too."""
+"""What Markdown acts on, and the beginning of a bare address."""
 
 
-def text(verdict: dict[str, Any], report: str) -> str:
+def text(verdict: Verdict, report: object) -> str:
     """The verdict, why, a table of the gates, the checks that did not pass, and where the report is."""
     return "\n".join(_lines(verdict, report)) + "\n"
 
 
-def _lines(verdict: dict[str, Any], report: str) -> Iterator[str]:
-    policy = verdict["policy"]
-    yield f"## Assay: {verdict['verdict']}"
+def _lines(verdict: Verdict, report: object) -> Iterator[str]:
+    policy = verdict.policy
+    yield f"## Assay: {verdict.verdict}"
     yield ""
     yield (
-        f"Model {_plain(verdict['model'])}, audit {_plain(verdict['audit'])}, policy {_plain(policy['name'])} version "
-        f"{_plain(policy['version'])}. Report: {_plain(report)}"
+        f"Model {_plain(verdict.model)}, audit {_plain(verdict.audit)}, policy {_plain(policy.name)} version "
+        f"{_plain(policy.version)}. Report: {_plain(report)}"
     )
     yield ""
-    evidence = list(verdict["checks"]["evidence"].values())
-    yield from (f"- {_plain(reason)}" for reason in verdict["reasons"] if reason not in evidence)
+    evidence = list(verdict.checks.evidence.values())
+    yield from (f"- {_plain(reason)}" for reason in verdict.reasons if reason not in evidence)
     yield ""
     if evidence:
         yield "Required checks of the audit that did not pass:"
@@ -37,17 +37,16 @@ def _lines(verdict: dict[str, Any], report: str) -> Iterator[str]:
         yield ""
     yield "| decision | gate | figure | interval | confidence | limit |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for gate in verdict["gates"]:
-        known = gate["value"] is not None
-        figure = f"{gate['value']:.3f}" if known else "none"
-        interval = f"{gate['lower']:.3f} to {gate['upper']:.3f}" if known else "none"
-        what = gate["text"] if gate["name"] == gate["text"] else f"{gate['name']}: {gate['text']}"
-        cells = [gate["decision"], what, figure, interval, percent(gate["confidence"]), f"{gate['limit']:g}"]
+    for gate in verdict.gates:
+        figure = "none" if gate.value is None else f"{gate.value:.3f}"
+        interval = "none" if gate.value is None else f"{gate.lower:.3f} to {gate.upper:.3f}"
+        confidence = percent(gate.confidence) if gate.confidence else ""
+        cells = [gate.decision, gate.words, figure, interval, confidence, f"{gate.limit:g}"]
         yield f"| {' | '.join(map(_plain, cells))} |"
     yield ""
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     """A value as text on one line, in which nothing is read as Markdown or HTML."""
     words = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
     return SPECIAL.sub(r"\\\1", html.escape(words, quote=False))

@@ -8,16 +8,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Literal, NamedTuple
 from xml.etree import ElementTree
 
-Outcome = tuple[str, str, str]
-"""Kind of element (failure, error, skipped or nothing), message, text."""
+from assay.approval.verdict import Verdict
+
+Outcome = Literal["", "failure", "error", "skipped"]
+"""The element that says how a case ended; none where it passed."""
 
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(verdicts: Sequence[dict[str, Any]]) -> bytes:
+class Case(NamedTuple):
+    """A test case; kind: gate or check. message and text: of the element that says how it ended."""
+
+    kind: str
+    name: str
+    outcome: Outcome
+    message: str
+    text: str
+
+
+def document(verdicts: Sequence[Verdict]) -> bytes:
     """A `testsuites` document with a `testsuite` for every verdict."""
     root = ElementTree.Element("testsuites", name="assay")
     for verdict in verdicts:
@@ -28,45 +40,40 @@ def document(verdicts: Sequence[dict[str, Any]]) -> bytes:
     return content + b"\n"
 
 
-def _suite(verdict: dict[str, Any]) -> ElementTree.Element:
-    name = f"{verdict['policy']['name']} on {verdict['audit']}"
-    suite = ElementTree.Element("testsuite", name=_fit(name), timestamp=verdict["created"][:19], time="0")
+def _suite(verdict: Verdict) -> ElementTree.Element:
+    name = f"{verdict.policy.name} on {verdict.audit}"
+    suite = ElementTree.Element("testsuite", name=_fit(name), timestamp=verdict.created[:19], time="0")
     properties = ElementTree.SubElement(suite, "properties")
-    about = {key: verdict[key] for key in ("verdict", "audit", "model")} | {"policy": verdict["policy"]["hash"]}
+    about = {"verdict": verdict.verdict, "audit": verdict.audit, "model": verdict.model, "policy": verdict.policy.hash}
     for key, value in about.items():
         ElementTree.SubElement(properties, "property", name=key, value=_fit(value))
-    for classname, case, outcome in [*_gates(verdict), *_checks(verdict)]:
-        element = ElementTree.SubElement(suite, "testcase", classname=classname, name=_fit(case), time="0")
-        kind, message, text = map(_fit, outcome)
-        if kind:
-            told = ElementTree.SubElement(element, kind, message=message)
-            told.text = text
-            if kind != "skipped":
-                told.set("type", kind)
+    for case in [*_gates(verdict), *_checks(verdict)]:
+        element = ElementTree.SubElement(suite, "testcase", classname=case.kind, name=_fit(case.name), time="0")
+        if case.outcome:
+            outcome = ElementTree.SubElement(element, case.outcome, message=_fit(case.message))
+            outcome.text = _fit(case.text)
+            if case.outcome != "skipped":
+                outcome.set("type", case.outcome)
     _count(suite, {"tests": "testcase", "failures": "failure", "errors": "error", "skipped": "skipped"})
     return suite
 
 
-def _gates(verdict: dict[str, Any]) -> Iterator[tuple[str, str, Outcome]]:
-    kinds = {"PASS": "", "FAIL": "failure"}
-    for gate in verdict["gates"]:
-        message = f"{gate['decision']}: {gate['why']}"
-        if waiver := gate["waiver"]:
-            message = f"WAIVED by {waiver['granted_by']} until {waiver['expires']}: {waiver['reason']}"
-        text = f"{gate['text']}: {gate['why']}"
-        yield "assay.gate", gate["name"], (kinds.get(gate["decision"], "skipped"), message, text)
+def _gates(verdict: Verdict) -> Iterator[Case]:
+    for gate in verdict.gates:
+        outcome: Outcome = "" if gate.decision == "PASS" else "failure" if gate.decision == "FAIL" else "skipped"
+        message = gate.waiver.words if gate.waiver else f"{gate.decision}: {gate.why}"
+        yield Case("assay.gate", gate.name, outcome, message, f"{gate.text}: {gate.why}")
 
 
-def _checks(verdict: dict[str, Any]) -> Iterator[tuple[str, str, Outcome]]:
-    outcomes, granted = verdict["checks"], {waiver["of"]: waiver for waiver in verdict["waivers"]}
-    for state, kind in (("passed", ""), ("failed", "error"), ("missing", "error"), ("waived", "skipped")):
-        for name in outcomes[state]:
-            evidence = outcomes["evidence"].get(name, "")
-            message = evidence
-            if state == "waived":
-                waiver = granted[f"check {name}"]
-                message = f"WAIVED by {waiver['granted_by']} until {waiver['expires']}: {waiver['reason']}"
-            yield "assay.check", name, (kind, message, evidence)
+def _checks(verdict: Verdict) -> Iterator[Case]:
+    checks, waivers = verdict.checks, {waiver.of: waiver for waiver in verdict.waivers}
+    for name in checks.passed:
+        yield Case("assay.check", name, "", "", "")
+    for name in (*checks.failed, *checks.missing):
+        evidence = checks.evidence.get(name, "")
+        yield Case("assay.check", name, "error", evidence, evidence)
+    for name in checks.waived:
+        yield Case("assay.check", name, "skipped", waivers[f"check {name}"].words, checks.evidence.get(name, ""))
 
 
 def _count(element: ElementTree.Element, counted: dict[str, str]) -> None:
@@ -75,5 +82,5 @@ def _count(element: ElementTree.Element, counted: dict[str, str]) -> None:
 
 
 def _fit(text: str) -> str:
-    """The text without what no XML document may hold; the rest is escaped when it is written."""
+    """The text without characters that XML forbids; the rest is escaped when it is written."""
     return NOT_XML.sub("\ufffd", text)

@@ -1,4 +1,4 @@
-"""An audit folder as one HTML page that stands alone: no network, no script, nothing beside it."""
+"""An audit folder as one self-contained HTML page: no network, no script, no other file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from assay import shelves
+from assay.approval.verdict import verdict_of
 from assay.reports import pdf
 from assay.reports.sections._html import ENVIRONMENT, Section
 from assay.store.audit_reader import Audit
@@ -26,10 +27,11 @@ def render(folder: Store | Path) -> str:
 
 def _page(audit: Audit) -> str:
     templates = resources.files("assay.reports") / "templates"
+    verdict = verdict_of(audit)
     page = ENVIRONMENT.from_string((templates / "report.html").read_text(encoding="utf-8"))
     return page.render(
-        title=f"Robustness audit of {_called(audit.manifest)} on {audit.info['dataset']['name']}",
-        word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
+        title=f"Robustness audit of {_detector(audit.manifest)} on {audit.info['dataset']['name']}",
+        word=verdict.verdict if verdict else "not decided yet",
         css=Markup(ENVIRONMENT.from_string((templates / "report.css").read_text(encoding="utf-8")).render()),
         info=audit.info,
         sections=_sections(audit),
@@ -39,7 +41,7 @@ def _page(audit: Audit) -> str:
 def write(folder: Store | Path, into: Store | Path | None = None) -> str:
     """Renders report.html into the audit's folder or another one, whole or not at all; returns where it lies.
 
-    A report.pdf beside it was printed from a former page, and goes.
+    A report.pdf beside it was printed from an older page, and is removed.
     """
     content = render(folder).encode()
     target = opened(into or folder)
@@ -48,14 +50,14 @@ def write(folder: Store | Path, into: Store | Path | None = None) -> str:
     return target.place(FILE)
 
 
-def _called(manifest: Mapping[str, Any]) -> str:
-    """What the report calls a detector: its trainable, or its own name where it comes from elsewhere."""
+def _detector(manifest: Mapping[str, Any]) -> str:
+    """The name of the detector: its trainable, or its own name where it comes from elsewhere."""
     names = (manifest.get(key) for key in ("trainable", "name", "detector"))
     return next((str(name) for name in names if name), "a detector")
 
 
 def _sections(audit: Audit) -> list[tuple[str, Section, Sequence[str]]]:
-    """Id, section and the files there it was read from, of the whole shelf, by the ORDER each file states."""
+    """Id, section and the files it was read from, of the whole shelf, by the ORDER that each file states."""
     functions = {name: shelves.load("sections", name) for name in shelves.names("sections")}
     order = {name: (shelves.stated(function, "ORDER", 0), name) for name, function in functions.items()}
     return [

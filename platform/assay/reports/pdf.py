@@ -17,9 +17,8 @@ or open report.html in a browser and print it"""
 def write(folder: Store | Path) -> str:
     """Prints the report.html in a folder into report.pdf beside it, whole or not at all; returns where that lies.
 
-    Fetches nothing from the network.
-
-    Raises AssayError, with what to install, where WeasyPrint or a library of the system is missing.
+    Fetches nothing from the network. Raises AssayError, with what to install, where WeasyPrint or a system library is
+    missing.
     """
     try:
         import weasyprint
@@ -27,7 +26,7 @@ def write(folder: Store | Path) -> str:
     except ImportError as error:
         raise AssayError(INSTALL.format(what="the package WeasyPrint")) from error
     except OSError as error:  # it looks for the system's libraries when it is imported
-        raise AssayError(INSTALL.format(what=f"libraries of the system ({error.args[0]})")) from error
+        raise AssayError(INSTALL.format(what=f"system libraries ({error.args[0]})")) from error
     folder = opened(folder)
     page = folder.read("report.html").decode()
     document = weasyprint.HTML(string=page, url_fetcher=URLFetcher(allowed_protocols=["data"]))

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from assay import shelves
+from assay.approval.verdict import verdict_of
 from assay.hashing import digest
 from assay.store.audit_reader import Audit, Columns
 from assay.store.store import Store
-from assay.tracking.client import Connection, content_of, in_words
+from assay.tracking.client import Connection, content_of, tracking_errors
 from assay.units import PERCENT, scale
 
 FILES = (
@@ -27,16 +28,16 @@ UPLOAD = 600  # seconds for an artifact
 
 
 def content(folder: Store) -> str:
-    """What an audit's run and report are made of: another verdict makes another one."""
+    """The hash of what an audit's run and report are made of; a new verdict changes it."""
     names = [name for name in (*FILES, "trials.parquet") if folder.exists(name)]
     return content_of({name: digest(folder.read(name)) for name in names})
 
 
 def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> None:
-    """Write the run of an audit, with everything that belongs to it; returns when the server has taken the files."""
+    """Write the run of an audit, with everything that belongs to it; returns once the server has accepted the files."""
     info = audit.info
     run = connection.start(run_id, info["audit"], info.get("sweep") or "audits", "audit", config(info))
-    with in_words(connection.server):
+    with tracking_errors(connection.server):
         for norm in curved(audit):
             run.define_metric(f"security/{norm}/*", step_metric=f"security/{norm}/epsilon")
             for point in curve(audit, norm):
@@ -49,29 +50,31 @@ def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> Non
     connection.finish(run, content(audit.folder), summary(audit))
 
 
-def config(info: Mapping[str, Any]) -> dict[str, Any]:
-    """What the audit was of, and by what."""
-    about = {key: info.get(key) for key in ("audit", "model", "sweep", "trial", "seed", "limit", "created", "command")}
+def config(info: Mapping[str, Any]) -> dict[str, object]:
+    """What was audited, and how."""
+    about: dict[str, object] = {
+        key: info.get(key) for key in ("audit", "model", "sweep", "trial", "seed", "limit", "created", "command")
+    }
     suite, dataset = info["suite"], info["dataset"]
     about |= {"suite": suite["name"], "suite_version": suite.get("version"), "threshold": info["threshold"]["value"]}
     return {**about, "dataset": dataset["name"], "dataset_hash": dataset.get("hash"), "samples": info["samples"]}
 
 
-def summary(audit: Audit) -> dict[str, Any]:
+def summary(audit: Audit) -> dict[str, float | str]:
     """The figures a person compares audits by."""
     passed = audit.checks["passed"].astype(bool)
-    found: dict[str, Any] = {"checks/passed": int(passed.sum()), "checks/failed": int((~passed).sum())}
+    content: dict[str, float | str] = {"checks/passed": int(passed.sum()), "checks/failed": int((~passed).sum())}
     for metric in ("auroc", "miss_rate", "false_alarm_rate"):
         if figure := audit.clean(metric):
-            found[f"clean/{metric}"] = figure.value
+            content[f"clean/{metric}"] = figure.value
         for budget in audit.budgets:
             figure = audit.attacked(metric, budget) if metric == "auroc" else audit.rate(metric, budget)
             if figure:
-                found[f"worst/{budget.norm}/{budget.epsilon * scale(budget.norm):.3g}/{metric}"] = figure.value
-    if audit.verdict:
-        found["verdict"] = audit.verdict["verdict"]
-        found |= {f"gate/{gate['name']}": gate["decision"] for gate in audit.verdict["gates"]}
-    return found
+                content[f"worst/{budget.norm}/{budget.epsilon * scale(budget.norm):.3g}/{metric}"] = figure.value
+    if verdict := verdict_of(audit):
+        content["verdict"] = verdict.verdict
+        content |= {f"gate/{gate.name}": gate.decision for gate in verdict.gates}
+    return content
 
 
 def curved(audit: Audit) -> list[str]:
@@ -98,14 +101,14 @@ def curve(audit: Audit, norm: str) -> list[dict[str, float]]:
     return points
 
 
-def tables(audit: Audit) -> dict[str, Any]:
+def tables(audit: Audit) -> dict[str, object]:
     """Metrics, checks, costs and, where there is a verdict, its gates, as W&B tables."""
-    found = {name: _table(getattr(audit, name)) for name in ("metrics", "checks", "cost")}
-    if audit.verdict and audit.verdict["gates"]:
+    made = {name: _table(getattr(audit, name)) for name in ("metrics", "checks", "cost")}
+    verdict = verdict_of(audit)
+    if verdict and verdict.gates:
         names = ("name", "text", "value", "lower", "upper", "limit", "decision", "why")
-        gates = audit.verdict["gates"]
-        found["gates"] = _table({name: [gate.get(name) for gate in gates] for name in names})
-    return {f"tables/{name}": table for name, table in found.items()}
+        made["gates"] = _table({name: [getattr(gate, name) for gate in verdict.gates] for name in names})
+    return {f"tables/{name}": table for name, table in made.items()}
 
 
 def _table(columns: Columns | Mapping[str, Any]) -> Any:
@@ -115,17 +118,17 @@ def _table(columns: Columns | Mapping[str, Any]) -> Any:
     return wandb.Table(columns=list(columns), data=[list(row) for row in rows], allow_mixed_types=True)
 
 
-def figures(audit: Audit) -> dict[str, Any]:
+def figures(audit: Audit) -> dict[str, object]:
     """The report's own drawings of curves and front; none of the sections with pictures of samples."""
     import wandb
 
-    found = {}
+    drawings: dict[str, object] = {}
     for name in FIGURES:
         drawn = re.findall(r"<figure.*?</figure>", str(shelves.load("sections", name)(audit).html), re.DOTALL)
         if drawn:
             page = f"<!doctype html><meta charset=utf-8><body style='font-family:sans-serif'>{''.join(drawn)}"
-            found[f"figures/{name}"] = wandb.Html(page, inject=False)
-    return found
+            drawings[f"figures/{name}"] = wandb.Html(page, inject=False)
+    return drawings
 
 
 def _artifact(run: Any, name: str, kind: str, files: list[Path]) -> None:

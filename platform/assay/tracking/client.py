@@ -1,4 +1,4 @@
-"""The line to a W&B server: who one is there, runs under ids of ours, and what has truly arrived."""
+"""The connection to a W&B server: the account, runs under our own ids, and what has arrived."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from assay.errors import AssayError, TrackingError
 from assay.hashing import canonical, digest
 from assay.tracking import mirror
 
-FORMAT = 1  # of the runs; another number sends everything anew
+FORMAT = 1  # of the runs; another number sends everything again
 CONTENT = "assay/content"  # a run's summary says under this name what it was made of
 TIMEOUT = 15  # seconds for an answer
 ARRIVAL = 20.0  # seconds until what the server accepted can be read back
 LEAVING = 60.0  # seconds for W&B's own process to end
-SETTINGS: dict[str, Any] = {
+SETTINGS: Mapping[str, object] = {
     "silent": True,
     "console": "off",
     "host": "",  # no name of a host, a program or a user; versions and commit are in the store's own files
@@ -80,11 +80,11 @@ class Connection:
         """The page of the project."""
         return f"{self.app}/{self.path}"
 
-    def start(self, run: str, name: str, group: str, kind: str, config: Mapping[str, Any]) -> Any:
-        """A new run of that id; one that is there is written anew from its beginning."""
+    def start(self, run: str, name: str, group: str, kind: str, config: Mapping[str, object]) -> Any:
+        """A new run of that id; an existing one is overwritten from its beginning."""
         import wandb
 
-        with in_words(self.server):
+        with tracking_errors(self.server):
             return wandb.init(
                 entity=self.entity,
                 project=self.project,
@@ -99,21 +99,21 @@ class Connection:
                 settings=wandb.Settings(**SETTINGS),
             )
 
-    def finish(self, run: Any, content: str, summary: Mapping[str, Any], failed: bool = False) -> None:
+    def finish(self, run: Any, content: str, summary: Mapping[str, object], failed: bool = False) -> None:
         """Write the summary and end the run."""
-        with in_words(self.server):
+        with tracking_errors(self.server):
             run.summary.update({**summary, CONTENT: content})
             run.finish(exit_code=int(failed))
 
     def arrived(self, contents: Mapping[str, str], wait: bool = False) -> dict[str, str]:
-        """Those of the runs (id -> content) that the server has whole, by its own word."""
+        """Those of the runs (id -> content) that the server confirms it has in full."""
         until = time.monotonic() + (ARRIVAL if wait else 0)
         there: dict[str, str] = {}
         while contents:
-            with in_words(self.server):
+            with tracking_errors(self.server):
                 self.api.flush()
-                found = self.api.runs(self.path, {"name": {"$in": list(contents)}}, per_page=200, lazy=False)
-                there = {run.id: contents[run.id] for run in found if run.summary.get(CONTENT) == contents[run.id]}
+                runs = self.api.runs(self.path, {"name": {"$in": list(contents)}}, per_page=200, lazy=False)
+                there = {run.id: contents[run.id] for run in runs if run.summary.get(CONTENT) == contents[run.id]}
             if len(there) == len(contents) or time.monotonic() > until:
                 break
             time.sleep(1)
@@ -132,7 +132,7 @@ def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
 
     with tempfile.TemporaryDirectory(prefix="assay-wandb-", ignore_cleanup_errors=True) as folder, scratch(folder):
         try:
-            with in_words(server):
+            with tracking_errors(server):
                 settings = wandb.Settings(base_url=server, **SETTINGS)
                 wandb.setup(settings=settings)
                 api = wandb.Api(timeout=TIMEOUT)
@@ -141,12 +141,12 @@ def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
         finally:
             leaving = threading.Thread(target=wandb.teardown, name="W&B ends", daemon=True)
             leaving.start()
-            leaving.join(LEAVING)  # everything was sent or given up by now, and that process may hang as it ends
+            leaving.join(LEAVING)  # everything was sent or given up by now, and W&B's process can hang as it ends
 
 
 @contextmanager
 def scratch(folder: str) -> Iterator[None]:
-    """W&B's own files go to a folder that does not stay, and no report of an error to anybody."""
+    """W&B's own files go to a temporary folder, and it reports no errors to anybody."""
     names = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR")
     ours = {**dict.fromkeys(names, folder), "WANDB_ERROR_REPORTING": "false", "WANDB_SILENT": "true"}
     before = {name: os.environ.get(name) for name in ours}
@@ -162,8 +162,8 @@ def scratch(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def in_words(server: str) -> Iterator[None]:
-    """Whatever W&B raises, as a TrackingError that says what is wrong with the server or the key."""
+def tracking_errors(server: str) -> Iterator[None]:
+    """Turn whatever W&B raises into a TrackingError that says what is wrong with the server or the key."""
     try:
         yield
     except AssayError:
@@ -173,14 +173,16 @@ def in_words(server: str) -> Iterator[None]:
 
 
 def reason(server: str, text: str) -> str:
-    """The cause in W&B's own message, for a person."""
+    """The cause in W&B's own message, phrased for a person."""
     if status := re.search(r"HTTP (5\d\d)", text):
         return f"the W&B server {server} answered with an error (HTTP {status[1]})"
-    if found := re.search(r"connection refused|no such host|network is unreachable|certificate[^\n]*", text):
-        return f"the W&B server {server} cannot be reached ({found[0]})"
+    if cause := re.search(r"connection refused|no such host|network is unreachable|certificate[^\n]*", text):
+        return f"the W&B server {server} cannot be reached ({cause[0]})"
     if re.search(r"in time|timed? ?out|deadline exceeded", text, re.IGNORECASE):
         return f"the W&B server {server} did not answer in time"
     if re.search(r"not logged in|HTTP 40[13]|API key|permission|credentials", text, re.IGNORECASE):
-        said = text.splitlines()[-1].rpartition(f"{server}: ")[2]
-        return f"the W&B server {server} refuses the key ({said}); run `wandb login --relogin` or mend WANDB_API_KEY"
+        answer = text.splitlines()[-1].rpartition(f"{server}: ")[2]
+        return (
+            f"the W&B server {server} refuses the key ({answer}); run `wandb login --relogin` or correct WANDB_API_KEY"
+        )
     return f"the W&B server {server}: {text.splitlines()[-1]}"

@@ -1,4 +1,4 @@
-"""W&B beside a sweep or an audit: a process of its own that reads the store, and can neither stop nor slow the run.
+"""W&B beside a sweep or an audit: a separate process that reads the store, and can neither stop nor slow the run.
 
 Nothing is kept for W&B: the store has everything, and `assay publish` sends it at any later time.
 """
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 PATIENCE = 60.0  # seconds that closing waits for what is still to be sent
@@ -56,22 +58,30 @@ def mode() -> str:
 
 def project_of(store: Store, key: str) -> str:
     """The project of `sweeps/NAME` or `audits/ID`: WANDB_PROJECT, else what the search space of its sweep says."""
-    return os.environ.get("WANDB_PROJECT") or settings(store, key).get("project") or "assay"
+    return os.environ.get("WANDB_PROJECT") or settings(store, key).project or "assay"
 
 
-def settings(store: Store, key: str) -> dict[str, Any]:
-    """`tracking:` of the search space of `sweeps/NAME`, or of the sweep of `audits/ID`; empty where there is none."""
+@dataclass(frozen=True)
+class Settings:
+    """`tracking:` of a search space. wandb: whether anything is sent. project: on W&B, None for the default."""
+
+    wandb: bool = True
+    project: str | None = None
+
+
+def settings(store: Store, key: str) -> Settings:
+    """The settings of `sweeps/NAME`, or of the sweep of `audits/ID`; the defaults where there is none."""
     if key.startswith("audits/"):
-        key = f"sweeps/{yaml.safe_load(store.read(f'{key}/audit.yaml'))['sweep']}"
-    noted = f"{key}/spec.yaml"
-    found: dict[str, Any] = yaml.safe_load(store.read(noted)).get("tracking", {}) if store.exists(noted) else {}
-    return found
+        key = f"sweeps/{Audit(store.below(key)).info['sweep']}"
+    file = f"{key}/spec.yaml"
+    values = yaml.safe_load(store.read(file)).get("tracking", {}) if store.exists(file) else {}
+    return Settings(**{name: values[name] for name in ("wandb", "project") if name in values})
 
 
 class Tracker:
     """Sends a sweep while it runs, or an audit, from another process; use it as a context.
 
-    `say` is told one sentence at the end: what was sent and where, or what was not and the command that sends it.
+    `say` receives one sentence at the end: what was sent and where, or what was not and the command that sends it.
     """
 
     def __init__(self, store: Store, key: str, again: str, say: Callable[[str], Any], enabled: bool = True) -> None:
@@ -82,15 +92,15 @@ class Tracker:
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Tracker:
-        """Nothing yet: `trial` or `start` begin."""
+        """Starts nothing yet; `trial` or `start` does."""
         return self
 
     def trial(self, *_: Any) -> None:
-        """A Study's listener: with its first news there is a sweep to read."""
+        """Listens to a Study: after its first event there is a sweep to read."""
         self.start()
 
     def start(self) -> None:
-        """Start the process that sends, where there is a key and it does not run yet."""
+        """Start the process that sends, if there is a key and it is not running yet."""
         if self.mode == "online" and self.process is None:
             # A session of its own: Ctrl-C is for the sweep. It ends when its standard input does, so it never stays.
             self.process = subprocess.Popen(
@@ -103,23 +113,23 @@ class Tracker:
             )
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Wait for the rest to be sent, for at most PATIENCE seconds or until Ctrl-C, and say what came of it."""
+        """Wait for the rest to be sent, for at most PATIENCE seconds or until Ctrl-C, and report the outcome."""
         if self.process is not None:
             self.say(f"W&B: {self._end(self.process)}")
         elif error is None and self.mode in ("no key", "offline"):
             why = "as WANDB_MODE says" if self.mode == "offline" else "as there is no key"
-            self.say(f"W&B: nothing was sent, {why}; it can be at any time, with: {self.again}")
+            self.say(f"W&B: nothing was sent, {why}; send it at any time with: {self.again}")
 
     def _end(self, process: subprocess.Popen[str]) -> str:
         try:
-            told, _ = process.communicate(timeout=PATIENCE)
+            said, _ = process.communicate(timeout=PATIENCE)
             why = f"the process that sends ended with {process.returncode}"
         except subprocess.TimeoutExpired:
-            told, why = "", f"not done after {PATIENCE:.0f} s"
+            said, why = "", f"not done after {PATIENCE:.0f} s"
         except KeyboardInterrupt:
-            told, why = "", "stopped by Ctrl-C"
+            said, why = "", "stopped by Ctrl-C"
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        return told.strip() or f"{why}; nothing else is affected. Send what is missing with: {self.again}"
+        return said.strip() or f"{why}; nothing else is affected. Send what is missing with: {self.again}"

@@ -18,26 +18,26 @@ from assay.tracking.sweep_runs import SweepRuns
 TICK = 3.0  # seconds between two looks at the log of a sweep that goes on
 RETRY = 60.0  # seconds until a server that failed is asked again
 Ended = Callable[[float], bool]
-"""Waits so many seconds at most, and says whether the sweep has ended."""
+"""Waits at most that many seconds, and returns whether the sweep has ended."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of publishing one sweep or audit: `why` is empty where everything is on the server."""
+    """The outcome of publishing one sweep or audit: `why` is empty if everything is on the server."""
 
     what: str
-    told: str
+    state: str
     why: str = ""
 
     def text(self, again: str) -> str:
-        """In a sentence; again: the command that sends the rest."""
+        """As a sentence; again: the command that sends the rest."""
         if not self.why:
-            return f"{self.what}: {self.told}"
-        return f"{self.what}: {self.told}; {self.why}. Nothing else is affected; send the rest with: {again}"
+            return f"{self.what}: {self.state}"
+        return f"{self.what}: {self.state}; {self.why}. Nothing else is affected; send the rest with: {again}"
 
 
 def sweep(connection: Connection, store: Store, name: str, ended: Ended = lambda seconds: True) -> Outcome:
-    """Send a sweep's trials, and go on until it has ended."""
+    """Send a sweep's trials, and continue until it has ended."""
     runs = SweepRuns(connection, store, name)
     why = ""
     with runs.published.locked():
@@ -52,10 +52,10 @@ def sweep(connection: Connection, store: Store, name: str, ended: Ended = lambda
             why = f"the W&B server {connection.server} accepted {len(runs.closed)} more and does not show them"
     if why:
         return Outcome(f"sweep {name}", f"{runs.there} of {len(runs.contents)} trials are on W&B", why)
-    told = (
+    state = (
         f"{runs.sent} trial{'s' * (runs.sent > 1)} sent" if runs.sent else f"all {runs.there} trials are there already"
     )
-    return Outcome(f"sweep {name}", f"{told}: {runs.url}")
+    return Outcome(f"sweep {name}", f"{state}: {runs.url}")
 
 
 def audit(connection: Connection, store: Store, name: str) -> Outcome:
@@ -64,24 +64,24 @@ def audit(connection: Connection, store: Store, name: str) -> Outcome:
         return _audit(connection, store, name, Audit(folder))
 
 
-def _audit(connection: Connection, store: Store, name: str, found: Audit) -> Outcome:
+def _audit(connection: Connection, store: Store, name: str, reader: Audit) -> Outcome:
     run = run_id("audit", name)
-    published, content = Published(store, f"audits/{name}", connection), audit_run.content(found.folder)
+    published, content = Published(store, f"audits/{name}", connection), audit_run.content(reader.folder)
     what, url = f"audit {name}", f"{connection.url}/runs/{run}"
     with published.locked():
         if published.sent.get("report") == content:
             return Outcome(what, f"is there already: {url}")
         try:
             if published.sent.get(run) != content:
-                audit_run.send(connection, store, found, run)
+                audit_run.send(connection, store, reader, run)
                 published.note(connection.arrived({run: content}, wait=True))
             if published.sent.get(run) != content:
                 raise TrackingError(f"the W&B server {connection.server} accepted it and does not show it")
-            report = wandb_report.save(connection, found, run)
+            report = wandb_report.save(connection, reader, run)
             published.note({"report": content})
         except TrackingError as error:
-            told = "the run is there, its report is not" if published.sent.get(run) == content else "not sent"
-            return Outcome(what, told, str(error))
+            state = "the run is there, its report is not" if published.sent.get(run) == content else "not sent"
+            return Outcome(what, state, str(error))
     return Outcome(what, f"sent: {url}\n  report: {report}")
 
 
@@ -90,7 +90,7 @@ SENDERS: dict[str, Callable[..., Outcome]] = {"sweeps": sweep, "audits": audit}
 
 
 def main() -> None:
-    """`python -m assay.tracking.publish STORE KEY COMMAND`: sends until standard input ends, then says what came."""
+    """`python -m assay.tracking.publish STORE KEY COMMAND`: sends until standard input ends, then prints."""
     root, key, again = sys.argv[1:]
     store, (kind, _, name) = Store(root), key.partition("/")
     while True:

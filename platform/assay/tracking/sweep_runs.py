@@ -11,12 +11,12 @@ from assay.errors import UnknownName
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.tracking.client import Connection, content_of, in_words, run_id
+from assay.tracking.client import Connection, content_of, run_id, tracking_errors
 from assay.tracking.sent import Published
 
 
 class SweepRuns:
-    """`update` sends what the log has and W&B has not, for a sweep that goes on as for one of last year."""
+    """`update` sends what the log has and W&B lacks, for a running sweep as well as for a finished one."""
 
     def __init__(self, connection: Connection, store: Store, name: str) -> None:
         self.connection, self.store, self.name = connection, store, name
@@ -32,7 +32,7 @@ class SweepRuns:
 
     @property
     def there(self) -> int:
-        """How many trials the server has as they are."""
+        """How many trials the server has in their current state."""
         return len(self.contents.items() & self.published.sent.items())
 
     @property
@@ -41,14 +41,14 @@ class SweepRuns:
         return f"{self.connection.url}/groups/{self.name}"
 
     def update(self, last: bool = False) -> None:
-        """Send what is new; with `last` end also the runs of trials that have not ended."""
+        """Send what is new; with `last` also end the runs of trials that have not ended."""
         events = trial_log.read(self.store, self.name)
-        # The first event tells this sweep from another one of its name, in another store.
+        # The first event tells this sweep apart from one of the same name in another store.
         records = {run_id(events[0], record.number): record for record in trial_log.records(events).values()}
         self.contents = {run: content_of(asdict(record)) for run, record in records.items()}
         for run, content in self.contents.items():
             if content not in (self.published.sent.get(run), self.closed.get(run)):
-                with in_words(self.connection.server):
+                with tracking_errors(self.connection.server):
                     self._send(records[run], run, content, last)
         self.confirm()
 
@@ -78,8 +78,8 @@ class SweepRuns:
         self.closed = {run: content for run, content in self.closed.items() if run not in there}
 
 
-def _summary(record: Record) -> dict[str, Any]:
-    """The objectives of the epoch that was kept, and how the trial ended; no message, which may say anything."""
+def _summary(record: Record) -> dict[str, object]:
+    """The objectives of the epoch that was kept, and how the trial ended; no error message, which can hold anything."""
     last = record.reports[-1] if record.reports else {}
     kept = {f"kept/{name}": value for name, value in record.kept.items()}
     about = {name: last.get(name) for name in ("model", "seed", "seconds", "attempts")}

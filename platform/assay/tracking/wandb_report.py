@@ -6,18 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from assay.reports.sections._html import NORMS
+from assay.approval.verdict import verdict_of
 from assay.store.audit_reader import Audit
 from assay.tracking import audit_run
-from assay.tracking.client import Connection, in_words
-from assay.units import in_255
+from assay.tracking.client import Connection, tracking_errors
+from assay.units import NORM_WORDS, in_255
 
 
 def save(connection: Connection, audit: Audit, run_id: str) -> str:
-    """Write the report, in place of the one there is of that title; returns its address."""
+    """Write the report, in place of an existing one with that title; returns its address."""
     import wandb_workspaces.reports.v2 as wr
 
-    with in_words(connection.server):
+    with tracking_errors(connection.server):
         title = f"Audit {audit.info['audit']}"[:128]
         report = wr.Report(project=connection.project, entity=connection.entity, title=title)
         report.description = f"Robustness of model {audit.info['model']} on {audit.info['dataset']['name']}"
@@ -29,18 +29,18 @@ def save(connection: Connection, audit: Audit, run_id: str) -> str:
 
 
 def blocks(connection: Connection, audit: Audit, run_id: str) -> list[Any]:
-    """What stands in the report."""
+    """The content of the report."""
     import wandb_workspaces.reports.v2 as wr
 
     texts = {"Verdict": verdict(audit), "Figures": figures(audit), "Gates": gates(audit), "Checks": checks(audit)}
-    found: list[Any] = [wr.TableOfContents()]
+    content: list[Any] = [wr.TableOfContents()]
     for heading, text in texts.items():
-        found += [wr.H1(heading), wr.MarkdownBlock(text)]
-    found += [wr.H1("Security curves"), _curves(connection, audit)]
+        content += [wr.H1(heading), wr.MarkdownBlock(text)]
+    content += [wr.H1("Security curves"), _curves(connection, audit)]
     if audit.trials is not None:
         of_sweep = wr.MarkdownBlock(SWEEP.format(md(audit.info["sweep"])))
-        found += [wr.H1("The sweep"), of_sweep, _sweep(connection, audit)]
-    return [*found, wr.H1("Ways back"), wr.MarkdownBlock(links(connection, audit, run_id))]
+        content += [wr.H1("The sweep"), of_sweep, _sweep(connection, audit)]
+    return [*content, wr.H1("Ways back"), wr.MarkdownBlock(links(connection, audit, run_id))]
 
 
 SWEEP = (
@@ -51,28 +51,29 @@ SWEEP = (
 
 def verdict(audit: Audit) -> str:
     """The decision and its reasons."""
-    if audit.verdict is None:
+    decided = verdict_of(audit)
+    if decided is None:
         return "Nobody has decided on this audit yet; `assay approve` does, and `assay publish` brings it here."
-    policy, reasons = audit.verdict["policy"], "\n".join(f"- {md(text)}" for text in audit.verdict["reasons"])
-    return f"**{audit.verdict['verdict']}** by policy {md(policy['name'])} {policy['version']}\n\n{reasons}"
+    reasons = "\n".join(f"- {md(text)}" for text in decided.reasons)
+    return f"**{decided.verdict}** by policy {md(decided.policy.name)} {decided.policy.version}\n\n{reasons}"
 
 
 def figures(audit: Audit) -> str:
     """AUROC and the rates at the threshold, clean and in the worst case at every budget."""
-    rows = [["clean", *(_told(audit.clean(metric)) for metric in ("auroc", "miss_rate", "false_alarm_rate"))]]
+    rows = [["clean", *(_estimate(audit.clean(metric)) for metric in ("auroc", "miss_rate", "false_alarm_rate"))]]
     for budget in audit.budgets:
         rates = (audit.rate(metric, budget) for metric in ("miss_rate", "false_alarm_rate"))
         worst = [audit.attacked("auroc", budget), *rates]
-        name = f"{NORMS[budget.norm]} {in_255(budget.epsilon, budget.norm)}"
-        rows.append([name, *(_told(figure) for figure in worst)])
-    told = f"Worst case of each sample over all attacks of the suite, {audit.confidence:.0%} intervals.\n\n"
-    return told + _table(["budget", "AUROC", "miss rate", "false-alarm rate"], rows)
+        name = f"{NORM_WORDS[budget.norm]} {in_255(budget.epsilon, budget.norm)}"
+        rows.append([name, *(_estimate(figure) for figure in worst)])
+    caption = f"Worst case of each sample over all attacks of the suite, {audit.confidence:.0%} intervals.\n\n"
+    return caption + _table(["budget", "AUROC", "miss rate", "false-alarm rate"], rows)
 
 
 def gates(audit: Audit) -> str:
-    """What the policy asked for and what was found."""
-    found = audit.verdict["gates"] if audit.verdict else []
-    rows = [[gate["decision"], md(gate["text"]), md(gate["why"])] for gate in found]
+    """What the policy requires, and the decision on each gate."""
+    decided = verdict_of(audit)
+    rows = [[gate.decision, md(gate.text), md(gate.why)] for gate in decided.gates] if decided else []
     return _table(["decision", "gate", "because"], rows) if rows else "None: there is no verdict."
 
 
@@ -81,26 +82,26 @@ def checks(audit: Audit) -> str:
     columns = (audit.checks[name].tolist() for name in ("check", "passed", "required", "evidence"))
     every = list(zip(*columns, strict=True))
     failed = [["FAILED" if need else "advice", md(name), md(text)] for name, passed, need, text in every if not passed]
-    told = f"{len(every) - len(failed)} of {len(every)} checks of the audit itself passed."
-    return f"{told}\n\n{_table(['kind', 'check', 'evidence'], failed)}" if failed else told
+    count = f"{len(every) - len(failed)} of {len(every)} checks of the audit itself passed."
+    return f"{count}\n\n{_table(['kind', 'check', 'evidence'], failed)}" if failed else count
 
 
 def links(connection: Connection, audit: Audit, run_id: str) -> str:
-    """Where the figures come from, and how to have them again."""
+    """Where the figures come from, and how to reproduce them."""
     info, url = audit.info, connection.url
-    found = [
+    ways = [
         f"[the audit as a run]({url}/runs/{run_id}), with its tables of figures, checks, costs and gates",
         f"[the audit as files]({url}/artifacts/audit/audit-{info['audit']})",
         f"[the model]({url}/artifacts/model/model-{info['model']})",
         *([f"[the trials of the sweep]({url}/groups/{info['sweep']})"] if info.get("sweep") else []),
-        f"do it again: `{info['command']}`",
+        f"repeat it: `{info['command']}`",
         "the whole report, with the worst samples: `report.html` in the audit's folder of the store; it is not sent",
     ]
-    return "\n".join(f"- {text}" for text in found)
+    return "\n".join(f"- {text}" for text in ways)
 
 
 def _curves(connection: Connection, audit: Audit) -> Any:
-    """The curves of this audit out of its run, and the report's own drawings of them."""
+    """The curves of this audit from its run, and the report's own drawings of them."""
     import wandb_workspaces.expr as expr
     import wandb_workspaces.reports.v2 as wr
 
@@ -113,7 +114,7 @@ def _curves(connection: Connection, audit: Audit) -> Any:
         names = [name for name in dict.fromkeys(name for point in points for name in point) if name != axis]
         unit = " in 1/255" if norm == "linf" else ""
         panels.append(wr.LinePlot(
-            title=f"AUROC over {NORMS[norm]} budget", x=axis, y=names, title_x=f"epsilon{unit}", title_y="AUROC",
+            title=f"AUROC over {NORM_WORDS[norm]} budget", x=axis, y=names, title_x=f"epsilon{unit}", title_y="AUROC",
             range_y=(0.0, 1.0), layout=wr.Layout(w=24, h=10),
         ))  # fmt: skip
     drawn = [f"figures/{name}" for name in audit_run.FIGURES]
@@ -142,7 +143,7 @@ def _sweep(connection: Connection, audit: Audit) -> Any:
     return wr.PanelGrid(runsets=[runs], panels=panels)
 
 
-def _told(figure: Any) -> str:
+def _estimate(figure: Any) -> str:
     return f"{figure.value:.3f} [{figure.lower:.3f}, {figure.upper:.3f}]" if figure else "not measured"
 
 

@@ -14,15 +14,16 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from assay.reports.sections._html import NORMS
-from assay.units import scale
+from assay.units import NORM_WORDS, scale
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
     "#000000", "#e69f00", "#56b4e9", "#009e73", "#0072b2", "#d55e00", "#cc79a7", "#767676",
 )  # fmt: skip
 """The colours of Okabe and Ito, told apart by colour-blind readers; yellow is left out, it is lost on paper."""
 
-LINES: tuple[dict[str, Any], ...] = tuple(
+Style = dict[str, Any]
+"""Keyword arguments of matplotlib's drawing functions, which it leaves untyped."""
+LINES: tuple[Style, ...] = tuple(
     {"color": colour, "linestyle": line, "marker": marker}
     for line, pairs in (
         ("-", ((BLUE, "o"), (VERMILION, "s"), (GREEN, "^"))),
@@ -100,7 +101,7 @@ def epsilon_axis(axes: Axes, norm: str, epsilons: Sequence[float]) -> None:
             shown.append(level)
     axes.set_xticks(shown, [f"{level:.3g}" for level in shown])
     unit = {255: " (in 1/255)", 100: " (in %)"}.get(scale(norm), "")
-    axes.set_xlabel(f"{NORMS[norm]} budget ε{unit}")
+    axes.set_xlabel(f"{NORM_WORDS[norm]} budget ε{unit}")
 
 
 def _legend(canvas: Figure, axes: Axes) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 from jinja2 import ChainableUndefined, Environment, Undefined
 from markupsafe import Markup, escape
 
-from assay.units import in_255
+from assay.units import NORM_WORDS, in_255
 
 NOT_RECORDED = "not recorded"
-NORMS = {"linf": "L∞", "l2": "L2", "l1": "L1", "patch": "patch", "spatial": "rotation and shift"}
 COLUMNS = {"few": 3, "some": 6, "many": 8, "crowded": 1000}
 """Kinds of tables by the most columns they have; the style sheet says below which width each becomes cards."""
 REGIMES = {"evasion": "evasion", "false_alarm": "false alarm", "both": "both"}
@@ -30,14 +29,14 @@ class Section:
 
 
 class NotRecorded(ChainableUndefined):
-    """What an artefact does not hold is said in words, not left blank."""
+    """Shows what an artefact does not hold as text, not as a blank."""
 
     def __str__(self) -> str:
         return NOT_RECORDED
 
 
 def number(value: Any) -> str:
-    """`0.873`; text as it is; what is missing in words."""
+    """`0.873`; text as it is; `not recorded` for what is missing."""
     if value is None or isinstance(value, Undefined):
         return NOT_RECORDED
     if isinstance(value, float):
@@ -67,12 +66,12 @@ def budget(value: Any) -> str:
 
 def norm(name: str) -> str:
     """`L∞` for `linf`."""
-    return NORMS.get(name, name)
+    return NORM_WORDS.get(name, name)
 
 
 def signs(text: str) -> str:
-    """A sentence of another part of Assay with the norms in it as this page writes them; names of attacks stay."""
-    return re.sub(r"(?<![-\w])(linf|l2|l1)(?![-\w])", lambda found: norm(found[0]), text)
+    """A sentence from another part of Assay with norms written as on this page; names of attacks stay."""
+    return re.sub(r"(?<![-\w])(linf|l2|l1)(?![-\w])", lambda match: norm(match[0]), text)
 
 
 def short(value: Any) -> str:
@@ -102,10 +101,10 @@ def words(name: str) -> str:
 def moment(value: Any) -> str:
     """`2026-02-03 09:12 UTC` for an ISO time; anything else as it is."""
     try:
-        found = datetime.fromisoformat(str(value))
+        time = datetime.fromisoformat(str(value))
     except ValueError:
         return str(value)
-    return f"{found.astimezone(UTC) if found.tzinfo else found:%Y-%m-%d %H:%M} UTC"
+    return f"{time.astimezone(UTC) if time.tzinfo else time:%Y-%m-%d %H:%M} UTC"
 
 
 def slug(text: str) -> str:
@@ -118,11 +117,11 @@ def table(label: str) -> Markup:
     return Markup('<div class="table" role="group" aria-label="{}">').format(label)
 
 
-def _said(value: Any) -> Any:
+def _shown(value: Any) -> Any:
     return NOT_RECORDED if value is None else value
 
 
-ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_said, lstrip_blocks=True)
+ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_shown, lstrip_blocks=True)
 ENVIRONMENT.globals["table"] = table
 ENVIRONMENT.filters.update(
     {f.__name__: f for f in (number, estimate, budget, norm, signs, in_255, short, parameters, words, moment)}
@@ -135,15 +134,15 @@ def section(title: str, template: str, **values: Any) -> Section:
     return Section(title, Markup(re.sub(r"<table>.*?</table>", _labelled, html, flags=re.S)))
 
 
-def _labelled(found: re.Match[str]) -> str:
+def _labelled(match: re.Match[str]) -> str:
     """A table whose cells each say the heading of their column: on a narrow screen every row becomes a card of them."""
-    head, end, body = found[0].partition("</thead>")
+    head, end, body = match[0].partition("</thead>")
     names = [Markup(cell).striptags() for cell in re.findall(r"<th\b[^>]*>(.*?)</th>", head, re.S)]
     kind = next(kind for kind, most in COLUMNS.items() if len(names) <= most)
 
-    def row(found: re.Match[str]) -> str:
+    def row(match: re.Match[str]) -> str:
         labels = (escape(name) for name in names)
-        return re.sub(r"<t[dh]\b", lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', found[0])
+        return re.sub(r"<t[dh]\b", lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', match[0])
 
     body = re.sub(r"<tr\b.*?</tr>", row, body, flags=re.S)
     return f'<table class="{kind}">' + head.removeprefix("<table>") + end + body

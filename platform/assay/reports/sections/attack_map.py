@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from assay.metrics.intervals import Interval, newcombe
@@ -84,12 +85,12 @@ def _maps(audit: Audit, at: ThreatBudget) -> Iterator[Markup]:
 
 def _rows(audit: Audit, at: ThreatBudget, kinds: list[str]) -> Iterator[Row]:
     """Every attack that was made at this budget, then the worst case; a figure per kind."""
-    found = {s.attack: scores for s, scores in audit.matrix.values[SCORE].items() if _at(s, at)}
-    for attack in [*(entry["name"] for entry in audit.attacks(at.norm) if entry["name"] in found), WORST]:
+    scores = {s.attack: column for s, column in audit.matrix.values[SCORE].items() if _at(s, at)}
+    for attack in [*(entry["name"] for entry in audit.attacks(at.norm) if entry["name"] in scores), WORST]:
         figures: list[Figure | Interval | None] = []
         for kind in kinds:
             known = audit.attacked("auroc", at, attack=attack, defect=kind if len(kinds) > 1 else ALL)
-            figures.append(known or (_auroc(audit, found[attack], kind) if attack in found else None))
+            figures.append(known or (_auroc(audit, scores[attack], kind) if attack in scores else None))
         yield "worst case" if attack == WORST else attack, figures
 
 
@@ -97,7 +98,7 @@ def _at(setting: Setting, at: ThreatBudget) -> bool:
     return setting.norm == at.norm and epsilon_key(setting.epsilon) == epsilon_key(at.epsilon)
 
 
-def _auroc(audit: Audit, scores: Any, kind: str) -> Interval | None:
+def _auroc(audit: Audit, scores: NDArray[Any], kind: str) -> Interval | None:
     """Of one kind against all normals, of those samples that were attacked; None without either."""
     labels = audit.matrix.labels
     rows = ~np.isnan(scores) & ((labels == 0) | (audit.matrix.defects == kind))
@@ -130,12 +131,13 @@ def _map(at: ThreatBudget, first: int, kinds: list[str], rows: list[Row]) -> Mar
                 colour = "white" if one and one.value < DARK else BLACK
                 axes.text(column, row, text, ha="center", va="center", color=colour, linespacing=1.15)
 
-    told = "; ".join(
+    description = "; ".join(
         f"{name}: " + ", ".join(f"{kind} {one.value:.3f}" for kind, one in zip(kinds, figures, strict=True) if one)
         for name, figures in rows
     ).replace("\n", " ")
     more = f", part {first // KINDS + 1}" if first else ""
     return figure(
         f"map-{slug(at.norm)}-{first}", f"{budget(at)}: AUROC by attack and kind{more}",
-        f"Map of AUROC, attacks in rows and kinds of defect in columns. {told}.", draw, height=0.45 + 0.36 * len(rows),
+        f"Map of AUROC, attacks in rows and kinds of defect in columns. {description}.", draw,
+        height=0.45 + 0.36 * len(rows),
     )  # fmt: skip

@@ -66,7 +66,7 @@ trials was too weak.</p>
 
 
 def clean_performance(audit: Audit) -> Section:
-    """Every clean figure with its interval, for all anomalies and for each kind; what validation had promised."""
+    """Every clean figure with its interval, for all anomalies and for each kind; the figures on validation images."""
     return section(
         "Clean performance",
         TEMPLATE,
@@ -82,8 +82,8 @@ def clean_performance(audit: Audit) -> Section:
 
 def _under(evaluation: Mapping[str, Any]) -> str:
     """`pgd, 5 steps, L∞ 2/255`: the attack that screened the trials, as far as the manifest says."""
-    said = [str(evaluation["attack"])] if evaluation.get("attack") else []
-    said += [f"{evaluation['steps']} steps"] if evaluation.get("steps") else []
+    parts = [str(evaluation["attack"])] if evaluation.get("attack") else []
+    parts += [f"{evaluation['steps']} steps"] if evaluation.get("steps") else []
     if evaluation.get("norm") and evaluation.get("epsilon") is not None:
-        said.append(f"{norm(evaluation['norm'])} {in_255(float(evaluation['epsilon']), evaluation['norm'])}")
-    return ", ".join(said)
+        parts.append(f"{norm(evaluation['norm'])} {in_255(float(evaluation['epsilon']), evaluation['norm'])}")
+    return ", ".join(parts)

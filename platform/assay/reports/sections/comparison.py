@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, ThreatBudget
@@ -53,20 +53,38 @@ together. Rates are at each model's own threshold.
 """
 
 
+class Difference(NamedTuple):
+    """A figure of this model less that of the other one, with its paired interval."""
+
+    value: float
+    lower: float
+    upper: float
+    regressed: bool
+
+
+class Line(NamedTuple):
+    """The differences by metric, on clean images (budget None) or in the worst case at a budget."""
+
+    budget: ThreatBudget | None
+    figures: dict[str, Difference]
+
+
 def comparison(audit: Audit) -> Section:
     """The tested differences to the model that would be replaced, or how to make the comparison."""
-    found = audit.comparison
-    figures = [figure for figure in (found or {}).get("figures", []) if figure["headline"]]
-    lines: dict[ThreatBudget | None, dict[str, Any]] = {}
-    for figure in figures:
-        budget = ThreatBudget(figure["norm"], figure["epsilon"]) if figure["norm"] else None
-        line = lines.setdefault(budget, {"budget": budget, "figures": {}})
-        line["figures"][figure["metric"]] = {**figure, "value": figure["difference"]}
+    content = audit.comparison
+    lines: dict[ThreatBudget | None, Line] = {}
+    for figure in (content or {}).get("figures", []):
+        if figure["headline"]:
+            budget = ThreatBudget(figure["norm"], figure["epsilon"]) if figure["norm"] else None
+            line = lines.setdefault(budget, Line(budget, {}))
+            line.figures[figure["metric"]] = Difference(
+                figure["difference"], figure["lower"], figure["upper"], figure["regressed"]
+            )
     return section(
         "Compared with the former model",
         TEMPLATE,
         info=audit.info,
-        comparison=found,
+        comparison=content,
         lines=list(lines.values()),
         metrics=METRICS,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean
+from typing import NamedTuple
 
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, ThreatBudget
@@ -22,8 +23,8 @@ TEMPLATE = """
 <p>The audit did not corrupt any images: what noise, blur, weather or a shifted thing do to the scores is not known.</p>
 {% else %}
 <p>Images that were corrupted, not attacked; severity 1 is the mildest. The AUROC is {{ clean | estimate }} on clean
-images. The darker a field, the more of it is lost. {{ hardest.name | words | capitalize }} hurts most:
-averaged over the severities it costs {{ hardest.loss | number }} AUROC.</p>
+images. The darker a field, the more of it is lost. {{ hardest | words | capitalize }} hurts most:
+averaged over the severities it costs {{ loss | number }} AUROC.</p>
 {{ table("AUROC under corruption") }}
 <table>
 <thead><tr><th>Corruption</th>
@@ -63,12 +64,21 @@ corruptions.</p>
 """
 
 
+class Line(NamedTuple):
+    """A corruption: its AUROC and shade at each severity, and its error rates at the severity that is shown."""
+
+    name: str
+    fields: list[tuple[Figure | None, str]]
+    alarms: Figure | None
+    misses: Figure | None
+
+
 def corruptions(audit: Audit) -> Section:
     """A heat table of AUROC by corruption and severity, worst first, the mean last, with error rates at severity 3."""
-    found = audit.metrics["norm"] == "corruption"
-    severities = sorted(set(audit.metrics["epsilon"][found].tolist()))
+    corrupted = audit.metrics["norm"] == "corruption"
+    severities = sorted(set(audit.metrics["epsilon"][corrupted].tolist()))
     clean = audit.clean("auroc")
-    kinds = sorted(set(audit.metrics["attack"][found]) - {MEAN})
+    kinds = sorted(set(audit.metrics["attack"][corrupted]) - {MEAN})
     if not (kinds and clean):
         return section("Corruptions", TEMPLATE, lines=[])
     aurocs = {kind: [_figure(audit, "auroc", kind, severity) for severity in severities] for kind in (*kinds, MEAN)}
@@ -76,18 +86,18 @@ def corruptions(audit: Audit) -> Section:
     order = sorted(kinds, key=lambda kind: (-losses[kind], kind))
     shown = min(severities, key=lambda severity: abs(severity - SEVERITY))
     lines = [
-        {
-            "name": kind,
-            "fields": [(auroc, _shade(auroc, clean)) for auroc in aurocs[kind]],
-            "alarms": _figure(audit, "false_alarm_rate", kind, shown),
-            "misses": _figure(audit, "miss_rate", kind, shown),
-        }
+        Line(
+            kind,
+            [(auroc, _shade(auroc, clean)) for auroc in aurocs[kind]],
+            _figure(audit, "false_alarm_rate", kind, shown),
+            _figure(audit, "miss_rate", kind, shown),
+        )
         for kind in (*order, MEAN)
     ]
-    hardest = {"name": order[0], "loss": losses[order[0]]}
     return section(
         "Corruptions", TEMPLATE,
-        audit=audit, lines=lines, clean=clean, hardest=hardest, severities=severities, shown=shown, mean=MEAN,
+        audit=audit, lines=lines, clean=clean, hardest=order[0], loss=losses[order[0]],
+        severities=severities, shown=shown, mean=MEAN,
     )  # fmt: skip
 
 
@@ -96,7 +106,7 @@ def _figure(audit: Audit, metric: str, kind: str, severity: float) -> Figure | N
 
 
 def _shade(auroc: Figure | None, clean: Figure) -> str:
-    """White where nothing is lost, to a middle grey that black text is still read on where 0.5 or more is."""
+    """White where nothing is lost, to a middle grey, on which black text is still legible, where 0.5 or more is."""
     lost = min(max(clean.value - auroc.value, 0.0) / 0.5, 1.0) if auroc else 0.0
     level = round(255 - 115 * lost)
     return f"#{level:02x}{level:02x}{level:02x}"

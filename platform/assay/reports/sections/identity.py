@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import yaml
 
 from assay.reports.sections._html import NOT_RECORDED, Section, section
@@ -98,7 +96,7 @@ def identity(audit: Audit) -> Section:
     )
 
 
-def plain(value: Any, lines: bool = False) -> str:
+def plain(value: object, lines: bool = False) -> str:
     """A value of a YAML file as a person reads it: in one line, or a line for each key."""
     if not value:
         return NOT_RECORDED

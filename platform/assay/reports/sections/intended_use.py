@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
@@ -29,7 +27,7 @@ TEMPLATE = """
 {{ info.dataset.image_size }} pixels, {{ info.dataset.channels }} channel{{ "s" if info.dataset.channels != 1 }}</dd>
 </dl>
 {% if silent %}
-<p>{{ silent | join(", ") | capitalize }}: the model's files do not say. No figure of this report can say it either:
+<p>{{ silent | join(", ") | capitalize }}: the model's files do not say. No figure of this report can say it either;
 whoever approves the model must ask its owner, and approve it for that use alone.</p>
 {% endif %}
 """
@@ -49,5 +47,5 @@ def intended_use(audit: Audit) -> Section:
 
 
 def _lines(audit: Audit, key: str) -> list[str]:
-    value: Any = audit.info.get(key) or audit.manifest.get(key) or []
+    value: object = audit.info.get(key) or audit.manifest.get(key) or []
     return [str(line) for line in value] if isinstance(value, list) else [str(value)]

@@ -1,12 +1,12 @@
-"""What this audit cannot say: attacks, attackers, images and proofs that it did without, and the risk that is left."""
+"""What this audit cannot say: attacks, attackers, images and proofs that it lacks, and the risk that remains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.reports.sections._html import NORMS, Section, norm, section
+from assay.reports.sections._html import Section, norm, section
 from assay.store.audit_reader import Audit
-from assay.units import in_255
+from assay.units import NORM_WORDS, in_255
 
 ORDER = 105
 SOURCES = ("audit.yaml", "metrics.parquet", "checks.parquet", "manifest.json")
@@ -47,15 +47,15 @@ TEMPLATE = """
 <p>What an attacker of this suite still achieves; an attacker outside it may achieve more.</p>
 <ul>
 {% for at in shown %}
-<li>{{ at | budget }}: misses {{ audit.rate("miss_rate", at) | estimate }} of the anomalies when he hides them, stops
-{{ audit.rate("false_alarm_rate", at) | estimate }} of the normals when he raises them.</li>
+<li>{{ at | budget }}: misses {{ audit.rate("miss_rate", at) | estimate }} of the anomalies when they are hidden, stops
+{{ audit.rate("false_alarm_rate", at) | estimate }} of the normals when they are raised.</li>
 {% endfor %}
 </ul>
 """
 
 
 def limitations(audit: Audit) -> Section:
-    """What was left out or not tested, checks that leave a doubt, and the rates that remain in the worst case."""
+    """What was left out or not tested, checks that leave a doubt, and the rates in the worst case."""
     c = audit.checks
     rows = zip(c["check"], c["passed"], c["required"], c["evidence"], strict=True)
     unsure = [(check, evidence) for check, passed, required, evidence in rows if not (passed or required)]
@@ -76,7 +76,7 @@ def _limits(audit: Audit) -> Iterator[str]:
     yield "Attacks outside the suite: with a stronger one, the model may prove less robust than any figure here."
     at_most = " and ".join(f"{norm(name)} {in_255(most, name)}" for name, most in largest.items())
     yield f"Larger changes than {at_most}."
-    if missing := [norm(name) for name in NORMS if name not in largest]:
+    if missing := [norm(name) for name in NORM_WORDS if name not in largest]:
         yield f"Changes measured in another way: {', '.join(missing)}."
     for one in info.get("left_out", []):
         yield f"Attack {one['attack']}: {one['why']}."
@@ -88,9 +88,9 @@ def _limits(audit: Audit) -> Iterator[str]:
     if count := info.get("limit"):
         yield f"Most of the test split: only the first {count} images of each class were attacked."
     if few := _few(audit):
-        yield f"Kinds of defect of which there are fewer than {FEW} images, told with wide intervals: {', '.join(few)}."
+        yield f"Kinds of defect of which there are fewer than {FEW} images, with wide intervals: {', '.join(few)}."
     if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):
-        yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one told here."
+        yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one shown here."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
     yield "Tampering with the training data."
@@ -98,5 +98,5 @@ def _limits(audit: Audit) -> Iterator[str]:
 
 
 def _few(audit: Audit) -> list[str]:
-    found = {kind: audit.clean("auroc", kind) for kind in audit.defects}
-    return [f"{kind} ({figure.anomalies})" for kind, figure in found.items() if figure and figure.anomalies < FEW]
+    figures = {kind: audit.clean("auroc", kind) for kind in audit.defects}
+    return [f"{kind} ({figure.anomalies})" for kind, figure in figures.items() if figure and figure.anomalies < FEW]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -20,9 +20,19 @@ SOURCES = ("metrics.parquet", "worst_case.parquet", "audit.yaml")
 
 Numbers = NDArray[Any]
 
-RATES: dict[str, tuple[str, dict[str, Any]]] = {
-    "miss_rate": ("misses under evasion", {"color": VERMILION, "linestyle": "-", "marker": "o"}),
-    "false_alarm_rate": ("false alarms when raised", {"color": BLUE, "linestyle": "--", "marker": "s"}),
+
+class Line(NamedTuple):
+    """How a rate is drawn."""
+
+    label: str
+    colour: str
+    style: str
+    marker: str
+
+
+RATES = {
+    "miss_rate": Line("misses under evasion", VERMILION, "-", "o"),
+    "false_alarm_rate": Line("false alarms when raised", BLUE, "--", "s"),
 }
 
 TEMPLATE = """
@@ -77,36 +87,42 @@ def _rates(audit: Audit, name: str) -> Markup:
         curves[metric] = [(epsilon, point) for epsilon, point in points if point]
 
     def draw(axes: Axes) -> None:
-        for metric, (label, style) in RATES.items():
+        for metric, line in RATES.items():
             levels = [epsilon * scale(name) for epsilon, _ in curves[metric]]
             points = [point for _, point in curves[metric]]
             axes.fill_between(
                 levels, [p.lower for p in points], [p.upper for p in points],
-                color=style["color"], alpha=0.12, linewidth=0,
+                color=line.colour, alpha=0.12, linewidth=0,
             )  # fmt: skip
-            axes.plot(levels, [p.value for p in points], label=label, **style)
+            axes.plot(
+                levels, [p.value for p in points],
+                label=line.label, color=line.colour, linestyle=line.style, marker=line.marker,
+            )  # fmt: skip
         axes.set_ylim(-0.02, 1.02)
         axes.set_ylabel("rate at the threshold")
         epsilon_axis(axes, name, [0.0, *(each.epsilon for each in budgets)])
 
-    told = "; ".join(
-        f"{RATES[metric][0]}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon, name)}" for epsilon, point in curve)
+    description = "; ".join(
+        f"{RATES[metric].label}: "
+        + ", ".join(f"{point.value:.3f} at {in_255(epsilon, name)}" for epsilon, point in curve)
         for metric, curve in curves.items()
     )
-    return figure(f"rates-{slug(name)}", f"{norm(name)}: rates at the threshold", f"Rates over epsilon. {told}.", draw)
+    return figure(
+        f"rates-{slug(name)}", f"{norm(name)}: rates at the threshold", f"Rates over epsilon. {description}.", draw
+    )
 
 
 def _histograms(audit: Audit) -> list[Markup]:
     """One panel per budget, all on the same scales."""
     threshold = float(audit.info["threshold"]["value"])
-    found = {each: audit.worst_scores(each) for each in audit.budgets}
-    finite = [scores[np.isfinite(scores)] for _, *both in found.values() for scores in both]
+    worst = {each: audit.worst_scores(each) for each in audit.budgets}
+    finite = [scores[np.isfinite(scores)] for _, *both in worst.values() for scores in both]
     ends = np.array([threshold, *(scores.min() for scores in finite), *(scores.max() for scores in finite)])
-    labels, clean, _ = next(iter(found.values()))
+    labels, clean, _ = next(iter(worst.values()))
     width = float(np.subtract(*np.quantile(clean[labels == 0], [0.75, 0.25]))) or 1.0
     # Equal steps near the threshold and ever longer ones away from it: a few far scores do not squeeze all others.
     edges = width * np.sinh(np.histogram_bin_edges(np.arcsinh((ends - threshold) / width), bins=28))
-    return [_histogram(at, scores, threshold, edges, width) for at, scores in found.items()]
+    return [_histogram(at, scores, threshold, edges, width) for at, scores in worst.items()]
 
 
 def _histogram(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.approval import review
+from assay.approval.verdict import verdict_of
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
@@ -18,10 +19,10 @@ and the checks that did not pass.</p>
 <table>
 <thead><tr><th>Role</th><th>Name</th><th>Date</th><th>Signature</th></tr></thead>
 <tbody>
-<tr><th>Author of the model</th><td>{{ told.author or "" }}</td><td></td><td></td></tr>
-{% if told.reviewer %}
-<tr><th>{{ told.role | capitalize }}</th><td>{{ told.reviewer }}</td><td class="nowrap">{{ told.date }}</td>
-<td>{% if told.key %}key <code>{{ told.key[:16] }}</code>{% endif %}</td></tr>
+<tr><th>Author of the model</th><td>{{ review.author or "" }}</td><td></td><td></td></tr>
+{% if review.reviewer %}
+<tr><th>{{ review.role | capitalize }}</th><td>{{ review.reviewer }}</td><td class="nowrap">{{ review.date }}</td>
+<td>{% if review.key %}key <code>{{ review.key[:16] }}</code>{% endif %}</td></tr>
 {% else %}
 <tr><th>Independent reviewer</th><td></td><td></td><td></td></tr>
 <tr><th>Approver</th><td></td><td></td><td></td></tr>
@@ -30,24 +31,25 @@ and the checks that did not pass.</p>
 </table>
 </div>
 </div>
-{% if told.key %}
+{% if review.key %}
 <p>This page and every other file of the audit and of the model were signed with the key
-<code>{{ told.key }}</code>. The page cannot vouch for itself; whoever has the public key can check it:</p>
+<code>{{ review.key }}</code>. The page cannot vouch for itself; whoever has the public key can check it:</p>
 <pre>assay verify {{ info.audit }} --key PUBLIC.pem</pre>
 {% else %}
-<p>Nothing is signed by a key: who can change a file can change its hash on this page, too. To sign them all:</p>
+<p>Nothing is signed by a key: whoever can change a file can change its hash on this page as well. To sign them all:</p>
 <pre>assay approve {{ info.audit }} --policy POLICY --key KEY.pem --reviewer NAME --author NAME</pre>
 {% endif %}
-{% if told.expires %}<p>The decision counts until {{ told.expires }}, and from that day on no more.</p>{% endif %}
+{% if review.expires %}<p>The decision counts until {{ review.expires }}, and no longer from that day on.</p>{% endif %}
 """
 
 
 def sign_off(audit: Audit) -> Section:
     """Author, reviewer and the key that signs; room for signatures by hand where there is none."""
+    verdict = verdict_of(audit)
     return section(
         "Sign-off",
         TEMPLATE,
         info=audit.info,
-        word=audit.verdict["verdict"] if audit.verdict else "not decided yet",
-        told=review.read(audit.folder) or {},
+        word=verdict.verdict if verdict else "not decided yet",
+        review=review.read(audit.folder) or {},
     )

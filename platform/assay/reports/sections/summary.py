@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.approval.verdict import verdict_of
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
@@ -9,7 +10,7 @@ ORDER = 11
 SOURCES = ("metrics.parquet", "audit.yaml")
 
 TEMPLATE = """
-{% if audit.verdict and audit.verdict.verdict == "INVALID" %}
+{% if invalid %}
 <p class="mark invalid">The audit is INVALID: these figures must not be relied on.</p>
 {% endif %}
 <p>In the worst case, every sample counts with its worst score over all attacks up to the budget. AUROC is
@@ -38,10 +39,12 @@ Brackets are {{ (confidence * 100) | round | int }}% intervals.</p>
 
 def summary(audit: Audit) -> Section:
     """Clean and worst-case AUROC, miss rate and false-alarm rate at one budget of each norm, with intervals."""
+    verdict = verdict_of(audit)
     return section(
         "Key figures",
         TEMPLATE,
         audit=audit,
+        invalid=verdict is not None and verdict.verdict == "INVALID",
         budgets=[audit.shown(name) for name in audit.norms],
         headline=(audit.info["suite"].get("headline") or {}).get("norm"),
         threshold=audit.info["threshold"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.approval.gate import percent
+from assay.approval.verdict import verdict_of
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
@@ -11,7 +12,7 @@ SOURCES = ("verdict.json",)
 
 MEANING = {
     "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed{}.",
-    "FAIL": "At least one gate does not hold. The model may not be deployed under this policy.",
+    "FAIL": "At least one gate does not hold. The model must not be deployed under this policy.",
     "INVALID": "The audit did not pass the checks that the policy requires. Its figures must not be relied on.",
     "INCONCLUSIVE": "No gate fails, but at least one cannot be decided on the evidence of this audit.",
 }
@@ -109,20 +110,20 @@ without the waiver: {{ gate.waiver.instead_of }}{% endif %}</td>
 
 def verdict(audit: Audit) -> Section:
     """The verdict, its reasons, waivers, and every gate: decision, figure with its interval, confidence, limit, why."""
-    decided = audit.verdict or {}
+    decided = verdict_of(audit)
     checks = audit.checks
     failed = checks["check"][checks["required"].astype(bool) & ~checks["passed"].astype(bool)]
-    waived = any(waiver["state"] == "used" for waiver in decided.get("waivers", []))
+    waived = decided is not None and any(waiver.state == "used" for waiver in decided.waivers)
     return section(
         "Verdict",
         TEMPLATE,
-        verdict=audit.verdict,
-        meaning=MEANING[decided["verdict"]].format(", but for what is waived" if waived else "") if decided else "",
+        verdict=decided,
+        meaning=MEANING[decided.verdict].format(", except what is waived" if waived else "") if decided else "",
         marks=MARKS,
         colours=COLOURS,
         corrections=CORRECTIONS,
         percent=percent,
-        outcomes=[name for name in ("passed", "failed", "missing", "waived") if name in decided.get("checks", {})],
+        outcomes=["passed", "failed", "missing", *(["waived"] if decided and decided.waivers else [])],
         failed=list(failed),
         folder=audit.info["audit"],
     )
