@@ -163,7 +163,7 @@ def of_a_sweep(store):
         ("second", {"model": "m2", "trial": 1}),
         ("older", {"model": "m2", "trial": 1, "created": "2000-01-01T00:00:00+00:00"}),
         ("elsewhere", {"model": "m3", "sweep": "other"}),
-        ("other-data", {"model": "m4", "dataset": {"hash": "0"}}),
+        ("other-data", {"model": "m4", "dataset": {**info["dataset"], "hash": "0"}}),
     ):
         content = {**info, "audit": other, **changes}
         store.write(f"audits/{other}/audit.yaml", yaml.safe_dump(content).encode())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.metrics.attack_cost import ANY
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit, ThreatBudget
+from assay.store.audit_reader import Audit, Columns, ThreatBudget
 
 ORDER = 62
 SOURCES = ("cost.parquet", "checks.parquet")
@@ -82,20 +83,8 @@ def cost(audit: Audit) -> Section:
     c = audit.cost
     masks = {entry["name"]: c["attack"] == entry["name"] for entry in audit.attacks()}
     masks["All attacks"] = c["attack"] != ANY
-    rows = [
-        {
-            "name": name,
-            "images": int(c["samples"][mask].sum()),
-            "forwards": int(c["forwards"][mask].sum()),
-            "backwards": int(c["backwards"][mask].sum()),
-            "seconds": float((c["seconds_per_sample"] * c["samples"])[mask].sum()),
-        }
-        for name, mask in masks.items()
-        if mask.any()
-    ]
-    broken = [
-        _broken({name: column[row] for name, column in c.items()}) for row in np.flatnonzero(~masks["All attacks"])
-    ]
+    rows = [_spent(c, name, mask) for name, mask in masks.items() if mask.any()]
+    broken = [_broken(c, row) for row in np.flatnonzero(~masks["All attacks"]).tolist()]
     return section(
         "Convergence and cost",
         TEMPLATE,
@@ -114,18 +103,45 @@ def _convergence(audit: Audit) -> list[tuple[str, str, str]]:
     return [(name, outcome[made[name][0]], made[name][1]) for name in CONVERGENCE if name in made]
 
 
-def _broken(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "knowledge": row["knowledge"],
-        "budget": ThreatBudget(row["norm"], float(row["epsilon"])),
-        "broken": int(row["broken"]),
-        "at_risk": int(row["at_risk"]),
-        "timed": int(row["timed"]),
-        "queries": _quartiles("{:,.0f}", row, "queries"),
-        "seconds": _quartiles("{:.2g}", row, "seconds"),
-    }
+class Spent(NamedTuple):
+    """What an attack cost at all its budgets together; seconds: of all workers."""
+
+    name: str
+    images: int
+    forwards: int
+    backwards: int
+    seconds: float
 
 
-def _quartiles(form: str, row: dict[str, Any], name: str) -> str:
-    low, middle, high = (form.format(row[f"{name}_{percent}"]) for percent in (25, 50, 75))
+class Broken(NamedTuple):
+    """How many samples those with some knowledge broke within a budget; queries, seconds: median and quartiles."""
+
+    knowledge: str
+    budget: ThreatBudget
+    broken: int
+    at_risk: int
+    timed: int
+    queries: str
+    seconds: str
+
+
+def _spent(c: Columns, name: str, mask: NDArray[np.bool_]) -> Spent:
+    images, forwards, backwards = (int(c[column][mask].sum()) for column in ("samples", "forwards", "backwards"))
+    return Spent(name, images, forwards, backwards, float((c["seconds_per_sample"] * c["samples"])[mask].sum()))
+
+
+def _broken(c: Columns, row: int) -> Broken:
+    return Broken(
+        knowledge=str(c["knowledge"][row]),
+        budget=ThreatBudget(str(c["norm"][row]), float(c["epsilon"][row])),
+        broken=int(c["broken"][row]),
+        at_risk=int(c["at_risk"][row]),
+        timed=int(c["timed"][row]),
+        queries=_quartiles("{:,.0f}", c, row, "queries"),
+        seconds=_quartiles("{:.2g}", c, row, "seconds"),
+    )
+
+
+def _quartiles(form: str, c: Columns, row: int, name: str) -> str:
+    low, middle, high = (form.format(c[f"{name}_{percent}"][row]) for percent in (25, 50, 75))
     return f"{middle} [{low}, {high}]"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -94,32 +95,69 @@ def _why_not(audit: Audit) -> str:
     )
 
 
-def _sample(found: Columns, row: int, threshold: float) -> dict[str, Any]:
+class ExplainedSample(NamedTuple):
+    """An anomaly and its map. place: by score among the anomalies, 1 the lowest. pictures: word -> base64 of a PNG."""
+
+    id: str
+    defect: str
+    score: float
+    outcome: str
+    place: int
+    anomalies: int
+    auroc: float | None
+    pictures: dict[str, str]
+
+
+def _sample(found: Columns, row: int, threshold: float) -> ExplainedSample:
     pictures = {"image": "image_png", "map": "map_png", "mask": "mask_png"}
     score, auroc = float(found["score"][row]), float(found["pixel_auroc"][row])
-    return {
-        "id": found["sample"][row],
-        "defect": found["defect"][row],
-        "score": score,
-        "outcome": "detected" if score > threshold else "missed",
-        "place": int(found["place"][row]),
-        "anomalies": int(found["anomalies"][row]),
-        "auroc": auroc if np.isfinite(auroc) else None,
-        "pictures": {
+    return ExplainedSample(
+        id=str(found["sample"][row]),
+        defect=str(found["defect"][row]),
+        score=score,
+        outcome="detected" if score > threshold else "missed",
+        place=int(found["place"][row]),
+        anomalies=int(found["anomalies"][row]),
+        auroc=auroc if np.isfinite(auroc) else None,
+        pictures={
             word: base64.b64encode(found[name][row]).decode("ascii")
             for word, name in pictures.items()
             if found[name][row] is not None
         },
-    }
+    )
 
 
-def _localised(found: Columns) -> list[dict[str, Any]]:
+class Bounded(NamedTuple):
+    """A figure whose bounds are None where too few images have a mask."""
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+
+
+@dataclass
+class LocalisedRow:
+    """How well maps find one kind of defect, by both metrics."""
+
+    defect: str
+    images: int
+    left_out: int
+    regions: int
+    pixel_auroc: Bounded | None = None
+    aupro: Bounded | None = None
+
+
+def _localised(found: Columns) -> list[LocalisedRow]:
     """One row per kind of defect, both metrics beside each other."""
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, LocalisedRow] = {}
     for at in range(len(found["defect"])):
-        counts = {name: int(found[name][at]) for name in ("images", "left_out", "regions")}
-        values = {name: float(found[name][at]) for name in ("value", "lower", "upper")}
-        figure = {name: value if np.isfinite(value) else None for name, value in values.items()}
         kind = str(found["defect"][at])
-        rows.setdefault(kind, {"defect": kind, **counts})[found["metric"][at]] = figure
+        images, left_out, regions = (int(found[name][at]) for name in ("images", "left_out", "regions"))
+        row = rows.setdefault(kind, LocalisedRow(kind, images, left_out, regions))
+        values = (float(found[name][at]) for name in ("value", "lower", "upper"))
+        figure = Bounded(*(value if np.isfinite(value) else None for value in values))
+        if found["metric"][at] == "aupro":
+            row.aupro = figure
+        else:
+            row.pixel_auroc = figure
     return list(rows.values())

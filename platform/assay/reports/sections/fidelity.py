@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
+from assay.metrics.intervals import Interval
 from assay.metrics.sweep_audit_gap import FEWEST, rank_correlation
-from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.reports.sections._figures import BLUE, GREY, VERMILION, Style, figure
 from assay.reports.sections._html import Section, budget, section, words
 from assay.reports.sections._sweep import NO_SWEEP, kept
 from assay.store.audit_reader import Audit, Columns, ThreatBudget
@@ -18,7 +19,7 @@ from assay.store.schemas import FIDELITY
 ORDER = 83
 SOURCES = ("fidelity.parquet", "audit.yaml")
 
-STYLES: dict[str, dict[str, Any]] = {
+STYLES: dict[str, Style] = {
     "clean_auroc": {"color": BLUE, "marker": "o", "label": "clean AUROC"},
     "robust_auroc": {"color": VERMILION, "marker": "s", "label": "robust AUROC"},
 }
@@ -48,7 +49,7 @@ this store. {% for name, found in ranks.items() %}
 <th class="nowrap">trial {{ row.trial }}, <code>{{ row.model[:8] }}</code></th>
 <td class="nowrap">{{ row.metric | words }}</td>
 <td>{{ row.cheap | estimate }}</td>
-{% if row.audited.value is none %}
+{% if row.audited is none %}
 <td>its suite has no such budget</td><td>–</td>
 {% else %}
 <td>{{ row.audited | estimate }}</td><td>{{ row.gap | estimate }}</td>
@@ -84,22 +85,38 @@ def fidelity(audit: Audit) -> Section:
     )
 
 
-def _row(found: Columns, row: int, mine: str) -> dict[str, Any]:
-    def estimated(name: str) -> dict[str, float | None]:
-        values = (float(found[key][row]) for key in (name, f"{name}_lower", f"{name}_upper"))
-        known = zip(("value", "lower", "upper"), values, strict=True)
-        return {key: value if np.isfinite(value) else None for key, value in known}
+class FidelityRow(NamedTuple):
+    """A line of the table; audited and gap are None where the audit's suite has no such budget."""
 
-    limit = found["limit"][row]
-    return {
-        "trial": int(found["trial"][row]),
-        "model": found["model"][row],
-        "mine": found["model"][row] == mine,
-        "metric": found["metric"][row],
-        "suite": found["suite"][row],
-        "limit": int(limit) if limit is not None and np.isfinite(limit) else None,
-        **{name: estimated(name) for name in ("cheap", "audited", "gap")},
-    }
+    trial: int
+    model: str
+    mine: bool
+    metric: str
+    suite: str
+    limit: int | None
+    cheap: Interval | None
+    audited: Interval | None
+    gap: Interval | None
+
+
+def _row(found: Columns, row: int, mine: str) -> FidelityRow:
+    limit, model = found["limit"][row], str(found["model"][row])
+    return FidelityRow(
+        trial=int(found["trial"][row]),
+        model=model,
+        mine=model == mine,
+        metric=str(found["metric"][row]),
+        suite=str(found["suite"][row]),
+        limit=int(limit) if limit is not None and np.isfinite(limit) else None,
+        cheap=_interval(found, row, "cheap"),
+        audited=_interval(found, row, "audited"),
+        gap=_interval(found, row, "gap"),
+    )
+
+
+def _interval(found: Columns, row: int, name: str) -> Interval | None:
+    value, lower, upper = (float(found[key][row]) for key in (name, f"{name}_lower", f"{name}_upper"))
+    return Interval(value, lower, upper) if np.isfinite(value) else None
 
 
 def _picture(found: Columns, mine: str) -> Markup:
@@ -110,7 +127,7 @@ def _picture(found: Columns, mine: str) -> Markup:
                 cheap, audited = found["cheap"][at], found["audited"][at]
                 if not np.isfinite(audited).any():
                     continue
-                wide: dict[str, Any] = {
+                wide: Style = {
                     "xerr": [cheap - found["cheap_lower"][at], found["cheap_upper"][at] - cheap],
                     "yerr": [audited - found["audited_lower"][at], found["audited_upper"][at] - audited],
                 }

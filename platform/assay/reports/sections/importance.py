@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from assay.metrics.importance import NEEDED, WITH_IT
-from assay.reports.sections._figures import BLACK, BLUE, VERMILION, clipped, figure
+from assay.reports.sections._figures import BLACK, BLUE, VERMILION, Style, clipped, figure
 from assay.reports.sections._html import Section, section, slug, words
 from assay.reports.sections._sweep import NO_SWEEP, kept
 from assay.store.audit_reader import Audit, Columns
@@ -40,7 +41,7 @@ would stay below 19 times in 20, says nothing. {{ verdict }}</p>
 {% for row in rows %}
 <tr class="{{ "group" if loop.changed(row.objective) }}"><th class="name">{{ row.parameter }}</th>
 <td class="nowrap">{{ row.objective | words }}</td>
-{% if row.value is none %}
+{% if not row.measured %}
 <td>too few trials</td><td>–</td>
 {% else %}
 <td>{{ row | estimate }}</td><td>{{ row.chance | number }}</td>
@@ -96,20 +97,37 @@ def _order(found: Columns) -> list[int]:
     return sorted(range(len(rank)), key=lambda row: (places[str(found["objective"][row])], -rank[row]))
 
 
-def _row(found: Columns, row: int) -> dict[str, Any]:
-    value = float(found["importance"][row])
-    return {
-        "parameter": found["parameter"][row],
-        "objective": found["objective"][row],
-        "value": value if np.isfinite(value) else None,
-        "lower": float(found["lower"][row]),
-        "upper": float(found["upper"][row]),
-        "chance": float(found["chance"][row]),
-        "trials": int(found["trials"][row]),
-    }
+class ImportanceRow(NamedTuple):
+    """A parameter's share in what decided an objective; not measured where too few trials have it."""
+
+    parameter: str
+    objective: str
+    value: float
+    lower: float
+    upper: float
+    chance: float
+    trials: int
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is a number."""
+        return bool(np.isfinite(self.value))
 
 
-def _verdict(found: Columns, told: Any) -> str:
+def _row(found: Columns, row: int) -> ImportanceRow:
+    value, lower, upper, chance = (float(found[name][row]) for name in ("importance", "lower", "upper", "chance"))
+    return ImportanceRow(
+        parameter=str(found["parameter"][row]),
+        objective=str(found["objective"][row]),
+        value=value,
+        lower=lower,
+        upper=upper,
+        chance=chance,
+        trials=int(found["trials"][row]),
+    )
+
+
+def _verdict(found: Columns, told: NDArray[np.bool_]) -> str:
     above = [row for row in np.flatnonzero(told) if found["importance"][row] > found["chance"][row]]
     if not above:
         return "Here none is above it: these trials do not show which parameter matters."
@@ -119,20 +137,18 @@ def _verdict(found: Columns, told: Any) -> str:
 
 def _picture(found: Columns, objective: str) -> Markup:
     rows = [_row(found, row) for row in _order(found) if found["objective"][row] == objective]
-    rows = [row for row in rows if row["value"] is not None]
+    rows = [row for row in rows if row.measured]
 
     def draw(axes: Axes) -> None:
         for place, row in enumerate(rows):
-            axes.barh(
-                -place, row["value"], height=0.34, color=BLUE, alpha=0.75, label="importance" if not place else None
-            )
-            wide = [[row["value"] - row["lower"]], [row["upper"] - row["value"]]]
-            axes.errorbar(row["value"], -place, xerr=wide, color=BLACK, linewidth=1, capsize=3, fmt="none")
-            style: dict[str, Any] = {"color": VERMILION, "linewidth": 2, "linestyle": (0, (2, 1))}
+            axes.barh(-place, row.value, height=0.34, color=BLUE, alpha=0.75, label="importance" if not place else None)
+            wide = [[row.value - row.lower], [row.upper - row.value]]
+            axes.errorbar(row.value, -place, xerr=wide, color=BLACK, linewidth=1, capsize=3, fmt="none")
+            style: Style = {"color": VERMILION, "linewidth": 2, "linestyle": (0, (2, 1))}
             axes.plot(
-                [row["chance"]] * 2, [-place - 0.24, 0.24 - place], label="chance level" if not place else None, **style
+                [row.chance] * 2, [-place - 0.24, 0.24 - place], label="chance level" if not place else None, **style
             )
-            axes.text(0, 0.22 - place, clipped(row["parameter"], 40), va="bottom")
+            axes.text(0, 0.22 - place, clipped(row.parameter, 40), va="bottom")
         axes.set_xlim(0, 1)
         axes.set_ylim(0.6 - len(rows), 0.75)
         axes.set_yticks([])
@@ -140,8 +156,8 @@ def _picture(found: Columns, objective: str) -> Markup:
         axes.set_xlabel("share of the importance of all")
 
     told = "; ".join(
-        f"{row['parameter']} {row['value']:.2f}, interval {row['lower']:.2f} to {row['upper']:.2f}, chance "
-        f"{row['chance']:.2f}, {row['trials']} trials"
+        f"{row.parameter} {row.value:.2f}, interval {row.lower:.2f} to {row.upper:.2f}, chance "
+        f"{row.chance:.2f}, {row.trials} trials"
         for row in rows
     )
     title = f"Importance for {words(objective)}"

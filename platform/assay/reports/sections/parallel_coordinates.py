@@ -10,7 +10,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from assay.reports.sections._figures import BLUE, GREY, HALO, VERMILION, clipped, figure
+from assay.reports.sections._figures import BLUE, GREY, HALO, VERMILION, Style, clipped, figure
 from assay.reports.sections._html import Section, number, section, setting
 from assay.reports.sections._sweep import NO_SWEEP, audited, called, objectives, parameters
 from assay.store.audit_reader import Audit, Columns
@@ -84,7 +84,7 @@ def _place(value: Any, seen: list[Any]) -> float:
 def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> Markup:
     seen = {name: _seen(t, name, rows) for name in names}
     number_of = audited(audit, t)
-    kinds: dict[str, dict[str, Any]] = {
+    kinds: dict[str, Style] = {
         "complete": {"color": "#9a9a9a", "linewidth": 0.7, "zorder": 2},
         "Pareto front": {
             "color": BLUE,

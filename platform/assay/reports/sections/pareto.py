@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.reports.sections._figures import BLUE, GREY, VERMILION, figure
+from assay.reports.sections._figures import BLUE, GREY, VERMILION, Style, figure
 from assay.reports.sections._html import Section, estimate, number, section, short
 from assay.reports.sections._sweep import audited, called, figure_of, objectives, parameters
 from assay.store.audit_reader import Audit, Columns
@@ -78,16 +78,26 @@ def pareto(audit: Audit) -> Section:
         place=", which is not on the front" if trial is not None and not front[t["trial"] == trial].any() else "",
         picture=_picture(audit, t, goals[0], goals[1]) if len(goals) > 1 else None,
         goals=[called(name) for name in goals],
-        front=[
-            {
-                "trial": int(t["trial"][row]),
-                "epoch": int(t["epoch"][row]),
-                "goals": [_goal(audit, name, float(t[name][row])) for name in goals],
-                "parameters": {called(n): t[n][row] for n in parameters(t) if short(t[n][row]) != "–"},
-            }
-            for row in listed
-        ],
+        front=[_trial(audit, t, row, goals) for row in listed.tolist()],
         counts=(audit.info["dataset"].get("counts") or {}).get("validation"),
+    )
+
+
+class FrontTrial(NamedTuple):
+    """A trial of the front, or the audited one; goals: a text for each objective."""
+
+    trial: int
+    epoch: int
+    goals: list[str]
+    parameters: dict[str, object]
+
+
+def _trial(audit: Audit, t: Columns, row: int, goals: list[str]) -> FrontTrial:
+    return FrontTrial(
+        trial=int(t["trial"][row]),
+        epoch=int(t["epoch"][row]),
+        goals=[_goal(audit, name, float(t[name][row])) for name in goals],
+        parameters={called(n): t[n][row] for n in parameters(t) if short(t[n][row]) != "–"},
     )
 
 
@@ -112,7 +122,7 @@ def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:
         for row in np.flatnonzero(front | chosen):
             x, y = (figure_of(audit, name, t[name][row]) for name in (across, up))
             if x and y:
-                style: dict[str, Any] = {"colors": VERMILION if chosen[row] else BLUE, "linewidth": 0.6}
+                style: Style = {"colors": VERMILION if chosen[row] else BLUE, "linewidth": 0.6}
                 axes.hlines(y.value, x.lower, x.upper, **style)
                 axes.vlines(x.value, y.lower, y.upper, **style)
         for label, rows, style in kinds:

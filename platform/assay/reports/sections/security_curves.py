@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from assay.reports.sections._figures import BLACK, BLUE, GREEN, GREY, LINES, VERMILION, clipped, epsilon_axis, figure
+from assay.reports.sections._figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    LINES,
+    VERMILION,
+    Style,
+    clipped,
+    epsilon_axis,
+    figure,
+)
 from assay.reports.sections._html import REGIMES, Section, norm, section, slug
 from assay.store.audit_reader import Audit, SuiteEntry
 from assay.store.figures import Figure
+from assay.store.score_matrix import ALL, WORST
 from assay.units import PERCENT, in_255, scale
 
 ORDER = 54
@@ -21,12 +33,21 @@ REGIME_LINES = {
     "evasion": {"color": VERMILION, "linestyle": "--", "marker": "s"},
     "false_alarm": {"color": BLUE, "linestyle": "-.", "marker": "^"},
 }
-FLOOR: dict[str, Any] = {"color": GREEN, "linestyle": (0, (1, 1)), "marker": "d"}
-GATE: dict[str, Any] = {
+FLOOR: Style = {"color": GREEN, "linestyle": (0, (1, 1)), "marker": "d"}
+GATE: Style = {
     "marker": "_", "markersize": 12, "markeredgewidth": 2.5, "linestyle": "none", "color": BLACK,
 }  # fmt: skip
 THIN = {"linewidth": 0.7, "markersize": 2.5}
 Curve = list[tuple[float, Figure]]
+
+
+class GateMark(NamedTuple):
+    """Where a gate is drawn, and what the legend calls it."""
+
+    epsilon: float
+    limit: float
+    label: str
+
 
 TEMPLATE = """
 <p>Lower is worse for the detector; 0.5 is chance, and below it the ranking is turned around. Bands are
@@ -86,9 +107,8 @@ def _behind(audit: Audit, name: str) -> Markup:
         if len(floor) > 1:
             # Steps: between two radii only what is proven at the larger one is proven.
             _plot(axes, name, floor, f"certified floor ({_width(worst, floor)})", {**FLOOR, "drawstyle": "steps-pre"})
-        for gate in _gates(audit, name):
-            label = clipped(f"gate {gate['decision']}: {gate['name']}", 40)
-            axes.plot([gate["figure"]["epsilon"] * scale(name)], [gate["limit"]], label=label, **GATE)
+        for mark in _gates(audit, name):
+            axes.plot([mark.epsilon * scale(name)], [mark.limit], label=clipped(mark.label, 40), **GATE)
         _frame(axes, audit, name)
 
     return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, told), draw)
@@ -110,7 +130,7 @@ def _width(worst: Curve, floor: Curve) -> str:
     return f"bracket {min(widths):.2f} to {max(widths):.2f} wide"
 
 
-def _plot(axes: Axes, name: str, curve: Curve, label: str, style: dict[str, Any], band: float = 0.0) -> None:
+def _plot(axes: Axes, name: str, curve: Curve, label: str, style: Style, band: float = 0.0) -> None:
     levels = [epsilon * scale(name) for epsilon, _ in curve]
     if band:
         lower, upper = [p.lower for _, p in curve], [p.upper for _, p in curve]
@@ -134,8 +154,12 @@ def _spoken(name: str, curves: dict[str, Curve]) -> str:
     return "AUROC over epsilon. " + "; ".join(told) + "."
 
 
-def _gates(audit: Audit, name: str) -> list[dict[str, Any]]:
+def _gates(audit: Audit, name: str) -> list[GateMark]:
     """The gates of the verdict that are about the curve of the worst case."""
-    wanted = {"attack": "worst", "metric": "auroc", "norm": name, "regime": "both", "defect": "all"}
+    wanted = {"attack": WORST, "metric": "auroc", "norm": name, "regime": "both", "defect": ALL}
     gates = audit.verdict["gates"] if audit.verdict else []
-    return [gate for gate in gates if wanted.items() <= gate.get("figure", {}).items()]
+    return [
+        GateMark(gate["figure"]["epsilon"], gate["limit"], f"gate {gate['decision']}: {gate['name']}")
+        for gate in gates
+        if wanted.items() <= gate.get("figure", {}).items()
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -54,46 +54,62 @@ def worst_samples(audit: Audit) -> Section:
     w = audit.worst
     threshold = float(audit.info["threshold"]["value"])
     order = worst_first(w["label"], w["clean_score"], w["adversarial_score"], threshold)
-    samples = [_sample({name: column[row] for name, column in w.items()}, audit) for row in order]
-    shrunk = any(sample["side"] > SIDE for sample in samples)
+    samples = [_sample(audit, row, threshold) for row in map(int, order)]
+    shrunk = any(sample.side > SIDE for sample in samples)
     return section("Worst samples", TEMPLATE, samples=samples, threshold=threshold, shrunk=shrunk)
 
 
-def _sample(row: dict[str, Any], audit: Audit) -> dict[str, Any]:
+class WorstSample(NamedTuple):
+    """A sample before and after the attack. pictures: word -> data URL. side: the longer one, in pixels as scored."""
+
+    id: str
+    kind: str
+    attack: str
+    budget: ThreatBudget
+    clean: float
+    adversarial: float
+    outcome: str
+    amplified: str
+    pictures: dict[str, str]
+    side: int
+
+
+def _sample(audit: Audit, row: int, threshold: float) -> WorstSample:
+    w = audit.worst
+    anomalous, before, after = (w[name][row] for name in ("label", "clean_score", "adversarial_score"))
     try:
-        clean, adversarial = (_pixels(row[name]) for name in ("clean_png", "adversarial_png"))
+        clean, adversarial = (_pixels(w[name][row]) for name in ("clean_png", "adversarial_png"))
         change = adversarial.astype(int) - clean
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DataError(
-            f"{audit.folder.place('worst.parquet')}: the pictures of sample {row['sample']!r} cannot be compared "
+            f"{audit.folder.place('worst.parquet')}: the pictures of sample {w['sample'][row]!r} cannot be compared "
             f"({error}); delete it and make it with: {audit.info['command']}"
         ) from error
     largest = int(np.abs(change).max())
     gain = 127 / largest if largest else 1.0
-    threshold = float(audit.info["threshold"]["value"])
-    return {
-        "id": row["sample"],
-        "kind": f"anomaly, {row['defect']}" if row["label"] else "normal",
-        "attack": row["attack"],
-        "budget": ThreatBudget(row["norm"], float(row["epsilon"])),
-        "clean": float(row["clean_score"]),
-        "adversarial": float(row["adversarial_score"]),
-        "outcome": _outcome(row, threshold),
-        "amplified": f"difference amplified ×{gain:.3g}; largest change {largest}/255"
+    return WorstSample(
+        id=str(w["sample"][row]),
+        kind=f"anomaly, {w['defect'][row]}" if anomalous else "normal",
+        attack=str(w["attack"][row]),
+        budget=ThreatBudget(str(w["norm"][row]), float(w["epsilon"][row])),
+        clean=float(before),
+        adversarial=float(after),
+        outcome=_outcome(bool(anomalous), bool(before > threshold), bool(after > threshold)),
+        amplified=f"difference amplified ×{gain:.3g}; largest change {largest}/255"
         if largest
         else "no change at 8 bits",
-        "pictures": {
+        pictures={
             "clean": _url(clean),
             "attacked": _url(adversarial),
             "difference": _url(np.clip(128 + change * gain, 0, 255).astype(np.uint8)),
         },
-        "side": max(clean.shape[:2]),
-    }
+        side=max(clean.shape[:2]),
+    )
 
 
-def _outcome(row: dict[str, Any], threshold: float) -> str:
-    before, after = row["clean_score"] > threshold, row["adversarial_score"] > threshold
-    if row["label"]:
+def _outcome(anomalous: bool, before: bool, after: bool) -> str:
+    """before, after: whether the sample was flagged without and with the attack."""
+    if anomalous:
         return "detected, then missed" if before and not after else "still detected" if after else "missed all along"
     return (
         "accepted, then a false alarm" if after and not before else "still accepted" if not after else "alarm all along"
