@@ -40,13 +40,13 @@ def dump(table: pa.Table) -> bytes:
     return content.getvalue()
 
 
-def load(store: Store, key: str, schema: pa.Schema) -> pa.Table:
-    """The table of that key with the columns of `schema`; raises StoreError or DataError, saying what to do."""
+def load(store: Store, key: str, schema: pa.Schema | None = None) -> pa.Table:
+    """The table of that key, with the columns of `schema` or its own; raises StoreError or DataError."""
     place, content = store.place(key), io.BytesIO(store.read(key))
     try:
         table = pq.read_table(content)
         formats.check_table(table.schema.metadata, place)
-        table = table.cast(schema)
+        table = table if schema is None else table.cast(schema)
         table.validate(full=True)  # a byte changed in a text can make it no text, which nobody else looks for
         return table
     except (pa.ArrowException, OSError, ValueError) as error:
