@@ -12,7 +12,7 @@ from assay.approval.figure import FILTERS, FigureName
 from assay.contracts import Norm, Regime
 from assay.errors import DataError
 from assay.store.figures import Figure
-from assay.units import Count, Fraction, Radius, in_255
+from assay.units import Count, Fraction, Radius, epsilon_key, in_255
 
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
 Bound = Literal["lower", "upper", "value"]
@@ -226,7 +226,7 @@ class Gate(BaseModel):
 
 
 def _same(value: Any, wanted: Any) -> bool:
-    return abs(value - wanted) < 1e-9 if isinstance(wanted, float) else bool(value == wanted)
+    return epsilon_key(value) == epsilon_key(wanted) if isinstance(wanted, float) else bool(value == wanted)
 
 
 def _short(limit: float) -> str:

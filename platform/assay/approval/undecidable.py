@@ -10,7 +10,7 @@ from assay.audits.suite import Suite
 from assay.metrics import corruption
 from assay.metrics.certified import ATTACK as CERTIFIED
 from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
-from assay.units import in_255
+from assay.units import epsilon_key, in_255
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def _missing(gate: Gate, suite: Suite) -> str:
         entries = [entry for entry in entries if entry.name == gate.attack]
     epsilons = sorted({epsilon for entry in entries for epsilon in entry.epsilons})
     fitting = epsilons[-1:] if gate.metric == "curve_area" else epsilons
-    if any(abs(epsilon - gate.epsilon) < 1e-9 for epsilon in fitting):
+    if epsilon_key(gate.epsilon) in map(epsilon_key, fitting):
         return ""
     there = ", ".join(in_255(epsilon, gate.norm) for epsilon in fitting) or "nothing"
     asked = f"{gate.attack} {gate.norm} {in_255(gate.epsilon, gate.norm)}"
