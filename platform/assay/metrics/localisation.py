@@ -101,9 +101,8 @@ def table(
 ) -> pa.Table:
     """LOCALISATION of maps (N, H, W) of normals (label 0) and anomalies (1), of all and of each kind of defect.
 
-    pixel_auroc: as in `localisation`; 0.5 is chance. aupro: the defect-free pixels are
-    those of these images and of the normals. Intervals: percentiles over images redrawn within their class, NaN
-    for fewer than FEWEST of them.
+    pixel_auroc: as in `localisation`; 0.5 is chance. aupro: its defect-free pixels are those of these images and of the
+    normals. Intervals: percentiles over images redrawn within their class, NaN for fewer than FEWEST of them.
     """
     able = usable(marked) & (labels == 1)
     one = np.array([pixel_auroc(*pair) if there else np.nan for *pair, there in zip(maps, marked, able, strict=True)])

@@ -28,7 +28,7 @@ STAIRS = 20  # steps of the masked twin within one standard deviation
 BLOCKS = 8  # a side: coarse enough for a search without gradients to find
 BROKEN = 0.02  # AUROC that the suite has to bring a breakable twin to
 NOISE = 0.1  # standard deviations of the stochastic twin's noise
-GRADIENT_STEPS, QUERIES = 20, 500  # each count among an attack's parameters is at most so large: a canary is cheap
+GRADIENT_STEPS, QUERIES = 20, 500  # the most of each count among an attack's parameters: canaries are cheap
 
 
 class Weak(nn.Module):
@@ -57,7 +57,7 @@ class Weak(nn.Module):
 
 
 class Masked(nn.Module):
-    """A detector whose score climbs in stairs, with a slope on each that points nowhere: its gradient is of no use."""
+    """A detector whose score climbs in stairs, with a slope on each that points nowhere: its gradient is useless."""
 
     slope: Tensor
 

@@ -100,7 +100,7 @@ def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor
 
 
 def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, object]:
-    """The arguments of an attack with every count in them (steps, restarts, draws, queries) at most so large."""
+    """The arguments of an attack with every count in them (steps, restarts, draws, queries) capped at `most`."""
     return {
         key: min(value, most) if isinstance(value, int) and not isinstance(value, bool) else value
         for key, value in arguments.items()

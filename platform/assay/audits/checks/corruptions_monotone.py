@@ -10,7 +10,7 @@ ORDER = 210
 
 
 def corruptions_monotone(context: Context) -> CheckResult:
-    """The more severe a corruption, the further it moves the scores, beyond what chance makes of no change."""
+    """The more severe a corruption, the further it moves the scores; a fall that chance explains is allowed."""
     if context.corrupted is None:
         return not_applicable("corruptions_monotone", "the suite has no corruptions")
     found = corruption.monotone(context.corrupted)

@@ -1,4 +1,4 @@
-"""Adversarial images saved with 8 bits stay in their ball, and most of what they gained."""
+"""Adversarial images saved with 8 bits stay in their ball and keep most of their shift."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TOLERANCE = 1e-6
 def eight_bit(context: Context) -> CheckResult:
     """Adversarial images saved with 8 bits stay in their ball; the evidence says how much of the shift they keep.
 
-    What the ball allows between two grey levels cannot be saved, so a shift may shrink; leaving the ball is an error.
+    Changes smaller than a grey level cannot be saved, so a shift may shrink; leaving the ball is an error.
     """
     threat, scores = context.budget, context.scores
     if threat is None:

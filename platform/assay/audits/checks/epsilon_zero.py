@@ -8,7 +8,7 @@ from assay.contracts import ThreatModel
 from assay.models.scoring import score
 
 ORDER = 30
-STEPS = 10  # at epsilon 0 more of them show nothing more
+STEPS = 10  # at epsilon 0 more steps show nothing new
 OF_EACH = 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay import shelves
+from assay import consent, shelves
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.data import splits
@@ -19,8 +19,10 @@ def manifest_reproduced(context: Context) -> CheckResult:
     if item is None or figures.get("split") != "validation" or "clean_auroc" not in figures:
         return not_applicable("manifest_reproduced", "the model's manifest names no clean AUROC on a validation split")
     name, parameters = shelves.normal_form(item)
-    function = shelves.load("datasets", name)
-    validation = splits.training_data(function(**shelves.bind(function, parameters))).validation
+    with consent.word_of_a_store():
+        function = shelves.load("datasets", name)
+        arguments = shelves.bind(function, parameters)
+    validation = splits.training_data(function(**arguments)).validation
     stated = float(figures["clean_auroc"])
     found = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (

@@ -8,7 +8,7 @@ from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 140
-TRAINER = "pgd"  # what an `adversary` among the parameters is, unless it names itself
+TRAINER = "pgd"  # the method of an `adversary` parameter that names none
 
 
 def not_the_training_attack_alone(context: Context) -> CheckResult:
