@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from assay.cli import main
 from assay.reports import page as report
-from assay.store import trials_table
+from assay.store import references
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
 ROBUST = {"name": "robust", "metric": "auroc", "epsilon": "2/255", "at_least": 0.5, "why": "because"}
@@ -177,12 +177,12 @@ def test_an_unfinished_audit_does_not_count(run, store, name, newer, policy):
 
 def test_sweep_best_and_pareto(run, store, name, newer, policy, monkeypatch):
     model = store.names("models")[0]
-    monkeypatch.setattr(trials_table, "models", lambda *_: [model])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: [model])
     run("approve", "demo:best", "--policy", policy(GATE), code=0)
     assert decided(store) == [newer], "the newest audit of that model"
-    monkeypatch.setattr(trials_table, "models", lambda *_: ["another"])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: ["another"])
     assert "assay audit demo:best" in run("approve", "demo:best", "--policy", policy(GATE), code=2).stderr
-    monkeypatch.setattr(trials_table, "models", lambda *_: [model, "another"])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: [model, "another"])
     assert "names 2 models" in run("approve", "demo:pareto", "--policy", policy(GATE), code=2).stderr
 
 

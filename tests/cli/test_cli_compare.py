@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from assay.cli import main
 from assay.metrics import paired_comparison
-from assay.store import trials_table
+from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -78,7 +78,7 @@ def test_json_holds_every_figure(run, store):
 
 
 def test_an_audit_a_model_and_a_sweep_can_be_named(run, store, monkeypatch):
-    monkeypatch.setattr(trials_table, "models", lambda *_: [MODELS["new"]])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: [MODELS["new"]])
     for words in (
         ("aaaaaaaaaaaa-standard-old", "latest"),
         (MODELS["old"], MODELS["new"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -182,8 +183,10 @@ def test_the_server_is_also_known_from_a_login(tmp_path):
 
 def test_the_project_is_that_of_the_sweep(store, monkeypatch):
     write(store, asked(0), ended(0))
-    store.write("audits/a/audit.yaml", b"sweep: toy")
-    store.write("audits/b/audit.yaml", b"sweep: null")
+    needed = {"suite": {"name": "s", "attacks": []}, "dataset": {"name": "d"}, "threshold": {"value": 0.0}}
+    needed |= dict.fromkeys(("audit", "created", "model", "seed", "samples", "command"), "x")
+    for audit, sweep in (("a", "toy"), ("b", None)):
+        store.write(f"audits/{audit}/audit.yaml", json.dumps({**needed, "sweep": sweep}).encode())
     found = {key: mirror.project_of(store, key) for key in ("sweeps/toy", "audits/a", "audits/b", "sweeps/none")}
     assert found == {"sweeps/toy": "robust", "audits/a": "robust", "audits/b": "assay", "sweeps/none": "assay"}
     monkeypatch.setenv("WANDB_PROJECT", "theirs")
