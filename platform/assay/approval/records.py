@@ -6,9 +6,9 @@ None is ever changed or removed.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -77,7 +77,7 @@ def promotions(store: Store) -> list[PromotionRecord]:
     return list(_read(store, "promoted", PromotionRecord))
 
 
-def _write(store: Store, event: str, model: str, content: dict[str, Any]) -> None:
+def _write(store: Store, event: str, model: str, content: Mapping[str, object]) -> None:
     now = datetime.datetime.now(datetime.UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}-{event}-{model[:12]}.json"
     about = {formats.FIELD: formats.written("register"), "event": event, "time": now.isoformat(timespec="seconds")}

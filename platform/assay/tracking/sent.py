@@ -1,6 +1,6 @@
 """What was sent to which W&B project: `published/sweeps/NAME.json`, `published/audits/ID.json`.
 
-Beside the sweeps and audits and not in them: what is finished and signed is not written to again.
+Kept beside the sweeps and audits, not in them: what is finished and signed is never written to again.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
 
 from assay.store import formats
 from assay.store.store import Store
@@ -22,21 +21,21 @@ class Published:
         """key: `sweeps/NAME` or `audits/ID`."""
         self.store, self.what, self.key = store, key, f"published/{key}.json"
         self.project = f"{connection.server}/{connection.path}"
-        self.sent: dict[str, str] = self._known().get(self.project, {})
+        self.sent = self._projects().get(self.project, {})
 
     def note(self, sent: Mapping[str, str]) -> None:
         """Keep what the server has confirmed."""
         self.sent |= sent
-        whole = {formats.FIELD: formats.written("published"), **self._known(), self.project: self.sent}
+        whole = {formats.FIELD: formats.written("published"), **self._projects(), self.project: self.sent}
         self.store.write(self.key, json.dumps(whole, indent=2, sort_keys=True).encode())
 
-    def _known(self) -> dict[str, Any]:
-        """What was sent to any project, beside the version of the format."""
-        known: dict[str, Any] = self.store.read_json(self.key) if self.store.exists(self.key) else {}
-        formats.check_content(known, "published", self.store.place(self.key))
-        return known
+    def _projects(self) -> dict[str, dict[str, str]]:
+        """Project -> what was sent to it."""
+        content = self.store.read_json(self.key) if self.store.exists(self.key) else {}
+        formats.check_content(content, "published", self.store.place(self.key))
+        return {project: sent for project, sent in content.items() if project != formats.FIELD}
 
     def locked(self) -> AbstractContextManager[None]:
-        """One process at a time sends it."""
+        """Only one process at a time sends it."""
         folder, _, name = self.key.removesuffix(".json").rpartition("/")
         return self.store.locked(f"{folder}/.{name}.lock", f"`assay publish` of {self.what}")
