@@ -432,7 +432,7 @@ def test_other_limits_need_another_name(tmp_path: Path, name: str):
     assert policy.read(tmp_path / "p.yaml") == policy.read("default"), "the same limits may be in a file, too"
     weaker = source.replace("at_least: 0.80", "at_least: 0.50").replace("name: default", f"name: '{name}'")
     (tmp_path / "p.yaml").write_text(weaker)
-    with pytest.raises(SpecError, match="another name: this one stands for the limits that come with Assay"):
+    with pytest.raises(SpecError, match="another name: this one is for the limits that come with Assay"):
         policy.read(tmp_path / "p.yaml")
 
 

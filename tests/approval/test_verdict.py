@@ -56,7 +56,7 @@ def test_a_verdict_with_fewer_keys_is_read():
     [({"verdict": "MAYBE"}, "verdict"), ({"gates": [{"name": "g"}]}, r"gates\.0\.\w+"), ({"policy": None}, "policy")],
 )
 def test_a_damaged_verdict_is_refused_with_the_place(changed: dict[str, Any], place: str):
-    with pytest.raises(DataError, match=rf"verdict\.json is damaged \({place}: .*`assay approve` writes it anew"):
+    with pytest.raises(DataError, match=rf"verdict\.json is damaged \({place}: .*`assay approve` writes a new one"):
         Verdict.from_json(content(**changed))
 
 

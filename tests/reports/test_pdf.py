@@ -48,7 +48,7 @@ def test_pages_are_numbered_and_the_title_runs(audit_folder):
     ("fault", "told"),
     [
         (ImportError("No module named 'weasyprint'"), "the package WeasyPrint"),
-        (OSError("cannot load library 'libpango-1.0-0'"), r"libraries of the system \(cannot load library 'libpango"),
+        (OSError("cannot load library 'libpango-1.0-0'"), r"system libraries \(cannot load library 'libpango"),
     ],
 )
 def test_missing_library_says_what_to_install(page, monkeypatch, fault, told):

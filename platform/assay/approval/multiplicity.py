@@ -1,7 +1,7 @@
-"""Several gates decided at once, so that with the stated confidence not one decision is wrong.
+"""Several gates decided at once: with the stated confidence, not one of the decisions is wrong.
 
-Each gate is tried at a confidence of its own, the higher the more gates are open. A gate that holds and a gate that is
-broken are two claims; each family of claims has half of the error, one end of the intervals. So nothing is assumed of
+Each gate is tried at its own confidence, which is higher the more gates are open. That a gate holds and that it is
+broken are two claims; each family of claims gets half of the error, one end of the intervals. Nothing is assumed about
 how the figures depend on each other.
 """
 

@@ -70,7 +70,7 @@ class Policy(BaseModel):
         if self.suites and suite not in self.suites:
             raise InputError(
                 f"policy {self.name} judges audits by the suite {' or '.join(self.suites)}, and {what} is by {suite}: "
-                f"attacks too weak or too few; {remedy} --suite {self.suites[0]}"
+                f"its attacks are too weak or too few; {remedy} --suite {self.suites[0]}"
             )
 
 
@@ -90,7 +90,7 @@ def read(path_or_name: str | Path) -> Policy:
         policy = Policy.of(yaml_file.load(path_or_name), str(path_or_name))
         taken = next((name for name in names() if name == policy.name.strip().casefold()), None)
         if taken and policy.hash != read(taken).hash:
-            allowed = "another name: this one stands for the limits that come with Assay"
+            allowed = "another name: this one is for the limits that come with Assay"
             raise SpecError(str(path_or_name), [Fault("name", validation.shown(policy.name), allowed)])
         return policy
     if path_or_name not in names():

@@ -24,7 +24,7 @@ FOLDER = "register"
 
 @dataclass(frozen=True, kw_only=True)
 class DecisionRecord:
-    """A decision on an audit and who stands for it. key: fingerprint of the key that signed, None where none did."""
+    """A decision on an audit and who is responsible for it. key: fingerprint of the key that signed, if any."""
 
     model: str
     audit: str

@@ -67,7 +67,7 @@ def unaudited(store: Store, listed: list[Standing]) -> list[str]:
 
 
 def refusal(store: Store, standing: Standing, key: Key | None) -> str:
-    """Why a model may not be promoted, or nothing: it needs a PASS that is valid today, signed if any approval is."""
+    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today, signed if any approval is."""
     word = standing.verdict.split()[0] if standing.verdict else "no verdict"
     if word != "PASS":
         return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
@@ -109,7 +109,7 @@ def promote(store: Store, standing: Standing, name: str, by: str, key: Key | Non
 
 
 def _standing(audit: Audit, today: datetime.date) -> Standing:
-    """Where the model of one audit stands by this audit alone."""
+    """The standing of a model by one of its audits alone."""
     info, manifest = audit.info, _manifest(audit)
     sweep = manifest.get("sweep") or {}
     name = f"{sweep['name']}:{sweep['trial']}" if "trial" in sweep else manifest.get("name") or manifest.get("detector")

@@ -90,7 +90,7 @@ def read(folder: Store | Path) -> Review | None:
         return Review.model_validate(values)
     except ValueError as error:  # no JSON, or not these fields
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
-        raise DataError(f"{folder.place(FILE)} is damaged ({reason}); `assay approve` writes it anew") from error
+        raise DataError(f"{folder.place(FILE)} is damaged ({reason}); `assay approve` writes a new one") from error
 
 
 def _same(one: str, other: str) -> bool:

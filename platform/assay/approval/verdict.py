@@ -93,7 +93,7 @@ class GateResult:
 
     @property
     def words(self) -> str:
-        """Name and text, or the text alone where the gate has no name of its own."""
+        """Name and text, or the text alone where the gate has no name."""
         return self.text if self.name == self.text else f"{self.name}: {self.text}"
 
 
@@ -138,7 +138,7 @@ class Verdict:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise DataError(
-                f"verdict.json is damaged ({place}: {first['msg']}); `assay approve` writes it anew"
+                f"verdict.json is damaged ({place}: {first['msg']}); `assay approve` writes a new one"
             ) from error
 
     def to_json(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from assay.tracking.client import Connection, connected, run_id
 from assay.tracking.sent import Published
 from assay.tracking.sweep_runs import SweepRuns
 
-TICK = 3.0  # seconds between two looks at the log of a sweep that goes on
+TICK = 3.0  # seconds between two readings of the log of a running sweep
 RETRY = 60.0  # seconds until a server that failed is asked again
 Ended = Callable[[float], bool]
 """Waits at most that many seconds, and returns whether the sweep has ended."""

@@ -74,7 +74,7 @@ def gates(audit: Audit) -> str:
     """What the policy requires, and the decision on each gate."""
     decided = verdict_of(audit)
     rows = [[gate.decision, md(gate.text), md(gate.why)] for gate in decided.gates] if decided else []
-    return _table(["decision", "gate", "because"], rows) if rows else "None: there is no verdict."
+    return _table(["decision", "gate", "because"], rows) if rows else "None: there is no verdict yet."
 
 
 def checks(audit: Audit) -> str:

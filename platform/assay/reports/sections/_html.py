@@ -22,7 +22,7 @@ REGIMES = {"evasion": "evasion", "false_alarm": "false alarm", "both": "both"}
 
 @dataclass(frozen=True)
 class Section:
-    """A heading of the report and what stands under it."""
+    """A heading of the report and its content."""
 
     title: str
     html: Markup

@@ -35,7 +35,7 @@ Average precision and the false-positive rate at 95% detection are in <code>metr
 
 
 def attacks(audit: Audit) -> Section:
-    """The table attack x budget x regime, with intervals; the per-sample worst case of each norm stands last."""
+    """The table attack x budget x regime, with intervals; the per-sample worst case of each norm comes last."""
     rows = []
     for norm in audit.norms:
         budgets = audit.budgets_of(norm)

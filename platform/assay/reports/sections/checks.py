@@ -1,6 +1,8 @@
-"""What the audit did to find out whether it can be trusted itself."""
+"""How the audit checked whether it can be trusted itself."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from assay.reports.sections._html import Section, section, short
 from assay.store.audit_reader import Audit
@@ -27,7 +29,7 @@ A required check that does not pass makes the audit INVALID.</p>
 <th class="name">{{ check.check.replace("_", " ") }}{% if not check.required %} <span class="note">(not required)</span>
 {%- endif %}</th>
 <td class="wide">{{ check.evidence | signs }}</td>
-<td>{{ check.stands }}</td>
+<td>{{ check.against }}</td>
 <td class="right">{{ check.samples | number }}</td>
 </tr>
 {% endfor %}
@@ -40,26 +42,46 @@ A required check that does not pass makes the audit INVALID.</p>
 """
 
 
+class Row(NamedTuple):
+    """A check as the table shows it; passed: None where it was not run. idle: whether it had nothing to look at."""
+
+    check: str
+    passed: bool | None
+    required: bool
+    evidence: str
+    samples: int | None
+    idle: bool
+    against: str
+
+
 def checks(audit: Audit) -> Section:
     """Each check, whether it passed, whether it is required, and its evidence.
 
     Those that did not pass come first, those that had nothing to look at last.
     """
-    columns = audit.checks
-    rows = [
-        dict(zip(columns, row, strict=True))
-        for row in zip(*(column.tolist() for column in columns.values()), strict=True)
-    ]
-    for one in rows:
-        one["idle"] = str(one["evidence"]).startswith("not applicable")
-        one["stands"] = "–" if one["idle"] or one["passed"] is None else _against(one["value"], one["limit"])
-    rows.sort(key=lambda row: (row["idle"], bool(row["passed"]), not row["required"]))
-    looked = [row for row in rows if not row["idle"]]
-    passed = sum(bool(row["passed"]) for row in looked)
-    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed, applicable=len(looked))
+    columns = (audit.checks[name].tolist() for name in (*Row._fields[:5], "value", "limit"))
+    rows = [_row(*values) for values in zip(*columns, strict=True)]
+    rows.sort(key=lambda row: (row.idle, bool(row.passed), not row.required))
+    applicable = [row for row in rows if not row.idle]
+    passed = sum(bool(row.passed) for row in applicable)
+    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed, applicable=len(applicable))
+
+
+def _row(
+    check: str,
+    passed: bool | None,
+    required: bool,
+    evidence: str,
+    samples: int | None,
+    value: float,
+    limit: float,
+) -> Row:
+    idle = str(evidence).startswith("not applicable")
+    against = "–" if idle or passed is None else _against(value, limit)
+    return Row(check, passed, required, evidence, samples, idle, against)
 
 
 def _against(value: float, limit: float) -> str:
-    """`0.012 < 0.02`: with the outcome beside it this says which side of the limit is the good one."""
+    """`0.012 < 0.02`: the outcome beside it tells which side of the limit is the good one."""
     sign = "<" if value < limit else ">" if value > limit else "="
     return f"{short(value)} {sign} {short(limit)}"

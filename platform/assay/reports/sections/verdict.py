@@ -18,7 +18,7 @@ MEANING = {
 }
 MARKS = {"PASS": "✓", "FAIL": "✕", "INVALID": "!", "INCONCLUSIVE": "?", "NOT RUN": "–", "WAIVED": "~"}
 COLOURS = {"WAIVED": "inconclusive", "NOT RUN": "undecided"}
-"""Class of the style sheet for a decision that has none of its own name."""
+"""Style-sheet class of a decision that has none named after it."""
 CORRECTIONS = {
     "holm": "Holm's correction for several gates: at this confidence none of them is decided wrongly",
     "bonferroni": "Bonferroni's correction for several gates: at this confidence none of them is decided wrongly",
