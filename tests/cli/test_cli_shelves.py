@@ -144,7 +144,7 @@ def test_what_cannot_be_drawn_is_said(picture):
     assert "no such file" in fails(*cutpaste, "--image", picture / "none.png", *to)
     bad = fails(*cutpaste, "--image", picture / "text.png", *to)
     assert "text.png: cannot be decoded" in bad
-    assert "give --image a picture" in bad
+    assert "give --image another file" in bad
     assert "nowhere" in fails(*cutpaste, "--image", grey, "--output", picture / "nowhere" / "sheet.png")
     assert "sheet.png" in fails(*cutpaste, "--image", grey, "--output", picture / "sheet.whatever")
     assert "needs both" in fails(*cutpaste, "--image", grey)
@@ -152,7 +152,7 @@ def test_what_cannot_be_drawn_is_said(picture):
     assert "at most 0.5" in fails(*cutpaste, "--image", grey, *to, "--set", "area=0.9")
     assert "did you mean 'area'" in fails(*cutpaste, "--image", grey, *to, "--set", "aera=0.1")
     assert "dotted.path=value" in fails(*cutpaste, "--image", grey, *to, "--set", "area")
-    assert "no pictures of attacks" in fails("show", "attacks", "pgd", "--image", grey, *to)
+    assert "attacks cannot be shown on an image" in fails("show", "attacks", "pgd", "--image", grey, *to)
     assert "works on features" in fails("show", "pseudo_anomalies", "feature_noise", "--image", grey, *to)
     assert "at least 10 normals" in fails("show", "pseudo_anomalies", "acceptance", "--image", grey, *to)
     assert "turns square images" in fails("show", "pseudo_anomalies", "rotation", "--image", grey, *to)

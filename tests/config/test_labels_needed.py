@@ -23,7 +23,7 @@ GIVEN = {
     "search": {"trials": 2},
 }
 CHOICE = {"fixed": {}, "space": {}}
-WORDS = "dataset.labelled_anomalies: found 0; devnet trains on labelled anomalies: ask for some (10, say), or give it"
+WORDS = "dataset.labelled_anomalies: found 0; devnet trains on labelled anomalies: ask for some, such as 10, or give it"
 
 
 @pytest.mark.parametrize(
@@ -81,4 +81,4 @@ def test_a_dataset_that_turns_out_to_have_none_is_an_error_before_any_trial(tmp_
         command = ["sweep", str(tmp_path / "few.yaml"), "--store", str(tmp_path / "store"), *more]
         result = CliRunner().invoke(main, command)
         assert result.exit_code == 1, result.output
-        assert "squares: no labelled anomalies, and devnet trains on some" in result.stderr
+        assert "squares: no labelled anomalies, and devnet needs some" in result.stderr

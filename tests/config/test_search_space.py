@@ -224,7 +224,7 @@ def test_eight_faults_are_eight_lines(write):
         ("objectives/clean_auroc", "maximise", "objectives.clean_auroc", "max, min"),
         ("best/maximize", "robust", "best.maximize", "mean, clean_auroc, robust_auroc"),
         ("best/at_least", {"clean_auroc": 87}, "best.at_least.clean_auroc", "at most 1"),
-        ("search/sampler", "grid", "space.adversary.epsilon", "has no end of values"),
+        ("search/sampler", "grid", "space.adversary.epsilon", "is continuous"),
         ("search/sampler", "tep", "search.sampler", "'tpe'"),
         ("search/seed", -1, "search.seed", "at least 0"),
         ("search/trails", 3, "search.trails", "did you mean 'trials'?"),
@@ -414,7 +414,7 @@ def test_an_option_may_use_dotted_paths_as_the_space_does():
             [TOY],
             {"search": {"sampler": "grid", "trials": 3}},
             "trainable.toy_trainable:Toy.loss.opposite",
-            "has no end of values",
+            "is continuous",
         ),
     ],
 )

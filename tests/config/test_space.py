@@ -198,7 +198,7 @@ def test_size_is_what_brute_force_finds():
         ({"a": {"choice": [{"x": {"n": {"uniform": [2, 1]}}}]}}, "space.a.x.n", "lowest comes first"),
         ({"a": {"unifrom": [0, 1]}}, "space.a", "did you mean 'uniform'?"),
         ({"a": {"b": {"uniform": [0, 1]}}}, "space.a", "write `a.b: ...`"),
-        ({"a": {"name": "cutpaste", "area": 1}}, "space.a", "goes in `fixed`"),
+        ({"a": {"name": "cutpaste", "area": 1}}, "space.a", "in `fixed`"),
         ({"a..b": {"uniform": [0, 1]}}, "space.a..b", "single dots"),
         ({"a": {"choice": ["x"]}, "a.b": {"uniform": [0, 1]}}, "space.a.b", "lies inside 'a'"),
         ([1], "space", "must be a mapping"),

@@ -107,10 +107,10 @@ def test_all_faults_are_told_at_once_in_plain_words():
     )
     assert told == {
         "name": "nothing: is required",
-        "nam": "\"demo\": unknown key (did you mean 'name'?); there is: attack, attacks, checks, gates, name",
+        "nam": "\"demo\": unknown key (did you mean 'name'?); available: attack, attacks, checks, gates, name",
         "gates.0.metric": "\"aurok\": must be one of 'auroc' or 'fpr95'",
         "gates.0.epsilon": "2: epsilon is in pixel scale, 0 to 1; did you mean 2/255?",
-        "gates.0.at_last": "0.5: unknown key (did you mean 'at_least'?); there is: at_least, epsilon, metric",
+        "gates.0.at_last": "0.5: unknown key (did you mean 'at_least'?); available: at_least, epsilon, metric",
         "gates.1.at_least": "7: must be at most 1",
         "gates.2": "{}: give at_least",
         "gates.3": '"x": must be a mapping of `key: value` lines',
@@ -127,7 +127,7 @@ def test_faults_inside_a_shelf_item_know_its_parameters(monkeypatch: pytest.Monk
     assert told == {
         "spec.attack.pgd.alpha": "9: must be at most 1",
         "spec.attack.pgd.radius": "nothing: is required",
-        "spec.attacks.a.step": "3: unknown key (did you mean 'steps'?); there is: alpha, radius, steps",
+        "spec.attacks.a.step": "3: unknown key (did you mean 'steps'?); available: alpha, radius, steps",
     }
 
 

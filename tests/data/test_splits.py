@@ -227,7 +227,7 @@ def test_the_same_picture_in_two_splits_is_an_error_unless_allowed(dataset: Data
 def test_the_same_picture_in_another_format_is_found(dataset: Dataset, cache: Path, tmp_path: Path) -> None:
     path = next(sample.path for sample in dataset.samples if sample.id == "train-0-0")
     Image.open(path).convert("RGB").save(tmp_path / "copy.bmp")
-    with pytest.raises(DataError, match="1 image is the same picture"):
+    with pytest.raises(DataError, match="1 image is the same as another"):
         splits.training_data(changed(dataset, "validation-0-0", path=tmp_path / "copy.bmp"), cache=cache)
 
 
@@ -235,7 +235,7 @@ def test_at_most_five_pairs_are_listed(dataset: Dataset, cache: Path) -> None:
     for index in range(6):
         target = ("validation-0-0", "validation-0-1", "validation-0-2", "test-0-0", "test-0-1", "test-0-2")[index]
         copied(dataset, f"train-0-{index}", target)
-    with pytest.raises(DataError, match="6 images are the same picture") as caught:
+    with pytest.raises(DataError, match="6 images are the same as another") as caught:
         splits.training_data(dataset, cache=cache)
     assert str(caught.value).count(" = ") == 5
 
@@ -265,7 +265,7 @@ FAULTS: list[tuple[Callable[[Dataset], Dataset], str]] = [
     (lambda d: without(d, "test", 0), r"the test split has only one class \(0 normals, 2 anomalies\)"),
     (lambda d: without(d, "validation", 1), "the validation split has only one class"),
     (lambda d: without(without(d, "validation", 0), "validation", 1), r"only one class \(0 normals, 0 anomalies\)"),
-    (lambda d: changed(d, "test-0-0", id="train-0-0"), "1 ids name two samples, such as train-0-0"),
+    (lambda d: changed(d, "test-0-0", id="train-0-0"), "1 ids name two samples each, such as train-0-0"),
     (
         lambda d: changed(changed(d, "test-0-0", group="patient 7"), "train-0-0", group="patient 7"),
         "1 groups are in two splits, such as patient 7",

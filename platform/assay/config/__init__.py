@@ -1,1 +1,1 @@
-"""What people write in YAML: search spaces and their rules, read with every fault at once."""
+"""YAML files: search spaces and their rules, read so that every fault is reported at once."""

@@ -1,4 +1,4 @@
-"""Whether a trainable takes what a search space gives it: everything fixed, and every corner of what varies."""
+"""Checks that a trainable accepts a search space: all fixed parameters, and every corner of the searched ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from assay.config.validation import from_validation, shown
 from assay.errors import Fault, InputError, suggest
 
 METHODS = ("train_epoch", "detector", "state_dict", "load_state_dict", "build")
-"""What a trainable can do, by contracts.Trainable."""
+"""The methods of contracts.Trainable."""
 
 
 class Bound(NamedTuple):
-    """What a trainable makes of a file: all that is fixed with defaults filled in, and the epochs of its longest run.
+    """A search space checked against one trainable: fixed parameters with defaults filled in, and the largest `epochs`.
 
     epochs: None if the trainable has no such parameter, or if there are faults.
     """
@@ -30,7 +30,7 @@ class Bound(NamedTuple):
 
 
 def recipe(name: str) -> tuple[Callable[..., Any] | None, list[Fault]]:
-    """The trainable of that name, or the fault that keeps it from being one."""
+    """The trainable of that name, or the reason why there is none."""
     try:
         found = shelves.load("trainables", name)
         shelves.signature(found)
@@ -50,9 +50,9 @@ def configuration(trainable: Callable[..., Any], fixed: Mapping[str, Any], assig
 
 
 def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) -> Bound:
-    """What is fixed and what is searched, checked against the trainable's parameters at every corner of the space.
+    """Fixed and searched parameters, checked against the trainable's own at every corner of the space.
 
-    A fault of a corner is reported at the key of the space it comes from.
+    A fault at a corner is reported at the key of the space it comes from.
     """
     model = shelves.signature(trainable)
     flat = _flat(model, fixed)
@@ -80,7 +80,7 @@ def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) 
 
 
 def _flat(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with every item in its flat form (`{name: cutpaste, area: 0.1}`), so that paths lead into it."""
+    """The values with every item in flat form (`{name: cutpaste, area: 0.1}`), so that paths can lead into it."""
     flat = dict(values)
     for key, value in values.items():
         inner = parameters.nested(model.model_fields[key]) if key in model.model_fields else None
@@ -113,7 +113,7 @@ def _holds(values: Any, path: str) -> bool:
 
 
 def _unknown(model: type[BaseModel], values: Mapping[str, Any], key: str) -> Fault | None:
-    """The fault of a path that leads to no parameter, naming the nearest one that does."""
+    """The fault of a path that leads to no parameter, with the closest valid path."""
     spot: type[BaseModel] | None = model
     inside: Any = values
     for part in key.split("."):
@@ -121,7 +121,7 @@ def _unknown(model: type[BaseModel], values: Mapping[str, Any], key: str) -> Fau
             return None
         if part not in spot.model_fields:
             paths = sorted(_paths(model, values))
-            allowed = f"unknown parameter{suggest(key, paths)}; there is: {', '.join(paths)}"
+            allowed = f"unknown parameter{suggest(key, paths)}; available: {', '.join(paths)}"
             return Fault(f"space.{key}", shown(key), allowed)
         inner = parameters.nested(spot.model_fields[part])
         inside = inside.get(part) if isinstance(inside, Mapping) else None
@@ -130,7 +130,7 @@ def _unknown(model: type[BaseModel], values: Mapping[str, Any], key: str) -> Fau
 
 
 def _paths(model: type[BaseModel], values: Any) -> Iterator[str]:
-    """Dotted paths of all parameters: a model's, the ones nested in it, and those of the items named in values."""
+    """Dotted paths of all parameters: a model's own, nested ones, and those of the items named in the values."""
     for key, field in model.model_fields.items():
         inner, inside = parameters.nested(field), values.get(key) if isinstance(values, Mapping) else None
         if isinstance(inner, shelves.Shelf):
@@ -151,7 +151,7 @@ def _item(shelf: shelves.Shelf, value: Any) -> type[BaseModel] | None:
 
 
 def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Fault:
-    """A fault of a configuration, at the key of the file that the value comes from: in `space` or in `fixed`."""
+    """A fault of a configuration, at the key of the file its value comes from: in `space` or in `fixed`."""
     for key, value in corner.items():
         if fault.key == key or fault.key.startswith(f"{key}."):
             inside = fault.key[len(key) :]
@@ -163,7 +163,7 @@ def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Faul
 
 
 def _without(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
-    """The values less those at the paths of the space."""
+    """The values without those at the paths of the space."""
     left = dict(values)
     for key in space:
         first, _, rest = key.partition(".")

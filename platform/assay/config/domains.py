@@ -1,7 +1,7 @@
-"""The domains a search space is made of: how each is sampled, where its corners are, how many values it has.
+"""The domains of a search space: how each is sampled, its corners, and how many values it has.
 
-A domain's `name` is the name of its Optuna parameter. What hangs on an option of a choice is named through it
-(`pseudo_anomaly.cutpaste.area`), so a name means one thing in every trial.
+A domain's `name` is the name of its Optuna parameter. Parameters of a choice's option carry the option in their name
+(`pseudo_anomaly.cutpaste.area`), so a name means the same in every trial.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     import optuna
 
 Label: TypeAlias = str | int | float | bool | None
-"""A simple value that stands for an option of a choice in the Optuna study."""
+"""A scalar that represents an option of a choice in the Optuna study."""
 
 DIGITS = 12
-"""Decimals kept of a stepped domain, so that 0.1 + 0.2 is 0.3 and a step divides its range exactly."""
+"""Decimals kept in a stepped domain, so that 0.1 + 0.2 is 0.3 and a step divides its range exactly."""
 
 
 @dataclass(frozen=True)
 class Constant:
-    """One value, never varied: text, a number, true or false, nothing, or a list of these."""
+    """A constant: text, a number, true or false, null, or a list of these."""
 
     value: Any
 
@@ -35,7 +35,7 @@ class Constant:
         return self.value
 
     def corners(self) -> list[Any]:
-        """The value alone."""
+        """Just the value."""
         return [self.value]
 
     def size(self) -> int | None:
@@ -47,20 +47,20 @@ class Constant:
         return self.value
 
     def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Nothing: a constant is no parameter of the study."""
+        """Nothing: a constant is not a parameter of the study."""
         return iter(())
 
 
 @dataclass(frozen=True)
 class Uniform:
-    """Numbers from low to high, evenly; with a step, only low, low + step, ..., high."""
+    """Numbers from low to high, uniformly; with a step, only low, low + step, ..., high."""
 
     low: float
     high: float
     step: float | None = None
 
     def __post_init__(self) -> None:
-        """Make low, step and high exact decimals of each other, so that Optuna has nothing to adjust."""
+        """Round low, step and high to exact decimals of each other, so that Optuna has nothing to adjust."""
         if self.step is not None:
             low = Decimal(str(self.low)).quantize(Decimal(10) ** -DIGITS)
             step = Decimal(str(self.step)).quantize(Decimal(10) ** -DIGITS, ROUND_DOWN)
@@ -70,16 +70,16 @@ class Uniform:
             object.__setattr__(self, "high", float(low + steps * step))
 
     def suggest(self, trial: optuna.Trial, name: str) -> float:
-        """A number the trial's sampler draws."""
+        """A number drawn by the trial's sampler."""
         value = trial.suggest_float(name, self.low, self.high, step=self.step)
         return value if self.step is None else round(value, DIGITS)
 
     def corners(self) -> list[Any]:
-        """The lowest and the highest."""
+        """The lowest and the highest value."""
         return [self.low, self.high]
 
     def size(self) -> int | None:
-        """How many values there are; None if it is a continuum."""
+        """The number of values; None for a continuous range."""
         if self.step is None:
             return 1 if self.low == self.high else None
         return round((self.high - self.low) / self.step) + 1
@@ -96,21 +96,21 @@ class Uniform:
 
 @dataclass(frozen=True)
 class LogUniform:
-    """Numbers from low (above 0) to high, their logarithm evenly."""
+    """Numbers from low (above 0) to high, uniform in their logarithm."""
 
     low: float
     high: float
 
     def suggest(self, trial: optuna.Trial, name: str) -> float:
-        """A number the trial's sampler draws."""
+        """A number drawn by the trial's sampler."""
         return trial.suggest_float(name, self.low, self.high, log=True)
 
     def corners(self) -> list[Any]:
-        """The lowest and the highest."""
+        """The lowest and the highest value."""
         return [self.low, self.high]
 
     def size(self) -> int | None:
-        """None: it is a continuum (1 if both ends are one)."""
+        """None, as the range is continuous; 1 if both ends are equal."""
         return 1 if self.low == self.high else None
 
     def plain(self) -> Any:
@@ -124,22 +124,22 @@ class LogUniform:
 
 @dataclass(frozen=True)
 class Integer:
-    """Whole numbers from low to high, evenly or (log) their logarithm evenly."""
+    """Whole numbers from low to high, uniform in value or (log) in their logarithm."""
 
     low: int
     high: int
     log: bool = False
 
     def suggest(self, trial: optuna.Trial, name: str) -> int:
-        """A whole number the trial's sampler draws."""
+        """A whole number drawn by the trial's sampler."""
         return trial.suggest_int(name, self.low, self.high, log=self.log)
 
     def corners(self) -> list[Any]:
-        """The lowest and the highest."""
+        """The lowest and the highest value."""
         return [self.low, self.high]
 
     def size(self) -> int | None:
-        """How many there are."""
+        """The number of values."""
         return self.high - self.low + 1
 
     def plain(self) -> Any:
@@ -153,7 +153,7 @@ class Integer:
 
 @dataclass(frozen=True)
 class Record:
-    """Values by key, each with a domain of its own; with a name, an item of a shelf and its parameters."""
+    """Values by key, each with its own domain; with a name, a shelf item and its parameters."""
 
     entries: Mapping[str, Domain]
     name: str | None = None
@@ -166,7 +166,7 @@ class Record:
         return self._value({key: domain.suggest(trial, f"{name}.{key}") for key, domain in self.entries.items()})
 
     def corners(self) -> list[Any]:
-        """As many mappings as it takes to see every corner of every entry once, not their product."""
+        """The fewest mappings that show every corner of every entry once; not their product."""
         return [self._value(row) for row in side_by_side(self.entries)]
 
     def size(self) -> int | None:
@@ -180,23 +180,23 @@ class Record:
         return entries if self.name is None else {self.name: entries}
 
     def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Those of all entries."""
+        """The parameters of all entries."""
         for key, domain in self.entries.items():
             yield from domain.parameters(f"{name}.{key}")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several options, some of which bring parameters of their own; kept in sorted order."""
+    """One of several options, some with parameters of their own; kept in sorted order."""
 
     options: tuple[tuple[Label, Domain], ...]
 
     def __post_init__(self) -> None:
-        """Sort the options: the order in which a file lists them changes nothing."""
+        """Sort the options, so that their order in a file changes nothing."""
         object.__setattr__(self, "options", tuple(sorted(self.options, key=lambda option: _order(option[0]))))
 
     def suggest(self, trial: optuna.Trial, name: str) -> Any:
-        """The option the trial's sampler draws, its own parameters drawn after it."""
+        """The option drawn by the trial's sampler; its own parameters are drawn after it."""
         label = trial.suggest_categorical(name, [label for label, _ in self.options])
         return dict(self.options)[label].suggest(trial, f"{name}.{label}")
 
@@ -214,7 +214,7 @@ class Choice:
         return {"choice": [option.plain() for _, option in self.options]}
 
     def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Itself, and those of its options."""
+        """Itself, and the parameters of its options."""
         yield name, self
         for label, option in self.options:
             yield from option.parameters(f"{name}.{label}")
@@ -224,12 +224,12 @@ Domain: TypeAlias = Constant | Uniform | LogUniform | Integer | Record | Choice
 
 
 def label_of(value: Any) -> Label:
-    """What stands for a value in the Optuna study: a simple value for itself, a list as JSON text."""
+    """What represents a value in the Optuna study: scalars stand for themselves, lists become JSON text."""
     return json.dumps(value) if isinstance(value, list) else value
 
 
 def side_by_side(entries: Mapping[str, Domain]) -> list[dict[str, Any]]:
-    """Rows of one value per key: the corners of every domain beside each other, the short ones repeated."""
+    """Rows with one value per key: the corners of all domains side by side, with short ones repeated."""
     columns = {key: domain.corners() for key, domain in entries.items()}
     length = max((len(column) for column in columns.values()), default=1)
     rows = zip(*(itertools.islice(itertools.cycle(column), length) for column in columns.values()), strict=True)

@@ -1,4 +1,4 @@
-"""What a detector is for, in the words of who makes it: told in its manifest and in every report on it."""
+"""What a detector is for, as stated by its authors; kept in its manifest and shown in every report on it."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Purpose(BaseModel):
-    """What a report says under intended use; what is left out it calls not stated.
+    """The "intended use" of a report; fields left out appear there as not stated.
 
-    materiality: what depends on the detector and how much, such as a tier of your own rules.
+    materiality: what depends on the detector and how much, for example a tier of your internal rules.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -18,5 +18,5 @@ class Purpose(BaseModel):
     materiality: str | None = None
 
     def stated(self) -> dict[str, str]:
-        """The keys that are given, for a manifest."""
+        """The fields that were given, for a manifest."""
         return {key: value for key, value in self.model_dump().items() if value}

@@ -1,6 +1,6 @@
-"""Which trainables of a search space need anomalies to train on, and make none themselves.
+"""Finds the trainables of a search space that need labelled anomalies and do not synthesise their own.
 
-Such a trainable's module states `NEEDS = "anomalies"`; one with a parameter `pseudo_anomaly` that is set makes its own.
+The module of such a trainable sets `NEEDS = "anomalies"`; if its parameter `pseudo_anomaly` is set, it needs none.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 def trainables_in_need(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
-    """The names of those that do at any corner of the space, sorted."""
+    """The names of the trainables that need labelled anomalies at any corner of the space, sorted."""
     return sorted({found for name, given in _configured(trainable, fixed, space) for found in _needy(name, given)})
 
 
 def require(spec: Spec, data: TrainingData) -> None:
-    """Raises DataError where a trainable needs labelled anomalies and the dataset turned out to have none."""
+    """Raises DataError if a trainable needs labelled anomalies and the dataset turned out to have none."""
     names = [] if len(data.labelled) else trainables_in_need(spec.trainable, spec.fixed, spec.space)
     if names:
         raise DataError(
-            f"{data.description['name']}: no labelled anomalies, and {', '.join(names)} trains on some; give the "
-            "dataset samples of the split `labelled`, or the trainable a pseudo_anomaly"
+            f"{data.description['name']}: no labelled anomalies, and {', '.join(names)} needs some; give the "
+            "dataset samples in the split `labelled`, or the trainable a pseudo_anomaly"
         )
 
 
@@ -46,18 +46,18 @@ def _configured(
         yield from ((trainable, merge(fixed, corner)) for corner in corners(space))
         return
     for corner in trainable.corners():
-        with suppress(PydanticCustomError):  # what names no trainable is a fault of its own
+        with suppress(PydanticCustomError):  # an unknown trainable is reported elsewhere
             yield shelves.normal_form(corner)
 
 
 def _needy(name: str, given: Mapping[str, Any]) -> Iterator[str]:
-    """The trainable if it does, and those that it is built around if they do."""
+    """The trainable if it needs labelled anomalies, and any trainables it is built around that do."""
     try:
         item = shelves.load("trainables", name)
         around = [given.get(key, field.default) for key, field in shelves.fields(item).items() if _is_trainable(field)]
         inner = [shelves.normal_form(value.plain() if isinstance(value, shelves.Item) else value) for value in around]
     except (InputError, PydanticCustomError):
-        return  # a fault of its own
+        return  # reported elsewhere
     if shelves.stated(item, "NEEDS", "") == "anomalies" and not given.get("pseudo_anomaly"):
         yield name
     for each in inner:

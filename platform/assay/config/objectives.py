@@ -1,4 +1,4 @@
-"""Which of several results is the best one: the rule of `best:` in a search space, and the Pareto front."""
+"""Which of several results is best: the rule of `best:` in a search space, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 def merit(
     values: Mapping[str, float], best: Mapping[str, object], directions: Mapping[str, str]
 ) -> tuple[float, float]:
-    """A key to maximise: results that meet every `at_least` first, among them the highest `maximize`.
+    """Sort key, to be maximised: results that meet every `at_least` come first, ordered by `maximize`.
 
     values: objective -> value. best: `{"maximize": "mean" | objective, "at_least": {objective: value}}`.
     directions: objective -> `max` or `min`.
-    A result that misses a bound ranks by how far it misses it, so that there is always a best one.
+    Results that miss a bound are ranked by how far they miss it, so there is always a best one.
     """
     bounds = best.get("at_least") or {}
     assert isinstance(bounds, Mapping)
@@ -25,14 +25,14 @@ def merit(
 
 
 def mean(values: Mapping[str, float], directions: Mapping[str, str]) -> float:
-    """The mean of the objectives, to be maximised; minimised ones count negated."""
+    """The mean of the objectives, to be maximised; minimised ones are negated."""
     return sum(-value if directions.get(name) == "min" else value for name, value in values.items()) / len(values)
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Where those points of one or two figures (to be maximised) stand that no other point beats, ascending.
+    """Indices of the points of one or two figures (to be maximised) that no other point dominates, ascending.
 
-    By a falling first figure only a point whose last figure is the highest yet can be one of them, or its equal.
+    Goes through the points by descending first figure: only those with the highest last figure so far can qualify.
     """
     found: list[int] = []
     for at in sorted(range(len(points)), key=lambda at: points[at], reverse=True):

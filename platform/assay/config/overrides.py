@@ -1,4 +1,4 @@
-"""`--set key=value`: changing a YAML file from the command line before it is checked."""
+"""`--set key=value`: changes to a YAML file from the command line, applied before it is checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from assay.config.validation import shown
 from assay.errors import Fault, InputError
 
 NAMES_AN_ITEM = ("dataset", "fixed")
-"""Sections in which a bare name may stand for an item, and be given parameters."""
+"""Sections in which a bare name may stand for an item and can then be given parameters."""
 
 
 def apply(raw: Mapping[str, Any], changes: Sequence[str]) -> tuple[dict[str, Any], list[Fault]]:
-    """A copy of a file's values with `dotted.path=value` changes made, and the faults of the changes themselves.
+    """A copy of a file's values with `dotted.path=value` changes applied, and the faults of the changes themselves.
 
-    A value is read as YAML. A path may lead into the space (`space.adversary.epsilon={uniform: [0, 2/255]}`). A key
-    that nothing knows is set all the same: checking the whole file finds it.
+    A value is parsed as YAML. A path may lead into the space (`space.adversary.epsilon={uniform: [0, 2/255]}`). Unknown
+    keys are set as well; checking the whole file reports them.
     """
     changed, faults = copy.deepcopy(dict(raw)), []
     for change in changes:
@@ -41,7 +41,7 @@ def apply(raw: Mapping[str, Any], changes: Sequence[str]) -> tuple[dict[str, Any
 
 
 def _set(values: dict[str, Any], rest: str, value: Any, path: str) -> str:
-    """Set a value at a path, keys with dots of their own included; what is wrong with the path, or nothing."""
+    """Set a value at a path, including keys that contain dots; returns what is wrong with the path, or None."""
     held = [key for key in values if rest == key or rest.startswith(f"{key}.")]
     in_space = path.startswith("space.") and rest != path
     new = rest if in_space else rest.split(".")[0]

@@ -1,4 +1,4 @@
-"""What an item's parameters are: their dotted paths, what nests in them, and their limits in words."""
+"""Describes an item's parameters: dotted paths, nested parameters, and limits as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KINDS: Mapping[Any, str] = {
 
 
 def of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every parameter of a model by its dotted path; where one is a mapping of its own, the parameters inside it."""
+    """Every parameter of a model by dotted path, including those nested inside it."""
     for key, field in model.model_fields.items():
         inner = nested(field)
         if isinstance(inner, type):
@@ -36,7 +36,7 @@ def of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInf
 
 
 def nested(field: FieldInfo) -> type[BaseModel] | Shelf | None:
-    """What a parameter holds inside it: a model's own parameters, an item of a shelf, or neither."""
+    """What is nested in a parameter: a model's parameters, a shelf item, or neither."""
     for part in _parts(_annotation(field)):
         if isinstance(part, Shelf) or (isinstance(part, type) and issubclass(part, BaseModel)):
             return part
@@ -70,7 +70,7 @@ def resolved(value: Any) -> Any:
 
 
 def words(field: FieldInfo) -> str:
-    """What a parameter may be, for a person: `whole number, at least 1`."""
+    """What a parameter may be, as text: `whole number, at least 1`."""
     parts = list(_parts(_annotation(field)))
     kinds = dict.fromkeys(kind for part in parts if (kind := _kind(part)))
     if any(isinstance(part, Shelf) for part in parts):
@@ -81,7 +81,7 @@ def words(field: FieldInfo) -> str:
 
 
 def is_epsilon(field: FieldInfo) -> bool:
-    """Whether a parameter is in pixel scale, and so is best written as `2/255`."""
+    """Whether a parameter is in pixel scale, so that it is best written as `2/255`."""
     parts = _parts(_annotation(field))
     return any(isinstance(part, BeforeValidator) and part.func in (pixel_scale, of_norm) for part in parts)
 
@@ -91,7 +91,7 @@ def _annotation(field: FieldInfo) -> Any:
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union, the type and the metadata of an Annotated, flattened."""
+    """The members of a union and the type and metadata of an Annotated, flattened."""
     if get_origin(annotation) in (Annotated, Union, UnionType):
         for part in get_args(annotation):
             yield from _parts(part)

@@ -1,4 +1,4 @@
-"""Reads a search space, from a file or from plain values, and reports every fault at once."""
+"""Reads a search space from a file or from plain values, and reports every fault at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from assay.errors import Fault, InputError, SpecError, suggest
 
 
 def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
-    """The search space in a YAML file, `key=value` changes (`--set`) applied first.
+    """The search space in a YAML file, after applying `key=value` changes (`--set`).
 
     Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
     """
@@ -27,15 +27,15 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
 
 
 def changed(spec: Spec, changes: Sequence[str]) -> Spec:
-    """A spec with `key=value` changes made; raises SpecError with every fault of them."""
+    """A spec with `key=value` changes applied; raises SpecError with all of their faults."""
     raw, faults = overrides.apply(spec.plain(), changes)
     return check(raw, f"sweep '{spec.name}'", faults)
 
 
 def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Spec:
-    """The search space that plain values describe; raises SpecError with every fault, those given first.
+    """The search space described by plain values; raises SpecError with every fault, those passed in first.
 
-    file: what errors call the values. Nothing is loaded but code: no image is decoded, no process started.
+    file: the name used in errors. Only code is loaded: no image is decoded and no process started.
     """
     found = list(faults)
     values, wrong = trainable_choice.read(raw)
@@ -64,21 +64,21 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
     if found:
         rank = {name: place for place, name in enumerate(Spec.model_fields)}
         raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
-    # Everything was validated above; the sections that binding filled in replace those of the file.
+    # Everything was validated above; the sections filled in by binding replace those of the file.
     return Spec.model_construct(**{key: value for key, value in sections.items() if key in Spec.model_fields})
 
 
 def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
-    """The sections that are right by themselves, for the rules between sections."""
+    """The sections that are valid on their own, for the rules between sections."""
     right = {key: field for key, field in Spec.model_fields.items() if key not in wrong}
     fields: dict[str, Any] = {key: (field.rebuild_annotation(), field) for key, field in right.items()}
     return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))
 
 
 def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """The evaluation section with the attack's parameters, which stand beside its name, moved to the attack.
+    """The evaluation section with the attack's parameters, which stand beside its name, moved into the attack.
 
-    Also the faults of keys that belong to neither.
+    Also returns the faults of keys that belong to neither.
     """
     name = evaluation.get("attack")
     own = {key: value for key, value in evaluation.items() if key in Evaluation.model_fields}
@@ -93,7 +93,7 @@ def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[dict[str, Any], list[
         Fault(
             f"evaluation.{key}",
             shown(value),
-            f"unknown key{suggest(key, known | set(Evaluation.model_fields))}; there is: "
+            f"unknown key{suggest(key, known | set(Evaluation.model_fields))}; available: "
             f"{', '.join(Evaluation.model_fields)}, and of {name}: {', '.join(sorted(known)) or 'nothing'}",
         )
         for key, value in rest.items()
@@ -104,5 +104,5 @@ def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[dict[str, Any], list[
 
 
 def _beside_attack(fault: Fault) -> Fault:
-    """A fault of an attack's parameter at the place where the file has it: beside the attack's name."""
+    """A fault of an attack's parameter at its place in the file: beside the attack's name."""
     return Fault(fault.key.replace("evaluation.attack.", "evaluation.", 1), fault.found, fault.allowed)

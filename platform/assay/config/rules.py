@@ -1,4 +1,4 @@
-"""What must hold between the sections of a search-space file, each rule on the sections it can find."""
+"""Rules between the sections of a search-space file; each is applied if the sections it needs are valid."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from assay.errors import Fault
 
 
 def faults(sections: Mapping[str, Any]) -> list[Fault]:
-    """Every rule that is broken. sections: those that are right by themselves, and `epochs` where it is known."""
+    """Every broken rule. sections: those that are valid on their own, and `epochs` where known."""
     return [fault for rule in RULES for fault in _apply(rule, sections)]
 
 
 def _apply(rule: Callable[..., Iterator[Fault]], sections: Mapping[str, Any]) -> Iterator[Fault]:
-    """A rule's faults, if all the sections it names in its parameters are there."""
+    """The faults a rule finds, if all the sections named by its parameters are available."""
     names = inspect.signature(rule).parameters
     if all(name in sections for name in names):
         yield from rule(*(sections[name] for name in names))
@@ -30,7 +30,7 @@ def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Itera
     if best.maximize != "mean" and best.maximize not in objectives:
         yield Fault("best.maximize", shown(best.maximize), f"{allowed}, or mean")
     elif objectives.get(best.maximize) == "min":
-        yield Fault("best.maximize", shown(best.maximize), "is an objective to be minimised; name another, or mean")
+        yield Fault("best.maximize", shown(best.maximize), "must not be a minimised objective; name another, or mean")
     for name in best.at_least:
         if name not in objectives:
             yield Fault(f"best.at_least.{name}", shown(name), allowed)
@@ -50,7 +50,7 @@ def _grace_is_within_the_run(stop_early: Any, epochs: int | None) -> Iterator[Fa
 
 def _robust_means_attacked(evaluation: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
     if evaluation.epsilon == 0 and "robust_auroc" in objectives:
-        allowed = "must be more than 0, as robust_auroc is an objective: without a budget it is clean_auroc again"
+        allowed = "must be more than 0 for robust_auroc: with epsilon 0 it equals clean_auroc"
         yield Fault("evaluation.epsilon", shown(evaluation.epsilon), allowed)
 
 
@@ -67,7 +67,7 @@ def _grid_of_trainables_is_finite(search: Any, trainable: Any) -> Iterator[Fault
 def _endless(space: Space) -> Iterator[Fault]:
     for name, domain in varied(space).items():
         if not isinstance(domain, Choice) and domain.size() is None:
-            allowed = "has no end of values; for a grid write uniform with a step, integer or choice"
+            allowed = "is continuous, so a grid cannot cover it; write uniform with a step, integer or choice"
             yield Fault(name, shown(domain.plain()), allowed)
 
 
@@ -79,18 +79,18 @@ def _a_trial_takes_whole_gpus_or_shares_one(resources: Any) -> Iterator[Fault]:
 def _budget_can_be_used_up(budget: Any, resources: Any) -> Iterator[Fault]:
     gpu, price = resources.on_gpu, budget.price
     if budget.gpu_hours and not gpu:
-        allowed = "trials take no GPU, so none is ever used up; write cpu_hours, or give trials one (resources.gpu)"
+        allowed = "can never be used up, as trials take no GPU; write cpu_hours, or give trials one (resources.gpu)"
         yield Fault("budget.gpu_hours", shown(budget.gpu_hours), allowed)
     if budget.cost and not (price and (price.cpu_hour or (price.gpu_hour and gpu))):
         what = "gpu_hour or cpu_hour" if gpu else "cpu_hour, as trials take no GPU"
-        allowed = f"needs the price of what trials take: budget.price with {what}, such as {{cpu_hour: 0.04}}"
+        allowed = f"needs the price of what trials use: budget.price with {what}, such as {{cpu_hour: 0.04}}"
         yield Fault("budget.cost", shown(budget.cost), allowed)
 
 
 def _there_are_anomalies_to_train_on(trainable: Any, dataset: Any, fixed: Any, space: Any) -> Iterator[Fault]:
-    if dataset.arguments().get("labelled_anomalies") == 0:  # a dataset without that parameter is as it is
+    if dataset.arguments().get("labelled_anomalies") == 0:  # datasets without that parameter are not checked
         for name in labels_needed.trainables_in_need(trainable, fixed, space):
-            allowed = f"{name} trains on labelled anomalies: ask for some (10, say), or give it a pseudo_anomaly"
+            allowed = f"{name} trains on labelled anomalies: ask for some, such as 10, or give it a pseudo_anomaly"
             yield Fault("dataset.labelled_anomalies", "0", allowed)
 
 

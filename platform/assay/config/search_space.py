@@ -29,12 +29,12 @@ from assay.shelves import Item, Shelf
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")
-"""What a trial measures."""
+"""The figures a trial measures."""
 
 
 def _folder_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}", value):
-        raise ValueError("must be letters, digits, - and _, at most 100, as it names a folder")
+        raise ValueError("names a folder, so it must be letters, digits, - and _, at most 100")
     return value
 
 
@@ -66,16 +66,16 @@ Rate = Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
 
 
 class Section(BaseModel):
-    """A mapping of a YAML file that has these keys and no others."""
+    """A mapping in a YAML file that allows no other keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Evaluation(Section):
-    """How every trial is measured, the same for all; in the file the attack's parameters stand beside its name.
+    """How every trial is measured, the same for all; in the file, the attack's parameters stand beside its name.
 
-    every: epochs from one evaluation to the next. false_alarm_rate: share of normal validation images that the
-    threshold lets through as anomalous.
+    every: number of epochs between evaluations. false_alarm_rate: share of the normal validation images that the
+    threshold flags as anomalous.
     """
 
     attack: Annotated[Item, Shelf("attacks")]
@@ -86,14 +86,14 @@ class Evaluation(Section):
 
 
 class Best(Section):
-    """Which one model is chosen where several are optimal."""
+    """Which model is chosen when several are Pareto-optimal."""
 
     maximize: Annotated[str, _one_of("mean", *OBJECTIVES)] = "mean"
     at_least: Mapping[Objective, Fraction] = {}
 
 
 class Search(Section):
-    """What draws the trials; `startup` are the random ones before the sampler's own model is used."""
+    """How trials are drawn; the first `startup` are random, before the sampler uses its own model."""
 
     trials: Count
     sampler: Literal["tpe", "random", "nsga2", "grid", "qmc"] = "tpe"
@@ -102,7 +102,7 @@ class Search(Section):
 
 
 class StopEarly(Section):
-    """When a trial that does badly is stopped: after `grace` epochs, and then one in `reduction` goes on."""
+    """When poor trials are stopped: after `grace` epochs and at later rungs, one in `reduction` continues."""
 
     grace: Count
     scheduler: Literal["asha"] = "asha"
@@ -117,9 +117,9 @@ class StopEarly(Section):
 
 
 class Resources(Section):
-    """What one trial takes, and how many may run at a time (None: as many as fit).
+    """What one trial takes, and how many may run concurrently (None: as many as fit).
 
-    gpu: GPUs, or the share of one. memory_gb: of the machine.
+    gpu: number of GPUs, or a share of one. memory_gb: of main memory.
     """
 
     cpu: Positive = 1.0
@@ -134,7 +134,7 @@ class Resources(Section):
 
 
 class Price(Section):
-    """What an hour of one GPU and of one CPU core costs; what is left out is free."""
+    """Price of an hour of one GPU and of one CPU core; omitted ones are free."""
 
     gpu_hour: NonNegative = 0.0
     cpu_hour: NonNegative = 0.0
@@ -142,10 +142,10 @@ class Price(Section):
 
 
 class Budget(Section):
-    """When the sweep ends before all its trials have run: with the first of these that is used up.
+    """Limits that end the sweep before all its trials have run; the first one reached counts.
 
-    wall_minutes: since it was started or resumed. gpu_hours, cpu_hours: of all its runs, the hours that its trials held
-    a worker times `resources.gpu` or `resources.cpu`. cost: of these hours, by `price`.
+    wall_minutes: since it was started or resumed. gpu_hours, cpu_hours: over all its runs, the hours its trials held
+    a worker, times `resources.gpu` or `resources.cpu`. cost: of these hours, according to `price`.
     """
 
     wall_minutes: Positive | None = None
@@ -156,17 +156,17 @@ class Budget(Section):
 
 
 class Tracking(Section):
-    """Where progress is mirrored."""
+    """Where progress is mirrored to."""
 
     wandb: bool = True
     project: Annotated[str, MinLen(1)] = "assay"
 
 
 class Spec(Section):
-    """A whole search-space file; `fixed` is the trainable's configuration less what is searched.
+    """A whole search-space file; `fixed` is the trainable's configuration without what is searched.
 
     trainable: a name, or a Choice of several; each of those brings its own parameters, and there is no other space.
-    retries: how often a trial whose process died is begun again; other failures have rules of their own (`retry`).
+    retries: how often a trial is restarted after its process died; other failures have their own rules (`retry`).
     """
 
     name: Name
@@ -188,40 +188,40 @@ class Spec(Section):
 
     @property
     def domains(self) -> Space:
-        """Everything that is drawn for a trial: the space, or the trainable where there are several."""
+        """Everything drawn for a trial: the space, or the trainable if there are several."""
         return self.space if isinstance(self.trainable, str) else {"trainable": self.trainable}
 
     def trainable_of(self, assignment: Assignment) -> str:
-        """The name of the trainable that an assignment is for."""
+        """The name of an assignment's trainable."""
         return self._drawn(assignment)[0]
 
     def _drawn(self, assignment: Assignment) -> tuple[str, Assignment]:
-        """The trainable's name, and what of its parameters was drawn."""
+        """The trainable's name, and the parameters that were drawn for it."""
         if isinstance(self.trainable, str):
             return self.trainable, assignment
         return shelves.normal_form(assignment["trainable"])
 
     @property
     def stop_metrics(self) -> tuple[str, ...]:
-        """The objectives that early stopping looks at; none if nothing is stopped early."""
+        """The objectives that early stopping looks at; empty without early stopping."""
         return self.stop_early.metrics(self.objectives) if self.stop_early else ()
 
     @property
     def trials(self) -> int:
-        """How many trials there are: as many as asked for, and of a grid no more than it has points."""
+        """The number of trials: as many as asked for, but for a grid no more than it has points."""
         points = space.size(self.domains) if self.search.sampler == "grid" else None
         return min(self.search.trials, points or self.search.trials)
 
     def config(self, assignment: Assignment) -> dict[str, Any]:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
         key = canonical(assignment)
-        if key not in self._configs:  # checked once: a trial is asked for, listed and written with it
+        if key not in self._configs:  # validated once: the same trial is run, listed and written with it
             name, drawn = self._drawn(assignment)
             self._configs[key] = binding.configuration(shelves.load("trainables", name), self.fixed, drawn)
         return dict(self._configs[key])
 
     def plain(self) -> dict[str, Any]:
-        """Everything the file means, defaults filled in, as JSON values that `check` reads as an equal Spec."""
+        """The whole file with defaults filled in, as JSON values that `check` reads as an equal Spec."""
         sections = [key for key in type(self).model_fields if key not in ("trainable", "space")]
         whole = {key: parameters.resolved(getattr(self, key)) for key in sections}
         trainable = self.trainable if isinstance(self.trainable, str) else self.trainable.plain()
@@ -231,7 +231,7 @@ class Spec(Section):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the canonical JSON of `plain()` less its budget, which may be another one when it is resumed."""
+        """SHA-256 of the canonical JSON of `plain()` without its budget, which may change on resuming."""
         return digest(canonical({key: value for key, value in self.plain().items() if key != "budget"}))
 
     @property
@@ -240,7 +240,7 @@ class Spec(Section):
         return {str(name): direction for name, direction in self.objectives.items()}
 
     def summary(self) -> str:
-        """One line for a person: `search space elpv-mono-64: 24 trials over 6 parameters`."""
+        """One line of text: `search space elpv-mono-64: 24 trials over 6 parameters`."""
         trials, count = self.trials, len(space.varied(self.domains))
         plural = ["" if number == 1 else "s" for number in (trials, count)]
         return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"

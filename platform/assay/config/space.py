@@ -1,8 +1,8 @@
 """A search space: dotted paths into a trainable's configuration, each with a domain.
 
-Three forms of one configuration: the **assignment** (`{"pseudo_anomaly": {"name": "cutpaste", "area": 0.1},
+A configuration has three forms: the **assignment** (`{"pseudo_anomaly": {"name": "cutpaste", "area": 0.1},
 "adversary.epsilon": 0.01}`), its flat **parameters** (`pseudo_anomaly.cutpaste.area`) and the trainable's whole
-**configuration** (nested, what is fixed included).
+**configuration** (nested, including fixed parameters).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Assignment: TypeAlias = Mapping[str, Any]
 
 
 def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
-    """The assignment that a trial's sampler draws: dotted key -> plain value, items as `{name: ..., area: 0.1}`."""
+    """The assignment drawn by a trial's sampler: dotted key -> plain value, items as `{name: ..., area: 0.1}`."""
     return {key: domain.suggest(trial, key) for key, domain in space.items()}
 
 
 def parameters(assignment: Assignment) -> dict[str, Any]:
-    """The assignment flat, under the names the Optuna study uses: `pseudo_anomaly.cutpaste.area`."""
+    """The assignment in flat form, with the names used in the Optuna study: `pseudo_anomaly.cutpaste.area`."""
     flat: dict[str, Any] = {}
     for key, value in assignment.items():
         if isinstance(value, Mapping):
@@ -42,7 +42,7 @@ def parameters(assignment: Assignment) -> dict[str, Any]:
 
 
 def merge(fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
-    """The trainable's whole configuration, nested: what is fixed, with the assignment set at its dotted paths."""
+    """The trainable's whole configuration, nested: the fixed part, with the assignment set at its dotted paths."""
     whole: dict[str, Any] = copy.deepcopy(dict(fixed))
     for key, value in assignment.items():
         *parents, last = key.split(".")
@@ -56,24 +56,24 @@ def merge(fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
 
 
 def corners(space: Space) -> list[dict[str, Any]]:
-    """Assignments that between them hold both ends of every range and every option of every choice.
+    """Assignments that together contain both ends of every range and every option of every choice.
 
-    Conditional parameters included; as few as that takes, not their product.
+    They include conditional parameters, and are as few as possible, not the product of all corners.
     """
     return side_by_side(space)
 
 
 def size(space: Space) -> int | None:
-    """How many different configurations there are; None if a domain is a continuum."""
+    """How many different configurations there are; None if a domain is continuous."""
     sizes = [domain.size() for domain in space.values()]
     return None if None in sizes else math.prod(size or 1 for size in sizes)
 
 
 def varied(space: Space) -> dict[str, Domain]:
-    """Every parameter of the study by name, conditional ones included; constants are none."""
+    """Every parameter of the study by name, including conditional ones but not constants."""
     return dict(pair for key, domain in space.items() for pair in domain.parameters(key))
 
 
 def plain(space: Space) -> dict[str, Any]:
-    """As YAML again."""
+    """The space as YAML."""
     return {key: domain.plain() for key, domain in space.items()}

@@ -1,4 +1,4 @@
-"""Reading the `space:` section of a YAML file into domains, with every fault at once.
+"""Parses the `space:` section of a YAML file into domains and reports every fault at once.
 
 {uniform: [0, 6/255]}   {uniform: [0, 1], step: 0.1}   {loguniform: [0.1, 10]}   {integer: [1, 5]}
 {logint: [16, 256]}     {choice: [rotation, cutpaste: {area: {uniform: [0.02, 0.15]}}]}
@@ -24,7 +24,7 @@ WRITE = f"write one of {', '.join(FORMS)}, as in `{{uniform: [0, 1]}}`"
 
 
 def read(raw: Any) -> tuple[Space, list[Fault]]:
-    """The space that plain YAML values describe, sorted by key, without the keys that are wrong; and the faults."""
+    """The space described by plain YAML values, sorted by key and without invalid keys; and the faults."""
     faults: list[Fault] = []
     if not isinstance(raw, Mapping):
         return {}, [Fault("space", shown(raw), "must be a mapping of `dotted.path: {domain}` lines")]
@@ -34,7 +34,7 @@ def read(raw: Any) -> tuple[Space, list[Fault]]:
         if not all(key.split(".")):
             faults.append(Fault(f"space.{key}", shown(key), "must be names joined by single dots"))
         elif above:
-            faults.append(Fault(f"space.{key}", shown(key), f"lies inside '{above}', which is varied too; vary one"))
+            faults.append(Fault(f"space.{key}", shown(key), f"lies inside '{above}', also searched; vary one"))
         elif isinstance(value, Mapping) and not _forms(value):
             faults.append(_not_a_domain(value, f"space.{key}"))
         elif (domain := _domain(value, f"space.{key}", faults)) is not None:
@@ -50,11 +50,11 @@ def _not_a_domain(value: Mapping[str, Any], at: str) -> Fault:
     inner = next((key for key, below in value.items() if _forms(below)), None)
     if inner:
         return Fault(at, shown(value), f"paths are joined by dots: write `{at.partition('.')[2]}.{inner}: ...`")
-    return Fault(at, shown(value), f"{WRITE}{suggest(next(iter(value), ''), FORMS)}; what never varies goes in `fixed`")
+    return Fault(at, shown(value), f"{WRITE}{suggest(next(iter(value), ''), FORMS)}; fixed values go in `fixed`")
 
 
 def _domain(value: Any, at: str, faults: list[Fault]) -> Domain | None:
-    """The domain a value describes; a value that is no domain is a constant, a mapping of them a record."""
+    """The domain a value describes; other scalars and lists are constants, other mappings are records."""
     forms = _forms(value)
     if not isinstance(value, Mapping):
         return Constant(_simple(value))
@@ -88,7 +88,7 @@ def _range(form: str, bounds: Any, step: Any) -> tuple[Domain | None, str]:
         return None, f"the lowest comes first: [{shown(high)}, {shown(low)}]"
     if form in ("integer", "logint"):
         if low != int(low) or high != int(high):
-            return None, "must be two whole numbers; `uniform` takes others"
+            return None, "must be two whole numbers; `uniform` takes any numbers"
         if form == "logint" and low < 1:
             return None, "the lowest must be at least 1 for a logarithmic range; `integer` has no such limit"
         return Integer(int(low), int(high), log=form == "logint"), ""
@@ -151,7 +151,7 @@ def _record(entries: Mapping[str, Any], at: str, faults: list[Fault]) -> Record 
 
 
 def _simple(value: Any) -> Any:
-    """A constant as the study should hold it: `2/255` as a number, other text as it is."""
+    """A constant as the study stores it: `2/255` as a number, other text unchanged."""
     if isinstance(value, list):
         return [_simple(part) for part in value]
     found = number(value)

@@ -1,7 +1,7 @@
 """Several trainables in one search space: `trainable: {choice: [patchcore, simplenet: {epochs: 20}]}`.
 
-What is fixed and what varies of a trainable stands beside its name, a value or a domain, so that no parameter is
-written down for a trainable that does not have it.
+Parameters of a trainable, whether fixed or searched, stand beside its name, so that no trainable is given a parameter
+it does not have.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ BESIDE = "with a choice of trainables, write parameters beside the name of each,
 
 
 def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """The values of a whole file with its `trainable`, where that is a mapping, read as a Choice; and the faults.
+    """The values of a whole file with its `trainable`, if that is a mapping, parsed as a Choice; and the faults.
 
-    A Choice that is wrong is read as one without options.
+    An invalid Choice is returned without options.
     """
     raw = values.get("trainable")
     if not isinstance(raw, Mapping):
@@ -35,7 +35,7 @@ def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
 
 
 def bind(choice: Choice) -> tuple[int | None, list[Fault]]:
-    """The epochs of the longest run that has such a parameter, and what is wrong with any of the trainables."""
+    """The largest number of epochs over the trainables that have such a parameter, and the faults of all of them."""
     epochs: list[int] = []
     faults: list[Fault] = []
     for label, option in choice.options:
@@ -52,6 +52,6 @@ def bind(choice: Choice) -> tuple[int | None, list[Fault]]:
 
 
 def _beside(name: str, key: str) -> str:
-    """`space.coreset` or `fixed.coreset` as the file has it: `trainable.patchcore.coreset`."""
+    """The key path as written in the file: `space.coreset` or `fixed.coreset` is `trainable.patchcore.coreset`."""
     _, dot, path = key.partition(".")
     return f"trainable.{name}{dot}{path}"

@@ -1,4 +1,4 @@
-"""What pydantic found wrong, in words for the person who wrote the YAML file."""
+"""Pydantic's errors as messages for the person who wrote the YAML file."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ PHRASES = {
     "too_long": "must have at most {max_length}",
     "value_error": "{error}",
 }
-"""Type of a pydantic error -> what is allowed. Types that are not here keep pydantic's own words."""
+"""Type of a pydantic error -> what is allowed. Other types keep pydantic's own message."""
 
 
 def from_validation(error: ValidationError, model: type[BaseModel], data: Any, prefix: str = "") -> list[Fault]:
-    """One Fault per place that is wrong, with what was found there and what is allowed.
+    """One Fault per invalid place, with the value found there and what is allowed.
 
-    model: what `data`, the plain values, was validated against; known keys are read from it (parameters of shelf items
-    included). prefix: key path of `data` itself in the file. Where a place allows several types, the fault names all.
+    model: what `data`, the plain values, was validated against; known keys are read from it (including parameters of
+    shelf items). prefix: key path of `data` in the file. Where a place allows several types, the fault lists all.
     """
     places: dict[tuple[str, str], list[str]] = {}
     for detail in error.errors(include_url=False):
@@ -64,24 +64,24 @@ def from_validation(error: ValidationError, model: type[BaseModel], data: Any, p
 
 
 def shown(value: Any) -> str:
-    """A value as it would be written in YAML, on one line of at most 60 characters, passwords left out."""
+    """A value as YAML on one line of at most 60 characters, with passwords removed."""
     text = redacted(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _words(detail: ErrorDetails, known: list[str]) -> str:
     if detail["type"] == "extra_forbidden":
-        there = f"; there is: {', '.join(known)}" if known else ""
+        there = f"; available: {', '.join(known)}" if known else ""
         return f"unknown key{suggest(str(detail['loc'][-1]), known)}{there}"
     phrase = PHRASES.get(detail["type"])
     return phrase.format(**detail.get("ctx", {})) if phrase else detail["msg"]
 
 
 def _locate(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[list[str], list[str]]:
-    """The key path as the file has it, and the keys known beside its last one.
+    """The key path as written in the file, and the keys known beside its last one.
 
-    pydantic's location also names union members, which the file does not have, and leaves out the name of a shelf item
-    written `name: {...}`, which it has.
+    pydantic's location also contains union members, which the file does not have, and lacks the name of a shelf item
+    written as `name: {...}`, which the file has.
     """
     spots: list[Any] = [model]
     keys: list[str] = []
@@ -113,14 +113,14 @@ def _item(shelf: shelves.Shelf, data: Any) -> Iterator[type[BaseModel]]:
 
 
 def _fields(spot: Any) -> dict[str, FieldInfo]:
-    """The fields of a model by the name a file uses; nothing for any other annotation."""
+    """The fields of a model by their names in a file; empty for any other annotation."""
     if not (isinstance(spot, type) and issubclass(spot, BaseModel)):
         return {}
     return {field.alias or name: field for name, field in spot.model_fields.items()}
 
 
 def _below(spot: Any, part: int | str) -> Iterator[Any]:
-    """Annotations of what lies under `part` of something annotated `spot`: a field, or a list's or mapping's values."""
+    """Annotations of what lies under `part` of an annotation: a field, or the values of a list or mapping."""
     if part in (fields := _fields(spot)):
         yield Annotated[(fields[str(part)].annotation, *fields[str(part)].metadata, None)]
     elif get_args(spot):
@@ -128,7 +128,7 @@ def _below(spot: Any, part: int | str) -> Iterator[Any]:
 
 
 def _members(spot: Any) -> Iterator[Any]:
-    """The members of a union, the type and the metadata of an Annotated, flattened; anything else as it is."""
+    """The members of a union and the type and metadata of an Annotated, flattened; anything else unchanged."""
     if get_origin(spot) in (Annotated, Union, UnionType):
         for member in get_args(spot):
             yield from _members(member)

@@ -1,7 +1,7 @@
-"""Read a YAML file defensively: plain values only, nothing executed, nothing that grows, no key twice.
+"""Reads a YAML file defensively: plain values only, no code, no expansion, no duplicate keys.
 
-Of YAML, what people write in a settings file is read: mappings, lists, text, numbers, `true`/`false`, `null`. Tags and
-aliases are refused. `yes`, `on` and `2026-01-31` are text, as they look.
+Supported are the parts of YAML that settings files use: mappings, lists, text, numbers, `true`/`false`, `null`. Tags
+and aliases are refused. `yes`, `on` and `2026-01-31` are text.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ LIMIT = 1_000_000
 """The largest file read, in bytes."""
 
 NAMED = 4
-"""Folders that are named where a file is missing."""
+"""Folders suggested when a file is missing."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without tags, aliases, merge keys, dates and the truth words `yes`, `no`, `on`, `off`."""
+    """SafeLoader without tags, aliases, merge keys, dates and the booleans `yes`, `no`, `on`, `off`."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         alias = isinstance(event, yaml.AliasEvent)
         if alias or getattr(event, "tag", None) is not None:
             what = "aliases (*name)" if alias else "tags (!name)"
-            message = f"{what} are not read; write the value out"
+            message = f"{what} are not allowed; write the value out"
             raise yaml.composer.ComposerError(None, None, message, cast(yaml.Mark, event.start_mark))
         return super().compose_node(parent, index)
 
@@ -48,21 +48,21 @@ _Loader.add_implicit_resolver(
 
 
 def load(path: str | Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
+    """The mapping in a YAML file.
 
     Raises InputError for a file that is missing, unreadable, over 1 MB, not UTF-8, not YAML, empty or not a mapping,
-    and SpecError naming every key that is there twice or is not text.
+    and SpecError naming every key that is duplicated or is not text.
     """
     return decoded(_read(Path(path)), str(path))
 
 
 def decoded(raw: bytes, file: str) -> dict[str, Any]:
-    """The mapping that the bytes of a YAML file hold; `file` is what errors call it. Raises as `load` does."""
+    """The mapping in the bytes of a YAML file; `file` is the name used in errors. Raises like `load`."""
     return parse(_text(raw, file), file)
 
 
 def parse(text: str, file: str) -> dict[str, Any]:
-    """The mapping that YAML text holds; `file` is what errors call it. Raises as `load` does."""
+    """The mapping in YAML text; `file` is the name used in errors. Raises like `load`."""
     try:
         loader = _Loader(text)
         root = loader.get_single_node()
@@ -107,9 +107,9 @@ def _text(raw: bytes, path: str) -> str:
 
 
 def _faults(node: yaml.Node | None, at: str) -> Iterator[Fault]:
-    """Keys that are there twice, or are not text, and values with a password, anywhere under a node."""
+    """Duplicate keys, keys that are not text, and values with a password, anywhere under a node."""
     if isinstance(node, yaml.ScalarNode) and holds_password(node.value):
-        allowed = "an address without what stands before its @ or signs it: what a file says is kept, shown and sent"
+        allowed = "must be an address without credentials or signature: what a file contains is stored, shown and sent"
         yield Fault(at, redacted(node.value), allowed)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
@@ -134,7 +134,7 @@ def _join(at: str, key: str) -> str:
 
 
 def _near(path: Path) -> str:
-    """Where the file may be instead: one of a like name beside it or one folder further down, else where any lie."""
+    """Where the file may be instead: one with a similar name beside it or one folder down, else folders with any."""
     folder = path.parent
     if not folder.is_dir():
         return f", and no folder {folder}"

@@ -1,4 +1,4 @@
-"""A contact sheet: one image and what an item of a shelf makes of it, side by side in one picture."""
+"""A contact sheet: an image and what a shelf item turns it into, side by side in one image file."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from assay.errors import DataError, InputError
 DRAWS = 8
 SEVERITIES = (1, 2, 3, 4, 5)
 LARGEST = 256
-"""Pixels of the longer side that an image is shrunk to."""
+"""Longest side in pixels; larger images are shrunk to it."""
 
 GAP, PAPER = 4, 128
 
 
 def draw(shelf: str, item: Callable[..., Any], values: Mapping[str, Any], image: Path, seed: int) -> Image.Image:
-    """The sheet of an item of one of SHELVES with the parameters `values`, on the image of a file.
+    """The sheet of an item of one of SHELVES with the parameters `values`, applied to an image file.
 
-    A pseudo-anomaly: the image and eight draws, below them their masks, white where something changed. A corruption:
-    the image and the five severities. Raises InputError for a file that is no image and an item that has no picture,
-    pydantic.ValidationError for wrong parameters.
+    A pseudo-anomaly: the image and eight draws, with their masks below, white where something changed. A corruption:
+    the image and the five severities. Raises InputError for a file that is not an image and an item that cannot be
+    shown on an image, pydantic.ValidationError for wrong parameters.
     """
     if shelf not in SHELVES:
-        raise InputError(f"there are no pictures of {shelf}; --image goes with {' and '.join(SHELVES)}")
+        raise InputError(f"items of {shelf} cannot be shown on an image; --image goes with {' and '.join(SHELVES)}")
     arguments = shelves.bind(item, values)
     return _sheet(SHELVES[shelf](item, arguments, _read(image), seed))
 
 
 def save(sheet: Image.Image, output: Path) -> None:
-    """Write a sheet in the format its suffix names; raises InputError where that cannot be."""
+    """Write a sheet in the format given by the file suffix; raises InputError if that fails."""
     try:
         sheet.save(output)
     except (OSError, ValueError) as error:
@@ -46,13 +46,13 @@ def save(sheet: Image.Image, output: Path) -> None:
 
 
 def _read(path: Path) -> Tensor:
-    """The image (1, C, H, W) in [0, 1], no side longer than LARGEST, grey or colour as it is."""
+    """The image (1, C, H, W) in [0, 1], no side longer than LARGEST, in grey or colour like the file."""
     if not path.exists():
-        raise InputError(f"{path}: no such file; give --image a picture")
+        raise InputError(f"{path}: no such file; give --image an image file")
     try:
         image = open_image(path)
     except DataError as error:
-        raise InputError(f"{error}, or give --image a picture") from error
+        raise InputError(f"{error}, or give --image another file") from error
     shrink = min(1.0, LARGEST / max(image.size))
     image = image.resize((round(image.width * shrink) or 1, round(image.height * shrink) or 1), RESAMPLING)
     pixels = torch.from_numpy(np.array(image)).float() / 255
@@ -60,9 +60,9 @@ def _read(path: Path) -> Tensor:
 
 
 def _pseudo_anomalies(item: Callable[..., Any], arguments: Mapping[str, Any], image: Tensor, seed: int) -> list[Tensor]:
-    """The image, eight draws, nothing, and their masks. Each is a batch of its own, so none borrows from another."""
+    """The image, eight draws, an empty tile, and their masks. Each draw is its own batch, independent of the others."""
     if shelves.stated(item, "SPACE", "pixels") != "pixels":
-        raise InputError(f"{item.__name__} works on features, not on images; there is no picture of it")
+        raise InputError(f"{item.__name__} works on features, not on images, so it cannot be shown on one")
     generator = torch.Generator().manual_seed(seed)
     if inspect.isclass(item):
         fitted: Any = item(**arguments)
@@ -80,11 +80,11 @@ def _corruptions(item: Callable[..., Any], arguments: Mapping[str, Any], image: 
 
 
 SHELVES = {"pseudo_anomalies": _pseudo_anomalies, "corruptions": _corruptions}
-"""Shelf -> what makes the pictures (1, C, H, W) of one of its items, the image first."""
+"""Shelf -> function that makes the tiles (1, C, H, W) of one of its items, the original image first."""
 
 
 def _sheet(pictures: list[Tensor]) -> Image.Image:
-    """Pictures of one size in rows of at most nine, on grey."""
+    """Tiles of one size in rows of at most nine, on grey."""
     columns = min(len(pictures), 1 + DRAWS)
     rows = -(-len(pictures) // columns)
     channels, height, width = pictures[0].shape[1:]

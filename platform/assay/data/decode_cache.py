@@ -1,7 +1,7 @@
-"""Decoded images on disk: every split is decoded once, then mapped into memory by all processes of a machine.
+"""Decoded images on disk: every split is decoded once, then memory-mapped by all processes of a machine.
 
-An entry is `<key>.npy` (uint8 (N, C, H, W)) and `<key>.json` (hashes of every image, and a seal over all of it).
-The key is a hash of the files' bytes, the image size, the channels and the decode version, so an entry is never stale.
+An entry is `<key>.npy` (uint8 (N, C, H, W)) and `<key>.json` (hashes of every image, and a checksum of the entry).
+The key is a hash of the files' bytes, the image size, the channels and the decode version, so entries are never stale.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 class Decoded(NamedTuple):
     """Images as decoded: pixels uint8 (N, C, H, W), read-only and mapped from disk, and two hashes of each.
 
-    hashes: of the pixels here. contents: of the image at its native size; equal for equal pictures in any format.
+    hashes: of these pixels. contents: of the image at its native size; equal for the same image in any file format.
     """
 
     pixels: np.ndarray
@@ -35,15 +35,15 @@ class Decoded(NamedTuple):
 
 
 def default_folder() -> Path:
-    """The folder named by the environment variable ASSAY_CACHE, or ~/.cache/assay."""
+    """The folder given by the environment variable ASSAY_CACHE, or ~/.cache/assay."""
     return Path(os.environ.get("ASSAY_CACHE") or Path.home() / ".cache" / "assay")
 
 
 def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | None = None) -> Decoded:
-    """The images of `paths` (at least one), in their order, from the cache or decoded into it.
+    """The images of `paths` (at least one), in order, decoded or read from the cache.
 
     A damaged entry is decoded again. Raises DataError for a file that cannot be read or decoded, and for a cache
-    folder that cannot be written.
+    folder that is not writable.
     """
     folder = folder or default_folder()
     digest = hashlib.sha256(f"{DECODE_VERSION} {size} {channels}".encode())
@@ -65,13 +65,13 @@ def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | N
 
 
 def _read(entry: Path) -> Decoded | None:
-    """The entry if it is there and whole, else None."""
+    """The entry if it exists and is intact, else None."""
     if not (entry.exists() and entry.with_suffix(".json").exists()):
         return None
     try:
         record = json.loads(entry.with_suffix(".json").read_text(encoding="utf-8"))
         seal = record.pop("seal")
-        # Pixels are checked before numpy reads them: a flipped bit in an image would go unnoticed otherwise.
+        # Checked before numpy reads it: a flipped bit in an image would otherwise go unnoticed.
         if seal != _seal(record) or record["pixels"] != file_hash(entry):
             raise ValueError("its seal does not match")
         return Decoded(np.load(entry, mmap_mode="r"), record["hashes"], record["contents"])
@@ -86,7 +86,7 @@ def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int) -
     contents: list[str] = []
 
     def write_pixels(file: BinaryIO) -> None:
-        # Written image by image: no split has to fit into memory, and a full disk is an error and not a SIGBUS.
+        # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, size, size)}
         np.lib.format.write_array_header_1_0(file, header)
         for path in paths:
@@ -103,9 +103,9 @@ def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int) -
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> str:
-    """Write a file under a name of its own, then put it in place at once; the hash of what was written.
+    """Write a file under a temporary name, then rename it atomically; returns the hash of its bytes.
 
-    Processes that write the same entry at the same time write the same bytes, so it does not matter whose stays.
+    Processes that write the same entry at the same time write the same bytes, so either copy may win.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:

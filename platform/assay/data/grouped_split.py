@@ -1,4 +1,4 @@
-"""Splitting by seed: stratified, never through a group, and the same for any order of the files on disk."""
+"""Splitting by seed: stratified, never across a group, and independent of the order of the files on disk."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def split(
     stratum: str,
     already: Mapping[Part, int] | None = None,
 ) -> list[Part]:
-    """A part for every key; equal keys share a part, and every part comes as near to its share as that allows.
+    """A part for every key; equal keys get the same part, and every part comes as close to its share as that allows.
 
-    shares: they sum to 1. stratum: any text; each stratum draws its own order, so adding one leaves the others alone.
-    already: how many samples each part holds beforehand, which count towards its share.
+    shares: must sum to 1. stratum: any text; strata are shuffled separately, so adding one does not change the others.
+    already: number of samples each part already has, which count towards its share.
     """
     sizes = Counter(keys)
     generator = np.random.default_rng([seed, *stratum.encode()])
@@ -33,7 +33,7 @@ def split(
     part_of = {}
     ordered = sorted(sizes)
     for key in (ordered[index] for index in generator.permutation(len(ordered))):
-        # To the part that lacks most: with keys of one sample each, counts end less than one from their shares.
+        # Fill the part that lacks most: with one sample per key, counts end less than one from their shares.
         part = max(missing, key=lambda part: missing[part])
         missing[part] -= sizes[key]
         part_of[key] = part
@@ -41,7 +41,7 @@ def split(
 
 
 def components(ids: Sequence[str], *labels: Sequence[str | None]) -> list[str]:
-    """A key for every id; two ids share one if a chain of equal labels joins them. None joins nothing.
+    """A key for every id; two ids get the same key if a chain of equal labels connects them. None connects nothing.
 
     The key is the smallest id of the component, so it does not depend on the order of the ids.
     """
@@ -63,12 +63,12 @@ def components(ids: Sequence[str], *labels: Sequence[str | None]) -> list[str]:
 
 
 def normal_shares(train: float, validation: float) -> dict[Split, float]:
-    """Shares of normals, the test split taking the rest; raises InputError unless train > 0 and test > 0."""
+    """Shares of normals, with the rest for the test split; raises InputError unless train > 0 and test > 0."""
     test = 1 - train - validation
     if train <= 0 or test <= 1e-9:
         raise InputError(
             f"train_fraction {train:g} and validation_fraction {validation:g} leave {max(test, 0):g} of the normals "
-            "for the test split; train_fraction must be above 0 and the two below 1 together"
+            "for the test split; train_fraction must be above 0 and the sum of the two below 1"
         )
     return {"train": train, "validation": validation, "test": test}
 

@@ -1,12 +1,12 @@
-"""Image files: find them in a folder, decode one defensively, and give decoded pixels a hash.
+"""Image files: find them in a folder, decode them defensively, and hash decoded pixels.
 
-A file is decoded by its content, whatever its suffix. What comes out is always 8-bit grey or RGB:
+A file is decoded by its content, whatever its suffix. The result is always 8-bit grey or RGB:
 
 - 16-bit grey is scaled by 1/257 (65535 becomes 255), never clipped; 32-bit pixels have no agreed range and are refused;
 - alpha is composited on black; palette, 1-bit and CMYK are converted; colour to grey is ITU-R 601 luma;
-- EXIF orientation is applied; of an animation or a multi-page file the first frame is taken.
+- EXIF orientation is applied; animations and multi-page files give their first frame.
 
-Only the formats in FORMATS are opened: others may start programs (EPS) or are recognised by nothing but a guess.
+Only the formats in FORMATS are opened: others may start programs (EPS) or can only be recognised by guessing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from assay.errors import DataError
 
 DECODE_VERSION = 1
-"""Raise whenever `decode` may give other pixels for the same file: caches of decoded images are keyed by it."""
+"""Increase whenever `decode` may give different pixels for the same file: caches of decoded images are keyed by it."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 SUFFIXES = (
@@ -33,15 +33,15 @@ SUFFIXES = (
 )
 
 MAX_PIXELS = 64 * 1024 * 1024
-"""Larger images are refused: a few kilobytes of file can claim gigabytes of pixels."""
+"""Larger images are refused: a file of a few kilobytes can claim gigabytes of pixels."""
 
 RESAMPLING = Image.Resampling.BILINEAR
-"""Pillow widens this triangle filter by the scale factor, so it does not alias; having no negative lobes (LANCZOS has)
-it leaves no halos that look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
+"""Pillow widens this triangle filter by the scale factor, so it does not alias. Unlike LANCZOS it has no negative
+lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
 
 MASK_THRESHOLD = 127
 
-# What Pillow raises on damaged files: found by damaging files of every format above, and in what Pillow itself catches.
+# What Pillow raises on damaged files: found by damaging files of every format above and from Pillow's own handlers.
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -60,9 +60,9 @@ _UNREADABLE = (
 def image_files(folder: Path) -> tuple[list[Path], int]:
     """The image files directly in a folder, sorted by name, and how many other files were skipped.
 
-    A file counts as an image by its suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
-    counts as an image and cannot be decoded is an error later, and is not skipped. Raises DataError if there is no
-    such folder or no image in it.
+    Files count as images by their suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
+    counts as an image but cannot be decoded is an error later, and is not skipped. Raises DataError if the folder does
+    not exist or contains no image.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
@@ -83,7 +83,7 @@ def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
 def decode_mask(path: Path, *, size: int) -> np.ndarray:
     """A defect mask as bool (1, size, size): True where a pixel covers anything brighter than MASK_THRESHOLD.
 
-    The threshold comes before the resizing, so that a defect thinner than a pixel of the small image is kept.
+    The threshold is applied before resizing, so that a defect thinner than a pixel of the small image is kept.
     """
     grey = np.asarray(open_image(path).convert("L"))
     marked = Image.fromarray((grey > MASK_THRESHOLD).astype(np.float32))
@@ -92,7 +92,7 @@ def decode_mask(path: Path, *, size: int) -> np.ndarray:
 
 
 def open_image(path: Path) -> Image.Image:
-    """The first frame at its native size, mode L or RGB, upright; raises DataError for what cannot be decoded."""
+    """The first frame at its native size, mode L or RGB, upright; raises DataError if it cannot be decoded."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -129,7 +129,7 @@ def pixel_hash(pixels: np.ndarray) -> str:
 
 
 def content_hash(image: Image.Image) -> str:
-    """SHA-256 (hex) of an image at its native size; the same picture as PNG or BMP, as grey or RGB, has the same."""
+    """SHA-256 (hex) of an image at its native size; equal for the same image as PNG or BMP, as grey or RGB."""
     return pixel_hash(np.asarray(image.convert("RGB")))
 
 
@@ -156,7 +156,7 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:
-    """The same picture in mode L or RGB; raises ValueError for pixels that have no agreed range."""
+    """The same image in mode L or RGB; raises ValueError for pixels without an agreed range."""
     sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
     if sixteen:
         values = np.asarray(image).astype(np.uint32)
@@ -171,7 +171,7 @@ def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:
 
 
 def png(pixels: NDArray[np.uint8], largest: int | None = None) -> bytes:
-    """An image (C, H, W) as a PNG file: grey, or its first three channels as colours; no side longer than `largest`."""
+    """An image (C, H, W) as a PNG file: grey, or its first three channels as RGB; no side longer than `largest`."""
     plane = pixels[0] if len(pixels) < 3 else np.ascontiguousarray(pixels[:3].transpose(1, 2, 0))
     image = Image.fromarray(plane)
     if largest and max(image.size) > largest:

@@ -1,6 +1,6 @@
-"""Validation without labelled anomalies: some of the held-out normals are made anomalous.
+"""Validation without labelled anomalies: some of the held-out normals are turned into pseudo-anomalies.
 
-The figures this gives say how well a detector tells this kind of pseudo-anomaly, not how well it finds real defects.
+The resulting figures measure how well a detector finds this kind of pseudo-anomaly, not how well it finds real defects.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ BATCH = 64
 
 
 def with_pseudo_anomalies(normals: Images, keys: list[str]) -> Images:
-    """About half of the normals as they are, and a pseudo-anomaly in place of each of the others.
+    """About half of the normals unchanged, with a pseudo-anomaly in place of each of the others.
 
-    keys: what may not be on both sides; normals of equal key stay normal together or are replaced together.
-    Ids become `<id>#cutpaste`, defects `pseudo:cutpaste`. An image that the strategy left as it was is dropped.
-    The same normals give the same result: all draws come from a fixed seed. The result lies in memory.
+    keys: normals with the same key are either all kept or all replaced.
+    Ids become `<id>#cutpaste`, defects `pseudo:cutpaste`. Images that the strategy did not change are dropped.
+    The same normals always give the same result: all draws use a fixed seed. The result is held in memory.
     """
     sides = split(keys, {"kept": 0.5, "replaced": 0.5}, SEED, STRATEGY)
     kept = [index for index, side in enumerate(sides) if side == "kept"]

@@ -1,7 +1,7 @@
 """One random stream per image, seeded by a seed, a purpose and the image itself.
 
-What an image draws then depends on nothing else: not on its place in the split, the slice it is sent in, the number of
-workers, or a batch that is halved because memory ran out.
+What an image draws then depends on nothing else: not on its position in the split, the slice it is sent in, the number
+of workers, or a batch that was halved for lack of memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def streams_of(images: Images, seed: int, purpose: str, device: str = "cpu") -> list[torch.Generator]:
-    """A generator for each image, at its beginning; purpose: what is drawn, such as the name of an attack."""
+    """A new generator for each image; purpose: what is drawn, such as the name of an attack."""
     import torch
 
     return [torch.Generator(device).manual_seed(_seed(seed, purpose, image)) for image in images.hashes]

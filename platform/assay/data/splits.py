@@ -1,6 +1,6 @@
 """From a dataset to decoded images: what a trial may see, what only the audit may see, and the hash of both.
 
-Nothing is handed out before the dataset was checked: its splits share no sample, no group and no picture.
+A dataset is checked before any image is returned: its splits must not share a sample, a group or an image.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
     """Train normals and the validation split, decoded; test images are read only to compare and hash them.
 
     cache: folder of decoded images; default ASSAY_CACHE or ~/.cache/assay. Pixels are memory-mapped and read-only,
-    but for a validation split with pseudo-anomalies, which is made in memory.
-    Contamination is among the train images, in an order of their hashes, labelled as normal; the description counts it.
-    Raises DataError for images that cannot be decoded, an empty train split or one with anomalies, a validation or
-    test split of only one class, and for samples, groups or pictures shared by two splits.
+    except in a validation split with pseudo-anomalies, which is made in memory.
+    Contamination is mixed into the train images in the order of their hashes and labelled as normal; the description
+    counts it. Raises DataError for images that cannot be decoded, an empty train split or one with anomalies, a
+    validation or test split of only one class, and for samples, groups or images shared by two splits.
     """
     by_split = _decode_checked(dataset, cache)
     train, validation = _train(by_split), _images(*by_split["validation"])
@@ -61,12 +61,12 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
 
 
 def test_images(dataset: Dataset, *, cache: Path | None = None) -> Images:  # noqa: PT028 - not a test
-    """The test split, decoded, for an audit; checked, cached and failing as in `training_data`."""
+    """The test split, decoded, for an audit; checked and cached like `training_data`, with the same errors."""
     return _images(*_decode_checked(dataset, cache)["test"])
 
 
 def dataset_hash(dataset: Dataset, *, cache: Path | None = None) -> str:
-    """SHA-256 (hex) of the decoded pixels, label, defect and split of every sample, in any order and any folder."""
+    """SHA-256 (hex) of the decoded pixels, label, defect and split of every sample, whatever their order and folder."""
     return _hash(_decode_checked(dataset, cache))
 
 
@@ -87,7 +87,7 @@ def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
 
 
 def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) -> None:
-    """What can be known before anything is decoded."""
+    """Checks that need no decoding."""
     for sample in dataset.samples:
         if sample.split not in SPLITS or sample.label not in (0, 1):
             raise DataError(
@@ -96,7 +96,7 @@ def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) 
             )
     twice = [id_ for id_, count in Counter(sample.id for sample in dataset.samples).items() if count > 1]
     if twice:
-        raise DataError(f"{dataset.name}: {len(twice)} ids name two samples, such as {', '.join(twice[:SHOWN])}")
+        raise DataError(f"{dataset.name}: {len(twice)} ids name two samples each, such as {', '.join(twice[:SHOWN])}")
     if not samples["train"]:
         raise DataError(f"{dataset.name}: no image to train on; give the train split a larger share of the normals")
     anomalous = [sample.id for sample in samples["train"] if sample.label != 0]
@@ -112,7 +112,7 @@ def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) 
         )
     splits_of: dict[str, set[str]] = defaultdict(set)
     for sample in dataset.samples:
-        if sample.group is not None:  # what is trained on is one side, whether it is labelled or not
+        if sample.group is not None:  # all training splits count as one, labelled or not
             splits_of[sample.group].add("train" if sample.split in ANOMALIES else sample.split)
     torn = sorted(group for group, names in splits_of.items() if len(names) > 1)
     if torn:
@@ -136,7 +136,7 @@ def _check_classes(dataset: Dataset, name: str, labels: np.ndarray) -> None:
 
 
 def _check_contents(by_split: BySplit) -> None:
-    """The same picture in two splits, or under two labels, makes every figure wrong."""
+    """The same image in two splits, or under two labels, would make every figure wrong."""
     seen: dict[str, Sample] = {}
     pairs = []
     for samples, found in by_split.values():
@@ -149,20 +149,20 @@ def _check_contents(by_split: BySplit) -> None:
     if pairs:
         count = f"{len(pairs)} image{'s are' if len(pairs) > 1 else ' is'}"
         raise DataError(
-            f"{count} the same picture as another one, in another split or under another label: "
+            f"{count} the same as another one, in another split or under another label: "
             f"{'; '.join(pairs[:SHOWN])}; remove them, or accept them with `allow_duplicates: true`"
         )
 
 
 def _repeated(by_split: BySplit) -> dict[str, int]:
-    """How many images of each split repeat another one of it."""
+    """How many images of each split repeat another image of that split."""
     return {
         f"duplicates_in_{name}": len(found.contents) - len(set(found.contents)) for name, (_, found) in by_split.items()
     }
 
 
 def _train(by_split: BySplit) -> Images:
-    """The train split; where it is contaminated, mixed with anomalies under the labels of normals."""
+    """The train split; if contaminated, mixed with anomalies that are labelled as normal."""
     train = _images(*by_split["train"])
     if "contamination" not in by_split:
         return train

@@ -1,1 +1,1 @@
-"""Datasets: one file is one dataset (or folder layout), named as the file."""
+"""Datasets and folder layouts, one per file; the file name is the dataset's name."""

@@ -1,4 +1,4 @@
-"""Anomalies taken out of the test split for training: labelled ones, and ones hidden among the train normals.
+"""Moves test anomalies into training: as labelled anomalies, or as contamination hidden among the train normals.
 
 Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks" (few labelled anomalies,
 drawn by seed from the test anomalies, at most half of them), and Pang et al. 2019, "Deep Anomaly Detection with
@@ -25,11 +25,11 @@ Contamination = Annotated[float, BeforeValidator(number), Ge(0), Le(0.5)]
 
 
 def check_kinds(wanted: Sequence[str] | None, there: Collection[str]) -> None:
-    """Raises InputError if a kind is wanted that is not there, or none is."""
+    """Raises InputError for an empty list of kinds and for kinds that do not exist."""
     unknown = sorted(set(wanted or []) - set(there))
     if unknown or wanted == []:
         raise InputError(
-            f"labelled_kinds: {', '.join(unknown) or 'an empty list'}; name one or more of the kinds of anomalies "
+            f"labelled_kinds: {', '.join(unknown) or 'an empty list'}; name one or more kinds of anomalies; "
             f"there are: {', '.join(sorted(there))}"
         )
 
@@ -43,12 +43,13 @@ def draw(
     kinds: Sequence[str] | None = None,
     keys: Mapping[str, str] | None = None,
 ) -> tuple[list[Sample], dict[str, int | str]]:
-    """The samples with some test anomalies moved to the splits `labelled` and `contamination`, and notes on it.
+    """The samples with some test anomalies moved to the splits `labelled` and `contamination`, and notes about it.
 
-    labelled: how many; of one seed, fewer are among the more. contamination: share that hidden anomalies then are of
-    all train images. kinds: what may be drawn, default all. keys: id -> key; samples of equal key move together, the
-    normals among them to the train split. Nothing asked for changes nothing.
-    Raises InputError for more than half of what may be drawn, and where whole keys cannot make up the number.
+    labelled: how many; with the same seed, a smaller number is a subset of a larger one. contamination: share of hidden
+    anomalies among all train images afterwards. kinds: which may be drawn, default all. keys: id -> key; samples with
+    the same key move together, and any normals among them move to the train split. With nothing asked for, nothing
+    changes.
+    Raises InputError for more than half of those that may be drawn, and if whole keys cannot make up the number.
     """
     notes: dict[str, int | str] = {} if kinds is None else {"labelled_kinds": ", ".join(sorted(kinds))}
     if not labelled and not contamination:
@@ -61,8 +62,8 @@ def draw(
     if labelled + hidden > most:
         raise InputError(
             f"labelled_anomalies {labelled} and contamination {contamination:g} ({hidden} images) ask for "
-            f"{labelled + hidden} of the {sum(sizes.values())} anomalies of the test split that may be drawn; at most "
-            f"half, {most}, may be: ask for fewer"
+            f"{labelled + hidden} of the {sum(sizes.values())} test anomalies that may be drawn; at most "
+            f"half, {most}, may be drawn: ask for fewer"
         )
     notes |= {"labelled_seed": seed, **{f"anomalies_{part}": count for part, count in missing.items()}}
     part_of: dict[str, Split] = {}
@@ -75,14 +76,14 @@ def draw(
     if any(missing.values()):
         raise InputError(
             f"labelled_anomalies {labelled} and contamination {contamination:g} cannot be drawn in whole groups: "
-            f"{sum(missing.values())} images are missing, and every group left has more; ask for another number"
+            f"{sum(missing.values())} images are missing, and every remaining group is larger; ask for another number"
         )
     moved = [_moved(sample, part_of.get((keys or {}).get(sample.id, sample.id))) for sample in samples]
     return moved, notes
 
 
 def _drawable(samples: Sequence[Sample], kinds: Sequence[str] | None, keys: Mapping[str, str]) -> dict[str, int]:
-    """Key -> anomalies, of the test split, without keys that hold a kind that may not be drawn."""
+    """Key -> number of test anomalies, without keys that contain a kind that may not be drawn."""
     defects: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         if sample.split == "test" and sample.label:

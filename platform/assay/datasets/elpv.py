@@ -25,7 +25,7 @@ LICENCE = (
     "CC BY-NC-SA 4.0 (Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International): non-commercial use only"
 )
 LABELS = {0.0: 0, 1.0: 1}
-"""Defect probability -> label. The uncertain ones, 1/3 and 2/3, have none."""
+"""Defect probability -> label. The uncertain ones, 1/3 and 2/3, get no label."""
 
 
 def elpv(
@@ -46,11 +46,11 @@ def elpv(
     """Cells of defect probability 0 as normals, of probability 1 as anomalies; uncertain ones are dropped and counted.
 
     train_fraction, validation_fraction: shares of the normals; the rest are test.
-    validation_anomaly_fraction: share of the anomalies set aside for validation when these are "labelled"; the rest
-    are test. With "pseudo" every anomaly is test. The split is by seed and stratified by cell type, so the mono cells
-    are split in the same way when `cells` is "all". The package names no modules, so cells of one may be in two splits.
-    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
-    anomalies taken for normals. labelled_seed draws both from the test split, at most half of its anomalies.
+    validation_anomaly_fraction: share of the anomalies used for validation if these are "labelled"; the rest are test.
+    With "pseudo", every anomaly is test. The split is drawn by seed and stratified by cell type, so the mono cells are
+    split in the same way when `cells` is "all". The data do not identify modules, so cells of one module may be in two
+    splits. labelled_anomalies: number of test anomalies moved to training. contamination: share of the train images
+    that are anomalies labelled as normal. labelled_seed draws both from the test split, at most half of its anomalies.
     Raises DataError if the package `elpv-dataset` is not installed, InputError for more anomalies than may be drawn.
     """
     folder = _folder()
@@ -86,7 +86,7 @@ def elpv(
 
 
 def _folder() -> Path:
-    """The package's data folder. The package itself is not imported: its loader decodes every image."""
+    """The package's data folder. The package itself is not imported: its loader would decode every image."""
     found = importlib.util.find_spec("elpv_dataset")
     if found is None or not found.submodule_search_locations:
         raise DataError("the dataset elpv needs the package elpv-dataset; run: pip install 'assay[demo]'")
@@ -94,7 +94,7 @@ def _folder() -> Path:
 
 
 def _rows(file: Path) -> list[tuple[str, float, str]]:
-    """(image, defect probability, cell type) of every line of labels.csv, which separates them by spaces."""
+    """(image, defect probability, cell type) of every line of labels.csv, which is separated by spaces."""
     try:
         lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [(name, float(probability), kind) for name, probability, kind in lines]

@@ -1,4 +1,4 @@
-"""Plain folders of images without a split: some hold normals, others anomalies."""
+"""Plain folders of images without a split: some contain normals, others anomalies."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ def folder(
 ) -> Dataset:
     """Images of the folders `normal` and `anomalous` below `root`, split by seed; a folder's name is its defect kind.
 
-    group_pattern: a regular expression searched in the file name; its first group names what may not be split, such as
-    a patient: `^(patient\\d+)_`. A group that holds anomalies goes to validation or test with its normals.
-    Images with the same pixels stay in one split too; to find them, every image is decoded once.
-    Other files than images are skipped and counted in the notes; subfolders are not read unless named.
+    group_pattern: a regular expression searched in the file name; its first group names the samples that must stay in
+    one split, such as a patient: `^(patient\\d+)_`. A group with anomalies goes to validation or test with its normals.
+    Images with identical pixels also stay in one split; every image is decoded once to find them.
+    Files that are not images are skipped and counted in the notes; subfolders are only read if named.
     train_fraction, validation_fraction: shares of the normals; the rest are test.
-    validation_anomaly_fraction: share of the anomalies set aside for validation when these are "labelled"; the rest
-    are test. With "pseudo" every anomaly is test.
-    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
-    anomalies taken for normals. labelled_seed draws both from the test split, at most half of the labelled_kinds.
-    Groups are drawn whole, their normals then train. labelled_kinds: kinds that may be drawn, default all; any other is
-    unseen, and only in the test split.
-    Raises InputError for a faulty pattern or fraction, an unknown kind and more anomalies than may be drawn, DataError
+    validation_anomaly_fraction: share of the anomalies used for validation if these are "labelled"; the rest are test.
+    With "pseudo", every anomaly is test.
+    labelled_anomalies: number of test anomalies moved to training. contamination: share of the train images that are
+    anomalies labelled as normal. labelled_seed draws both from the test split, at most half of the labelled_kinds.
+    Groups are drawn whole, and their normals move to train. labelled_kinds: kinds that may be drawn, default all; other
+    kinds stay unseen, in the test split only.
+    Raises InputError for an invalid pattern or fraction, an unknown kind or more anomalies than may be drawn, DataError
     for missing folders, unreadable images and file names that the pattern does not match.
     """
     shares = {
@@ -100,7 +100,7 @@ def folder(
 
 
 def _relative(name: str) -> Path:
-    """The folder's path below root; it becomes part of the ids, which must not depend on where the data lies."""
+    """The folder's path below root; it becomes part of the ids, which must not depend on where the data are."""
     if Path(name).is_absolute():
         raise InputError(f"folder '{name}' is absolute; write it relative to root")
     return Path(name)
@@ -114,7 +114,7 @@ def _groups(ids: list[str], pattern: str | None) -> list[str | None]:
     except re.error as error:
         raise InputError(f"group_pattern '{pattern}' is not a regular expression: {error}") from error
     if compiled.groups < 1:
-        raise InputError(f"group_pattern '{pattern}' has no group; put what names the group in parentheses")
+        raise InputError(f"group_pattern '{pattern}' has no group; put the part that names the group in parentheses")
     matches = [compiled.search(id_.rpartition("/")[2]) for id_ in ids]
     groups = [match.group(1) if match else None for match in matches]
     without = [id_ for id_, group in zip(ids, groups, strict=True) if group is None]
@@ -133,9 +133,9 @@ def _parts(
     seed: int,
     seen: list[str] | None,
 ) -> list[Split]:
-    """A split for every key: anomalies first, so that what is bound to one never trains; then the other normals.
+    """A split for every key: anomalies first, so that samples grouped with one never train; then the other normals.
 
-    Kinds that are not `seen` come before all others and are test, so that what is bound to one is test too.
+    Kinds that are not `seen` come before all others and are test, so that samples grouped with one are test as well.
     """
     unseen = {kind for label, kind in strata if label and seen is not None and kind not in seen}
     part_of: dict[str, Split] = {

@@ -35,17 +35,17 @@ def mvtec(
     allow_duplicates: bool = False,
     licence: str = "unknown",
 ) -> Dataset:
-    """Images in the MVTec AD layout below `root` (or `root/category`), the published split kept as far as possible.
+    """Images in the MVTec AD layout below `root` (or `root/category`), keeping the published split where possible.
 
-    validation_fraction: share of train/good taken out of training for validation, by seed; test/good stays test whole.
-    validation_anomaly_fraction: share of every test kind taken out of the test split for validation when these are
-    "labelled", at least one image of a kind that has three. With "pseudo" the test split stays whole.
-    Files with equal bytes stay in one split. Other files than images are skipped; they, missing masks and masks that
-    mark nothing are counted in the notes.
-    labelled_anomalies: test anomalies that training is given instead. contamination: share of train images that are
-    anomalies taken for normals. labelled_seed draws both from the test split, at most half of the labelled_kinds.
-    labelled_kinds: kinds that may be drawn, default all; any other is unseen, and only in the test split.
-    Raises DataError if the layout is not there, InputError for an unknown kind or more anomalies than may be drawn.
+    validation_fraction: share of train/good used for validation, drawn by seed; all of test/good stays test.
+    validation_anomaly_fraction: share of every kind in test/ used for validation if these are "labelled", at least one
+    image of any kind with three or more. With "pseudo", the test split stays whole.
+    Files with identical bytes stay in one split. Files that are not images are skipped; these, missing masks and empty
+    masks are counted in the notes.
+    labelled_anomalies: number of test anomalies moved to training. contamination: share of the train images that are
+    anomalies labelled as normal. labelled_seed draws both from the test split, at most half of the labelled_kinds.
+    labelled_kinds: kinds that may be drawn, default all; other kinds stay unseen, in the test split only.
+    Raises DataError if the layout is missing, InputError for an unknown kind or more anomalies than may be drawn.
     """
     if validation_fraction >= 1:
         raise InputError(f"validation_fraction {validation_fraction:g} leaves nothing to train on; it must be below 1")
