@@ -1,1 +1,1 @@
-"""Trainables: one file is one recipe that turns a dataset and a configuration into a detector."""
+"""Trainables: each file is one recipe that turns a dataset and a configuration into a detector."""

@@ -1,4 +1,4 @@
-"""The adversary a detector is trained against: it moves images inside a ball to raise a training loss."""
+"""The adversary for adversarial training: it moves images inside a ball to raise a training loss."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from assay.norm_balls import project, random_point, steepest, streams
 from assay.units import Count, Positive, Radius
 
 FGSM_RS_STEP, N_FGSM_NOISE = 1.25, 2.0
-"""In epsilons, as published: the step of FGSM-RS, and how far N-FGSM's noise reaches."""
+"""In epsilons, as published: the step of FGSM-RS, and the range of N-FGSM's noise."""
 
 
 class Adversary(BaseModel):
     """Training adversary: norm, epsilon (linf in pixel scale, l2 the whole perturbation's length; 0 trains plainly).
 
-    budget: epsilon is reached over the warm-up (`ramped`), `fixed` from the start, or `sampled` for every batch from
-    U[0, epsilon]. method: `pgd` of `steps` steps of `step_size * epsilon / steps` (Madry et al. 2018; 2.5 is their
-    rule) from a random point or the clean image (`start`); or one step: `fgsm_rs` (Wong et al. 2020) or `n_fgsm`
+    budget: epsilon is `ramped` up during the warm-up, `fixed` from the start, or `sampled` for every batch from
+    U[0, epsilon]. method: `pgd` with `steps` steps of `step_size * epsilon / steps` (Madry et al. 2018; 2.5 is their
+    rule) from a random point or the clean image (`start`); or a single step: `fgsm_rs` (Wong et al. 2020) or `n_fgsm`
     (de Jorge et al. 2022, noise of 2 epsilon and no projection, so up to 3 epsilon). views: which views are attacked;
     `negative` are contrastive views pulled towards the other class instead of away from their own image. guard: after
-    every epoch compare one-step with PGD accuracy on a small fixed batch; `watch` logs the figures and `overfitted`,
-    `fall_back` also goes on with PGD of at least 3 steps once it is seen.
+    every epoch, compare one-step with PGD accuracy on a small fixed batch; `watch` logs the figures and `overfitted`,
+    `fall_back` also switches to PGD with at least 3 steps once overfitting is detected.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
@@ -44,11 +44,11 @@ class Adversary(BaseModel):
     @model_validator(mode="after")
     def _noise_has_a_norm(self) -> Self:
         if self.method == "n_fgsm" and self.norm != "linf":
-            raise ValueError("n_fgsm is made for norm linf; for l2 use pgd or fgsm_rs")
+            raise ValueError("n_fgsm is defined for norm linf only; for l2 use pgd or fgsm_rs")
         return self
 
     def now(self, share: float, generator: torch.Generator) -> Adversary:
-        """The adversary of one batch; share: of the warm-up that is done, 0 to 1."""
+        """The adversary of one batch; share: completed part of the warm-up, 0 to 1."""
         if self.budget == "fixed" or not self.epsilon:
             return self
         if self.budget == "sampled":
@@ -87,7 +87,7 @@ class Adversary(BaseModel):
         return low + (high - low) * _uniform(images, generator)
 
     def _n_fgsm(self, loss: Callable[[Tensor], Tensor], images: Tensor, generator: torch.Generator) -> Tensor:
-        """Noise, then one step of epsilon; cut to the box alone, which is the method's remedy against overfitting."""
+        """Noise, then one step of epsilon; clipped to the box only, which is the method's remedy for overfitting."""
         noisy = (images + N_FGSM_NOISE * self.epsilon * (2 * _uniform(images, generator) - 1)).clamp(0, 1)
         return (noisy + self.epsilon * _gradient(loss, noisy).sign()).clamp(0, 1)
 

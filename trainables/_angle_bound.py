@@ -1,8 +1,8 @@
-"""How far the cosine distance to stored neighbours can move when a feature vector moves by a bounded length. A proof.
+"""Proven bounds on the cosine distance to stored neighbours if a feature vector moves by a bounded length.
 
 A vector of length n that moves by at most r < n turns by at most arcsin(r / n); one that may move by its whole length
-can point anywhere. An angle t to a neighbour becomes something in [t - turn, t + turn], and the mean of the k smallest
-distances rises with each of them.
+can point anywhere. An angle t to a neighbour becomes some angle in [t - turn, t + turn], and the mean of the k smallest
+distances increases with each of them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.nn import functional as F
 def distance_bounds(rows: Tensor, bank: Tensor, reaches: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Bounds (B, R), (B, R) of the mean cosine distance of rows (B, F) to their k nearest of unit rows (N, F).
 
-    reaches: (R,) how far a row may move, in l2. Widened by what float32 sums over F features may be off, so that they
-    hold for scores computed in float32.
+    reaches: (R,) how far a row may move, in l2. The bounds are widened by the rounding error of float32 sums over F
+    features, so that they hold for scores computed in float32.
     """
     lengths = rows.norm(dim=1, keepdim=True)
     angles = torch.arccos((F.normalize(rows, dim=1) @ bank.T).clamp(-1, 1))
@@ -32,7 +32,7 @@ def distance_bounds(rows: Tensor, bank: Tensor, reaches: Tensor, k: int) -> tupl
 
 
 def pooling_gain(height: int, width: int, side: int) -> float:
-    """The most by which average pooling of (height, width) to (side, side) multiplies the l2 length of a change."""
+    """The largest factor by which average pooling of (height, width) to (side, side) scales the l2 norm of a change."""
     gains = [
         torch.linalg.matrix_norm(F.adaptive_avg_pool1d(torch.eye(size, dtype=torch.float64), side), ord=2)
         for size in (height, width)

@@ -1,4 +1,4 @@
-"""What COBRA trains by: the weights of its terms and what each of them is."""
+"""COBRA's loss: its terms and their weights."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Pairs = Literal["none", "nt_xent", "supcon", "opposite", "cobra_as_released", "c
 
 
 class CobraLoss(BaseModel):
-    """Weights of the terms, and what they are.
+    """Weights of the loss terms, and the choice of terms.
 
-    classification: of `classifier`, a loss of the head's logits. trades: of the TRADES divergence; above 0 the
-    classifier sees clean views and the attack raises the divergence. contrastive, opposite: of the pair terms, as far
-    as `pairs` has them: `cobra` both, the opposite one up to `margin`; `cobra_as_released` both, the opposite one held
-    by 1e-8 inside its logarithm alone; `nt_xent`, `supcon` and `opposite` that one alone; `none` neither.
+    classification: weight of `classifier`, a loss on the head's logits. trades: weight of the TRADES divergence; above
+    0, the classifier sees clean views and the attack raises the divergence. contrastive, opposite: weights of the pair
+    terms that `pairs` selects: `cobra` both, the opposite one up to `margin`; `cobra_as_released` both, the opposite
+    one limited only by 1e-8 inside its logarithm; `nt_xent`, `supcon` and `opposite` only that one; `none` neither.
     COBRA's own weights are 1 for classification, contrastive and opposite.
     """
 
@@ -40,17 +40,17 @@ class CobraLoss(BaseModel):
 
     @property
     def on_head(self) -> bool:
-        """Whether a term trains the head."""
+        """Whether any term trains the head."""
         return bool(self.classification or self.trades)
 
     @property
     def on_pairs(self) -> bool:
-        """Whether a term trains the embeddings."""
+        """Whether any term trains the embeddings."""
         return self.drawing is not None or self.pushing
 
     @property
     def drawing(self) -> str | None:
-        """The loss that draws views together, None for none."""
+        """The loss that pulls views together, or None."""
         if not self.contrastive or self.pairs in ("none", "opposite"):
             return None
         return "supcon" if self.pairs == "supcon" else "nt_xent"
@@ -92,6 +92,6 @@ class CobraLoss(BaseModel):
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """The weighted sum of terms, each named as its weight."""
+        """The weighted sum of terms, each under the name of its weight."""
         first, *others = (getattr(self, name) * term for name, term in terms.items())
         return torch.stack([first, *others]).sum()

@@ -1,16 +1,16 @@
-"""The terms of one training step of COBRA: which views there are, which are attacked by what, and what they give.
+"""The loss terms of one training step of COBRA: which views exist, how each is attacked, and what is computed.
 
 | variant | `fixed` | `paper` | `as_released` |
 | --- | --- | --- | --- |
-| classified | one attacked view, drawn for it | both clean views and the attacked one | as in the paper |
-| contrastive blocks | two clean views, one attacked | the same | and one drawn to the other class, also a positive |
+| classified | one attacked view of its own | both clean views and the attacked one | as in the paper |
+| contrastive blocks | two clean views, one attacked | the same | and one pulled to the other class, also a positive |
 | the contrastive view is attacked by | the loss itself | the loss itself | NT-Xent of two views |
 | over the positives of a row | mean | sum | sum |
 | opposite pairs | in every view | in the clean views | in the clean views |
 
-What does not change during an attack is encoded once. In the published procedures all attacks of a step may run as one
-on one batch, as nothing in them meets: in eval mode an image's features do not depend on the others'. That fills a GPU,
-and a CPU where the batch of one attack is small.
+What does not change during an attack is encoded once. In the published procedures, all attacks of a step may run as one
+batch, as they do not interact: in eval mode an image's features do not depend on the others'. That fills a GPU, and
+also a CPU if the batch of one attack is small.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from trainables.losses.trades import divergence
 Variant = Literal["fixed", "paper", "as_released"]
 Terms = dict[str, Tensor]
 SMALL = 16 * 64 * 64
-"""Pixels of a batch, up to which several on a CPU are faster as one: by a tenth for 16 images of 64 pixels."""
+"""Pixels of a batch up to which joining attacks is faster on a CPU: by a tenth for 16 images of 64 pixels."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """What a step works with: images (2N, C, H, W), normals and then their pseudo-anomalies, and how to use them.
+    """The inputs of a step: images (2N, C, H, W), normals and then their pseudo-anomalies, and how to use them.
 
-    together: all attacks of a published procedure in one batch; None for what is faster.
+    together: run all attacks of a published procedure in one batch; None picks the faster way.
     """
 
     network: HeadAndNeighbours
@@ -74,22 +74,22 @@ class Step:
             return self.adversary.worst(raised, images, self.generator)
 
     def clean(self, encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-        """What an attack is measured against, which does not move while it runs: encoded once."""
+        """The fixed reference of an attack, encoded once."""
         with deployed(self.network), torch.no_grad():
             return encode(images)
 
     def encoded(self, images: Tensor) -> Tensor:
-        """The embeddings of clean images, as the detector that is deployed has them."""
+        """Embeddings of clean images, computed as by the deployed detector."""
         return self.clean(self.network.embeddings, images)
 
 
 @contextmanager
 def deployed(network: HeadAndNeighbours) -> Iterator[None]:
-    """The network in eval mode, its weights frozen and batch norms folded: cheaper gradients of pixels."""
+    """The network in eval mode with frozen weights and folded batch norms, for cheaper gradients of pixels."""
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     network.eval().requires_grad_(False)
     try:
-        # A compiled backbone folds by itself, and would be compiled anew for every set of weights.
+        # A compiled backbone folds by itself, and would be recompiled for every set of weights.
         compiled = network.backbone._compiled_call_impl is not None
         with nullcontext() if compiled else folded(network.backbone):
             yield
@@ -100,7 +100,7 @@ def deployed(network: HeadAndNeighbours) -> Iterator[None]:
 
 
 def terms(step: Step, variant: Variant) -> Terms:
-    """The terms of the loss that have a weight, each under the weight's name."""
+    """The loss terms with a weight, each under the weight's name."""
     if variant != "fixed":
         return _published(step, negative_view=variant == "as_released")
     head = _head_terms(step) if step.loss.on_head else {}
@@ -131,10 +131,10 @@ def _pair_terms(step: Step) -> Terms:
 
 
 def _published(step: Step, *, negative_view: bool) -> Terms:
-    """The published procedures: the same two clean views for everything, every attack begins at the first."""
+    """The published procedures: all terms share the same two clean views, and every attack starts at the first."""
     first, second = step.view(), step.view()
     network, adversary, loss = step.network, step.adversary, step.loss
-    attacks: dict[str, Callable[[Tensor], Tensor]] = {}  # each to raise, of the features of its view
+    attacks: dict[str, Callable[[Tensor], Tensor]] = {}  # the function of its view's features that each one raises
     if loss.on_pairs and adversary.attacks("contrastive"):
         fixed = step.encoded(second)
         if adversary.views != "negative":
@@ -167,7 +167,7 @@ def _published(step: Step, *, negative_view: bool) -> Terms:
 
 
 def _sum_of(network: HeadAndNeighbours, attacks: list[Callable[[Tensor], Tensor]]) -> Callable[[Tensor], Tensor]:
-    """The sum of what several attacks raise, each of its own part of a batch."""
+    """The sum of the objectives of several attacks, each on its own part of a batch."""
 
     def raised(images: Tensor) -> Tensor:
         parts = network.features(images).chunk(len(attacks))
@@ -187,7 +187,7 @@ def _published_head(step: Step, clean: Tensor, moved: Tensor, *, attacked: bool)
 
 
 def _trades_terms(step: Step, clean: Tensor, labels: Tensor, moved: Tensor, moved_from: Tensor) -> Terms:
-    """The classification of clean logits, and how far the attack moved those it began at."""
+    """The classification of clean logits, and the divergence between the attacked logits and those they started at."""
     classified = {"classification": step.loss.classify(clean, labels)} if step.loss.classification else {}
     return {**classified, "trades": divergence(moved_from, moved)}
 
@@ -202,7 +202,7 @@ def _against_head(step: Step, clean: Tensor, logits: Callable[[Tensor], Tensor])
 def _against_pairs(
     step: Step, fixed: Tensor, blocks: int, embeddings: Callable[[Tensor], Tensor], *, plain: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """What the attack raises: the loss of clean blocks, encoded, and of the moved one; NT-Xent alone if `plain`."""
+    """The attack's objective: the loss of encoded clean blocks and of the attacked one; only NT-Xent if `plain`."""
 
     def raised(moved: Tensor) -> Tensor:
         rows = torch.cat([fixed, embeddings(moved)])
@@ -214,7 +214,7 @@ def _against_pairs(
 
 
 def _towards_others(step: Step, fixed: Tensor, embeddings: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Raised as a normal nears the view of a random pseudo-anomaly, encoded, and a pseudo-anomaly that of a normal."""
+    """Rises as a normal approaches the encoded view of a random pseudo-anomaly, and the other way round."""
     normals = len(fixed) // 2
     order = torch.randperm(normals, generator=step.generator, device=step.generator.device).to(fixed.device)
     targets = torch.cat([fixed[normals:][order], fixed[:normals][order]])

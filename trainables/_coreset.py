@@ -1,4 +1,4 @@
-"""A coreset: the few rows of a bank that leave no other row far from all of them."""
+"""A coreset: a few rows of a bank, chosen so that no other row is far from all of them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ ALL = 1.0
 def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
     """Indices (M,) of the rows (N, D) to keep, ascending: all for `bank` 1, else a share (below 1) or a number.
 
-    Greedy k-centre: a seeded first row, then always the one furthest from those chosen, at most twice as far from the
-    rest as the best choice of as many would be (Gonzalez 1985; for anomaly banks PatchCore, Roth et al. 2022, 3.2).
+    Greedy k-centre: a seeded first row, then always the row farthest from those chosen. The largest distance left is at
+    most twice the optimum for that many rows (Gonzalez 1985; for anomaly banks PatchCore, Roth et al. 2022, 3.2).
     """
     total = len(rows)
     count = min(total, max(1, round(bank * total) if bank <= ALL else round(bank)))
@@ -25,6 +25,6 @@ def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
     for place in range(count):
         chosen[place] = at
         distance = torch.minimum(distance, squares - 2 * (rows @ rows[at]) + squares[at])
-        distance[at] = -1  # of equal rows none is chosen twice
+        distance[at] = -1  # among equal rows, none is chosen twice
         at = int(distance.argmax())
     return chosen.sort().values

@@ -1,4 +1,4 @@
-"""A run without training: everything is fitted by the constructor, from the data and the seed."""
+"""A run without training: the constructor fits everything from the data and the seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class Fitted:
-    """What the contract asks of a run (`assay.contracts.Trainable`) where there is nothing to train or to restore.
+    """The methods of a run (`assay.contracts.Trainable`) when there is nothing to train or to restore.
 
     network: the detector, in eval mode and frozen; the constructor sets it.
     """

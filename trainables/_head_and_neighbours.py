@@ -19,19 +19,19 @@ from trainables._nearest import nearest, nearest_others
 from trainables._views import Views
 from trainables.backbones.pixels import Pixels
 
-SIDE = 32  # of the pixels' bank
+SIDE = 32  # of the images in the pixel bank
 BATCH = 128  # images encoded together while fitting
 
 
 class ScoreWeights(BaseModel):
-    """What the score is made of: the head's logit, and the distance to the k nearest normals in features and in pixels.
+    """The parts of the score: the head's logit, and the distance to the k nearest normals in features and in pixels.
 
-    pixels is no part of COBRA. It is offered because the pixels themselves are hard to attack (see the backbone
-    `pixels`): what the network adds to them is what it has earned.
-    bank: how many normals are kept to be neighbours, chosen far from each other: a share up to 1, or a number above.
-    views: over how many views of an image features and logit are averaged: itself, then fixed draws of `views`.
+    pixels is not part of COBRA. It is offered because raw pixels are hard to attack (see the backbone `pixels`), so one
+    can see what the network adds to them.
+    bank: how many normals are kept as neighbours, chosen far from each other: a share up to 1, or a number above.
+    views: number of views of an image over which features and logit are averaged: itself, then fixed draws of `views`.
     form: `standardised` puts each part on the scale of the normals; `as_released` is COBRA's: the product with the
-    normalised embeddings of normals over their mean norm, the image's own norm counting (k 1 and views 10 there).
+    normalised embeddings of normals over their mean norm, not normalised for the image itself (with k 1 and views 10).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,12 +48,12 @@ class ScoreWeights(BaseModel):
 class HeadAndNeighbours(nn.Module):
     """Images (B, C, H, W) in [0, 1] -> scores (B,), higher is more anomalous.
 
-    score = head * z(logit) + neighbours * z(distance in features) + pixels * z(distance in pixels), a distance being
-    the mean cosine distance to the k nearest training normals; z puts each on the scale of the training normals
-    (mean 0, deviation 1), so that the weights compare like with like.
-    The score is the same whenever it is asked for and differentiable: also its views are fixed, and inside it.
-    Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour. Both also add up the
-    scores of images turned into pseudo-anomalies, which are random; here the image's own is the score.
+    score = head * z(logit) + neighbours * z(distance in features) + pixels * z(distance in pixels), where a distance is
+    the mean cosine distance to the k nearest training normals, and z standardises by the training normals (mean 0,
+    deviation 1), so that the weights are comparable.
+    The score is deterministic and differentiable: its views are fixed and part of it.
+    Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour. Both also add the
+    scores of images turned into pseudo-anomalies, which are random; here only the image itself is scored.
     """
 
     FITTED: ClassVar[frozenset[str]] = frozenset({"bank", "pixel_bank", "location", "scale"})
@@ -74,7 +74,7 @@ class HeadAndNeighbours(nn.Module):
         super().__init__()
         self.weights, self.views, self.precision = weights, views, precision
         self.released = weights.form == "as_released"
-        self.offset = 0.0 if self.released else 1.0  # a distance is the offset less the product
+        self.offset = 0.0 if self.released else 1.0  # a distance is the offset minus the product
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
         self.pixels = Pixels(channels, SIDE)
         features: int = self.backbone.features
@@ -86,34 +86,34 @@ class HeadAndNeighbours(nn.Module):
         self.register_buffer("scale", torch.ones(3))
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, F) of the backbone; computed in the network's precision, in that of the images from there on."""
+        """(B, F) of the backbone; computed in the network's precision, then converted to that of the images."""
         low = self.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
             found: Tensor = self.backbone(images)
         return found.to(images.dtype)
 
     def logits_of(self, features: Tensor) -> Tensor:
-        """(B,) logit of being anomalous, of features (B, F)."""
+        """Logits (B,) of being anomalous, from features (B, F)."""
         logits: Tensor = self.head(features).squeeze(1)
         return logits
 
     def embeddings_of(self, features: Tensor) -> Tensor:
-        """(B, embedding) unit vectors for the contrastive losses, of features (B, F)."""
+        """Unit vectors (B, embedding) for the contrastive losses, from features (B, F)."""
         return F.normalize(self.projection(features), dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
-        """(B,) logit of being anomalous."""
+        """Logits (B,) of being anomalous."""
         return self.logits_of(self.features(images))
 
     def embeddings(self, images: Tensor) -> Tensor:
-        """(B, embedding) unit vectors for the contrastive losses."""
+        """Unit vectors (B, embedding) for the contrastive losses."""
         return self.embeddings_of(self.features(images))
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
         weights = self.weights
 
-        def in_pixels(rows: Tensor) -> Tensor:  # a bank of pixels is the dearer one, and often has no weight
+        def in_pixels(rows: Tensor) -> Tensor:  # a pixel bank is more expensive, and often has no weight
             return nearest(rows, self.pixel_bank, weights.k) if weights.pixels else rows.new_zeros(len(rows))
 
         return self._score(images, lambda rows: nearest(rows, self.bank, weights.k, offset=self.offset), in_pixels)
@@ -136,7 +136,7 @@ class HeadAndNeighbours(nn.Module):
         return weights.head * parts[:, 0] + weights.neighbours * parts[:, 1] + weights.pixels * parts[:, 2]
 
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits (B,) and the rows (B, D) to be compared with the bank, averaged over the views."""
+        """Logits (B,) and the rows (B, D) to compare with the bank, averaged over the views."""
         generators = [torch.Generator().manual_seed(view) for view in range(1, self.weights.views)]
         views = [images, *(self.views.draw(images, generator, shared=True) for generator in generators)]
         features = [self.features(view) for view in views]
@@ -149,14 +149,14 @@ class HeadAndNeighbours(nn.Module):
         return F.normalize(self.pixels(images), dim=1)
 
     def bank_rows(self) -> int:
-        """How many rows the bank holds."""
+        """The number of rows of the bank."""
         return len(self.bank)
 
     @torch.no_grad()
     def with_bank(self, share: float) -> nn.Module:
-        """A copy with a coreset of each bank, `share` of its rows; distances are put on the scale of the rows it had.
+        """A copy with a coreset of each bank, `share` of its rows; the scale of distances is adapted to the new bank.
 
-        Those of a smaller bank are longer. The scale of `as_released` is of the embeddings alone and stays.
+        Distances to a smaller bank are longer. The scale of `as_released` depends on the embeddings only and stays.
         """
         smaller = copy.deepcopy(self)
         for name, place in (("bank", 1), ("pixel_bank", 2)):
@@ -174,7 +174,7 @@ class HeadAndNeighbours(nn.Module):
     def fit(self, normals: Tensor, batch: int = BATCH) -> None:
         """Fill the banks from the train normals (N, C, H, W), and fit the scales to all of them.
 
-        A normal's nearest neighbour in a bank that holds it is itself: its own row is left out when fitting.
+        The nearest neighbour of a stored normal is itself, so its own row is left out when fitting.
         """
         logits, rows = (torch.cat(part) for part in zip(*map(self._seen, torch.split(normals, batch)), strict=True))
         pixels, k = self._pixel_rows(normals), self.weights.k
@@ -187,7 +187,7 @@ class HeadAndNeighbours(nn.Module):
         scores = torch.stack(parts, dim=1)
         self.location = scores.mean(dim=0)
         self.scale = scores.std(dim=0, correction=0).clamp(min=1e-6)
-        if self.released:  # no location, and a scale that keeps its sign where the mean logit is on the wrong side
+        if self.released:  # no location; the scale keeps its sign if the mean logit is on the wrong side
             self.location[:2] = 0
             self.scale[:2] = torch.stack([logits.mean().abs(), norm]).clamp(min=1e-6)
 

@@ -1,4 +1,4 @@
-"""The detector DevNet deploys: a score at every place of a feature map, and the mean of the largest of them."""
+"""The detector DevNet deploys: a score at every location of a feature map, and the mean of the largest of them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from assay.shelves import Item
 class LocationScores(nn.Module):
     """Images (B, C, H, W) in [0, 1] -> scores (B,) >= 0, higher is more anomalous.
 
-    At full and at half size, a 1x1 convolution gives every place of the backbone's feature map a number; its absolute
-    value is that place's score. The score is the mean of the `top` share of them, averaged over the two sizes.
+    At full and at half size, a 1x1 convolution gives every location of the backbone's feature map a number; its
+    absolute value is the location's score. The result is the mean of the `top` share of them, averaged over both sizes.
     Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks", section 3.
     """
 
@@ -24,8 +24,8 @@ class LocationScores(nn.Module):
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
         if not callable(getattr(self.backbone, "maps", None)):
             raise InputError(
-                f"backbone '{backbone.name}' gives no feature map; here one is needed with a method "
-                "maps(images) -> (B, features, h, w), which every backbone of `assay ls backbones` has"
+                f"backbone '{backbone.name}' gives no feature map; it must have a method "
+                "maps(images) -> (B, features, h, w), as every backbone of `assay ls backbones` has"
             )
         self.head = nn.Conv2d(self.backbone.features, 1, 1)
 
@@ -34,11 +34,11 @@ class LocationScores(nn.Module):
         return [self.backbone.maps(images), self.backbone.maps(F.avg_pool2d(images, 2, ceil_mode=True))]
 
     def locations(self, maps: list[Tensor]) -> list[Tensor]:
-        """The scores (B, h * w) >= 0 of all places of each map."""
+        """The scores (B, h * w) >= 0 of all locations of each map."""
         return [self.head(one).flatten(1).abs() for one in maps]
 
     def pooled(self, locations: list[Tensor]) -> Tensor:
-        """The score (B,): the mean of the largest of each, at least one, averaged."""
+        """The score (B,): the mean of the largest of each map (at least one), averaged."""
         return torch.stack([_mean_of_top(one, self.top) for one in locations]).mean(dim=0)
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Bounds of the median of a score under Gaussian noise, in any l2 ball around the image that was looked at.
+"""Bounds on the median of a score under Gaussian noise, in any l2 ball around the scored image.
 
-Source: Chiang et al. 2020 ("Detection as Regression: Certified Object Detection by Median Smoothing", section 3): where
+Source: Chiang et al. 2020 ("Detection as Regression: Certified Object Detection by Median Smoothing", section 3): if
 the image moves by at most r, the p-quantile of the score under noise of deviation sigma stays between the quantiles of
 levels Phi(Phi^-1(p) -+ r / sigma) at the image itself. For p = 1/2 these are Phi(-+ r / sigma).
 
-A score is not that median but the median of a few draws, which lies at a level p of its own: a Beta variable, whatever
-the scores are (`levels_of_median`). The quantiles are estimated by order statistics with exact binomial bounds.
+A score is not that median but the median of a few draws. It lies at a random level p, a Beta variable whatever the
+scores are (`levels_of_median`). The quantiles are estimated by order statistics with exact binomial bounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Floats = NDArray[np.float64]
 
 
 def middle(draws: int) -> int:
-    """The place of the median among `draws` sorted ones, from 0: the lower of the two where they are even."""
+    """Index of the median among `draws` sorted values, from 0: the lower of the two if their number is even."""
     return (draws - 1) // 2
 
 
@@ -41,8 +41,8 @@ def levels_of_median(draws: int, failure: float) -> tuple[float, float]:
 def bounds(scores: Floats, reaches: Floats, levels: tuple[float, float], failure: float) -> tuple[Floats, Floats]:
     """Bounds (B, R), (B, R) of the quantiles of both levels when an image moves by up to `reaches` (R,) deviations.
 
-    scores: (B, M) of each image under M fresh draws. failure: of each single bound. -inf or inf where M draws are too
-    few to give a bound at that failure.
+    scores: (B, M) of each image under M fresh draws. failure: of each single bound. -inf or inf if M draws are too few
+    for a bound at that failure.
     """
     count = scores.shape[1]
     ranked = np.pad(np.sort(scores, axis=1), ((0, 0), (1, 1)))

@@ -1,4 +1,4 @@
-"""The nearest rows of a bank, searched in blocks, so that a large bank costs little memory, under autograd too."""
+"""Nearest rows of a bank, searched in blocks, so that a large bank needs little memory, even under autograd."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 BLOCK = 8192
-"""Rows of the bank looked at together."""
+"""Rows of the bank searched together."""
 QUERIES = 4096
-"""Rows asked about together where a whole bank is asked about itself."""
+"""Rows queried together when a whole bank is compared with itself."""
 
 
 def nearest(rows: Tensor, bank: Tensor, k: int, *, offset: float = 1.0) -> Tensor:
     """Mean (B,) of the k smallest distances, offset - <row, bank row>, of rows (B, D) to a bank (M, D).
 
-    Differentiable; a bank of more than one block is searched without gradients first, so that only the chosen rows take
-    part in them.
+    Differentiable; a bank of more than one block is searched without gradients first, so that only the chosen rows are
+    part of the graph.
     """
     if len(bank) <= BLOCK:
         return _smallest(offset - rows @ bank.T, k).mean(dim=1)
@@ -28,7 +28,7 @@ def nearest(rows: Tensor, bank: Tensor, k: int, *, offset: float = 1.0) -> Tenso
 def nearest_others(rows: Tensor, kept: Tensor, k: int) -> Tensor:
     """Mean distance (N,) of all rows (N, D) to the bank `rows[kept]`, none of them counted as its own neighbour.
 
-    A bank of one row is asked as it is: it has no other.
+    In a bank of one row, that row counts as its own neighbour, as there is no other.
     """
     bank = rows[kept]
     place = torch.full((len(rows),), -1, device=rows.device)

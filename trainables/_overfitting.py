@@ -1,4 +1,4 @@
-"""Catastrophic overfitting: a detector that withstands one-step attacks and no other, seen on a small fixed batch.
+"""Detects catastrophic overfitting, where a detector withstands only one-step attacks, on a small fixed batch.
 
 Source: Wong et al. 2020 (fast adversarial training, section 5.4), who compare with PGD on a training minibatch.
 """
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from trainables._adversary import Adversary
 
 IMAGES, STEPS, GAP = 64, 10, 0.25
-"""Of the fixed batch, of its PGD, and the loss in accuracy from FGSM to PGD from which the detector is overfitted."""
+"""Size of the fixed batch; steps of its PGD; the drop in accuracy from FGSM to PGD that counts as overfitting."""
 
 
 class Guard:
@@ -26,7 +26,7 @@ class Guard:
     def look(self, logits: Callable[[Tensor], Tensor], adversary: Adversary) -> dict[str, float]:
         """Accuracies under FGSM and PGD-10 at the adversary's norm and epsilon, and `overfitted`, 1.0 or 0.0.
 
-        logits: images -> (B,), higher is more anomalous, 0 the border.
+        logits: images -> (B,), higher is more anomalous; the decision boundary is 0.
         """
         one_step = Adversary(norm=adversary.norm, epsilon=adversary.epsilon, steps=1, step_size=1.0, start="zero")
         many = Adversary(norm=adversary.norm, epsilon=adversary.epsilon, steps=STEPS)

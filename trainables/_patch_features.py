@@ -1,4 +1,4 @@
-"""Locally aware patch features: what a frozen backbone sees at every place of an image and around it."""
+"""Locally aware patch features: the features of a frozen backbone at every location and around it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from assay.errors import InputError
 from assay.shelves import Item
 
 Levels: TypeAlias = Annotated[tuple[Annotated[int, Ge(1), Le(4)], ...], MinLen(1)]
-"""Which of a backbone's four levels, 1 the finest; the two in the middle are (2, 3)."""
+"""Which of a backbone's four levels to use, 1 being the finest; the two in the middle are (2, 3)."""
 
 NEIGHBOURHOOD = 3
-"""Side of the square of places that a feature is averaged over."""
+"""Side of the square of locations over which a feature is averaged."""
 
 
 class PatchFeatures(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> features (B, P, F) of P places, F being `features`; always frozen.
+    """Images (B, C, H, W) in [0, 1] -> features (B, P, F) of P locations, F being `features`; always frozen.
 
-    Each level is averaged over 3 x 3 places, brought to the size of the finest one and set beside the others.
-    Source: Roth et al. 2022 (PatchCore), section 3.1. Levels are not brought to a common width, as its code does.
+    Each level is averaged over 3 x 3 locations, resized to the finest one and concatenated with the others.
+    Source: Roth et al. 2022 (PatchCore), section 3.1. Unlike in its code, levels are not brought to a common width.
     Raises InputError for a backbone without a method `levels(images)`.
     """
 
@@ -32,17 +32,17 @@ class PatchFeatures(nn.Module):
         self.levels = levels
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
         if not hasattr(self.backbone, "levels"):
-            raise InputError(f"backbone '{backbone.name}' has no method `levels`, which gives four feature maps")
+            raise InputError(f"backbone '{backbone.name}' has no method `levels` returning four feature maps")
         self.eval().requires_grad_(False)
         with torch.no_grad():
             self.features: int = self(torch.zeros(1, channels, 32, 32)).shape[2]
 
     def train(self, mode: bool = True) -> Self:
-        """Eval mode, whatever is asked for: running statistics stay as they are."""
+        """Always eval mode: running statistics must not change."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (B, P, F) of the places, row by row."""
+        """Features (B, P, F) of the locations, row by row."""
         maps = self.backbone.levels(images)
         chosen = [maps[level - 1] for level in sorted(set(self.levels))]
         size = chosen[0].shape[-2:]

@@ -1,4 +1,4 @@
-"""A run that trains one network on shuffled normals with one optimiser: what such runs share."""
+"""Shared base of runs that train one network on shuffled normals with one optimiser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class Trained:
-    """The detector is the network as it is; what decides what comes next is the network, optimiser and generator.
+    """The detector is the network itself; the training state is network, optimiser and generator.
 
     normals: (N, C, H, W) in [0, 1]. The constructor sets everything.
     """
@@ -23,13 +23,13 @@ class Trained:
     batch_size: int
 
     def shuffled(self) -> Iterator[Tensor]:
-        """The normals in random order, a batch at a time."""
+        """The normals in random order, one batch at a time."""
         order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
         for part in torch.split(order, self.batch_size):
             yield self.normals[part]
 
     def detector(self) -> nn.Module:
-        """A frozen copy of the network as it is now."""
+        """A frozen copy of the current network."""
         return copy.deepcopy(self.network).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -38,7 +38,7 @@ class Trained:
         return {**parts, "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])

@@ -1,4 +1,4 @@
-"""Views of an image for training and scoring: flips, crops and changes of colour, batched."""
+"""Views of an image for training and scoring: flips, crops and colour changes, batched."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from trainables.pseudo_anomalies._colour import hue_matrix
 
 
 class Views(BaseModel):
-    """How views differ: chance-1/2 flips along each axis if `flips`, and changes of colour and of the part shown.
+    """How views differ: flips along each axis with probability 1/2 if `flips`, colour changes, and random crops.
 
-    jitter: of contrast and brightness, factors U[1 - jitter, 1 + jitter]. colour: the same of saturation, and turns of
-    the hue by U[-colour / 4, colour / 4] of a circle; grey images have neither. chance: of jitter and colour at all.
-    grey: chance of an image without colour. crop: smallest share of the area that a random part, enlarged to the whole,
-    may show; 1 shows all. COBRA has jitter 0.4, colour 0.4, chance 0.8, grey 0.2 and, for small images, crop 0.54.
+    jitter: of contrast and brightness, factors U[1 - jitter, 1 + jitter]. colour: the same for saturation, and hue
+    rotations of U[-colour / 4, colour / 4] of a circle; grey images have neither. chance: probability of jitter and
+    colour. grey: probability of dropping the colour. crop: smallest share of the area that a random crop, enlarged to
+    the whole, may show; 1 shows all. COBRA has jitter 0.4, colour 0.4, chance 0.8, grey 0.2 and, for small images, crop
+    0.54.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +68,7 @@ class Views(BaseModel):
 
 
 def _part(images: Tensor, side: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """The part of `side` (B, 1, 1, 1) of the image's side around (x, y) in [-1, 1], enlarged to the whole."""
+    """A crop around (x, y) in [-1, 1], of `side` (B, 1, 1, 1) relative to the image's, enlarged to the full size."""
     zero = torch.zeros_like(side)
     rows = torch.stack([side, zero, x, zero, side, y], dim=1).view(-1, 2, 3).expand(len(images), -1, -1)
     grid = F.affine_grid(rows, list(images.shape), align_corners=False)

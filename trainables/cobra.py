@@ -1,13 +1,13 @@
-"""COBRA: adversarial training on normals against pseudo-anomalies with three losses.
+"""COBRA: adversarial training of normals against pseudo-anomalies with three losses.
 
 Source: COBRA (ICLR 2025, "Adversarially Robust Anomaly Detection through Spurious Negative Pair Mitigation"):
-views of every normal and of its own pseudo-anomaly, adversarial views made against both losses, a score from the
-classification head and the nearest training normals. Paper and released code differ, and both have faults that the
-default, `variant: fixed`, does not; `_cobra_steps` says where. The rest of what is published are parameters: the
+views of every normal and of its own pseudo-anomaly, adversarial views against both losses, a score from the
+classification head and the nearest training normals. Paper and released code differ, and both have errors that the
+default, `variant: fixed`, avoids; see `_cobra_steps`. The other published choices are parameters: the
 opposite term (its weight; the released training never switches it on), the acceptance filter (`pseudo_anomaly:
 acceptance`; off in the released code), the score (`score.form: as_released`, k 1, views 10), the projection
 (`embedding: 128`), views of `views`. Not offered: classes of several pseudo-anomalies (K = 4), the LARS optimiser, and
-scores that add those of the image turned into pseudo-anomalies.
+adding the scores of the image turned into pseudo-anomalies.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from trainables._views import Views
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
 FALL_BACK_STEPS = 3
-"""PGD steps, at least, once catastrophic overfitting was seen."""
+"""Minimum PGD steps after catastrophic overfitting was detected."""
 
 
 class Cobra:
@@ -63,14 +63,14 @@ class Cobra:
         channels_last: bool = True,
         compile: bool = False,
     ) -> None:
-        """Prepare a run on train normals; raises InputError where nothing would be trained or the guard has no head.
+        """Prepare a run on train normals; raises InputError if nothing would be trained or the guard has no head.
 
-        batch_size: normals a step (each brings its pseudo-anomaly). warm_up: share of the run over which epsilon and
-        learning rate rise. average: decay of the moving average of weights that is the detector; 0 is none.
-        variant: the step of a training as here, in the paper or in its released code. embedding: size of the
-        projection that the pair terms see. precision, channels_last, compile: how the backbone computes in training;
-        the detector computes in float32. All three change results by rounding. channels_last takes a sixth less time on
-        a CPU; bfloat16 a third less, at more rounding.
+        batch_size: normals per step (each adds its pseudo-anomaly). warm_up: share of the run over which epsilon and
+        learning rate rise. average: decay of the moving average of the weights, which is the detector; 0 for none.
+        variant: the training step of this project, of the paper or of its released code. embedding: size of the
+        projection used by the pair terms. precision, channels_last, compile: how the backbone computes in training;
+        the detector computes in float32. All three change results by rounding. channels_last saves a sixth of the time
+        on a CPU; bfloat16 a third, with more rounding.
         """
         self.epochs, self.batch_size, self.warm_up, self.average = epochs, batch_size, warm_up, average
         self.variant, self.adversary, self.loss, self.views = variant, adversary, loss, views
@@ -81,7 +81,7 @@ class Cobra:
             raise InputError("every weight of cobra's loss is 0, so there is nothing to train; raise one of them")
         if adversary.guard != "off" and not loss.on_head:
             raise InputError(
-                "adversary.guard compares accuracies of the head: raise loss.classification or turn it off"
+                "adversary.guard compares accuracies of the head: raise loss.classification or turn the guard off"
             )
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -120,8 +120,8 @@ class Cobra:
     def train_epoch(self) -> dict[str, float]:
         """One pass over the normals in random order; returns the means of the loss terms (and of `rejected`).
 
-        With a guard also its figures; `overfitted` stays 1.0 once it was. Raises DivergedError where a loss or a
-        gradient is not finite.
+        With a guard, also its figures; `overfitted` stays 1.0 once set. Raises DivergedError if a loss or a gradient
+        is not finite.
         """
         order = torch.randperm(len(self.normals), generator=self.generator, device=self.generator.device)
         sums: dict[str, float] = {}
@@ -151,11 +151,11 @@ class Cobra:
         self.scheduler.step()
         self.step += 1
         self._average_weights()
-        rejected = getattr(self.make_anomalous, "rejected", None)  # where the pseudo-anomaly judges its own draws
+        rejected = getattr(self.make_anomalous, "rejected", None)  # if the pseudo-anomaly rejects some of its draws
         return told if rejected is None else {**told, "rejected": rejected}
 
     def _warmed(self) -> float:
-        """How much of the warm-up is done, 0 to 1: from the start at full strength, training stalls at chance."""
+        """Completed part of the warm-up, 0 to 1: at full strength from the start, training stalls at chance."""
         rising = self.warm_up * self.epochs * self.steps_per_epoch
         return min(1.0, self.step / rising) if rising else 1.0
 
@@ -166,7 +166,7 @@ class Cobra:
         return Guard(images, torch.arange(len(images), device=images.device) >= len(normals), seed)
 
     def _look(self) -> dict[str, float]:
-        """The guard's figures of the network as it is now; what it finds is remembered and may change the attack."""
+        """The guard's figures for the current network; overfitting, once detected, may change the attack."""
         if self.guard is None:
             return {}
         with deployed(self.network):
@@ -181,7 +181,7 @@ class Cobra:
             self.adversary = self.adversary.model_copy(update={"method": "pgd", "steps": steps, "start": "random"})
 
     def _average_weights(self) -> None:
-        decay = min(self.average, self.step / (self.step + 10))  # short memory while there is little to remember
+        decay = min(self.average, self.step / (self.step + 10))  # a short average while there are few steps
         with torch.no_grad():
             now = self.network.state_dict()
             for name, mean in self.averaged.state_dict().items():
@@ -195,7 +195,7 @@ class Cobra:
         return detector
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, their average, optimiser, schedule, generator, step and what the guard has seen."""
+        """Weights, their average, optimiser, schedule, generator, step and the state of the guard."""
         return {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -207,7 +207,7 @@ class Cobra:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -1,7 +1,7 @@
 """Deep SVDD: a network trained to map all normals near one fixed centre; the score is the distance to it.
 
 Source: Ruff et al. 2018, "Deep One-Class Classification", section 3; the network of its experiments on CIFAR-10. The
-weights begin at random: there is no auto-encoder trained before.
+initial weights are random: there is no auto-encoder pretraining.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from trainables._trained import Trained
 from trainables.backbones._normalise import Standardise
 
 OFF_ZERO = 0.1
-"""Least size of a coordinate of the centre: what is near 0 could be reached by weights of 0."""
+"""Smallest absolute value of a coordinate of the centre: values near 0 could be reached by weights of 0."""
 
 
 class Sphere(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> squared distance (B,) of their features to the centre, less that of the sphere.
+    """Images (B, C, H, W) in [0, 1] -> squared distance (B,) of their features to the centre, minus that of the sphere.
 
-    No bias anywhere, in the convolutions, the normalisation or the last layer: with one, a network could map
-    everything to the centre (section 3.3, proposition 2).
+    There is no bias in the convolutions, the normalisation or the last layer: with one, a network could map everything
+    to the centre (section 3.3, proposition 2).
     """
 
     centre: Tensor
@@ -53,9 +53,9 @@ class Sphere(nn.Module):
 
     @torch.no_grad()
     def fit_centre(self, normals: Tensor, batch: int = 128) -> None:
-        """Put the centre at the mean of the features of normals (N, C, H, W) in a first pass, in training mode.
+        """Set the centre to the mean feature of normals (N, C, H, W), in one pass in training mode.
 
-        In eval mode a network that was never trained has running statistics that fit nothing.
+        In eval mode, the running statistics of an untrained network would not fit the data.
         """
         mean = torch.cat([self.network(part) for part in torch.split(normals, batch)]).mean(dim=0)
         away = torch.where(mean < 0, -OFF_ZERO, OFF_ZERO)
@@ -63,7 +63,7 @@ class Sphere(nn.Module):
 
 
 def _block(inputs: int, outputs: int) -> nn.Module:
-    """A convolution of 5 x 5 without bias, normalised, leaky, its side halved."""
+    """A 5 x 5 convolution without bias, normalisation and leaky ReLU, then halving of the side."""
     convolution = nn.Conv2d(inputs, outputs, 5, padding=2, bias=False)
     nn.init.xavier_uniform_(convolution.weight, nn.init.calculate_gain("leaky_relu", 0.1))
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs, affine=False), nn.LeakyReLU(0.1), nn.MaxPool2d(2))
@@ -91,10 +91,9 @@ class DeepSvdd(Trained):
         features: Annotated[int, Ge(2), Le(1024)] = 128,
     ) -> None:
         """Prepare a run on train normals; the paper trains for 250 epochs, with a batch of 200.
-
-        objective: one_class pulls all normals to the centre, soft_boundary those outside a sphere alone. nu: share of
+        objective: one_class pulls all normals to the centre, soft_boundary only those outside a sphere. nu: share of
         normals left outside (soft_boundary). warm_up: epochs before the sphere gets a radius (soft_boundary). width:
-        of the first of three convolutions, each twice as wide as the one before. features: how many come out.
+        of the first of three convolutions, each twice as wide as the one before. features: size of the output.
         """
         self.epochs, self.batch_size, self.nu, self.warm_up = epochs, batch_size, nu, warm_up
         self.soft, self.epoch = objective == "soft_boundary", 0
@@ -113,7 +112,7 @@ class DeepSvdd(Trained):
         return Sphere(channels, image_size, width, features)
 
     def train_epoch(self) -> dict[str, float]:
-        """One pass over the normals in random order; returns the mean loss, and the radius where there is one."""
+        """One pass over the normals in random order; returns the mean loss, and the radius if there is one."""
         self.network.train()
         parts = [self._train_step(normals) for normals in self.shuffled()]
         self.epoch += 1
@@ -137,6 +136,6 @@ class DeepSvdd(Trained):
         return {**super().state_dict(), "epoch": self.epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         super().load_state_dict(state)
         self.epoch = state["epoch"]

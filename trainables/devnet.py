@@ -1,8 +1,8 @@
-"""DevNet: few labelled anomalies pull the score of anomalies five deviations away from that of normals.
+"""DevNet: a few labelled anomalies pull the scores of anomalies five deviations away from those of normals.
 
 Source: Pang et al. 2021, "Explainable Deep Few-shot Anomaly Detection with Deviation Networks" (images), after Pang et
-al. 2019, "Deep Anomaly Detection with Deviation Networks" (the loss). Adversarial training is no part of either: of
-`adversary` its norm, epsilon, method, steps and start count, on the deviation loss.
+al. 2019, "Deep Anomaly Detection with Deviation Networks" (the loss). Neither trains adversarially; here `adversary`
+attacks the deviation loss, using its norm, epsilon, method, steps and start.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from trainables.losses.deviation import deviation
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
 NEEDS = "anomalies"
-CLIP = 1.0  # of the gradient's norm
+CLIP = 1.0  # of the gradient norm
 
 
 class Devnet:
-    """A score at every place of an image, trained on few labelled anomalies by the deviation loss (DevNet)."""
+    """A score at every location of an image, trained on a few labelled anomalies by the deviation loss (DevNet)."""
 
     def __init__(
         self,
@@ -52,25 +52,25 @@ class Devnet:
         adversary: Adversary = Adversary(epsilon=0),
         attacked: Literal["score", "locations"] = "score",
     ) -> None:
-        """Prepare a run on train normals and labelled anomalies, a half of every batch each.
+        """Prepare a run on train normals and labelled anomalies, each making up half of every batch.
 
-        decay_every: epochs after which the learning rate falls to a tenth, again and again. top: share of the places
-        whose mean is the score. rotation: turn every image by up to so many degrees (the source: 180). pseudo_anomaly:
-        makes half of the anomalies of a batch, or all where none are labelled. attacked: what training attacks, the
-        score or every place at once, which top places cannot shield.
-        Raises InputError where there are no anomalies to train on, or the backbone gives no feature map.
+        decay_every: number of epochs after which the learning rate falls to a tenth, repeatedly. top: share of the
+        locations whose mean is the score. rotation: rotate every image by up to this many degrees (the source: 180).
+        pseudo_anomaly: replaces half of the anomalies of a batch, or all if none are labelled. attacked: what training
+        attacks, the score or every location at once, so that the top locations cannot shield the others.
+        Raises InputError if there are no anomalies to train on, or if the backbone has no feature map.
         """
         if not len(data.labelled) and pseudo_anomaly is None:
             raise InputError(
                 "devnet needs labelled anomalies to train on, and this dataset gives none; set labelled_anomalies "
-                "among the dataset's parameters (10, say), or name a pseudo_anomaly that makes some"
+                "among the dataset's parameters (such as 10), or name a pseudo_anomaly that makes some"
             )
         self.epochs, self.steps_per_epoch, self.batch_size = epochs, steps_per_epoch, batch_size
         self.rotation, self.adversary, self.attacked = rotation, adversary, attacked
         parts = [data.train.pixels, data.labelled.pixels][: 2 if len(data.labelled) else 1]
         self.images = torch.cat([torch.from_numpy(part.copy()) for part in parts]).to(
             device
-        )  # as bytes: there are many
+        )  # as bytes, to save memory
         self.normals, self.labelled = len(data.train), len(data.labelled)
         self.generator = torch.Generator(device).manual_seed(seed)
         self.make_anomalous = ready(pseudo_anomaly, self._pixels(slice(self.normals))) if pseudo_anomaly else None
@@ -87,7 +87,7 @@ class Devnet:
         return LocationScores(backbone, channels, top)
 
     def train_epoch(self) -> dict[str, float]:
-        """So many balanced batches, drawn with replacement; returns the mean loss."""
+        """Train on that many balanced batches, drawn with replacement; returns the mean loss."""
         self.network.train()
         mean = sum(self._train_step() for _ in range(self.steps_per_epoch)) / self.steps_per_epoch
         self.scheduler.step()
@@ -105,7 +105,7 @@ class Devnet:
         return float(loss.detach())
 
     def _rows(self) -> tuple[Tensor, int]:
-        """The images of a batch: normals, then labelled anomalies, then normals to make so many pseudo-anomalies of."""
+        """The images of a batch: normals, labelled anomalies, and normals to be turned into pseudo-anomalies."""
         anomalies = self.batch_size - self.batch_size // 2
         pseudo = 0 if self.make_anomalous is None else anomalies // 2 if self.labelled else anomalies
         draws = [(0, self.normals, self.batch_size // 2)]
@@ -119,7 +119,7 @@ class Devnet:
         return torch.cat(parts), pseudo
 
     def _maps(self, rows: Tensor, pseudo: int, anomalous: Tensor) -> list[Tensor]:
-        """Feature maps of a batch after all that is done to its images: pseudo-anomalies, rotation, the attack."""
+        """Feature maps of a batch after pseudo-anomalies, rotation and the attack."""
         images = self._pixels(rows)
         if self.make_anomalous is not None and pseudo:
             made = self.make_anomalous(images[-pseudo:], self.generator).images
@@ -142,7 +142,7 @@ class Devnet:
         return self.images[rows].float().div_(255)
 
     def _maps_never_change(self) -> bool:
-        """Whether the backbone is frozen and sees the same images at every step, so that it needs to see them once."""
+        """Whether the backbone is frozen and always sees the same images, so that one pass over them is enough."""
         frozen = not any(parameter.requires_grad for parameter in self.network.backbone.parameters())
         return frozen and not self.rotation and not self.adversary.epsilon and self.make_anomalous is None
 
@@ -153,7 +153,7 @@ class Devnet:
         return [torch.cat(one) for one in zip(*batches, strict=True)]
 
     def detector(self) -> nn.Module:
-        """A frozen copy of the network as it is now."""
+        """A frozen copy of the current network."""
         return copy.deepcopy(self.network).eval().requires_grad_(False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Devnet:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -174,7 +174,7 @@ class Devnet:
 
 
 def rotated(images: Tensor, degrees: float, generator: torch.Generator) -> Tensor:
-    """Square images (B, C, S, S), each turned about its middle by its own angle of up to so many degrees."""
+    """Square images (B, C, S, S), each rotated about its centre by its own angle of up to this many degrees."""
     draws = torch.rand(len(images), generator=generator, device=generator.device).to(images)
     angles = (2 * draws - 1) * math.radians(degrees)
     cos, sin, zero = angles.cos(), angles.sin(), torch.zeros_like(angles)

@@ -1,8 +1,8 @@
-"""DRAEM: one network repairs images with pseudo-anomalies, another sees from image and repair where they were.
+"""DRAEM: one network repairs images with pseudo-anomalies, another locates them from the image and its repair.
 
 Source: Zavrtanik et al. 2021, "DRAEM: A discriminatively trained reconstruction embedding for surface anomaly
-detection", section 3. Compact: both networks halve the side three times and are `width` wide at first, not 128; images
-are not turned, and the learning rate is constant.
+detection", section 3. Smaller than in the paper: both networks halve the side three times and are initially `width`
+wide, not 128; images are not rotated, and the learning rate is constant.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from trainables.losses.focal import focal
 from trainables.pseudo_anomalies._items import OnPixels, ready
 
 SMOOTHED = 21 / 256
-"""Side of the square that the anomaly map is averaged over, as a share of the image's."""
+"""Side of the square over which the anomaly map is averaged, as a share of the image's."""
 
 WINDOW = 11
-"""Side of the square that structural similarity is computed in, in pixels."""
+"""Side of the windows for structural similarity, in pixels."""
 
 LEAST = 1e-30
 
 
 class UNet(nn.Module):
-    """(B, inputs, H, W) -> (B, outputs, H, W) by way of 1/8 of the side; skips: the way up sees the way down."""
+    """(B, inputs, H, W) -> (B, outputs, H, W) through 1/8 of the side; skips: connect the way down to the way up."""
 
     def __init__(self, inputs: int, outputs: int, width: int, *, skips: bool) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Numbers of any size; H and W of at least 16."""
+        """Unbounded outputs; H and W must be at least 16."""
         kept: list[Tensor] = []
         for block in self.down:
             x = block(F.max_pool2d(x, 2) if kept else x)
@@ -78,8 +78,8 @@ class RepairAndCompare(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous.
 
-        In the order of the paper's scores, which are the probabilities of these odds: those become exactly 1 in
-        float32, where scores are no longer told apart and have no gradient.
+        Same order as the paper's scores, which are the probabilities of these log-odds. Those saturate at 1 in float32,
+        where scores become equal and lose their gradient.
         """
         _, logits = self.maps(images)
         anomalous, normal = (_smoothed(torch.sigmoid(side)).clamp(min=LEAST) for side in (logits, -logits))
@@ -105,7 +105,7 @@ def dissimilarity(images: Tensor, others: Tensor) -> Tensor:
 
 
 class Draem(Trained):
-    """Two networks that repair images with pseudo-anomalies and find where they were; scores by the worst place."""
+    """Two networks that repair images with pseudo-anomalies and locate them; scores by the worst location."""
 
     network: RepairAndCompare
 
@@ -123,10 +123,10 @@ class Draem(Trained):
         width: Annotated[int, Ge(4), Le(128)] = 16,
         pseudo_anomaly: OnPixels = Item("pseudo_anomalies", "perlin", {}),
     ) -> None:
-        """Prepare a run on train normals, of at least 16 pixels a side; the paper trains for 700 epochs at 1e-4.
+        """Prepare a run on train normals, at least 16 pixels per side; the paper trains for 700 epochs at 1e-4.
 
-        anomalous: share of images that get a pseudo-anomaly. similarity: weight of structural similarity in the
-        repair, beside squared error. width: of the networks' first layer, 128 in the paper.
+        anomalous: share of images that get a pseudo-anomaly. similarity: weight of structural similarity in the repair
+        loss, besides squared error. width: of the networks' first layer, 128 in the paper.
         """
         self.epochs, self.batch_size, self.anomalous, self.similarity = epochs, batch_size, anomalous, similarity
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)

@@ -1,7 +1,7 @@
 """Gaussian: squared Mahalanobis distance to the training normals on frozen features. No training.
 
 Source: Rippel, Mertens and Merhof 2020, "Modeling the Distribution of Normal Data in Pre-Trained Deep Features for
-Anomaly Detection", section 3; covariance by Ledoit and Wolf 2004, so that few normals give one that can be inverted.
+Anomaly Detection", section 3; covariance by Ledoit and Wolf 2004, so that it is invertible even with few normals.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from assay.shelves import Item, Shelf
 from trainables._fitted import Fitted
 
 LEAST = 1e-6
-"""Least variance in any direction, over the mean variance."""
+"""Smallest variance in any direction, relative to the mean variance."""
 
 
 class GaussianFeatures(nn.Module):
@@ -41,16 +41,16 @@ class GaussianFeatures(nn.Module):
 
     @torch.no_grad()
     def fit(self, normals: Tensor, batch: int = 64) -> None:
-        """Mean and covariance of the features of normals (N, C, H, W)."""
+        """Fit mean and covariance to the features of normals (N, C, H, W)."""
         features = torch.cat([self.backbone(part.to(self.mean.device)) for part in torch.split(normals, batch)])
         rows = features.double().cpu()
         covariance = torch.zeros(rows.shape[1], rows.shape[1], dtype=rows.dtype)
         if len(rows) > 1:
             covariance = torch.from_numpy(LedoitWolf().fit(rows.numpy()).covariance_)
-        # One image, or images all alike, have no covariance: theirs is the plain distance.
+        # One image, or identical images, have no covariance: use the plain distance.
         floor = LEAST * covariance.diagonal().mean().item() or 1.0
         lower = torch.linalg.cholesky(covariance + floor * torch.eye(len(covariance)))
-        # The covariance is L L^T, and the distance the length of (x - mean) L^-T.
+        # With covariance L L^T, the distance is the length of (x - mean) L^-T.
         inverse = torch.linalg.solve_triangular(lower, torch.eye(len(lower), dtype=lower.dtype), upper=False)
         self.mean, self.whitening = rows.mean(dim=0).to(features), inverse.T.to(features)
 
@@ -66,7 +66,7 @@ class Gaussian(Fitted):
         device: str = "cpu",
         backbone: Annotated[Item, Shelf("backbones")] = Item("backbones", "efficientnet_lite0", {}),
     ) -> None:
-        """Fit it to all train normals."""
+        """Fit the Gaussian to all train normals."""
         normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
@@ -76,5 +76,5 @@ class Gaussian(Fitted):
 
     @classmethod
     def build(cls, *, channels: int, image_size: int, backbone: Item) -> nn.Module:
-        """A detector of the same shape, not fitted."""
+        """An unfitted detector of the same shape."""
         return GaussianFeatures(backbone, channels)

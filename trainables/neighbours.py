@@ -1,4 +1,4 @@
-"""Neighbours: distance to the k nearest training normals on frozen features. No training; the baseline everybody knows.
+"""Neighbours: distance to the k nearest training normals on frozen features. No training; the standard baseline.
 
 Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest Neighbor Anomaly Detection").
 """
@@ -50,11 +50,11 @@ class NeighbourBank(nn.Module):
         features = self.features(images)
         if self.distance == "cosine":
             return pool(1 - features @ self.bank.T)
-        # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
+        # Not via a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         return pool(torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist"))
 
     def bank_rows(self) -> int:
-        """How many rows the bank holds."""
+        """The number of rows of the bank."""
         return len(self.bank)
 
     def with_bank(self, share: float) -> nn.Module:
@@ -72,8 +72,8 @@ class NeighbourBank(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Bounds (B, R), (B, R) of the score in the balls of R radii: a proof by angles, for the norms in CERTIFIES.
 
-        A cosine does not see contrast, so the features might as well be the centred image after shrinking. Centring
-        lengthens no change, and shrinking multiplies its length by at most `pooling_gain`.
+        A cosine ignores contrast, so the features can be taken as the centred image after shrinking. Centring does not
+        lengthen a change, and shrinking multiplies its length by at most `pooling_gain`.
         """
         side = self.backbone.side
         centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
@@ -95,7 +95,7 @@ class Neighbours(Fitted):
         k: Count = 3,
         distance: Literal["euclidean", "cosine"] = "euclidean",
     ) -> None:
-        """Prepare the bank of all train normals. k: how many neighbours the distance is averaged over."""
+        """Fill the bank with all train normals. k: number of neighbours whose distances are averaged."""
         normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(seed)

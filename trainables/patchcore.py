@@ -1,4 +1,4 @@
-"""PatchCore: distance of the strangest patch to a coreset of the patches of the training normals. No training.
+"""PatchCore: distance of the most unusual patch to a coreset of the patches of the training normals. No training.
 
 Source: Roth et al. 2022, "Towards Total Recall in Industrial Anomaly Detection", section 3. The coreset is chosen on
 the features themselves, not on a random projection of them.
@@ -22,7 +22,7 @@ from trainables._fitted import Fitted
 from trainables._patch_features import Levels, PatchFeatures
 
 BLOCK = 2**24
-"""How many distances are held at a time."""
+"""Most distances held in memory at a time."""
 
 
 class PatchBank(nn.Module):
@@ -46,13 +46,13 @@ class PatchBank(nn.Module):
         with torch.no_grad():
             farthest = self._nearest(patches.flatten(0, 1)).view(patches.shape[:2]).argmax(dim=1)
         patch = patches[torch.arange(len(patches), device=patches.device), farthest]
-        # Not by way of a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
+        # Not via a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         distances = torch.cdist(patch, self.bank, compute_mode="donot_use_mm_for_euclid_dist")
         score = pool(distances)
         return score * self._weight(distances) if self.reweight and len(self.bank) > 1 else score
 
     def bank_rows(self) -> int:
-        """How many rows the bank holds."""
+        """The number of rows of the bank."""
         return len(self.bank)
 
     def with_bank(self, share: float) -> nn.Module:
@@ -62,13 +62,13 @@ class PatchBank(nn.Module):
         return smaller
 
     def _nearest(self, rows: Tensor) -> Tensor:
-        """Distances (N,) of rows (N, F) to the nearest row of the bank, good enough to compare."""
+        """Distances (N,) of rows (N, F) to the nearest row of the bank, accurate enough for comparisons."""
         blocks = torch.split(rows, max(1, BLOCK // len(self.bank)))
         near = [torch.cdist(block, self.bank, compute_mode="use_mm_for_euclid_dist").amin(dim=1) for block in blocks]
         return torch.cat(near)
 
     def _weight(self, distances: Tensor) -> Tensor:
-        """(B,) lower where the rows around the nearest row are as near as it is (section 3.3, equation 7)."""
+        """Weights (B,), lower where the rows around the nearest row are as near as it is (section 3.3, equation 7)."""
         nearest = distances.argmin(dim=1, keepdim=True)
         with torch.no_grad():
             around = torch.cdist(self.bank[nearest[:, 0]], self.bank).scatter_(1, nearest, -1.0)
@@ -77,14 +77,14 @@ class PatchBank(nn.Module):
 
     @torch.no_grad()
     def fit(self, normals: Tensor, share: float, seed: int, batch: int = 64) -> None:
-        """Fill the bank with a coreset of the patches of normals (N, C, H, W), all of which are held for a while."""
+        """Fill the bank with a coreset of the patches of normals (N, C, H, W); holds them all in memory meanwhile."""
         parts = [self.patches(part.to(self.bank.device)).flatten(0, 1) for part in torch.split(normals, batch)]
         rows = torch.cat(parts)
         self.bank = rows[kept(rows, share, seed)]
 
 
 class Patchcore(Fitted):
-    """Distance of the strangest patch to a coreset of the train normals' patches, on frozen features."""
+    """Distance of the most unusual patch to a coreset of the train normals' patches, on frozen features."""
 
     def __init__(
         self,
@@ -99,9 +99,9 @@ class Patchcore(Fitted):
     ) -> None:
         """Fill the bank from all train normals.
 
-        levels: of the backbone's feature maps, 1 the finest; the paper takes 2 and 3. coreset: share of all patches
-        that is kept, 0.01 to 0.25 in the paper. reweight: rows around the nearest row that the score is weighted by,
-        such as 9; 0 is none, as in the paper's code.
+        levels: which of the backbone's feature maps, 1 being the finest; the paper uses 2 and 3. coreset: share of all
+        patches kept, 0.01 to 0.25 in the paper. reweight: number of rows around the nearest row used to reweight the
+        score, such as 9; 0 for none, as in the paper's code.
         """
         normals = torch.from_numpy(data.train.pixels.copy()).float().div_(255)
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""SimpleNet: a small network that tells patch features of normals from the same features with noise added.
+"""SimpleNet: a small network that separates patch features of normals from the same features with added noise.
 
 Source: Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detection and Localization", section 3.
 """
@@ -21,7 +21,7 @@ from trainables._trained import Trained
 
 def _on_features(item: Item) -> Item:
     if stated(item.function, "SPACE", "pixels") != "features":
-        reason = "'{name}' works on images, here one that works on features is needed, such as feature_noise"
+        reason = "'{name}' works on images; use one that works on features, such as feature_noise"
         raise PydanticCustomError("space", reason, {"name": item.name})
     return item
 
@@ -30,10 +30,10 @@ BATCH = 64  # images encoded together while features are measured
 
 
 class PatchDiscriminator(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> logit (B,) of the patch that looks least like a normal's.
+    """Images (B, C, H, W) in [0, 1] -> logit (B,) of the patch that looks least like a normal one.
 
-    Features are brought to mean 0 and deviation 1 over the patches of normals, so that the same noise is as strong on
-    any backbone; the paper adds it to those of one network as they are.
+    Features are standardised to mean 0 and deviation 1 over the patches of normals, so that the noise is equally strong
+    on every backbone; the paper adds it to the raw features of one network.
     """
 
     mean: Tensor
@@ -52,13 +52,13 @@ class PatchDiscriminator(nn.Module):
 
     @torch.no_grad()
     def fit(self, normals: Tensor) -> None:
-        """Measure the features of train normals (N, C, H, W)."""
+        """Measure the mean and deviation of the features of train normals (N, C, H, W)."""
         rows = torch.cat([self.patches(part).flatten(0, 1) for part in torch.split(normals, BATCH)])
         self.deviation, self.mean = torch.std_mean(rows, dim=0)
         self.deviation = self.deviation.clamp_min(1e-6)
 
     def adapted(self, images: Tensor) -> Tensor:
-        """(B, P, F) of the places, after the adapter."""
+        """(B, P, F) of the locations, after the adapter."""
         rows: Tensor = self.adapter((self.patches(images) - self.mean) / self.deviation)
         return rows
 
@@ -93,10 +93,10 @@ class Simplenet(Trained):
     ) -> None:
         """Prepare a run on train normals; the paper trains for 160 epochs.
 
-        batch_size: images a step, each of which brings all its patches. learning_rate: of the discriminator; the
-        adapter's is half of it, as in the paper. margin: logits beyond it, on the right side, cost nothing. levels: of
-        the backbone's feature maps, 1 the finest. pseudo_anomaly: one on features, such as feature_noise, whose
-        deviation is in deviations of the normals' features. At a tenth of it the loss hardly moves.
+        batch_size: images per step, each contributing all its patches. learning_rate: of the discriminator; the
+        adapter's is half of it, as in the paper. margin: logits beyond it on the correct side cost nothing. levels:
+        which of the backbone's feature maps, 1 being the finest. pseudo_anomaly: one on features, such as
+        feature_noise, whose deviation is relative to that of the normals' features. At 0.1 the loss hardly decreases.
         """
         self.epochs, self.batch_size, self.margin, self.pseudo_anomaly = epochs, batch_size, margin, pseudo_anomaly
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)

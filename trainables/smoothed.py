@@ -3,23 +3,23 @@
 Source: Chiang et al. 2020 ("Detection as Regression: Certified Object Detection by Median Smoothing"), which carries
 the randomised smoothing of Cohen et al. 2019 from votes to real numbers.
 
-Where the noise comes from. A score must be the same every time, so the noise cannot be drawn afresh; it has to be a
-function of the image, and an attacker may search for images whose noise suits him.
+Where the noise comes from. A score must be the same every time, so the noise cannot be drawn afresh; it must be a
+function of the image, and an attacker may search for images whose noise is favourable.
 
-- A fixed bank of noise is not sound. The score is then a function of the image like any other, its n noises known; an
-  attacker climbs its gradient to an image that fits those n noises and no others. What is proven of the median over
-  all noise says nothing about such an image.
+- A fixed bank of noise is not sound. The score is then an ordinary function of the image with n known noises; an
+  attacker follows its gradient to an image that suits those n noises and no others. What is proven about the median
+  over all noise says nothing about such an image.
 - Noise seeded by the 8-bit image is a fixed bank inside each cell of the 8-bit grid, within which a change of half a
   grey level of every pixel is free.
-- Noise seeded by a cryptographic hash of the image's own float32 bytes is what is done here. Every image tried, however
-  near, has noise of its own that nobody can know without trying it: its n draws are as good as independent. A try is
-  then a lottery with known odds (the median of n draws lies at a level of the scores' distribution that is Beta
-  distributed), and the certificate allows for the luckiest of `tries` tickets. So it holds for the score itself, of few
-  draws, not for an ideal median. More draws make luck matter less.
+- Noise seeded by a cryptographic hash of the image's own float32 bytes is used here. Every image tried, however close,
+  has noise of its own that cannot be known without trying it: its n draws are effectively independent. Each try is then
+  a lottery with known odds (the median of n draws lies at a Beta-distributed level of the scores' distribution), and
+  the certificate allows for the luckiest of `tries` tickets. So it holds for the actual score with few draws, not for
+  an ideal median. More draws reduce the role of luck.
 
 The score jumps between images that differ in one bit, so it has no derivative. Its gradient is that of the mean of the
-middle half of the draws, their noise held: an estimate of the gradient of the ideal median, less noisy than that of the
-one draw in the middle. An attacker can use it; hiding it would only make the audit weak.
+middle half of the draws with their noise held fixed: an estimate of the gradient of the ideal median, less noisy than
+that of the middle draw alone. An attacker can use it; hiding it would only weaken the audit.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class SmoothedDetector(nn.Module):
         ordered = scores.sort(dim=0).values
         quarter = self.draws // 4
         mean = ordered[quarter : self.draws - quarter].mean(dim=0)
-        return ordered[middle(self.draws)].detach() + (mean - mean.detach())  # the value of one, the gradient of both
+        return ordered[middle(self.draws)].detach() + (mean - mean.detach())  # value of one draw, gradient of the mean
 
     def _noisy(self, images: Tensor, own: list[np.random.Generator]) -> Tensor:
         noise = np.stack([one.standard_normal(images.shape[1:], dtype=np.float32) for one in own])
@@ -77,9 +77,9 @@ class SmoothedDetector(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Bounds (B, R), (B, R) of the score in the balls of R radii, for an attacker of at most `tries` tries.
 
-        Fresh noise for each image from its generator. -inf or inf where `certify_draws` are too few for a bound. What
-        may fail is shared equally between the luck of the attacker's tries and that of the estimate, and among images,
-        sides and radii.
+        Fresh noise for each image from its generator. -inf or inf if `certify_draws` are too few for a bound. The
+        failure probability is shared equally between the luck of the attacker's tries and the error of the estimate,
+        and among images, sides and radii.
         """
         failure = (1 - confidence) / (4 * len(images))
         levels = levels_of_median(self.draws, failure / self.tries)
@@ -99,7 +99,7 @@ class SmoothedDetector(nn.Module):
 
 
 def generators(images: Tensor) -> list[np.random.Generator]:
-    """One generator for every image (B, C, H, W), seeded by the SHA-256 of its float32 bytes."""
+    """One generator per image of (B, C, H, W), seeded by the SHA-256 of its float32 bytes."""
     pixels = (images.detach().float() + 0.0).cpu().numpy()  # + 0.0: -0.0 is the same image as 0.0
     seeds = (int.from_bytes(hashlib.sha256(one.tobytes()).digest()) for one in pixels)
     return [np.random.default_rng(seed) for seed in seeds]
@@ -120,12 +120,12 @@ class Smoothed:
         certify_draws: Count = 1000,
         tries: Count = 1_000_000,
     ) -> None:
-        """Prepare a run of `of`, which is trained as it is.
+        """Prepare a run of `of`, which is trained without change.
 
         of: the trainable whose detector is smoothed. sigma: standard deviation of the noise on every pixel, in pixel
-        scale; radii much larger than it cannot be certified. draws: noises whose median is the score; a score costs so
-        many inner ones. certify_draws: noises behind a certificate, for every image. tries: how many images an attacker
-        may try in the ball around each one before the certificate may fail.
+        scale; radii much larger than it cannot be certified. draws: noise samples whose median is the score; a score
+        costs that many inner scores. certify_draws: noise samples per certificate, for every image. tries: how many
+        images an attacker may try in the ball around each one before the certificate may fail.
         """
         self.run = of.function(data, seed=seed, device=device, **of.arguments())
         self.epochs: int = self.run.epochs
@@ -143,14 +143,14 @@ class Smoothed:
         return losses
 
     def detector(self) -> nn.Module:
-        """The inner detector as it is now, smoothed."""
+        """The current inner detector, smoothed."""
         return SmoothedDetector(self.run.detector(), **self.settings).eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """The inner trainable's."""
+        """The state of the inner trainable."""
         state: dict[str, Any] = self.run.state_dict()
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         self.run.load_state_dict(state)

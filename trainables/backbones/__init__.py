@@ -1,1 +1,1 @@
-"""Backbones: one file is one feature extractor, named as the file."""
+"""Backbones (feature extractors), one per file; the file name is the backbone's name."""

@@ -1,4 +1,4 @@
-"""Batch norms folded into the convolutions before them: the same function in eval mode, with less to compute."""
+"""Folds batch norms into the convolutions before them: the same function in eval mode, with less computation."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 @contextmanager
 def folded(network: nn.Module) -> Iterator[None]:
-    """While the context lasts, no convolution of an eval-mode network is followed by a batch norm of its own.
+    """Within this context, batch norms of an eval-mode network are folded into the convolutions before them.
 
-    A pair is a convolution `conv*` and the batch norm `bn*` beside it, or two neighbours in an `nn.Sequential`. Weights
-    are copies of now, so nothing may train meanwhile; results differ from the unfolded network's by rounding.
+    A pair is a convolution `conv*` and the batch norm `bn*` beside it, or two neighbours in an `nn.Sequential`. The
+    folded weights are copies, so nothing may be trained meanwhile; results equal the unfolded network's up to rounding.
     """
     pairs = [(module, *names) for module in network.modules() for names in _pairs(module)]
     before = [(module, conv, getattr(module, conv), norm, getattr(module, norm)) for module, conv, norm in pairs]
@@ -31,7 +31,7 @@ def folded(network: nn.Module) -> Iterator[None]:
 
 
 def _pairs(module: nn.Module) -> list[tuple[str, str]]:
-    """The names of a convolution and its batch norm among a module's children."""
+    """The names of convolutions and their batch norms among a module's children."""
     children = dict(module.named_children())
     names = list(children)
     if isinstance(module, nn.Sequential):

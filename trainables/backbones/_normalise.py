@@ -1,4 +1,4 @@
-"""From images in [0, 1] to what a network expects, inside the network: what is attacked is what is deployed."""
+"""Normalises images in [0, 1] inside the network, so that what is attacked is what is deployed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from assay.errors import InputError
 
 
 class Normalise(nn.Module):
-    """(images - mean) / std; a network made for colour, `channels_wanted` 3, is given grey images three times.
+    """(images - mean) / std; for a colour network, `channels_wanted` 3, grey images are repeated three times.
 
-    The constants are no part of the state dict. Raises InputError where the channels do not fit.
+    The constants are not part of the state dict. Raises InputError if the channels do not fit.
     """
 
     mean: Tensor
@@ -34,11 +34,11 @@ class Normalise(nn.Module):
 
 
 class Standardise(nn.Module):
-    """Each image less its own mean, over its own deviation: brightness and contrast of a lamp no longer matter."""
+    """Standardises each image by its own mean and deviation, which removes brightness and contrast."""
 
-    FLOOR = 0.01  # of the deviation, in pixel scale: a flat image is not blown up to noise
+    FLOOR = 0.01  # of the deviation, in pixel scale, so that a flat image is not amplified into noise
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, C, H, W) with mean 0 and deviation about 1 per image."""
-        # One group of all channels. It is slow in channels_last, which the convolution that follows brings back.
+        # One group of all channels. Slow in channels_last, which the next convolution restores.
         return group_norm(images.contiguous(), 1, eps=self.FLOOR**2)

@@ -1,4 +1,4 @@
-"""Residual networks of basic blocks (He et al. 2016); modules are named as published ResNet-18 weights name them."""
+"""Residual networks of basic blocks (He et al. 2016); modules have the names used in published ResNet-18 weights."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Four stages of `blocks` basic blocks, `width` to 8 * `width` wide: (B, channels, H, W) -> (B, features).
 
-    stem: `cifar` a 3x3 convolution, `imagenet` 7x7 with stride 2 and max pooling, which also means three channels (grey
-    is repeated) and ImageNet's mean and deviation. shrink: pixels a side averaged into one first.
-    standardise: take out each image's own mean and deviation, instead of a constant (not with `imagenet`).
+    stem: `cifar` is a 3x3 convolution; `imagenet` is 7x7 with stride 2 and max pooling, and also implies three channels
+    (grey is repeated) and ImageNet's mean and deviation. shrink: pixels per side averaged into one first.
+    standardise: by each image's own mean and deviation instead of constants (not with `imagenet`).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class ResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """The feature maps of the four stages, the finest first; each has half the side of the one before."""
+        """The feature maps of the four stages, finest first; each has half the side of the one before."""
         x = self.pool(self.bn1(self.conv1(self.shrink(self.normalise(images)))).relu_())
         found = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

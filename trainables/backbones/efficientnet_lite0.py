@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with ImageNet weights that come as a package, so that no download is needed (Tan and Le 2019)."""
+"""EfficientNet-Lite0 with ImageNet weights from a package, so that no download is needed (Tan and Le 2019)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LAST_BLOCKS = (2, 4, 10, 15)
 def efficientnet_lite0(*, channels: int, frozen: bool = True) -> nn.Module:
     """(B, channels, H, W) in [0, 1], 1 or 3 channels -> (B, 1280), pretrained on ImageNet.
 
-    frozen: neither the weights nor the running statistics change in training; gradients still reach the pixels.
-    The last feature map is 1/32 of the image's side: at 64 pixels 2 x 2, so larger images suit it better.
+    frozen: weights and running statistics do not change in training; gradients still reach the pixels.
+    The last feature map is 1/32 of the image's side, at 64 pixels 2 x 2, so larger images suit it better.
     """
     return _EfficientNetLite0(channels, frozen)
 
@@ -43,14 +43,14 @@ class _EfficientNetLite0(nn.Module):
         self.train()
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode, except for a frozen network: that keeps ImageNet's running statistics."""
+        """Training mode, except for a frozen network, which keeps ImageNet's running statistics."""
         super().train(mode)
         if self.frozen:
             self.network.eval()
         return self
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Four feature maps, the finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
+        """Four feature maps, finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
         network, found = self.network, []
         x = network._swish(network._bn0(network._conv_stem(self.normalise(images))))
         for number, block in enumerate(network._blocks):

@@ -1,7 +1,7 @@
 """Pixels: the image itself, standardised and shrunk, as a feature vector. Nothing is learned.
 
-The plainest robust feature there is: an attacker's small change of the pixels is a small change of the features,
-so the distance between two of them moves by at most epsilon times the square root of their number.
+The simplest robust feature: a small change of the pixels is a small change of the features, so the distance between two
+feature vectors moves by at most epsilon times the square root of their length.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Pixels(nn.Module):
         self.standardise = Standardise()
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """Four maps, the finest first, whose places are squares of 2, 4, 8 and 16 pixels of the shrunk image."""
+        """Four maps, finest first, whose locations are squares of 2, 4, 8 and 16 pixels of the shrunk image."""
         x, found = self.standardise(images), []
         for square in (2, 4, 8, 16):
             side = max(1, self.side // square) * square
@@ -32,7 +32,7 @@ class Pixels(nn.Module):
         return found
 
     def maps(self, images: Tensor) -> Tensor:
-        """(B, features, 1, 1): one place, the whole image."""
+        """(B, features, 1, 1): a single location, the whole image."""
         return self.forward(images)[:, :, None, None]
 
     def forward(self, images: Tensor) -> Tensor:

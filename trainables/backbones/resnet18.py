@@ -20,8 +20,8 @@ def resnet18(*, channels: int, stem: Literal["cifar", "imagenet"] = "cifar", wei
 
     stem: `cifar` for images of about 32 to 64 pixels; `imagenet` for larger ones and for published weights (three
     channels, grey is repeated; ImageNet's mean and deviation).
-    weights: a state dict under the usual names (conv1, bn1, layer1.0.conv1, ...; fc is left out), .safetensors or a
-    torch file of tensors only. Raises InputError where the file is missing, unreadable or does not fit.
+    weights: a state dict with the usual names (conv1, bn1, layer1.0.conv1, ...; fc is ignored), .safetensors or a
+    torch file of tensors only. Raises InputError if the file is missing, unreadable or does not fit.
     """
     network = ResNet(channels, width=64, blocks=2, stem=stem)
     if weights is not None:
@@ -46,5 +46,5 @@ def _read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise InputError(f"weights {path} cannot be read as a state dict: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"weights {path} must hold a state dict, names to tensors; save model.state_dict() alone")
+        raise InputError(f"weights {path} must hold a state dict, names to tensors; save model.state_dict() only")
     return state

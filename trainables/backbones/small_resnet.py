@@ -18,9 +18,9 @@ def small_resnet(
     shrink: Annotated[int, Ge(1), Le(8)] = 2,
     standardise: bool = True,
 ) -> nn.Module:
-    """(B, channels, H, W) in [0, 1] -> (B, 8 * width); about 0.3 million parameters at width 16 and one block a stage.
+    """(B, channels, H, W) in [0, 1] -> (B, 8 * width); about 0.3 million parameters at width 16, one block per stage.
 
-    shrink: how many pixels a side are averaged into one before the first convolution; more is cheaper and blinder.
-    standardise: take out each image's own brightness and contrast, instead of one constant for all.
+    shrink: pixels per side averaged into one before the first convolution; more is cheaper but loses detail.
+    standardise: by each image's own brightness and contrast instead of constants.
     """
     return ResNet(channels, width=width, blocks=blocks, stem="cifar", shrink=shrink, standardise=standardise)

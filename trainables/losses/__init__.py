@@ -1,1 +1,1 @@
-"""Training losses: one file is one loss, named as the file."""
+"""Training losses, one per file; the file name is the loss's name."""

@@ -1,7 +1,7 @@
-"""Which rows of a contrastive batch belong together: the one place that says positive, opposite and negative.
+"""Which rows of a contrastive batch are positive, opposite or negative pairs; the single definition.
 
-A batch holds V views of N normals and of their N pseudo-anomalies, one embedding a row, ordered view by view and
-within a view first the normals, then the pseudo-anomalies of the same normals in the same order.
+A batch holds V views of N normals and of their N pseudo-anomalies, one embedding per row, ordered by view, and within a
+view first the normals, then the pseudo-anomalies of the same normals in the same order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Same = Literal["image", "class"]
 
 
 class Pair(IntEnum):
-    """What two rows are to each other; every pair but a row with itself is also in the denominator."""
+    """The relation of two rows; every pair except a row with itself is also in the denominator."""
 
     ITSELF = 0
     NEGATIVE = 1
@@ -35,12 +35,12 @@ def pair_matrix(
 ) -> Tensor:
     """(R, R) uint8 of `Pair`, R = views * 2 * normals.
 
-    Opposite are a normal and its own pseudo-anomaly inside one view; of the first `opposite_views` views only, where
-    that is given (COBRA's figure has none in the adversarial view).
+    Opposite pairs are a normal and its own pseudo-anomaly within one view; if `opposite_views` is given, only within
+    the first so many views (COBRA's figure has none in the adversarial view).
     """
     rows = torch.arange(views * 2 * normals, device=device)
     view, image = rows // (2 * normals), rows % (2 * normals)
-    kind = image if same == "image" else image >= normals  # an image, or whether it is a pseudo-anomaly
+    kind = image if same == "image" else image >= normals  # the image, or whether it is a pseudo-anomaly
     paired = view < (views if opposite_views is None else opposite_views)
 
     matrix = torch.full((len(rows), len(rows)), Pair.NEGATIVE, dtype=torch.uint8, device=device)
@@ -65,7 +65,7 @@ def attraction(embeddings: Tensor, views: int, temperature: float, same: Same, o
     """Mean over rows of the mean (or the sum) of -log p_ij over the positives of a row; a scalar >= 0."""
     pairs = pair_matrix(views, len(embeddings) // (2 * views), same=same, device=embeddings.device)
     log_p = log_probabilities(embeddings, temperature)
-    positive = -log_p[pairs == Pair.POSITIVE].view(len(embeddings), -1)  # every row has as many
-    if not positive.numel():  # one view of one normal: there is nothing to draw together
+    positive = -log_p[pairs == Pair.POSITIVE].view(len(embeddings), -1)  # every row has equally many
+    if not positive.numel():  # one view of one normal: no positive pairs
         return embeddings.sum() * 0
     return (positive.mean(dim=1) if over_positives == "mean" else positive.sum(dim=1)).mean()

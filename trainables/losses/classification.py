@@ -15,8 +15,8 @@ def classification(logits: Tensor, anomalous: Tensor, *, anomaly_weight: Positiv
     """Mean cross-entropy against labels (B,) of 0 and 1.
 
     logits: (B,), higher is more anomalous, for the binary form; (B, K) for K classes with labels below K.
-    anomaly_weight: of rows labelled anomalous (above 0), relative to normal ones; the mean is over all rows.
-    Source: COBRA (ICLR 2025, L_CLS) with K = 2 classes, of which one logit is the difference.
+    anomaly_weight: weight of anomalous rows (above 0) relative to normal ones; the mean is over all rows.
+    Source: COBRA (ICLR 2025, L_CLS) with K = 2 classes, whose difference is the single logit.
     """
     if logits.ndim == 2:
         each = F.cross_entropy(logits, anomalous.long(), reduction="none")

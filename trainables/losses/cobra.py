@@ -1,4 +1,4 @@
-"""COBRA's contrastive loss: views of an image are drawn together, opposite pairs are pushed apart."""
+"""COBRA's contrastive loss: views of an image are pulled together, opposite pairs are pushed apart."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def cobra(
 ) -> Tensor:
     """The weighted sum of `attraction` and `opposite`; a scalar.
 
-    embeddings: (views * 2N, D) unit rows, ordered as `_pairs` says. The other parameters are those of the two terms.
-    Source: COBRA (ICLR 2025, L_COBRA); with `over_positives: sum`, `as_released` and both weights 1 it is the branch of
-    the released code that its training never switches on.
+    embeddings: (views * 2N, D) unit rows, ordered as in `_pairs`. The other parameters are those of the two terms.
+    Source: COBRA (ICLR 2025, L_COBRA); with `over_positives: sum`, `as_released` and both weights 1, it is the branch
+    of the released code that its training never switches on.
     """
     drawn = ATTRACTION[attraction](embeddings, views=views, temperature=temperature, over_positives=over_positives)
     pushed = opposite(

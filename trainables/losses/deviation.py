@@ -20,9 +20,8 @@ def deviation(
 ) -> Tensor:
     """Mean of |d| for normals and max(0, margin - d) for anomalies, d = (score - prior mean) / prior deviation.
 
-    scores: (B,), higher is more anomalous; anomalous: (B,) of 0 and 1.
-    The published code estimates the two moments of the prior N(0, 1) from 5,000 draws a step, an error of 1.4 % in d
-    that has no purpose; here they are exact.
+    The published code estimates the two moments of the prior N(0, 1) from 5,000 draws per step, a needless error of
+    1.4 % in d; here they are exact.
     Source: DevNet (Pang et al. 2019, equations 4 to 6).
     """
     d = (scores - prior_mean) / prior_deviation

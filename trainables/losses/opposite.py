@@ -8,7 +8,7 @@ from assay.units import Positive
 from trainables.losses._pairs import Pair, log_probabilities, pair_matrix
 
 TINY = 1e-8
-"""Added to p inside the logarithm by the released code, and all that holds its term: at most 18.4 a pair."""
+"""Added to p inside the logarithm by the released code; it alone bounds its term, at 18.4 per pair."""
 
 
 def opposite(
@@ -22,11 +22,11 @@ def opposite(
 ) -> Tensor:
     """Mean over rows of max(0, log p_ij + margin), j the row's opposite: 0 once p_ij has fallen to exp(-margin).
 
-    embeddings: (views * 2N, D) unit rows, ordered as `_pairs` says. Returns a scalar, >= 0 with a margin.
+    embeddings: (views * 2N, D) unit rows, ordered as in `_pairs`. Returns a scalar, >= 0 with a margin.
     as_released: log(p_ij + 1e-8) without a margin, which is below 0. opposite_views: rows of later views have no
-    opposite and count 0 in the mean.
-    Source: COBRA (ICLR 2025, L_COBRA). An explicit margin keeps a single pair from outweighing the rest of the loss;
-    the released form goes on pushing until rounding stops it.
+    opposite and count as 0 in the mean.
+    Source: COBRA (ICLR 2025, L_COBRA). An explicit margin keeps a single pair from dominating the loss; the released
+    form keeps pushing until rounding stops it.
     """
     normals = len(embeddings) // (2 * views)
     pairs = pair_matrix(views, normals, opposite_views=opposite_views, device=embeddings.device)

@@ -1,4 +1,4 @@
-"""SupCon: every row is drawn to all rows of its class, normals to normals and pseudo-anomalies to each other."""
+"""SupCon: every row is pulled to all rows of its class, normals to normals and pseudo-anomalies to each other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def supcon(
 ) -> Tensor:
     """Mean over rows of the mean (or the sum) of -log p_ij over all other rows of the same class.
 
-    embeddings: (views * 2N, D) unit rows, ordered as `_pairs` says. Returns a scalar >= 0.
+    embeddings: (views * 2N, D) unit rows, ordered as in `_pairs`. Returns a scalar >= 0.
     Source: supervised contrastive learning (Khosla et al. 2020, L_out, equation 2) with two classes.
     """
     return attraction(embeddings, views, temperature, "class", over_positives)

@@ -1,4 +1,4 @@
-"""TRADES: the loss of a clean image, and how far the attack moves the answer, weighed against each other."""
+"""TRADES: a trade-off between the loss of a clean image and how far an attack moves the output."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from trainables.losses.classification import classification
 
 
 def divergence(clean: Tensor, attacked: Tensor) -> Tensor:
-    """Mean KL divergence of the answer (B,) logits to an attacked image from that to the clean one; >= 0.
+    """Mean KL divergence of the prediction (B,) logits on attacked images from that on the clean ones; >= 0.
 
-    This is also what the attack of TRADES raises.
+    This is also the objective of the attack in TRADES.
     """
     logs = F.logsigmoid(clean) - F.logsigmoid(attacked), F.logsigmoid(-clean) - F.logsigmoid(-attacked)
     return (clean.sigmoid() * logs[0] + (-clean).sigmoid() * logs[1]).mean()
