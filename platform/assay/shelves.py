@@ -1,9 +1,9 @@
 """Shelves: name -> item. The only dynamic import in the project.
 
-A shelf is a package; one file in it is one item, and the file's name is the item's public name. The item is the
+A shelf is a package; each file in it is one item, and the file name is the item's public name. The item is the
 attribute of that name (a function), or that name in CamelCase (a class). Wherever a name is accepted, so is
-`module:attribute`, for an item of the user's own. Parameters are the item's keyword-only arguments: their
-annotations and defaults are what a YAML file is checked against.
+`module:attribute`, for a user's own item. Parameters are the item's keyword-only arguments: YAML files are checked
+against their annotations and defaults.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
+from assay import consent
 from assay.errors import InputError, UnknownName
 
 PACKAGES = {
@@ -38,12 +39,12 @@ PACKAGES = {
     "pseudo_anomalies": "trainables.pseudo_anomalies",
     "backbones": "trainables.backbones",
 }
-"""Shelf -> the package that holds it. Add a shelf here; add an item by adding a file."""
+"""Shelf -> its package. Add a shelf here; add an item by adding a file."""
 
 GIVEN = frozenset({"seed", "device", "channels", "start", "surrogate"})
-"""Keyword arguments that Assay itself passes; never set from YAML.
+"""Keyword arguments passed by Assay itself; never set from YAML.
 
-A `channels` with a default is the item's own: a dataset says how many there are, a backbone is told.
+A `channels` with a default is an ordinary parameter: a dataset chooses the number, a backbone is given it.
 """
 
 
@@ -57,14 +58,14 @@ def names(shelf: str) -> list[str]:
 
 
 def load(shelf: str, name: str) -> Callable[..., Any]:
-    """The item called `name` on `shelf`, or the user's own `module:attribute`.
+    """The item called `name` on `shelf`, or a user's own `module:attribute`.
 
     Raises UnknownName (listing the shelf) or InputError (saying why `module:attribute` cannot be imported).
     """
     return _users_own(name) if ":" in name else _of_shelf(shelf, name)
 
 
-@functools.cache  # a sweep asks for the same few items for every trial
+@functools.cache  # a sweep loads the same few items for every trial
 def _of_shelf(shelf: str, name: str) -> Callable[..., Any]:
     if name not in names(shelf):
         raise UnknownName(shelf.replace("_", " ").rstrip("s").replace("ie", "y"), name, names(shelf))
@@ -75,18 +76,19 @@ def _of_shelf(shelf: str, name: str) -> Callable[..., Any]:
 
 
 def stated(item: Callable[..., Any], constant: str, default: Any) -> Any:
-    """A constant that the module of an item states beside it, such as the `NORMS` of an attack."""
+    """A constant that the item's module defines beside it, such as the `NORMS` of an attack."""
     return getattr(sys.modules[item.__module__], constant, default)
 
 
 def _users_own(name: str) -> Callable[..., Any]:
     module, _, attribute = name.partition(":")
     sys.path += [folder for folder in os.environ.get(FOLDERS, "").split(os.pathsep) if folder not in ("", *sys.path)]
+    consent.check(name)
     try:
         item: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError, SyntaxError, SystemExit) as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == module.partition(".")[0]
-        looked = f" in {_searched()} and among what is installed" if missing else ""
+        looked = f" in {_searched()} and among installed packages" if missing else ""
         raise InputError(
             f"'{name}' cannot be imported: {error}{looked}; write module:attribute of something importable"
         ) from error
@@ -97,17 +99,17 @@ def _users_own(name: str) -> Callable[..., Any]:
 
 
 FOLDERS = "ASSAY_MODULES"
-"""The environment variable with the folders where modules are looked for after all else, in workers, too."""
+"""The environment variable with folders searched for modules last, in workers as well."""
 _OWN: set[str] = set()
 
 
 def own_modules() -> frozenset[str]:
-    """The modules of a user's own that this process took an item from."""
+    """The user's own modules from which this process loaded an item."""
     return frozenset(_OWN)
 
 
 def _searched() -> str:
-    """The folders where a module of the user's own may lie: those of the path that hold no installed libraries."""
+    """The folders where a user's own module may be: those on the path without installed libraries."""
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")]
     folders = [str(Path(folder).resolve()) for folder in sys.path if Path(folder).is_dir()]
     return ", ".join(dict.fromkeys(f for f in folders if not f.startswith(tuple(libraries)))) or "no folder"
@@ -117,14 +119,14 @@ def _searched() -> str:
 def signature(item: Callable[..., Any]) -> type[BaseModel]:
     """A pydantic model of the item's own parameters (keyword-only ones that Assay does not pass itself).
 
-    Raises InputError if its annotations name something that is not there at run time.
+    Raises InputError if its annotations use a name that is missing at run time.
     """
     function = item.__init__ if inspect.isclass(item) else item
     try:
         hints = get_type_hints(function, include_extras=True)
         parameters = inspect.signature(item).parameters
     except (NameError, TypeError, ValueError) as error:
-        reason = f"{error}; import what its annotations name at run time, not under TYPE_CHECKING"
+        reason = f"{error}; import what its annotations use at run time, not under TYPE_CHECKING"
         name = getattr(item, "__qualname__", repr(item))
         raise InputError(f"the parameters of '{name}' cannot be read: {reason}") from error
     fields: dict[str, Any] = {}
@@ -151,7 +153,7 @@ def fields(item: Callable[..., Any]) -> dict[str, FieldInfo]:
 
 @dataclass(frozen=True)
 class Item:
-    """A named item of a shelf with its parameters, as a YAML file gives it: `{name: cutpaste, area: 0.1}`."""
+    """A named item of a shelf with its parameters, as written in a YAML file: `{name: cutpaste, area: 0.1}`."""
 
     shelf: str
     name: str
@@ -167,7 +169,7 @@ class Item:
         return bind(self.function, self.parameters)
 
     def plain(self) -> dict[str, Any]:
-        """As a flat mapping again, for JSON: `{name: cutpaste, area: 0.1}`."""
+        """As a flat mapping for JSON: `{name: cutpaste, area: 0.1}`."""
         return {"name": self.name, **self.parameters}
 
 
@@ -186,7 +188,7 @@ class Shelf:
         )
 
     def read(self, value: Any) -> Item:
-        """The Item that `value` names, its parameters checked against the item's signature."""
+        """The Item that `value` names, with its parameters checked against the item's signature."""
         if isinstance(value, Item):
             value = value.plain()
         name, parameters = normal_form(value)

@@ -45,6 +45,7 @@ def failing(monkeypatch):
         (PermissionError(errno.EACCES, "denied", "x.parquet"), 1, "Error: not permitted: x.parquet; check who"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), 1, "Error: No such file: x; run again with --debug"),
         (KeyError("size"), 1, "Error: unexpected KeyError: 'size'; run again with --debug"),
+        (SystemExit(0), 1, "Error: code that was run ended the command (exit 0); nothing was decided"),
         (click.UsageError("no"), 2, "Usage: main ls"),
     ],
 )

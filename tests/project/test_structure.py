@@ -33,6 +33,7 @@ ROWS = (
     "store cluster datasets",
     "config data attacks",
     "runtime shelves corruptions norm_balls",
+    "consent",
     "errors",
     "contracts units hashing redaction",
 )

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay import shelves
+from assay import consent, shelves
 from assay.audits import fan_out, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.job import Job, notes
@@ -66,8 +66,10 @@ def _dataset(model: Model) -> Dataset:
     if not item:
         raise ModelError(f"models/{model.hash}: the manifest names no dataset to audit on")
     name, parameters = shelves.normal_form(item)
-    function = shelves.load("datasets", name)
-    dataset: Dataset = function(**shelves.bind(function, parameters))
+    with consent.word_of_a_store():
+        function = shelves.load("datasets", name)
+        arguments = shelves.bind(function, parameters)
+    dataset: Dataset = function(**arguments)
     return dataset
 
 

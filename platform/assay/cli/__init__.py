@@ -65,6 +65,8 @@ def _in_words(ctx: click.Context, debug: bool) -> Iterator[None]:
         raise
     except AssayError as error:
         _leave(ctx, str(error), error.exit_code, debug)
+    except SystemExit as error:  # of somebody's detector or module: no exit code of ours, least of all PASS
+        _leave(ctx, f"code that was run ended the command (exit {error.code}); nothing was decided", 1, debug)
     except KeyboardInterrupt:
         _leave(ctx, "stopped by Ctrl-C", 130, debug)
     except BrokenPipeError:
@@ -100,5 +102,7 @@ def _system(error: OSError) -> str:
 @click.version_option(__version__, prog_name="assay")
 def main(debug: bool) -> None:
     """Find adversarially robust anomaly detectors, audit them under attack, decide whether one may be deployed."""
-    if str(Path.cwd()) not in sys.path:
+    from assay import consent
+
+    if str(Path.cwd()) not in sys.path and not consent.in_a_store(Path.cwd()):
         sys.path.append(str(Path.cwd()))  # a user's own module:attribute lies where the command is given

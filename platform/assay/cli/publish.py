@@ -35,4 +35,4 @@ def command(names: tuple[str, ...], project: str | None, entity: str | None, roo
         click.echo(outcome.text(f"assay publish {name}{_options.store_option()}"))
 
     if any(outcome.why for outcome in publish(*names, project=project, entity=entity, store=root, on_outcome=say)):
-        raise SystemExit(1)
+        click.get_current_context().exit(1)

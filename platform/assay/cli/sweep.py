@@ -163,6 +163,6 @@ def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: C
             counted = [name for name in over if name != "wall_minutes"]  # wall time begins anew by itself
             more = "".join(f" --budget {name}={2 * getattr(spec.budget, name):g}" for name in counted)
         console.print(f"stopped early; go on with: assay sweep --resume {spec.name}{more}{where}", soft_wrap=True)
-        raise SystemExit({"interrupt": 130, "termination": 143}.get(sweep.interrupted, 0))
+        click.get_current_context().exit({"interrupt": 130, "termination": 143}.get(sweep.interrupted, 0))
     if not sweep.states["complete"]:
         raise SweepError(f"no trial of sweep '{spec.name}' completed; see `assay trials {spec.name}{where}`")

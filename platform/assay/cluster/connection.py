@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from assay import shelves
+from assay import consent, shelves
 from assay.cluster import ray_failures, token, user_code
 from assay.errors import SweepError
 from assay.runtime import versions
@@ -75,7 +75,9 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
 
 def code() -> dict[str, Any]:
     """The runtime environment of workers on other machines: our code, the user's own, and the versions to expect."""
-    return {"py_modules": user_code.to_send(), "excludes": LEFT_OUT, "env_vars": {**MALLOC, **versions.variable()}}
+    allowed = {consent.ALLOWED: os.environ[consent.ALLOWED]} if consent.ALLOWED in os.environ else {}
+    variables = {**MALLOC, **versions.variable(), **allowed}
+    return {"py_modules": user_code.to_send(), "excludes": LEFT_OUT, "env_vars": variables}
 
 
 def check_nodes() -> None:

@@ -1,7 +1,7 @@
 """A model on disk: `manifest.json` and a file of weights or a program, in a folder named by its content hash.
 
-The folder's name is the hash of the manifest, the manifest holds the hash of the other file: one changed byte in
-either is found on loading. Nothing is ever unpickled.
+The folder's name is the hash of the manifest, and the manifest contains the hash of the other file, so one changed byte
+in either is found on loading. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay import shelves
+from assay import consent, shelves
 from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
@@ -41,22 +41,22 @@ class Model:
 
     @property
     def made_by(self) -> str:
-        """The trainable that made it, or of a detector from outside the `module:attribute` or the name of its file."""
+        """The trainable that made it, or for a detector from outside its `module:attribute` or file name."""
         return str(self.manifest.get("trainable") or self.manifest["detector"])
 
     @property
     def stochastic(self) -> bool:
-        """Whether its card says that it scores the same image differently each time."""
+        """Whether its card says that the same image gets a different score each time."""
         return bool(self.manifest.get("stochastic", False))
 
 
 def is_hash(name: str) -> bool:
-    """Whether a name can be the hash of a model."""
+    """Whether a name has the form of a model hash."""
     return len(name) == HASH_LENGTH and set(name) <= set("0123456789abcdef")
 
 
 def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str:
-    """Write a detector that a trainable made and return its hash.
+    """Write a detector made by a trainable and return its hash.
 
     manifest: plain values; needs at least `trainable`, `parameters`, `channels`, `image_size`, `threshold`.
     """
@@ -67,9 +67,9 @@ def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str
 
 
 def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> str:
-    """Write the folder of a model of the manifest's `kind` (absent: trainable) and return its hash.
+    """Write the folder of a model of the manifest's `kind` (default: trainable) and return its hash.
 
-    content: of the file that this kind of model keeps beside the manifest; unused where it keeps none.
+    content: of the file that this kind of model keeps beside the manifest; unused if it keeps none.
     """
     file = _file(manifest)
     full = {"format": FORMAT, **manifest, **({"weights_sha256": digest(content)} if file else {})}
@@ -86,8 +86,8 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
     content = store.read(f"models/{name}/manifest.json")
     if digest(content)[:HASH_LENGTH] != name:
         raise ModelError(
-            f"models/{name}/manifest.json was changed after it was written (its hash is no longer the folder's name); "
-            "restore it from a copy or make the model again"
+            f"models/{name}/manifest.json was changed after it was written (its hash no longer matches the folder's "
+            "name); restore it from a copy or make the model again"
         )
     manifest: dict[str, Any] = json.loads(content)
     formats.check_content(manifest, "model", store.place(f"models/{name}/manifest.json"))
@@ -104,21 +104,24 @@ def load(store: Store, name: str) -> Model:
     content = store.read(f"models/{name}/{file}") if file else b""
     if file and digest(content) != manifest["weights_sha256"]:
         raise ModelError(
-            f"models/{name}/{file} is damaged or was changed ({len(content)} bytes, another hash than the "
-            "manifest's); restore it from a copy or make the model again"
+            f"models/{name}/{file} is damaged or was changed ({len(content)} bytes, and its hash is not the one in the "
+            "manifest); restore it from a copy or make the model again"
         )
     outside = f" ({manifest['detector']})" if "detector" in manifest else ""
-    return Model(name, manifest, build(f"models/{name}{outside}", manifest, content))
+    if _kind(manifest) == "factory" and not manifest.get("code_sha256"):
+        raise ModelError(f"models/{name}{outside} does not say which code makes it (code_sha256); name its card again")
+    with consent.word_of_a_store():
+        return Model(name, manifest, build(f"models/{name}{outside}", manifest, content))
 
 
 @functools.lru_cache(maxsize=2)
 def loaded(root: str, name: str, device: str) -> nn.Module:
-    """The detector of a model on a device, kept for the next call: what a worker attacks again and again."""
+    """The detector of a model on a device, cached for the next call, as a worker attacks the same one repeatedly."""
     return load(Store(root), name).detector.to(device)
 
 
 def build(what: str, manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The frozen detector that a manifest and its file's content describe; raises ModelError, beginning with `what`."""
+    """The frozen detector described by a manifest and its file; raises ModelError, its message starting with `what`."""
     loader = shelves.load("loaders", _kind(manifest))
     try:
         return freeze(loader(manifest, content))
@@ -127,25 +130,29 @@ def build(what: str, manifest: Mapping[str, Any], content: bytes) -> nn.Module:
 
 
 def freeze(detector: nn.Module) -> nn.Module:
-    """The same detector in eval mode, its weights frozen, so that an attack computes gradients of pixels only.
+    """The same detector in eval mode with frozen weights, so that attacks compute gradients for pixels only.
 
-    Raises ModelError where a part of it stays in train mode, as with a `train` method of its own.
+    Raises ModelError if a part of it stays in train mode, for example because it overrides `train`.
     """
     frozen = detector.eval().requires_grad_(False)
     stubborn = [name or type(part).__name__ for name, part in frozen.named_modules() if part.training]
     if stubborn:
         raise ModelError(
-            f"stays in train mode though it was told `eval()`: {', '.join(stubborn[:5])}; an image's score may then "
-            "depend on the other images of its batch. Let its `train` method reach every part"
+            f"stays in train mode after `eval()`: {', '.join(stubborn[:5])}; an image's score may then "
+            "depend on the other images of its batch. Make its `train` method reach every part"
         )
     return frozen
 
 
 def _kind(manifest: Mapping[str, Any]) -> str:
-    return str(manifest.get("kind", "trainable"))
+    """The loader's name; always one of the shelf, never a `module:attribute`."""
+    kind = str(manifest.get("kind", "trainable"))
+    if ":" in kind:
+        raise UnknownName("loader", kind, shelves.names("loaders"))
+    return kind
 
 
 def _file(manifest: Mapping[str, Any]) -> str | None:
-    """The file that a model of this kind keeps beside its manifest; raises UnknownName for an unknown kind."""
+    """The file that this kind of model keeps beside its manifest; raises UnknownName for an unknown kind."""
     file: str | None = shelves.stated(shelves.load("loaders", _kind(manifest)), "FILE", None)
     return file

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import importlib.metadata
 import importlib.util
 import os
@@ -14,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from assay import __version__
+from assay import __version__, consent
 
 LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
 
@@ -69,9 +68,12 @@ def code_hash() -> str:
 
 
 def own_code(name: str) -> str:
-    """SHA-256 of the file that holds a user's own `module:attribute`; "" for a shelf's item, as `code_hash` has it."""
+    """SHA-256 of the file that holds a user's own `module:attribute`; "" for a shelf's item, as `code_hash` has it.
+
+    Nothing is imported: the name may come from a store.
+    """
     module, colon, _ = name.partition(":")
-    file = getattr(importlib.import_module(module), "__file__", None) if colon else None
+    file = (getattr(sys.modules.get(module), "__file__", None) or consent.source(name)) if colon else None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from assay import consent
 from assay.config import objectives as choice
 from assay.config import reader, yaml_file
 from assay.config.search_space import Spec
@@ -158,7 +159,8 @@ def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]
 
 def stored_spec(store: Store, sweep: str) -> Spec:
     """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
-    return reader.check(_stored(store, sweep), store.place(_key(sweep)))
+    with consent.word_of_a_store():
+        return reader.check(_stored(store, sweep), store.place(_key(sweep)))
 
 
 def _stored(store: Store, sweep: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A detector that a function of the user's own makes, named `module:attribute`. It runs the user's code."""
+"""A detector made by a user's function, named `module:attribute`. It runs the user's code."""
 
 from __future__ import annotations
 
@@ -15,44 +15,48 @@ from assay.models.loaders._outside import Outside, weights_hash
 from assay.runtime.provenance import own_code
 
 FILE = None
+OTHER_CODE = "is other code than when its model was made; pass its card again to make a model of the present code"
 
 
 def factory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """What `module:attribute`, called without arguments, returns: an nn.Module or any callable images -> scores.
+    """What `module:attribute` returns when called without arguments: an nn.Module or any callable images -> scores.
 
-    Raises ModelError where it cannot be called, or no longer makes what the manifest says: other code, other weights.
+    Raises ModelError if the call fails, or if its code or weights no longer match the manifest.
     """
     name = manifest["detector"]
+    code = manifest.get("code_sha256") or own_code(name)
     try:
+        if (found := own_code(name)) and found != code:  # before running any of it
+            raise ModelError(OTHER_CODE)
         make = shelves.load("loaders", name)
         if isinstance(make, nn.Module):
             raise ModelError("is a detector; name a function without arguments that returns it")
         if needed := _required(make):
             raise ModelError(f"needs {', '.join(needed)}; name a function without arguments that returns the detector")
         with torch.random.fork_rng(devices=[]):
-            torch.seed()  # weights that were drawn, not loaded, then differ every time, and are found below
+            torch.seed()  # random, untrained weights then differ every time and are found below
             made = make()
     except ModelError:
         raise
-    except Exception as error:  # the code is the user's: whatever it raises is told
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the code is the user's and may raise anything, even an exit
         raise ModelError(f"does not make a detector: {type(error).__name__}: {error}") from error
     if not callable(made):
         raise ModelError(f"returns a {type(made).__name__}; return an nn.Module, or any callable images -> scores")
     detector = Outside(made, manifest["higher_is"])
-    if manifest.get("code_sha256", code := own_code(name)) != code:
-        raise ModelError("is other code than when its model was made; name its card again, for a model of it as it is")
+    if own_code(name) != code:
+        raise ModelError(OTHER_CODE)
     if manifest.get("weights_sha256", weights := weights_hash(detector)) != weights:
-        raise ModelError(
-            "makes other weights than when its model was made; let it load weights that are trained and kept in a file"
-        )
+        raise ModelError("makes other weights than when its model was made; let it load trained weights from a file")
     return detector
 
 
 def _required(make: Any) -> list[str]:
-    """The names of the parameters that a call cannot do without."""
+    """The names of the parameters without a default."""
     try:
         parameters = inspect.signature(make).parameters.values()
-    except (TypeError, ValueError):  # some built-in callables do not tell
+    except (TypeError, ValueError):  # some built-in callables have no signature
         return []
     given = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in parameters if p.default is inspect.Parameter.empty and p.kind not in given]
