@@ -204,7 +204,7 @@ def test_a_verdict_on_other_figures_than_there_are_is_told(approve, run, store, 
 def test_a_damaged_decision_is_made_anew_and_signed(approve, run, store, name, keys):
     for file in ("verdict.json", "review.json"):
         store.write(f"audits/{name}/{file}", b"{")
-        assert "`assay approve` writes it" in run("verify", name, code=3)
+        assert "`assay approve` writes" in run("verify", name, code=3)
         approve()
         run("verify", name, "--key", keys[1])
 

@@ -102,7 +102,7 @@ class Tracker:
     def start(self) -> None:
         """Start the process that sends, if there is a key and it is not running yet."""
         if self.mode == "online" and self.process is None:
-            # In its own session, as Ctrl-C is meant for the sweep. It ends with its standard input, so it never lingers.
+            # In its own session, as Ctrl-C is meant for the sweep. It ends with its standard input and never lingers.
             self.process = subprocess.Popen(
                 self.command,
                 stdin=subprocess.PIPE,
