@@ -11,6 +11,7 @@ import torch
 import toy_audit
 
 import assay
+from assay.store import references
 from assay.store.store import Store
 
 NAMES = sorted(name for name in assay.__all__ if name not in ("errors", "__version__") and not name[0].isupper())
@@ -47,7 +48,8 @@ def pristine(tmp_path_factory, own_cache):
     }
     store = Store(folder / "store")
     found = assay.sweep(space, store=store)
-    assay.audit(found.best, toy_audit.SUITE, store=store)
+    for seed in (1, 0):
+        assay.audit(found.best, toy_audit.SUITE, seed=seed, store=store)
     return folder
 
 
@@ -63,6 +65,7 @@ def names(pristine, tmp_path):
         "suite": toy_audit.SUITE,
         "policy": POLICY,
         "folder": str(tmp_path),
+        **dict(zip(("approved", "candidate"), references.finished(Store(folder / "store")), strict=True)),
     }
 
 

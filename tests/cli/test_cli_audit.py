@@ -16,7 +16,7 @@ from assay.errors import SweepError
 from assay.models import model_folder
 from assay.reports import page
 from assay.runtime.threads import one_thread
-from assay.store import trials_table
+from assay.store import references, trials_table
 
 
 @pytest.fixture(autouse=True)
@@ -83,11 +83,11 @@ def test_an_ambiguous_hash(run, store, name, tiny):
 def test_an_unknown_model_names_those_there_are(run, name, tiny):
     wrong = name[:-1] + ("0" if name[-1] != "0" else "1")
     assert f"did you mean '{name}'?" in run(wrong, "--suite", tiny, code=2).stderr
-    assert f"there is: {name}" in run("zzzz", "--suite", tiny, code=2).stderr
+    assert f"available: {name}" in run("zzzz", "--suite", tiny, code=2).stderr
 
 
 def test_a_store_without_models(run, tmp_path, tiny):
-    assert "there is: nothing" in run("abcdef", "--suite", tiny, code=2, root=tmp_path / "empty").stderr
+    assert "available: nothing" in run("abcdef", "--suite", tiny, code=2, root=tmp_path / "empty").stderr
 
 
 def test_an_unknown_suite_names_the_nearest(run, name):
@@ -110,7 +110,7 @@ def test_usage(run, name, tiny, words):
 
 def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
     asked = []
-    monkeypatch.setattr(trials_table, "models", lambda store, text: asked.append(text) or [name])
+    monkeypatch.setattr(references, "_of_sweep", lambda store, text: asked.append(text) or [name])
     for text in ("demo:best", "demo:pareto"):
         assert f"audit {name[:12]}-tiny" in run(text, "--suite", tiny, "--limit", "2").stdout
     assert asked == ["demo:best", "demo:pareto"]
@@ -118,7 +118,7 @@ def test_sweep_best_and_pareto(run, name, tiny, monkeypatch):
 
 def test_a_pareto_front_is_audited_model_by_model(run, store, name, tiny, monkeypatch):
     other = toy_audit.write_model(store, toy_audit.pictures(store.path("images")))
-    monkeypatch.setattr(trials_table, "models", lambda *_: [name, other])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: [name, other])
     stdout = run("demo:pareto", "--suite", tiny, "--limit", "2").stdout
     assert all(f"assay approve {one[:12]}-tiny" in stdout for one in (name, other))
 
@@ -207,7 +207,7 @@ def test_one_call_audits_and_decides(run, store, name, tiny, policy, tmp_path, l
 
 def test_of_several_models_the_worst_verdict_counts(run, store, name, tiny, policy, tmp_path, monkeypatch):
     masked = toy_audit.write_model(store, toy_audit.pictures(store.path("images")), flaw="masked")
-    monkeypatch.setattr(trials_table, "models", lambda *_: [masked, name])
+    monkeypatch.setattr(references, "_of_sweep", lambda *_: [masked, name])
     words = ["--suite", tiny, "--policy", policy(0.5), "--junit", str(tmp_path / "j.xml")]
     result = run("demo:pareto", *words, code=4)
     assert "verdict: INVALID" in result.stdout

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from assay.api.arguments import StoreLike, policy_of, store_of
 from assay.approval import judgement, predecessor, records, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
@@ -14,7 +20,45 @@ from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 
-def approve(store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None) -> Verdict:
+def approve(
+    audit: str = "latest",
+    policy: Mapping[str, Any] | Path | str = "default",
+    *,
+    key: Key | Path | str | None = None,
+    password: str = "",
+    reviewer: str | None = None,
+    role: str = "approver",
+    author: str | None = None,
+    expires: datetime.date | None = None,
+    store: StoreLike = None,
+) -> Verdict:
+    """Decide whether a model may be deployed: write verdict.json and review.json, renew the report, and sign.
+
+    audit: as in `assay.open_audit`. policy: the name of a shipped one, a file, or a mapping. key: a private key to sign
+    the audit and its model with, whatever the verdict; it needs `reviewer` and `author`. password: of an encrypted key.
+    expires: when the approval ends, at the latest as the policy allows. Raises InputError or SpecError for what is
+    written wrongly, DataError where the audit or its model is not what it was.
+
+    >>> verdict = assay.approve("latest", policy, store=store)
+    >>> verdict.verdict, verdict.gates[0].decision
+    ('PASS', 'PASS')
+    """
+    place, rules = store_of(store), policy_of(policy)
+    name = references.audit(place, audit)
+    signer = signature.private_key(key, lambda: password) if isinstance(key, str | Path) else key
+    reviewed = review.of(
+        rules,
+        reviewer=reviewer,
+        role=role,
+        author=author,
+        expires=expires,
+        key=signer.fingerprint if signer else None,
+        today=datetime.datetime.now(datetime.UTC).date(),
+    )
+    return decide_and_sign(place, name, rules, reviewed, signer)
+
+
+def decide_and_sign(store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None) -> Verdict:
     """Decide, write review.json and the report, sign the audit and its model where a key is given; returns the verdict.
 
     Former signatures of the audit are removed with the verdict they were made for. Raises AssayError before anything is

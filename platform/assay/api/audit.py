@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
-from assay.api._arguments import StoreLike, file_or_values, store_of
+from assay.api.arguments import StoreLike, policy_of, store_of, suite_of
 from assay.approval.verdict import Verdict
 from assay.errors import InputError
 from assay.store import parquet, references, schemas
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from assay.audits.audit import Progress
-    from assay.audits.suite import Suite
 
 Table = Literal["metrics", "checks", "cost", "worst_case", "scores", "corrupted", "certified", "minimal"]
 PARTS = ("scores", "corrupted", "certified", "minimal")
@@ -205,25 +204,3 @@ def _model(store: Store, model: Any, outside: Mapping[str, Any], device: str) ->
         raise InputError("an nn.Module takes dataset and threshold as arguments, not a card")
     values = {key: value for key, value in outside.items() if value is not None}
     return cards.bring_object(store, model, values, device)
-
-
-def suite_of(given: Mapping[str, Any] | Path | str) -> Suite:
-    """A shipped suite by name, that of a file, or that of a mapping."""
-    from assay.audits import suite
-
-    found = file_or_values(given, "suite")
-    if isinstance(found, str):
-        from assay.cluster import user_code
-
-        if found.endswith((".yaml", ".yml")):
-            user_code.beside(found)
-        return suite.read(found)
-    return suite.of(found, "the suite")
-
-
-def policy_of(given: Mapping[str, Any] | Path | str) -> Any:
-    """A shipped policy by name, that of a file, or that of a mapping."""
-    from assay.approval import policy
-
-    found = file_or_values(given, "policy")
-    return policy.read(found) if isinstance(found, str) else policy.Policy.of(found, "the policy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from assay.api._arguments import StoreLike, store_of
+from assay.api.arguments import StoreLike, store_of
 from assay.metrics import paired_comparison
 from assay.metrics.paired_comparison import Comparison
 from assay.store import references
@@ -18,8 +18,9 @@ def compare(approved: str, candidate: str, *, margin: float = 0.0, store: StoreL
     worse before it counts as a regression. The comparison is kept as comparison.json beside B.
     Raises InputError where the two cannot be compared.
 
-    >>> assay.compare("latest", "latest", store=store).regression
-    False
+    >>> found = assay.compare(approved, candidate, store=store)
+    >>> found.regression, len(found.figures) > 0
+    (False, True)
     """
     place = store_of(store)
     a, b = (Audit(references.folder(place, references.newest_audit(place, text))) for text in (approved, candidate))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from assay.api._arguments import StoreLike, store_of
+from assay.api.arguments import StoreLike, store_of
 from assay.errors import InputError
 from assay.store import references
 from assay.store.trials_table import Trial

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.api._arguments import StoreLike, store_of
+from assay.api.arguments import StoreLike, store_of
 from assay.errors import InputError, RefusedError
 from assay.store import references
 from assay.store.audit_reader import Audit

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from assay.api._arguments import StoreLike, store_of
+from assay.api.arguments import StoreLike, store_of
 from assay.errors import InputError, TrackingError, UnknownName
 from assay.store import references
 from assay.store.store import Store

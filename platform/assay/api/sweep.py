@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.api._arguments import StoreLike, file_or_values, store_of
+from assay.api.arguments import StoreLike, file_or_values, store_of
 from assay.cluster import user_code
 from assay.config import overrides, reader
 from assay.config.search_space import Spec

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.api._arguments import StoreLike, store_of
+from assay.api.arguments import StoreLike, store_of
 
 if TYPE_CHECKING:
     from assay.approval.verification import Verification

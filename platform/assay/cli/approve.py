@@ -54,27 +54,27 @@ def command(
     """
     import json
 
-    from assay.api import approve
-    from assay.approval import policy, review, signature
-    from assay.store import references
+    from assay.api.approve import approve
+    from assay.api.audit import open_audit
+    from assay.approval import policy, signature
     from assay.store.store import Store
 
     store = Store(root)
-    rules = policy.read(policy_name)
-    name = references.audit(store, audit)
+    policy.read(policy_name)  # whatever is wrong with it is said before a password is asked for
+    found = open_audit(audit, store=store)
     signer = signature.private_key(key, _password) if key else None
-    reviewed = review.of(
-        rules,
+    former = signature.signers(found.reader.folder)
+    verdict = approve(
+        found.id,
+        policy_name,
+        key=signer,
         reviewer=reviewer,
         role=role,
         author=author,
         expires=expires.date() if expires else None,
-        key=signer.fingerprint if signer else None,
-        today=datetime.datetime.now(datetime.UTC).date(),
+        store=store,
     )
-    former = signature.signers(references.folder(store, name))
-    verdict = approve.approve(store, name, rules, reviewed, signer)
-    page = store.place(f"audits/{name}/report.html")
+    name, page = found.id, f"{found.location}/report.html"
     _verdict.write([(verdict, page)], junit, summary)
     if as_json:
         click.echo(json.dumps(verdict.to_json(), indent=2))

@@ -11,7 +11,12 @@ import click
 from assay.cli import _options, _verdict
 
 if TYPE_CHECKING:
-    from assay.approval.verdict import Verdict
+    from rich.console import Console
+    from rich.table import Table
+
+    from assay.api.audit import Audit
+    from assay.audits.audit import Progress as JobProgress
+    from assay.store.store import Store
 
 
 @click.command()
@@ -68,101 +73,62 @@ def command(
     """
     from rich.console import Console
 
-    from assay.approval import policy, undecidable
-    from assay.audits import suite
-    from assay.cluster import user_code
-    from assay.store import references
+    from assay.api.approve import approve
+    from assay.api.arguments import policy_of, suite_of
+    from assay.api.audit import models_of, open_audit
+    from assay.approval import undecidable
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
-        raise click.UsageError("--junit and --summary tell a verdict; give --policy, too")
+        raise click.UsageError("--junit and --summary are about a verdict; give --policy, too")
     store, console = Store(root), Console(markup=False, emoji=False)  # brackets in paths and names are no markup
-    for file in (suite_name, model, card or ""):
-        if file.endswith((".yaml", ".yml")):
-            user_code.beside(file)
-    chosen = suite.read(suite_name)
-    rules = policy.read(policy_name) if policy_name else None
+    chosen = suite_of(suite_name)
+    rules = policy_of(policy_name) if policy_name else None
     if rules:
         rules.refuse(chosen.name, "this audit", "give")
         for gate in undecidable.undecidable(rules, chosen):
             click.echo(f"note: this will be INCONCLUSIVE: {gate}", err=True)
-    names = _models(store, model, card, options["device"])
-    other = references.model(store, surrogate) if surrogate else None
+    where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
     verdicts = []
-    for name in names:
-        where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
-        audit = _run(store, name, chosen, console, surrogate=other, **where, **options)
-        console.print(_summary(store, audit))
-        for line in _remarks(store, audit):
+    for name in models_of(store, model, card, options["device"]):
+        found = open_audit(_run(store, name, suite_name, console, surrogate=surrogate, **where, **options), store=store)
+        console.print(_summary(found))
+        for line in found.remarks:
             console.print(line, soft_wrap=True, highlight=False)
-        console.print(f"audit {audit}: {store.place(f'audits/{audit}')}", soft_wrap=True, highlight=False)
-        if rules:
-            verdicts.append(_decide(store, audit, rules))
+        console.print(f"audit {found.id}: {found.location}", soft_wrap=True, highlight=False)
+        if policy_name:
+            verdicts.append((approve(found.id, policy_name, store=store), f"{found.location}/report.html"))
             _verdict.tell(*verdicts[-1])
         else:
             fitting = "default" if chosen.name in ("standard", "exhaustive") else "FILE"
-            again = f"assay approve {audit} --policy {fitting}{_options.store_option()}"
+            again = f"assay approve {found.id} --policy {fitting}{_options.store_option()}"
             console.print(f"decide with: {again}", soft_wrap=True, highlight=False)
-        _mirror(store, audit, wandb, console)
+        _mirror(store, found.id, wandb, console)
     if verdicts:
         _verdict.write(verdicts, junit, summary)
         click.get_current_context().exit(_verdict.exit_code([verdict for verdict, _ in verdicts]))
 
 
-def _models(store: Any, text: str, card_file: str | None, device: str) -> list[str]:
-    """The hashes of the models that the command names, a detector from elsewhere brought into the store."""
-    from assay.models import card
-    from assay.store import references
-
-    of_a_sweep = text.partition(":")[0] in store.names("sweeps")
-    if card_file is not None or (card.names_detector(text) and not of_a_sweep):
-        return [card.bring(store, text, card_file, device)]
-    return references.models(store, text)
-
-
-def _run(store: Any, name: str, suite: Any, console: Any, **options: Any) -> str:
+def _run(store: Store, name: str, suite: str, console: Console, **options: Any) -> str:
+    """The audit with its progress; returns its id."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from assay.audits import audit
+    from assay.api.audit import audit
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
-        task = bar.add_task(f"audit {name[:12]} ({suite.name})", total=None)
+        task = bar.add_task(f"audit {name[:12]} ({suite})", total=None)
 
-        def on_progress(progress: Any) -> None:
+        def on_progress(progress: JobProgress) -> None:
             bar.update(task, completed=progress.done, total=progress.total)
             if not console.is_terminal:
-                console.print(
-                    f"  {progress.done}/{progress.total} {progress.work} {progress.seconds:.1f} s", highlight=False
-                )
+                line = f"  {progress.done}/{progress.total} {progress.work} {progress.seconds:.1f} s"
+                console.print(line, highlight=False)
 
-        return audit.run(store, name, suite, on_progress=on_progress, **options)
-
-
-def _decide(store: Any, audit: str, rules: Any) -> tuple[Verdict, str]:
-    """The verdict on an audit, which nobody has reviewed, and where its report is."""
-    import datetime
-
-    from assay.api import approve
-    from assay.approval import review
-
-    today = datetime.datetime.now(datetime.UTC).date()
-    nobody = review.of(rules, reviewer=None, role="approver", author=None, expires=None, key=None, today=today)
-    verdict = approve.approve(store, audit, rules, nobody, None)
-    return verdict, str(store.place(f"audits/{audit}/report.html"))
+        return audit(name, suite, store=store, on_progress=on_progress, **options).id
 
 
-def _remarks(store: Any, audit: str) -> list[str]:
-    """What the reader of the figures must know: findings, attacks that could not be made, memory that ran out."""
-    from assay.store.audit_reader import Audit
-
-    info = Audit(store.below(f"audits/{audit}")).info
-    found = [f"note: {finding['text']}" for finding in info["findings"]]
-    found += [f"not made: {one['attack']}, for {one['why']}" for one in info["left_out"]]
-    return found + [f"note: {note}" for note in info["notes"]]
-
-
-def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
+def _mirror(store: Store, audit: str, enabled: bool, console: Console) -> None:
     """The audit on W&B."""
     from assay.tracking.mirror import Tracker
 
@@ -173,33 +139,25 @@ def _mirror(store: Any, audit: str, enabled: bool, console: Any) -> None:
         tracker.start()
 
 
-def _rows(store: Any, audit: str, table: str) -> list[dict[str, Any]]:
-    from assay.store import parquet, schemas
-
-    schema = getattr(schemas, table.upper())
-    rows: list[dict[str, Any]] = parquet.load(store, f"audits/{audit}/{table}.parquet", schema).to_pylist()
-    return rows
-
-
-def _summary(store: Any, audit: str) -> Any:
+def _summary(audit: Audit) -> Table:
     """Clean and worst-case AUROC with intervals, and the checks."""
     from rich.table import Table
 
     from assay.units import in_255
 
-    found = Table(title="AUROC on the test split (worst case over all attacks)", title_justify="left")
+    shown = Table(title="AUROC on the test split (worst case over all attacks)", title_justify="left")
     for name in ("norm", "epsilon", "regime"):
-        found.add_column(name)
-    found.add_column("AUROC", justify="right")
-    for row in _rows(store, audit, "metrics"):
+        shown.add_column(name)
+    shown.add_column("AUROC", justify="right")
+    for row in audit.to_arrow("metrics").to_pylist():
         if row["metric"] == "auroc" and row["defect"] == "all" and row["attack"] in ("clean", "worst"):
             epsilon = in_255(row["epsilon"], row["norm"])
             budget = (row["norm"], epsilon, row["regime"]) if row["norm"] else ("clean", "", "")
-            found.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
-    checks = _rows(store, audit, "checks")
+            shown.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
+    checks = audit.to_arrow("checks").to_pylist()
     failed = [check for check in checks if not check["passed"]]
     lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]
     lines += [f"{'FAILED' if c['required'] else 'advice:'} {c['check']}: {c['evidence']}" for c in failed]
-    found.caption = "\n".join(lines)
-    found.caption_justify = "left"
-    return found
+    shown.caption = "\n".join(lines)
+    shown.caption_justify = "left"
+    return shown

@@ -39,15 +39,10 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
 
     from rich.console import Console
 
+    from assay.api.compare import compare
     from assay.metrics import paired_comparison
-    from assay.store import references
-    from assay.store.audit_reader import Audit
-    from assay.store.store import Store
 
-    store = Store(root)
-    a, b = (Audit(references.folder(store, references.newest_audit(store, text))) for text in (approved, candidate))
-    found = paired_comparison.compare(a, b, margin=margin).to_json()
-    store.write(f"audits/{found['b']['audit']}/comparison.json", json.dumps(found, indent=2).encode())
+    found = compare(approved, candidate, margin=margin, store=root).to_json()
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:

@@ -36,10 +36,10 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
     import json
     from dataclasses import asdict
 
-    from assay.approval import signature, verification
-    from assay.store.store import Store
+    from assay.api.verify import verify
+    from assay.approval import verification
 
-    results = verification.verify(Store(root), what, signature.public_key(key) if key else None)
+    results = verify(what, key=key, store=root)
     good = all(one.good for one in results)
     if as_json:
         listed = [{**asdict(one), "good": one.good} for one in results]

@@ -1,14 +1,18 @@
-"""What the functions of the API accept: stores as objects, paths or URLs, and files as paths or mappings."""
+"""What the functions of the API accept: stores as objects, paths or URLs; files as paths or mappings."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import InputError
 from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.approval.policy import Policy
+    from assay.audits.suite import Suite
 
 DEFAULT_STORE = "assay-store"
 
@@ -34,3 +38,25 @@ def file_or_values(given: object, what: str) -> str | dict[str, Any]:
     if isinstance(given, Mapping):
         return {str(key): value for key, value in given.items()}
     raise InputError(f"{what}: found {given!r}; give the path of a YAML file, or a mapping of what it would hold")
+
+
+def suite_of(given: Mapping[str, Any] | Path | str) -> Suite:
+    """A shipped suite by name, that of a file, or that of a mapping."""
+    from assay.audits import suite
+
+    found = file_or_values(given, "suite")
+    if isinstance(found, str):
+        from assay.cluster import user_code
+
+        if found.endswith((".yaml", ".yml")):
+            user_code.beside(found)
+        return suite.read(found)
+    return suite.of(found, "the suite")
+
+
+def policy_of(given: Mapping[str, Any] | Path | str) -> Policy:
+    """A shipped policy by name, that of a file, or that of a mapping."""
+    from assay.approval import policy
+
+    found = file_or_values(given, "policy")
+    return policy.read(found) if isinstance(found, str) else policy.Policy.of(found, "the policy")
