@@ -1,8 +1,8 @@
-"""What the parts of Assay promise each other: detector, trainable, attack, dataset, pseudo-anomaly, backbone.
+"""The interfaces between the parts of Assay: detector, trainable, attack, dataset, pseudo-anomaly, backbone.
 
 Images are float tensors (B, C, H, W) in [0, 1], or uint8 arrays (N, C, H, W) at rest.
 Scores are (B,); **higher is more anomalous**. Labels: 0 normal, 1 anomalous.
-An epsilon is in pixel scale (2/255 is two grey levels of 255), for l2 the norm of the whole perturbation.
+An epsilon is in pixel scale (2/255 is two grey levels of 255); for l2, the norm of the whole perturbation.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """How far an attacker may move an image, and the decision he moves it against.
+    """How far an attacker may change an image, and the decision the attack is against.
 
     epsilon: linf, l2, l1: radius of the ball around the clean image, in pixel scale. patch: share of the image's area
     that one square may cover. spatial: share of the attack's own largest rotation and shift.
-    threshold: the score above which an image is flagged; what an attacker sees who sees decisions alone.
+    threshold: the score above which an image is flagged; needed by attackers who only see decisions.
     """
 
     norm: Norm
@@ -39,13 +39,13 @@ class ThreatModel:
 
 
 class Attacked(NamedTuple):
-    """What an attack found: the best image per sample by the true score, and what it cost per sample.
+    """The result of an attack: the best image per sample by the true score, and its cost per sample.
 
     images: (B, C, H, W) in [0, 1] and inside the threat model's ball around the clean image.
     scores: (B,) the detector's own float32 score of exactly those images.
     forwards, backwards: (B,) integer passes spent on each image.
-    broken_at: (B,) forwards after which an image first crossed the threat model's threshold, -1 for never; None where
-    the attack does not say.
+    broken_at: (B,) forwards after which an image first crossed the threat model's threshold, or -1; None if the attack
+    does not record it.
     """
 
     images: Tensor
@@ -59,13 +59,13 @@ class Attack(Protocol):
     """Moves the raw score of every image as far as the threat model allows.
 
     direction: (B,) of +1 (raise the score: make a normal look anomalous) and -1 (lower it: hide an anomaly).
-    random: one generator per image, the only source of randomness; what an image draws depends on no other image.
-    start: images inside the ball to begin from (a result at a smaller epsilon), besides the clean image.
-    Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and
-    never returns an image that is worse (for the attacker) than the clean one.
-    Its module states `NORMS`, the norms it can be asked for, `KNOWLEDGE`, what it needs to see of the detector, and,
-    where it needs more than that, `NEEDS`: "neighbours" (a SoftNeighbours), "surrogate" (another detector, given as
-    the keyword `surrogate`), "randomness" (a score that is not the same twice).
+    random: one generator per image, the only source of randomness; an image's draws do not depend on other images.
+    start: images inside the ball to start from (a result at a smaller epsilon), besides the clean image.
+    Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and never returns
+    an image that is worse (for the attacker) than the clean one.
+    Its module sets `NORMS`, the supported norms, `KNOWLEDGE`, what the attacker sees of the detector, and `NEEDS` if it
+    needs more than that: "neighbours" (a SoftNeighbours), "surrogate" (another detector, passed as the keyword
+    `surrogate`), "randomness" (a score that differs from call to call).
     """
 
     def __call__(
@@ -82,9 +82,9 @@ class Attack(Protocol):
 
 
 class SoftNeighbours(Protocol):
-    """A detector whose score comes from distances to stored normals, and that can be asked for smoother versions of it.
+    """A detector that scores by distances to stored normals and can return smoother versions of that score.
 
-    The nearest neighbours change from pixel to pixel; a loss over all of them has a gradient that sees further.
+    The nearest neighbours change from pixel to pixel; a loss over all distances has a gradient that sees further.
     """
 
     def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
@@ -93,17 +93,17 @@ class SoftNeighbours(Protocol):
 
 
 class Banked(Protocol):
-    """A detector whose score comes from a bank of stored normals, and that can be asked for itself with a smaller one.
+    """A detector that scores by a bank of stored normals and can return a copy with a smaller bank.
 
-    Without training images: a coreset of the rows that the bank holds.
+    It needs no training images for that: the smaller bank is a coreset of the stored rows.
     """
 
     def bank_rows(self) -> int:
-        """How many rows the bank holds."""
+        """The number of rows of the bank."""
         ...
 
     def with_bank(self, share: float) -> nn.Module:
-        """A copy in eval mode that keeps `share` (above 0, to 1) of the rows, at least one; 1 is the detector."""
+        """A copy in eval mode with a `share` (above 0, to 1) of the rows, at least one; 1 is the detector itself."""
         ...
 
 
@@ -115,16 +115,16 @@ class Certified(Protocol):
     def certify(
         self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
     ) -> tuple[Tensor, Tensor]:
-        """Bounds (B, R), (B, R) between which the score stays in the ball of each of R radii, with that confidence.
+        """Bounds (B, R), (B, R) on the score within a ball of each of R radii, at that confidence.
 
-        The confidence is of all the bounds at once. `random` has one generator
-        per image. A deterministic proof ignores both.
+        The confidence holds for all bounds at once. `random` has one generator per image. A deterministic proof
+        ignores both.
         """
         ...
 
 
 class Corruption(Protocol):
-    """What happens to images in the field without anybody wishing it, in five severities."""
+    """A change that images undergo in the field without an attacker, in five severities."""
 
     def __call__(self, images: Tensor, severity: int, random: list[torch.Generator]) -> Tensor:
         """The images (B, C, H, W) in [0, 1], corrupted at severity 1 to 5; one generator per image."""
@@ -133,7 +133,7 @@ class Corruption(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a dataset, not yet decoded. Samples with the same `group` may not be split."""
+    """One image of a dataset, not yet decoded. Samples with the same `group` must stay in one split."""
 
     id: str
     path: Path
@@ -146,9 +146,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a dataset function returns: the samples of all splits, still on disk, and how to decode them.
+    """The result of a dataset function: the samples of all splits, still on disk, and how to decode them.
 
-    notes: counts and remarks that belong in the manifest, such as how many uncertain samples were dropped.
+    notes: counts and remarks for the manifest, such as the number of dropped uncertain samples.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
     """
 
@@ -177,7 +177,7 @@ class Images:
 
 
 def no_images() -> Images:
-    """Images, none of them."""
+    """Empty Images."""
     import numpy as np
 
     return Images(np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), (), (), ())
@@ -185,10 +185,10 @@ def no_images() -> Images:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All that a trial may see of a dataset: what to train on and the validation split. Never a test image.
+    """Everything a trial may see of a dataset: training data and the validation split. Never a test image.
 
-    train: the images taken for normal; where the dataset is contaminated, some are not, though labelled so.
-    description: name, hash, parameters, counts, notes; goes into the manifest as it is.
+    train: the images labelled as normal; in a contaminated dataset some of them are anomalous.
+    description: name, hash, parameters, counts, notes; goes into the manifest unchanged.
     labelled: anomalies to train on, none by default.
     """
 
@@ -206,11 +206,11 @@ class PseudoAnomalies(NamedTuple):
 
 
 class PseudoAnomaly(Protocol):
-    """Makes an anomalous image out of every normal one, batched on the device of the images.
+    """Turns every normal image into an anomalous one, batched on the device of the images.
 
-    An item that has to know normals first is a class instead: made with its parameters, fitted once by
-    `fit(normals)` on train normals (N, C, H, W), then called with images and generator alone.
-    A module that states `SPACE = "features"` holds an item that works on features (B, F), and returns such.
+    An item that must see normals first is a class instead: constructed with its parameters, fitted once by
+    `fit(normals)` on train normals (N, C, H, W), then called with images and generator only.
+    A module with `SPACE = "features"` defines an item that takes and returns features (B, F).
     """
 
     def __call__(self, images: Tensor, generator: torch.Generator, **parameters: Any) -> PseudoAnomalies: ...
@@ -219,7 +219,7 @@ class PseudoAnomaly(Protocol):
 class Backbone(Protocol):
     """A module images (B, channels, H, W) in [0, 1] -> features (B, F); its attribute `features` is F.
 
-    Where there is a last feature map, the method `maps(images)` gives it: (B, F, h, w).
+    If there is a last feature map, the method `maps(images)` returns it: (B, F, h, w).
     """
 
     def __call__(self, *, channels: int, **parameters: Any) -> nn.Module: ...
@@ -228,10 +228,10 @@ class Backbone(Protocol):
 class Trainable(Protocol):
     """One training run: a class called with the data, a seed, a device and its own parameters.
 
-    A run of the same seed on the same machine is the same run, also when it was saved and restored between.
-    Keyword parameters of the constructor, other than `seed` and `device`, are what a search space may set.
-    Its module states `NEEDS = "anomalies"` where it cannot train on normals alone. A parameter `pseudo_anomaly` that is
-    set meets that need too.
+    On one machine, runs with the same seed are identical, even if one was saved and restored in between.
+    The constructor's keyword parameters, except `seed` and `device`, are what a search space may set.
+    Its module sets `NEEDS = "anomalies"` if it cannot train on normals alone. Setting a parameter `pseudo_anomaly`
+    meets that need as well.
     """
 
     epochs: int
@@ -239,19 +239,19 @@ class Trainable(Protocol):
     def __init__(self, data: TrainingData, *, seed: int, device: str, **parameters: Any) -> None: ...
 
     def train_epoch(self) -> dict[str, float]:
-        """Train one epoch and return what to log of it (losses)."""
+        """Train one epoch and return the losses to log."""
         ...
 
     def detector(self) -> nn.Module:
-        """A frozen copy of the detector as it is now, in eval mode: images (B, C, H, W) -> scores (B,)."""
+        """A frozen copy of the current detector in eval mode: images (B, C, H, W) -> scores (B,)."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on: weights, optimiser, generators. Tensors and plain values only."""
+        """Everything needed to continue: weights, optimiser, generators. Tensors and plain values only."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Continue from what `state_dict` returned."""
         ...
 
     @classmethod

@@ -1,15 +1,15 @@
-"""Every error Assay raises for a person, and the exit code the command line gives it.
+"""Every error that Assay raises for people, with the exit code of the command line.
 
 AssayError            1   something went wrong that the user can act on
 ├── InputError        2   what the user wrote is wrong
 │   ├── SpecError     2   one or more faults in a YAML file, all reported at once
-│   └── UnknownName   2   no such item; the message lists what there is
+│   └── UnknownName   2   no such item; the message lists the known ones
 ├── DataError         1   images or labels that cannot be used
 │   └── DivergedError 1   a loss, a score or a figure became NaN or infinite
 ├── ModelError        1   a model folder that is damaged, tampered with or made by other code
 ├── StoreError        1   the store cannot be read or written
-├── SweepError        1   a sweep that cannot start, go on or be resumed
-├── RefusedError      3   a model that may not go into service
+├── SweepError        1   a sweep that cannot start, continue or be resumed
+├── RefusedError      3   a model that must not go into service
 └── TrackingError     1   W&B did not take what was sent
 
 Messages say what, where, what is allowed and what to do, in one line where one line is enough.
@@ -25,12 +25,12 @@ from assay.redaction import redacted
 
 
 class AssayError(Exception):
-    """Base of all errors meant for a person; printed without a traceback, and without the secrets it may quote."""
+    """Base of all errors meant for people; printed without a traceback, and with secrets removed."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message, passwords left out."""
+        """The message without passwords."""
         return redacted(super().__str__())
 
 
@@ -57,7 +57,7 @@ class StoreError(AssayError):
 
 
 class SweepError(AssayError):
-    """A sweep cannot start, go on or be resumed."""
+    """A sweep cannot start, continue or be resumed."""
 
 
 class RefusedError(AssayError):
@@ -67,16 +67,16 @@ class RefusedError(AssayError):
 
 
 class TrackingError(AssayError):
-    """W&B cannot be reached, refuses the key or did not take what was sent; the store still has all of it."""
+    """W&B cannot be reached, refuses the key or did not take what was sent; the store still has everything."""
 
 
 class UnknownName(InputError):  # noqa: N818 - reads as what it is
-    """A name that is not on the shelf it was looked up on."""
+    """A name that is not on the shelf where it was looked up."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name, self.known = kind, name, sorted(known)
         listed = ", ".join(self.known) or "nothing"
-        super().__init__(f"{kind} '{name}' is not known{suggest(name, self.known)}; there is: {listed}")
+        super().__init__(f"{kind} '{name}' is not known{suggest(name, self.known)}; available: {listed}")
 
 
 @dataclass(frozen=True)

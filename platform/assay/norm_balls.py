@@ -1,4 +1,4 @@
-"""The images an attacker may choose, a ball around the clean image cut with the box [0, 1], and how to move there.
+"""The images an attacker may choose: a ball around the clean image, intersected with the box [0, 1].
 
 Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 and l1 the norm of the whole perturbation.
 """
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from assay.contracts import Norm, ThreatModel
 
 BALLS = ("linf", "l2", "l1")
-"""The norms that a ball is measured in; `patch` and `spatial` have none."""
+"""The norms that define a ball; `patch` and `spatial` do not."""
 LEVELS = 255
 SHARE, NARROWED = 0.1, 0.8
-"""The share of the entries that the first l1 step moves, and the part of the path after which it is a single one."""
+"""Share of the entries that the first l1 step moves; share of the path after which steps move a single entry."""
 TOLERANCE = 1e-6
-"""How far outside the ball float32 rounding may carry an image, in pixel scale."""
+"""How far outside the ball float32 rounding may move an image, in pixel scale."""
 
 
 def per_image(values: Tensor) -> Tensor:
@@ -41,10 +41,10 @@ def size(perturbation: Tensor, norm: Norm) -> Tensor:
 
 
 def project(images: Tensor, clean: Tensor, threat: ThreatModel, radius: Tensor | None = None) -> Tensor:
-    """The images moved into the ball around `clean` and the box; those already inside stay bit for bit.
+    """The images projected into the ball around `clean` and the box; images already inside stay bit-identical.
 
-    For linf and l1 the nearest point of ball and box, for l2 that of the ball, then of the box.
-    radius: (B,) in place of epsilon.
+    For linf and l1 onto the nearest point of ball and box; for l2 onto the ball, then the box.
+    radius: (B,), used instead of epsilon.
     """
     radius = (
         torch.full((len(clean),), threat.epsilon, dtype=torch.float64, device=clean.device)
@@ -61,20 +61,20 @@ def project(images: Tensor, clean: Tensor, threat: ThreatModel, radius: Tensor |
         length = per_image(size(perturbation, "l2"))
         shrunk = clean + perturbation * (epsilon / length).to(clean)
         images = torch.where(length > epsilon, shrunk, images)
-    # The clean image is in the box, so clamping only shortens the perturbation: it cannot leave the ball.
+    # The clean image is in the box, so clamping can only shorten the perturbation and never leaves the ball.
     return images.clamp(0, 1)
 
 
 def _into_l1(images: Tensor, clean: Tensor, epsilon: Tensor) -> Tensor:
     """The nearest point of l1 ball and box together (Croce & Hein 2021, proposition 2.1).
 
-    Every entry is shortened by the same `cut` and stops at the box's edge. Clamping after the ball's own projection
-    would waste the budget that ran into the edge.
+    Every entry is shortened by the same `cut` and stops at the edge of the box. Clamping after projecting onto the ball
+    alone would waste the part of the budget beyond the box.
     """
     perturbation = images - clean
     length, reach = perturbation.flatten(1).abs().double(), room(perturbation, clean)
     outside = torch.minimum(length, reach).sum(1, keepdim=True) > epsilon
-    # As the cut falls, an entry begins to grow when it passes its length, and stops at the edge.
+    # As the cut falls, an entry starts to grow when the cut passes its length, and stops at the edge of the box.
     top = length.amax(1, keepdim=True)
     begin, stop = top - length, top - (length - reach).clamp(min=0)
     ones = torch.ones_like(begin)
@@ -87,18 +87,18 @@ def _into_l1(images: Tensor, clean: Tensor, epsilon: Tensor) -> Tensor:
 
 
 def room(direction: Tensor, clean: Tensor) -> Tensor:
-    """How far (B, C * H * W), float64, each entry can go in its direction's sign before it meets the box's edge."""
+    """How far (B, C * H * W), float64, each entry can move in the sign of its direction before it leaves the box."""
     return torch.where(direction > 0, 1 - clean, clean).mul(direction != 0).flatten(1).double()
 
 
 def solve(rate: Tensor, until: Tensor, total: Tensor) -> Tensor:
-    """The t (B, 1) at which the sum of rate * min(t, until) over (B, N) comes to total (B, 1); inf where it never does.
+    """The t (B, 1) at which the sum of rate * min(t, until) over (B, N) reaches total (B, 1); inf if it never does.
 
-    The sum must not fall as t grows. Exact: it is linear between the sorted `until`.
+    The sum must not decrease as t grows. Exact: it is linear between the sorted `until`.
     """
     until, order = until.sort(1)
     rate = rate.gather(1, order)
-    slope = rate.flip(1).cumsum(1).flip(1)  # of the piece that ends at this `until`
+    slope = rate.flip(1).cumsum(1).flip(1)  # of the segment that ends at this `until`
     done = (rate * until).cumsum(1) - rate * until
     piece = torch.searchsorted((done + slope * until).cummax(1).values, total)
     never = piece == until.shape[1]
@@ -108,7 +108,7 @@ def solve(rate: Tensor, until: Tensor, total: Tensor) -> Tensor:
 
 
 def fill(order: Tensor, reach: Tensor, price: Tensor, total: Tensor) -> Tensor:
-    """Steps (B, N), each up to its reach, the entries with the largest `order` first, until total (B, 1) is paid."""
+    """Steps (B, N), each at most its reach, entries with the largest `order` first, until total (B, 1) is used up."""
     index = order.argsort(1, descending=True)
     reach, price = reach.gather(1, index), price.gather(1, index)
     cost = reach * price
@@ -118,7 +118,7 @@ def fill(order: Tensor, reach: Tensor, price: Tensor, total: Tensor) -> Tensor:
 
 
 def furthest(gradient: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """The image of ball and box at which a linear function of this gradient is largest, in closed form."""
+    """The image of ball and box that maximises a linear function with this gradient, in closed form."""
     if threat.norm == "linf":
         return project(clean + threat.epsilon * gradient.sign(), clean, threat)
     steep, reach = gradient.flatten(1).abs().double(), room(gradient, clean)
@@ -132,9 +132,9 @@ def furthest(gradient: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def outward(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """The images carried on in their own direction from `clean` to the edge of the ball, then into the box.
+    """The images extended in their own direction from `clean` to the edge of the ball, then moved into the box.
 
-    Those beyond the edge are projected.
+    Images beyond the edge are projected.
     """
     perturbation = images - clean
     length = size(perturbation, threat.norm)
@@ -143,10 +143,10 @@ def outward(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def steepest(gradient: Tensor, norm: Norm, at: Tensor | None = None, share: float | Tensor = 0.0) -> Tensor:
-    """The step of unit norm that raises a linear function of this gradient most; 0 where the gradient is 0.
+    """The step of unit norm that raises a linear function with this gradient most; 0 where the gradient is 0.
 
     share: for l1, where that step would move a single entry, the share (B,) of the largest entries that are moved
-    alike (Croce & Hein 2021, section 3.1). Entries that the box stops at the image `at` are not used.
+    equally (Croce & Hein 2021, section 3.1). Entries that the box blocks at the image `at` are skipped.
     """
     if norm == "linf":
         return gradient.sign()
@@ -162,9 +162,9 @@ def steepest(gradient: Tensor, norm: Norm, at: Tensor | None = None, share: floa
 
 
 def sparse_share(done: float, entries: int) -> float:
-    """The share of the entries that an l1 step moves when that part of the whole path is done: from SHARE to one entry.
+    """The share of the entries an l1 step moves once this share of the path is done: from SHARE down to one entry.
 
-    Steps of many entries see how they work together; those of a single entry gather the budget where it counts most.
+    Steps of many entries capture how they act together; those of single entries put the budget where it counts most.
     """
     return SHARE / math.pow(max(1.0, SHARE * entries), min(1.0, done / NARROWED))
 
@@ -172,7 +172,7 @@ def sparse_share(done: float, entries: int) -> float:
 def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]:
     """One generator per image, on its device, seeded from `generator`.
 
-    An image's random numbers then depend on its place in the sequence of all images, not on how that was cut into
+    An image's random numbers then depend on its position in the sequence of all images, not on how that was cut into
     batches (given one CPU `generator` carried from batch to batch).
     """
     seeds = torch.randint(2**62, (len(images),), generator=generator, device=generator.device)
@@ -188,19 +188,19 @@ def random_point(clean: Tensor, threat: ThreatModel, random: Sequence[torch.Gene
         unit = steepest(noise, "l2")
     else:
         unit = 2 * noise - 1
-    if threat.norm == "l1":  # Laplace noise divided by its length is uniform on the sphere
+    if threat.norm == "l1":  # Laplace noise divided by its l1 norm is uniform on the sphere
         unit = unit.sign() * -torch.log1p(-unit.abs().clamp(max=1 - 1e-7))
         unit = unit / per_image(size(unit, "l1")).to(unit)
     return project(clean + threat.epsilon * unit, clean, threat)
 
 
 def to_8_bit(adversarial: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """The adversarial images as an 8-bit file would hold them: multiples of 1/255 in the box.
+    """The adversarial images as an 8-bit file would store them: multiples of 1/255 in the box.
 
     Inside the ball wherever the clean image is on that grid: for linf the nearest grid point in the ball, for l2 and
-    l1 the furthest rounded point on the way from the clean image that is still inside. Where the clean image is off
-    the grid and no grid point is in reach, the nearest one is taken, although it is outside. Without a ball (patch,
-    spatial) simply the nearest.
+    l1 the farthest rounded point on the line from the clean image that is still inside. Where the clean image is off
+    the grid and no grid point is in the ball, the nearest one is taken although it is outside. Without a ball (patch,
+    spatial), simply the nearest grid point.
     """
     origin, wanted, radius = clean * LEVELS, adversarial * LEVELS, (threat.epsilon + TOLERANCE / 2) * LEVELS
     if threat.norm not in BALLS:
@@ -215,7 +215,7 @@ def to_8_bit(adversarial: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
     def inside(part: Tensor) -> Tensor:
         return per_image(size(rounded(part) - origin, threat.norm)) <= radius
 
-    # Rounding may lengthen the perturbation. Its rounded length only grows with the part taken, so bisect for it.
+    # Rounding may lengthen the perturbation. Its rounded length is monotonic in the part taken, so bisect.
     above = torch.ones_like(per_image(clean.flatten(1)[:, 0]))
     below = inside(above).to(clean)
     for _ in range(16):

@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, ValidationInfo
 
 
 def number(value: Any) -> Any:
-    """A number from `2/255`, `1e-3`, an int or a float; anything else is returned as it came.
+    """A number from `2/255`, `1e-3`, an int or a float; anything else is returned unchanged.
 
-    YAML reads `2/255` and `1e-3` as text, so both are understood here. Validation of the rest is the caller's.
+    YAML reads `2/255` and `1e-3` as text, so both are parsed here. The caller validates everything else.
     """
     if not isinstance(value, str):
         return value
@@ -40,7 +40,7 @@ Count = Annotated[int, Ge(1)]
 
 
 def of_norm(value: Any, info: ValidationInfo) -> Any:
-    """An epsilon in the unit of the field `norm` that was declared before it."""
+    """An epsilon in the unit of the field `norm` declared before it."""
     norm = (info.data or {}).get("norm", "linf")
     if norm == "linf":
         return pixel_scale(value)
@@ -61,12 +61,12 @@ PERCENT = ("patch", "spatial")
 
 
 def scale(norm: str) -> int:
-    """What an epsilon is shown in: 255 grey levels for linf, percent for a share, a length as it is."""
+    """The unit in which an epsilon is shown: grey levels of 255 for linf, percent for shares, plain for lengths."""
     return 255 if norm == "linf" else 100 if norm in PERCENT else 1
 
 
 def in_255(epsilon: float, norm: str = "linf") -> str:
-    """An epsilon as the field writes it: `2/255` for linf, `0.5` for l2 and l1, `2 %` for patch and spatial."""
+    """An epsilon in the usual notation: `2/255` for linf, `0.5` for l2 and l1, `2 %` for patch and spatial."""
     if norm in PERCENT:
         return f"{100 * epsilon:.3g} %"
     if scale(norm) == 1:
@@ -76,5 +76,5 @@ def in_255(epsilon: float, norm: str = "linf") -> str:
 
 
 def epsilon_key(epsilon: float) -> float:
-    """An epsilon to compare and look up by: the same for two that differ in nothing but floating-point rounding."""
+    """An epsilon for comparison and lookup: equal for values that differ only by floating-point rounding."""
     return round(float(epsilon), 9)

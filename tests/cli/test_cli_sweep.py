@@ -67,11 +67,11 @@ def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:
     ("arguments", "words"),
     [
         ((), "give a search-space FILE, or --resume NAME"),
-        (("a.yaml", "--resume", "toy"), "sweep 'toy' is not known; there is: nothing"),
+        (("a.yaml", "--resume", "toy"), "sweep 'toy' is not known; available: nothing"),
         (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
         (("a.yaml", "--json"), "--json goes with --dry-run"),
         (("no.yaml",), "no.yaml"),
-        (("--resume", "toy"), "sweep 'toy' is not known; there is: nothing"),
+        (("--resume", "toy"), "sweep 'toy' is not known; available: nothing"),
         (("--resume", "../../toy"), "points outside the store"),
     ],
 )
@@ -105,7 +105,7 @@ def test_an_unknown_name_to_resume_gets_a_suggestion(assay, tmp_path):
     made(tmp_path, write(tmp_path), trials=0)
     result = assay("sweep", "--resume", "tyo")
     assert result.exit_code == 2
-    assert "sweep 'tyo' is not known (did you mean 'toy'?); there is: toy" in result.stderr
+    assert "sweep 'tyo' is not known (did you mean 'toy'?); available: toy" in result.stderr
 
 
 def test_a_sweep_that_is_running_is_not_resumed_beside_itself(assay, tmp_path):
@@ -242,7 +242,7 @@ def test_events_of_a_sweep_in_a_line_each():
     record = Record(7, {}, {}, {})
     assert progress.line(record, "ask", 1.5) == "    1.5 s  trial   7  waits for a worker"
     record.apply({"event": "retry", "failure": "node", "message": "gone"})
-    assert progress.line(record, "retry", 2) == "    2.0 s  trial   7  begins again from where it was last saved (node)"
+    assert progress.line(record, "retry", 2) == "    2.0 s  trial   7  continues from its last saved state (node)"
     record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})
     assert progress.line(record, "end", 3) == "    3.0 s  trial   7  failed  bug: RuntimeError: no"
 

@@ -72,7 +72,7 @@ def test_a_module_beside_a_file_cannot_take_the_place_of_an_installed_one(folder
 
 def test_a_module_that_is_nowhere_is_told_with_where_it_was_looked_for(folder):
     user_code.beside(folder / "space.yaml")
-    with pytest.raises(InputError, match=r"No module named 'own_absent' in .*among what is installed") as told:
+    with pytest.raises(InputError, match=r"No module named 'own_absent' in .*among installed packages") as told:
         shelves.load("trainables", "own_absent.part:Runs")
     assert str(folder) in str(told.value)
     (folder / "own_present.py").write_text("import what_it_needs\n")

@@ -82,7 +82,9 @@ def test_a_detector_is_looked_for_beside_its_card(write, tmp_path):
         Card.read(write(detector="absent.pt2"))
     (tmp_path / "here.onnx").write_bytes(b"")
     assert Card.read(write(detector="here.onnx")).summary == "card of here.onnx (onnx) on folder"
-    with pytest.raises(SpecError, match=r"'model\.pth' is no detector; write module:attribute, or a file that ends in"):
+    with pytest.raises(
+        SpecError, match=r"'model\.pth' is not a detector; write module:attribute, or a file that ends in"
+    ):
         Card.read(write(detector="model.pth"))
 
 
@@ -188,7 +190,7 @@ def test_the_command_and_the_card_must_mean_the_same(store, write):
         ("breaks", r"toy_outside:breaks does not make a detector: OSError: weights\.pt is not there"),
         ("no_detector", "toy_outside:no_detector returns a str; return an nn"),
         ("instance", "toy_outside:instance is a detector; name a function without arguments that returns it"),
-        ("stubborn", "toy_outside:stubborn stays in train mode though it was told"),
+        ("stubborn", "toy_outside:stubborn stays in train mode after"),
     ],
 )
 def test_a_factory_that_makes_no_detector_leaves_nothing(store, write, attribute, words):

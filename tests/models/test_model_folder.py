@@ -114,7 +114,7 @@ def test_a_renamed_folder(store):
     name = model_folder.write(store, net(), MANIFEST)
     other = "0" * model_folder.HASH_LENGTH
     store.path(f"models/{name}").rename(store.path(f"models/{other}"))
-    assert "its hash is no longer the folder's name" in refused(store, other)
+    assert "its hash no longer matches the folder's name" in refused(store, other)
 
 
 def test_a_missing_file_is_named(store):

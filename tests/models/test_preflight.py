@@ -113,7 +113,7 @@ BAD = {
     "tuple": (lambda x: (light(x), x), "returns a tuple; it must return a tensor"),
     "decisions": (lambda x: light(x) > 0.4, r"returns torch\.bool: decisions or counts\?"),
     "counts": (lambda x: (light(x) * 100).long(), r"returns torch\.int64: decisions or counts\?"),
-    "constant": (lambda x: torch.full((len(x),), 0.25), "scores all 24 images 0.25; it tells none apart"),
+    "constant": (lambda x: torch.full((len(x),), 0.25), "scores all 24 images 0.25; it cannot separate any"),
     "in place": (brighter, "changes the images it is given"),
     "batch of one fails": (not_alone, r"fails on images \(1, 1, 8, 8\) on cpu: ValueError: more than one value"),
     "batch of one is a scalar": (scalar_when_alone, r"returns \(\) for 1 images, though \(B,\) for other numbers"),
@@ -142,7 +142,7 @@ def test_train_mode_and_loose_weights_are_named(images):
 
 
 def test_batch_norm_that_stays_in_train_mode_cannot_be_frozen():
-    with pytest.raises(ModelError, match=r"stays in train mode though it was told `eval\(\)`: norm;"):
+    with pytest.raises(ModelError, match=r"stays in train mode after `eval\(\)`: norm;"):
         model_folder.freeze(toy_outside.stubborn())
 
 
@@ -179,7 +179,7 @@ def test_random_scores(images):
     generator = torch.Generator().manual_seed(0)
     random = ready(lambda x: torch.rand(len(x), generator=generator))
     assert preflight.inspect(random, images, None).stochastic
-    assert "two passes differ by up to" in told(random, images)["stochastic"]
+    assert "two passes over the same images differ by up to" in told(random, images)["stochastic"]
     noisy = ready(lambda x: light(x) + 0.1 * torch.rand(len(x), generator=generator))
     assert preflight.inspect(noisy, images, None).stochastic
 

@@ -149,7 +149,7 @@ def check(tmp_path, **changes) -> search_space.Spec:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"budget": {"cost": 20}}, "budget.cost: found 20.0; needs the price of what trials take: budget.price"),
+        ({"budget": {"cost": 20}}, "budget.cost: found 20.0; needs the price of what trials use: budget.price"),
         ({"budget": {"cost": 20, "price": {"gpu_hour": 1}}}, "with cpu_hour, as trials take no GPU"),
         ({"budget": {"cost": 20}, "resources": {"gpu": 1}}, "with gpu_hour or cpu_hour"),
         ({"budget": {"gpu_hours": 2}}, "budget.gpu_hours: found 2.0; trials take no GPU"),
@@ -168,9 +168,7 @@ def test_money_is_no_part_of_what_a_sweep_is(tmp_path):
     assert rich.hash != check(tmp_path, retries=5).hash
     again = reader.changed(rich, ["budget.cost=40", "budget.price.currency=CHF"])
     assert (again.budget.cost, again.budget.price) == (40, Price(cpu_hour=0.04, currency="CHF"))
-    assert reader.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(
-        cpu_hour=1
-    )
+    assert reader.changed(plain, ["budget.cpu_hours=2", "budget.price.cpu_hour=1"]).budget.price == Price(cpu_hour=1)
 
 
 def test_a_budget_on_the_command_line_is_checked_as_in_the_file(tmp_path):

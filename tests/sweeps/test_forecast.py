@@ -72,7 +72,7 @@ def test_a_dry_run_tells_trials_rungs_hours_and_cost_and_writes_nothing(assay, t
     assert any(line.startswith("  pseudo_anomaly.cutpaste.area: ") for line in lines)
     assert any(line.startswith("  toy_runs:Runs: 4 epochs of ") for line in lines)
     assert any(line.endswith(" a trial (probe of 4 epochs)") for line in lines)
-    assert "  rungs at epochs 1, 2; about 1 in 2 goes on at each" in lines
+    assert "  rungs at epochs 1, 2; about 1 in 2 continues at each" in lines
     [told] = [line for line in lines if line.startswith("  forecast: ")]
     assert " minutes, 20 to 40 epochs, " in told
     assert told.endswith(" EUR")
@@ -147,7 +147,7 @@ def test_each_trainable_of_a_choice_is_probed(assay, tmp_path, twin):
     assert found["epochs"] == [24, 24]
     assert (found["trials"], found["unfinished"], found["cost"]) == (4, 0, None)
     text = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run").stdout
-    assert "with each trainable drawn as often as the others" in text
+    assert "assuming each trainable is drawn equally often" in text
 
 
 @pytest.mark.parametrize(
@@ -211,4 +211,4 @@ def test_what_does_not_fit_this_machine_is_said_before_anything_is_probed(assay,
     result = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run")
     assert result.exit_code == 1
     assert "a trial needs 100000 memory_gb and the cluster has" in result.stderr
-    assert "with --address a cluster is" in result.stderr
+    assert "for a cluster give --address" in result.stderr

@@ -1,1 +1,1 @@
-"""Detectors on disk and in memory: model folders, cards, preflight, images to scores."""
+"""Detectors on disk and in memory: model folders, cards, preflight, and scoring."""

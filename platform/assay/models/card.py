@@ -1,7 +1,7 @@
-"""A card: a small YAML file about a detector that Assay did not train, so that it can be audited like one it did.
+"""A card: a small YAML file about a detector that Assay did not train, so that it can be audited.
 
-The detector is what a function of the user's own makes (`module:attribute`), or a file: an exported program (`.pt2`) or
-an ONNX file (`.onnx`). Bringing it into a store writes an ordinary model folder.
+The detector comes from a function (`module:attribute`) or a file: an exported program (`.pt2`) or an ONNX file
+(`.onnx`). Importing it into a store writes an ordinary model folder.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ YAML = (".yaml", ".yml")
 EXAMPLE = """
   detector: {detector}
   dataset: {{name: folder, root: images, normal: good, anomalous: [scratch, dent], image_size: 64, channels: 1}}
-  threshold: {{false_alarm_rate: 0.05}}   # or a number: the score above which an image is flagged
+  threshold: {{false_alarm_rate: 0.05}}   # or a number: scores above it are flagged
   higher_is: anomalous                  # or normal: what the highest scores mean"""
 
 
 class Section(BaseModel):
-    """A mapping of a YAML file that has these keys and no others."""
+    """A mapping in a YAML file that allows no other keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -63,9 +63,9 @@ class FalseAlarms(Section):
 class Card(Section):
     """A whole card.
 
-    detector: `module:attribute`, or a file, its path relative to the card; may be left out where the command names it.
-    threshold: a number on the detector's own scale, or how to find one. image_size, channels: what the detector takes,
-    by default whatever the dataset gives. stochastic: whether it scores the same image differently each time.
+    detector: `module:attribute`, or a file path relative to the card; optional if the command names the detector.
+    threshold: a number on the detector's own scale, or a rule for finding one. image_size, channels: the detector's
+    input, by default that of the dataset. stochastic: whether the same image gets a different score each time.
     """
 
     detector: str | None = None
@@ -104,39 +104,39 @@ class Card(Section):
 
     @property
     def summary(self) -> str:
-        """A line for a person: `card of detector.pt2 (exported) on folder`."""
+        """One line of text: `card of detector.pt2 (exported) on folder`."""
         detector = f"{self.detector} ({kind(self.detector)})" if self.detector else "a detector named elsewhere"
         return f"card of {detector} on {self.dataset.name}"
 
 
 def kind(detector: str) -> str:
-    """The loader of a detector from outside: by how its file ends, or `factory` for `module:attribute`."""
+    """The loader of a detector from outside: by file suffix, or `factory` for `module:attribute`."""
     if found := _endings().get(Path(detector).suffix):
         return found
     if ":" in detector:
         return "factory"
     raise InputError(
-        f"'{detector}' is no detector; write module:attribute, or a file that ends in {' or '.join(_endings())}"
+        f"'{detector}' is not a detector; write module:attribute, or a file that ends in {' or '.join(_endings())}"
     )
 
 
 def names_detector(text: str) -> bool:
-    """Whether `text` is for `bring`: a card, a file of a detector or `module:attribute`; not a model of the store."""
+    """Whether `text` is for `bring`: a card, a detector file or `module:attribute`, not a model of the store."""
     _, colon, attribute = text.partition(":")
     return text.endswith((*YAML, *_endings())) or (colon == ":" and attribute not in ("best", "pareto"))
 
 
 def _endings() -> dict[str, str]:
-    """How a file ends -> the loader of such files."""
+    """File suffix -> the loader of such files."""
     loaders = {name: shelves.load("loaders", name) for name in shelves.names("loaders")}
     return {suffix: name for name, loader in loaders.items() if (suffix := shelves.stated(loader, "SUFFIX", None))}
 
 
 def bring(store: Store, source: str, card_file: str | None = None, device: str = "cpu") -> str:
-    """Write the model folder of a detector from outside and return its hash; brought again, it keeps its hash.
+    """Write the model folder of a detector from outside and return its hash, which is the same every time.
 
-    source: a card, or a detector that a card is about: `card_file`, by default the YAML file beside it.
-    Its threshold and clean AUROC are measured on the validation split; no test image is looked at.
+    source: a card, or a detector described by `card_file`, by default the YAML file beside it.
+    The threshold and clean AUROC are measured on the validation split; test images are not used.
     Raises InputError or SpecError for the card, ModelError for a detector that cannot be loaded or audited, DataError.
     """
     detector, path = _named(source, card_file)
@@ -146,7 +146,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
             raise SpecError(str(path), [Fault("detector", "nothing", "is required, as the command names none")])
         detector = _beside(path, card.detector)
     elif card.detector is not None and _beside(path, card.detector) != detector:
-        raise InputError(f"{path} is the card of {card.detector}, not of {source}; name the card that is about it")
+        raise InputError(f"{path} is the card of {card.detector}, not of {source}; name the card for {source}")
     known = kind(detector)
     if known == "factory":
         return _write(store, card, str(path), {"kind": known, "detector": detector}, b"", device)
@@ -155,9 +155,9 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
 
 
 def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], device: str = "cpu") -> str:
-    """Write the model folder of a detector in memory and return its hash; the detector itself is copied, not changed.
+    """Write the model folder of a detector in memory and return its hash; the detector is copied, not changed.
 
-    values: what a card would say, but for `detector`. It can be loaded in this process alone. Raises as `bring`.
+    values: the fields of a card without `detector`. Only this process can load it again. Raises like `bring`.
     """
     from assay.models.loaders.memory import remember
 
@@ -174,9 +174,9 @@ def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], d
 
 
 def _write(store: Store, card: Card, where: str, about: dict[str, Any], content: bytes, device: str) -> str:
-    """Look at the detector on the validation split, write its folder and return its hash.
+    """Check the detector on the validation split, write its folder and return its hash.
 
-    where: what errors call the card. about: its kind, its name, and the hashes that are known of it.
+    where: the card's name in errors. about: the detector's kind, name and known hashes.
     """
     item, found = _dataset(card, where)
     manifest = {
@@ -202,12 +202,12 @@ def _write(store: Store, card: Card, where: str, about: dict[str, Any], content:
         from assay.models.loaders._outside import weights_hash
 
         manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
-        model_folder.build(detector, manifest, content)  # once more: it must make the same weights each time
+        model_folder.build(detector, manifest, content)  # built again: it must give the same weights each time
     return _same(store, manifest) or model_folder.write_folder(store, manifest, content)
 
 
 def _same(store: Store, manifest: dict[str, Any]) -> str | None:
-    """The model that was brought before and differs in its environment alone, as after an update of Assay."""
+    """A model imported earlier that differs only in its environment, as after an update of Assay."""
     mine = {**manifest, "format": model_folder.FORMAT, "environment": None}
     for name in store.names("models"):
         key = f"models/{name}/manifest.json"
@@ -217,7 +217,7 @@ def _same(store: Store, manifest: dict[str, Any]) -> str | None:
 
 
 def _named(source: str, card_file: str | None) -> tuple[str | None, Path]:
-    """The detector that the command names, if it does, and the card."""
+    """The detector named by the command, if any, and the card."""
     if source.endswith(YAML):
         if card_file is not None and Path(card_file) != Path(source):
             raise InputError(f"two cards, {source} and {card_file}; name one, or a detector and one")
@@ -237,7 +237,7 @@ def _named(source: str, card_file: str | None) -> tuple[str | None, Path]:
 
 
 def _beside(card: Path, detector: str) -> str:
-    """A detector as a card names it, its path made whole."""
+    """A detector as named by a card, with its path resolved."""
     return detector if kind(detector) == "factory" else str((card.parent / detector).resolve())
 
 
@@ -257,7 +257,7 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     found = splits.training_data(item.function(**item.arguments()))
     gives = {key: found.description[key] for key in wanted}
     faults = [
-        Fault(key, shown(value), f"the dataset gives {gives[key]}; let both say the same")
+        Fault(key, shown(value), f"the dataset gives {gives[key]}; both must be the same")
         for key, value in wanted.items()
         if gives[key] != value
     ]
@@ -267,7 +267,7 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
 
 
 def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> dict[str, Any]:
-    """As a trial's manifest has it, on the scale where higher is more anomalous."""
+    """The threshold as in a trial's manifest, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
         return scoring.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)
     value = -card.threshold if card.higher_is == "normal" else card.threshold

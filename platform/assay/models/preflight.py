@@ -1,7 +1,7 @@
-"""What is looked at before any attack: whether a detector can be audited at all, and what its owner should be told.
+"""Checks before any attack: whether a detector can be audited at all, and anything its owner should know.
 
-On real images. What cannot be audited ends here, with one error and nothing lost; what can, but surprises, becomes a
-finding of the audit.
+They use real images. A detector that cannot be audited is refused here with one error, before any work; anything
+surprising about one that can becomes a finding of the audit.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-PROBED = 4  # samples of each class that are scored again and again
-OTHER_SIZES = (1, 3)  # of batches
+PROBED = 4  # samples of each class that are scored repeatedly
+OTHER_SIZES = (1, 3)  # batch sizes
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that stops no audit and that its reader must know."""
+    """Something that does not prevent an audit but that its reader must know."""
 
     name: str
     text: str
@@ -39,9 +39,9 @@ class Finding:
 class Facts:
     """What an audit can do with a detector.
 
-    differentiable: whether there is a gradient from score to pixel (it may be zero). neighbours: whether it is a
-    contracts.SoftNeighbours. certifies: the norms it has certificates of (contracts.Certified). stochastic: whether
-    two passes over the same images differ.
+    differentiable: whether there is a gradient from score to pixel (possibly zero). neighbours: whether it implements
+    contracts.SoftNeighbours. certifies: the norms for which it has certificates (contracts.Certified). stochastic:
+    whether two passes over the same images differ.
     """
 
     differentiable: bool
@@ -53,7 +53,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Unexamined:
-    """What is assumed of a detector that nobody has looked at."""
+    """What is assumed of a detector that was not checked."""
 
     differentiable: bool = True
     neighbours: bool = False
@@ -62,11 +62,11 @@ class Unexamined:
 
 
 def inspect(detector: nn.Module, images: Images, threshold: float | None, device: str = "cpu") -> Facts:
-    """Look at a detector on the images of a split; threshold None: it has none yet.
+    """Check a detector on the images of a split; threshold None: it has none yet.
 
-    Raises DataError where the split lacks a class. Raises ModelError where the detector is not frozen, fails, changes
-    what it is given or itself, returns anything but one finite score for each image, scores all images alike, or
-    scores an image by the other images of its batch.
+    Raises DataError if the split lacks a class. Raises ModelError if the detector is not frozen, fails, changes its
+    input or itself, returns anything but one finite score per image, gives all images the same score, or scores an
+    image depending on the other images of its batch.
     """
     check_classes(images)
     check_frozen(detector)
@@ -76,7 +76,7 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
     check_output(detector, probe)
     scores = clean_scores(functools.partial(_call, detector), images, device, ModelError)
     if np.ptp(scores) == 0:
-        raise ModelError(f"the detector scores all {len(scores)} images {scores[0]:.4g}; it tells none apart")
+        raise ModelError(f"the detector scores all {len(scores)} images {scores[0]:.4g}; it cannot separate any")
     limit = SAME * float(scores.std())
     once = _call(detector, probe)
     change = float((_call(detector, probe) - once).abs().max())
@@ -110,7 +110,7 @@ def check_classes(images: Images) -> None:
 
 
 def check_frozen(detector: nn.Module) -> None:
-    """Raise ModelError for a detector that `model.freeze` has not made ready."""
+    """Raise ModelError for a detector that was not prepared by `model_folder.freeze`."""
     training = [name or type(part).__name__ for name, part in detector.named_modules() if part.training]
     if training:
         raise ModelError(f"the detector is in train mode ({', '.join(training[:5])}); call `eval()` on all of it")
@@ -122,7 +122,7 @@ def check_frozen(detector: nn.Module) -> None:
 
 
 def check_output(detector: nn.Module, images: Tensor) -> None:
-    """Raise ModelError where the detector does not return scores (B,) of images (B, C, H, W), or changes the images."""
+    """Raise ModelError if the detector does not return scores (B,) for images (B, C, H, W), or changes the images."""
     import torch
 
     given = images.clone()
@@ -147,14 +147,14 @@ def check_output(detector: nn.Module, images: Tensor) -> None:
 
 
 def differentiable(detector: nn.Module, images: Tensor) -> bool:
-    """Whether there is a gradient from score to pixel, be it zero."""
+    """Whether there is a gradient from score to pixel, even if it is zero."""
     import torch
 
     asked = images.clone().requires_grad_(True)
     try:
         scores = detector(asked)
         (gradient,) = torch.autograd.grad(scores.sum(), asked, allow_unused=True)
-    except RuntimeError as error:  # what torch raises where a part of the way has no derivative
+    except RuntimeError as error:  # raised by torch if some operation has no derivative
         if out_of_memory(error):
             raise
         return False
@@ -180,7 +180,7 @@ def _about_detector(gradient: bool, change: float) -> Iterator[Finding]:
         text = "there is no gradient from score to pixel: the detector is attacked as a black box"
         yield Finding("no_gradient", text)
     if change:
-        text = f"the score is random: of the same images, two passes differ by up to {change:.2g}"
+        text = f"the score is random: two passes over the same images differ by up to {change:.2g}"
         yield Finding("stochastic", text)
 
 
@@ -205,7 +205,7 @@ def _in_batches(detector: nn.Module, images: Tensor, size: int) -> Tensor:
 
 
 def _call(detector: nn.Module, images: Tensor) -> Tensor:
-    """The scores (B,) of images; raises ModelError where they are of another shape."""
+    """The scores (B,) of images; raises ModelError if they have another shape."""
     scores = _raw(detector, images)
     if scores.shape != (len(images),):
         shape = tuple(scores.shape)
@@ -223,7 +223,7 @@ def _raw(detector: nn.Module, images: Tensor) -> Any:
     try:
         with torch.no_grad():
             return detector(images)
-    except Exception as error:  # the code may be the user's: whatever it raises is told
+    except Exception as error:  # the code may be the user's, and may raise anything
         if out_of_memory(error):
             raise
         what = f"{tuple(images.shape)} on {images.device}"

@@ -1,4 +1,4 @@
-"""Images to scores: decoded images become tensors, and a detector's scores of them are refused where not finite."""
+"""Turns decoded images into tensors and scores them; non-finite scores are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BATCH = 64
 SAME = 1e-3
-"""Of the standard deviation of the clean scores: how far arithmetic may move a score."""
+"""How far rounding may move a score, as a share of the standard deviation of the clean scores."""
 
 
 def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor:
@@ -34,7 +34,7 @@ def batches(images: Images, size: int = BATCH) -> list[tuple[int, int]]:
 
 
 def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
-    """Some of the images, their pixels copied to memory so that they can be sent to a worker."""
+    """Some of the images, with their pixels copied into memory so that they can be sent to a worker."""
     at = np.asarray(chosen, dtype=np.int64)
     return Images(
         np.array(images.pixels[at]),
@@ -46,9 +46,9 @@ def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
 
 
 def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """The indices, rising, of up to `count` samples of each class, spread evenly over it.
+    """The indices, in order, of up to `count` samples of each class, spread evenly over it.
 
-    Evenly, because a dataset is sorted by defect kind or by origin: its first samples are no sample of it.
+    Datasets are sorted by defect kind or by origin, so the first samples would not be representative.
     """
     classes = [np.flatnonzero(labels == label) for label in (0, 1)]
     chosen = [of[np.arange(n) * len(of) // n] for of in classes if (n := min(count, len(of)))]
@@ -58,13 +58,13 @@ def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def score(detector: Callable[[Tensor], Tensor], images: Tensor, what: str = "clean") -> Tensor:
     """The detector's scores (B,) float32 of images (B, C, H, W), without a gradient.
 
-    what: which images these are, for the message. Raises DataError where a score is not finite.
+    what: names these images in the message. Raises DataError if a score is not finite.
     """
     import torch
 
     with torch.no_grad():
         scores: Tensor = detector(images).float()
-    _refuse_non_finite(scores, f"{what} images; a score that can be audited is finite everywhere", DataError)
+    _refuse_non_finite(scores, f"{what} images; a detector can only be audited if its score is finite", DataError)
     return scores
 
 
@@ -74,7 +74,7 @@ def clean_scores(
     device: str = "cpu",
     error: type[AssayError] = DivergedError,
 ) -> NDArray[np.float64]:
-    """Scores (N,) of clean images, higher is more anomalous; raises `error` where one is not finite."""
+    """Scores (N,) of clean images, higher is more anomalous; raises `error` if one is not finite."""
     import torch
 
     def part(start: int, first: int, last: int) -> Tensor:
@@ -98,7 +98,7 @@ def _refuse_non_finite(scores: Tensor, what: str, error: type[AssayError]) -> No
 
 
 def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float, device: str = "cpu") -> dict[str, Any]:
-    """The score above which an image is flagged, so that at most `rate` of the split's clean normals are.
+    """The score above which an image is flagged, chosen so that at most `rate` of the split's clean normals are.
 
     images: a split whose normals (label 0) the detector was not trained on.
     """

@@ -1,1 +1,1 @@
-"""The stage that trains: a search space becomes trials on Ray Tune."""
+"""Training: runs a search space as trials on Ray Tune."""

@@ -1,8 +1,8 @@
 """Asynchronous successive halving on one or several objectives.
 
 Source: ASHA (Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2). With several
-objectives trials of a rung are ordered by non-dominated rank, ties by the mean of the objectives. The fidelity is
-our own epoch counter, which never restarts; rungs are rebuilt by giving the reports again in their old order.
+objectives, the trials of a rung are ordered by non-dominated rank, ties by the mean of the objectives. Progress is
+measured in epochs by our own counter, which never restarts; rungs are rebuilt by replaying the reports in their order.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from assay.sweeps.nondominated import NondominatedFronts, SortedScores
 
 
 class SuccessiveHalving:
-    """Which trials go on: the best 1/reduction of those seen at each rung."""
+    """Decides which trials continue: the best 1/reduction of those seen at each rung."""
 
     def __init__(self, metrics: Sequence[str], directions: Mapping[str, str], grace: int, reduction: int) -> None:
         """Rungs at `grace`, `grace * reduction`, `grace * reduction ** 2`, ... epochs."""
         self.metrics, self.directions = tuple(metrics), directions
         self.grace, self.reduction = grace, reduction
-        self.rungs: dict[int, dict[int, bool]] = {}  # at each level, for each trial whether it was among the best
+        self.rungs: dict[int, dict[int, bool]] = {}  # per rung, whether each trial was among the best
         self._order: dict[int, SortedScores | NondominatedFronts] = {}
         self.stopped: set[int] = set()
 
     def goes_on(self, trial: int, epoch: int, values: Mapping[str, float]) -> bool:
-        """Record a report and say whether the trial goes on; decided once per trial and rung, and then kept to."""
+        """Record a report and return whether the trial continues; decided once per trial and rung, never revised."""
         level = self.grace
         while level <= epoch:
             rung = self.rungs.setdefault(level, {})
@@ -40,7 +40,7 @@ class SuccessiveHalving:
         return trial not in self.stopped
 
     def levels(self, epochs: int) -> list[int]:
-        """The rungs, in epochs, that a trial of so many epochs passes."""
+        """The rungs, in epochs, that a trial of this many epochs passes."""
         found, level = [], self.grace
         while level < epochs:
             found.append(level)

@@ -1,8 +1,8 @@
-"""What a sweep has spent, in hours for which its trials held CPU cores and GPUs, and whether its budget is used up.
+"""What a sweep has spent, in hours its trials held CPU cores and GPUs, and whether its budget is used up.
 
-Every half minute a run writes to the trial log what it has spent, for a resumed sweep to count on from. A trial that
-failed, or is tried again, has held its resources all the same. What a run that was killed spent in its
-last half minute is lost, and nodes that start, idle or hold the head are nobody's trials.
+Every half minute a run records its spending in the trial log, so that a resumed sweep can add to it. Trials that fail
+or are retried count as well, as they held their resources. The last half minute of a killed run is lost, and nodes that
+are starting, idle or only run the head are not counted.
 """
 
 from __future__ import annotations
@@ -15,55 +15,55 @@ from typing import Any
 from assay.config.search_space import Budget, Price, Resources
 
 NOTED_EVERY = 30.0
-"""Seconds from one note in the trial log to the next."""
+"""Seconds between two records in the trial log."""
 
 HOUR = 3600.0
 
 
 @dataclass(frozen=True)
 class Spent:
-    """Hours of cores and of GPUs; half a GPU for an hour is half an hour."""
+    """Hours of cores and of GPUs; half a GPU for an hour counts as half an hour."""
 
     cpu_hours: float = 0.0
     gpu_hours: float = 0.0
 
     def __add__(self, other: Spent) -> Spent:
-        """Both together."""
+        """The sum of both."""
         return Spent(self.cpu_hours + other.cpu_hours, self.gpu_hours + other.gpu_hours)
 
     def __sub__(self, other: Spent) -> Spent:
-        """By how much this is more."""
+        """How much more this is."""
         return Spent(self.cpu_hours - other.cpu_hours, self.gpu_hours - other.gpu_hours)
 
     def cost(self, price: Price) -> float:
-        """In the price's currency."""
+        """The cost in the price's currency."""
         return self.cpu_hours * price.cpu_hour + self.gpu_hours * price.gpu_hour
 
     def text(self, price: Price | None) -> str:
-        """In words: `1.20 CPU-hours, 0.30 GPU-hours, 0.35 USD`."""
+        """As text: `1.20 CPU-hours, 0.30 GPU-hours, 0.35 USD`."""
         hours = {"CPU-hours": self.cpu_hours, "GPU-hours": self.gpu_hours}
         parts = [f"{amount(of)} {name}" for name, of in hours.items() if of or name == "CPU-hours"]
         return ", ".join([*parts, *([f"{amount(self.cost(price))} {price.currency}"] if price else [])])
 
 
 def amount(value: float) -> str:
-    """A number of hours or of money as people write it: two decimals, more where it is small."""
+    """A number of hours or of money as text: two decimals, or more if it is small."""
     return f"{value:.2f}" if value >= 0.1 or not value else f"{value:.2g}"
 
 
 def taken(resources: Resources, seconds: float) -> Spent:
-    """What one trial spends in that time."""
+    """What one trial spends in this time."""
     return Spent(resources.cpu * seconds / HOUR, resources.gpu * seconds / HOUR)
 
 
 def spent(events: Iterable[Mapping[str, Any]]) -> Spent:
-    """What the runs of a sweep have spent, by the events of its log."""
+    """What the runs of a sweep have spent, according to the events of its log."""
     notes = [event for event in events if event["event"] == "spent"]
     return Spent(sum(note["cpu_hours"] for note in notes), sum(note["gpu_hours"] for note in notes))
 
 
 def over(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> dict[str, str]:
-    """The parts of a budget that are used up, each in words: `cost: 20.03 of 20 USD`."""
+    """The parts of a budget that are used up, each with a text such as `cost: 20.03 of 20 USD`."""
     price = budget.price or Price()
     used = {
         "wall_minutes": (wall_seconds / 60, ""),
@@ -80,28 +80,28 @@ def over(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> dict[str, s
 
 
 class Meter:
-    """What a sweep has spent so far: before this run by the log, in this one by the trials that hold resources.
+    """What a sweep has spent so far: in earlier runs by the log, in this one by the trials that hold resources.
 
-    `start` it with what a trial takes, then call `begins` and `ends` for the worker of every trial.
+    Call `start` with the resources of a trial, then `begins` and `ends` for the worker of every trial.
     """
 
     def __init__(self, budget: Budget, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic) -> None:
         self.budget, self.before, self.clock = budget, before, clock
         self.start(Resources())
-        self._ended = self._noted = Spent()  # of this run: of trials that have ended; what the log knows of
-        self._since: dict[str, float] = {}  # running trial -> when its worker began
+        self._ended = self._noted = Spent()  # in this run: by trials that ended; recorded in the log so far
+        self._since: dict[str, float] = {}  # running trial -> when its worker started
 
     def start(self, resources: Resources) -> None:
-        """The run begins, and with it wall time; `resources` is what every trial takes."""
+        """Start the run and its wall time; `resources` is what every trial takes."""
         self.resources = resources
         self.started = self.noted_at = self.clock()
 
     def begins(self, trial: str) -> None:
-        """A worker has begun on this trial."""
+        """A worker has started on this trial."""
         self._since[trial] = self.clock()
 
     def ends(self, trial: str) -> None:
-        """The worker of this trial is free again, or dead."""
+        """The worker of this trial is free again, or has died."""
         if trial in self._since:
             self._ended += taken(self.resources, self.clock() - self._since.pop(trial))
 
@@ -111,7 +111,7 @@ class Meter:
         return bool(self._since)
 
     def spent(self) -> Spent:
-        """By all runs until now."""
+        """Spent by all runs until now."""
         return self.before + self._of_this_run()
 
     def _of_this_run(self) -> Spent:
@@ -119,15 +119,15 @@ class Meter:
         return self._ended + taken(self.resources, sum(now - began for began in list(self._since.values())))
 
     def over(self) -> dict[str, str]:
-        """The parts of the budget that are used up, each in words."""
+        """The parts of the budget that are used up, each with a text."""
         return over(self.budget, self.spent(), self.clock() - self.started)
 
     def text(self) -> str:
-        """What was spent so far, in words."""
+        """What was spent so far, as text."""
         return self.spent().text(self.budget.price)
 
     def note(self, *, now: bool = False) -> dict[str, Any] | None:
-        """The event for the log of what was spent since the last one; None before half a minute is over, unless now."""
+        """The log event for what was spent since the last one; None within half a minute of it, unless `now`."""
         if not now and self.clock() - self.noted_at < NOTED_EVERY:
             return None
         total = self._of_this_run()

@@ -1,4 +1,4 @@
-"""The probes of a forecast, run on the cluster that the trials would run on."""
+"""Runs the probes of a forecast on the cluster that would run the trials."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from assay.sweeps import tune
 from assay.sweeps.probe import Rate, probe
 
 PATIENCE = 900.0
-"""Seconds that a cluster may take to start the nodes and run the probes."""
+"""Seconds within which a cluster must start its nodes and run the probes."""
 
 
 def rates(
@@ -24,7 +24,7 @@ def rates(
 ) -> tuple[dict[str, float], list[Rate]]:
     """The cluster's resources, and the rate of every trainable in `wanted`.
 
-    The probes run in parallel if there is room. Raises SweepError if no trial fits or no probe ends in time.
+    The probes run in parallel if there is room. Raises SweepError if no trial fits or no probe finishes in time.
     """
     with connected(address) as resources:
         capacity.together(spec, resources, joined=True)
@@ -36,7 +36,7 @@ def rates(
             return resources, ray.get(asked, timeout=PATIENCE)
         except GetTimeoutError as error:
             raise SweepError(
-                f"no probe ended in {PATIENCE:.0f} s; look at `ray status`: the cluster may not start the nodes"
+                f"no probe finished within {PATIENCE:.0f} s; look at `ray status`: the cluster may not start the nodes"
             ) from error
         except RayTaskError as error:
             if isinstance(error.cause, AssayError):

@@ -1,6 +1,6 @@
-"""What a trial is measured by: clean and robust AUROC on the validation split, at a budget fixed for the sweep.
+"""The measurements of a trial: clean and robust AUROC on the validation split, at an epsilon fixed for the sweep.
 
-The budget never is the trial's own training budget: a search could otherwise win by choosing epsilon 0.
+Never at the trial's own training epsilon: a search could otherwise win by choosing epsilon 0.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def attacked_scores(
 ) -> NDArray[np.float64]:
     """Scores (N,) after the evaluation's attack: normals raised, anomalies lowered.
 
-    seed: of the sweep, not of the trial: all trials meet the same random starts, so their figures can be paired.
+    seed: of the sweep, not of the trial: all trials get the same random starts, so their figures can be paired.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What a sweep will take, or what remains of one: trials, rungs, epochs, hours and cost, before it runs."""
+"""Forecasts a sweep, or the rest of one, before it runs: trials, rungs, epochs, hours and cost."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from assay.sweeps.budget import Spent
 from assay.sweeps.probe import Rate
 
 Span = tuple[float, float]
-"""Low, where early stopping stops as many as it can, and high, where it stops none."""
+"""Low, if early stopping stops as many trials as it can, and high, if it stops none."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is to come. trials: new ones; unfinished: begun ones that go on. together: at a time. before: spent."""
+    """The work ahead. trials: new ones; unfinished: started ones to continue; together: at a time; before: spent."""
 
     spec: Spec
     cores: float
@@ -38,13 +38,13 @@ class Forecast:
     trials: int
     unfinished: int
     epochs: Span
-    seconds: Span  # of all trials, one after the other
+    seconds: Span  # of all trials, run one after the other
     longest: float  # seconds of the longest trial
     before: Spent
 
     @property
     def minutes(self) -> Span:
-        """Wall time, so many trials at a time; never less than one trial takes that is not stopped."""
+        """Wall time with this many trials at a time; never less than one full trial takes."""
         low, high = (seconds / min(self.together, max(1, self.trials + self.unfinished)) for seconds in self.seconds)
         return low / 60, max(high, self.longest) / 60
 
@@ -75,7 +75,7 @@ class Forecast:
         }
 
     def within(self) -> dict[str, Span]:
-        """The parts of the budget that are too small -> how many of the trials to come it is enough for."""
+        """The parts of the budget that are too small -> how many of the remaining trials they cover."""
         price = self.spec.budget.price or Price()
         used = {
             "wall_minutes": (0.0, self.minutes),
@@ -92,10 +92,10 @@ class Forecast:
 
 
 def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | None = None) -> Forecast:
-    """The forecast of a search space, or of what remains of the sweep that has these records.
+    """The forecast of a search space, or of the rest of a sweep with these records.
 
-    What has run is known from the log; a trainable that has not is probed, on the cluster at `address` if there is
-    one, else here. Raises SweepError where no trial fits, and what a trial raises that cannot run.
+    Rates of trainables that have run come from the log; others are probed, on the cluster at `address` if given, else
+    on this machine. Raises SweepError if no trial fits, and whatever a trial raises that cannot run.
     """
     rates = probe.by_log(spec, records.values())
     wanted = {name: alone for name, alone in probe.alternatives(spec).items() if name not in rates}
@@ -111,7 +111,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
         try:
             capacity.together(spec, resources, joined=False)
         except SweepError as error:
-            raise SweepError(f"{error}; this machine was asked, and with --address a cluster is") from error
+            raise SweepError(f"{error}; this machine was checked; for a cluster give --address") from error
         found = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
     rates |= {rate.trainable: rate for rate in found}
     rates = {name: rates[name] for name in probe.alternatives(spec)}
@@ -121,7 +121,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
 
 
 def here() -> dict[str, float]:
-    """What this machine offers, as Ray would say it; Ray keeps a part of the memory for its objects."""
+    """The resources of this machine, as Ray would report them; Ray reserves part of the memory for its objects."""
     import torch
 
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -136,7 +136,7 @@ def forecast(
     resources: Mapping[str, float],
     before: Spent = Spent(),
 ) -> Forecast:
-    """The figures: every trial to come by the rate of its trainable, new ones by the mean of those that are drawn."""
+    """The figures: every remaining trial at the rate of its trainable, new ones at the mean of those drawn."""
     unfinished = [r for r in records.values() if r.state == "running" or r.failure in retry.OUTSIDE]
     new = max(0, spec.trials - len(records))
     work = [
@@ -165,7 +165,7 @@ def forecast(
 
 
 def shares(spec: Spec) -> dict[str, float]:
-    """Trainable -> the share of the trials that it gets: as many as the others, in a grid as many as it has points."""
+    """Trainable -> its share of the trials: equal for all, in a grid proportional to its points."""
     if not isinstance(spec.trainable, Choice):
         return {spec.trainable: 1.0}
     grid = spec.search.sampler == "grid"
@@ -174,7 +174,7 @@ def shares(spec: Spec) -> dict[str, float]:
 
 
 def rungs(spec: Spec, epochs: int) -> list[int]:
-    """The epochs at which trials of so many may be stopped."""
+    """The epochs at which trials of this length may be stopped."""
     stop = spec.stop_early
     return (
         SuccessiveHalving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction).levels(epochs) if stop else []
@@ -182,7 +182,7 @@ def rungs(spec: Spec, epochs: int) -> list[int]:
 
 
 def _expected(spec: Spec, epochs: int, done: int) -> float:
-    """The epochs that a trial has ahead of it, if at every rung no more go on than may."""
+    """The epochs ahead of a trial if, at every rung, no more continue than may."""
     ahead = [level for level in rungs(spec, epochs) if level > done]
     reduction = spec.stop_early.reduction if spec.stop_early else 1
     parts = zip([done, *ahead], [*ahead, epochs], strict=True)

@@ -1,4 +1,4 @@
-"""A forecast in a few lines, for a person."""
+"""A forecast as a few lines of text."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from assay.sweeps.budget import Spent, amount
 from assay.sweeps.forecast import Forecast, Span, rungs
 
 HEADROOM = 1.2
-"""Of what a trial was seen to need, what to ask for: another one may need a little more."""
+"""Memory to ask for, relative to the peak of one trial: another may need a little more."""
 
 
 def text(found: Forecast) -> str:
-    """The search space, how it runs, what it takes and what its budget is enough for."""
+    """The search space, how it runs, what it takes and how far its budget goes."""
     spec = found.spec
     lines = [
         spec.summary(),
@@ -31,7 +31,7 @@ def text(found: Forecast) -> str:
     if spec.stop_early:
         levels = sorted({level for rate in found.rates.values() for level in rungs(spec, rate.epochs)})
         at = ", ".join(map(str, levels)) or "none within a trial"
-        lines.append(f"  rungs at epochs {at}; about 1 in {spec.stop_early.reduction} goes on at each")
+        lines.append(f"  rungs at epochs {at}; about 1 in {spec.stop_early.reduction} continues at each")
     return "\n".join([*lines, _whole(found), *_memory(found), *_budget(found)])
 
 
@@ -45,12 +45,12 @@ def _whole(found: Forecast) -> str:
         f"{_span((low.cpu_hours, high.cpu_hours))} CPU-hours",
         *([f"{_span((low.cost(price), high.cost(price)))} {price.currency}"] if price else []),
     ]
-    drawn = "; with each trainable drawn as often as the others" if len(found.rates) > 1 else ""
+    drawn = "; assuming each trainable is drawn equally often" if len(found.rates) > 1 else ""
     return f"  forecast: {', '.join(parts)}{drawn}"
 
 
 def _memory(found: Forecast) -> list[str]:
-    """What a trial was seen to need, with the line for the file that asks for it."""
+    """The peak memory of a trial, with the line for the file that reserves it."""
     own = max((rate.memory_gb for rate in found.rates.values()), default=0.0)
     if not own:
         return []
@@ -59,7 +59,7 @@ def _memory(found: Forecast) -> list[str]:
 
 
 def _budget(found: Forecast) -> list[str]:
-    """What each part of the budget is enough for."""
+    """How far each part of the budget goes."""
     within, count, lines = found.within(), found.trials + found.unfinished, []
     for name in ("wall_minutes", "gpu_hours", "cpu_hours", "cost"):
         if limit := getattr(found.spec.budget, name):

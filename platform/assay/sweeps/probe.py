@@ -1,4 +1,4 @@
-"""What an epoch of each trainable of a search space takes: of one that has run by the log, else by a short probe."""
+"""Time per epoch of each trainable of a search space: from the log if it has run, otherwise from a short probe."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from assay.sweeps.study import Study
 from assay.sweeps.trial import Trial, TrialConfig
 
 SECONDS = 50.0
-"""How long all probes train together; each trains one epoch at the least and is evaluated, however long it takes."""
+"""Training time of all probes together; each trains at least one epoch and is evaluated, however long that takes."""
 
 EVALUATED = 16
-"""Images of each class that a probe is evaluated on; all images of the validation split take as much longer."""
+"""Images of each class on which a probe is evaluated; the time is scaled up to the whole validation split."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What one trainable takes. seconds: of an epoch, its share of an evaluation in it. epochs: of a whole trial.
+    """Time and memory of one trainable. seconds: per epoch, with its share of an evaluation. epochs: of a whole trial.
 
-    seen: where that is from, in words. Memory in GB, at the peak, 0 where it is not known.
+    seen: the source of these figures, as text. Memory in GB, at the peak; 0 if unknown.
     """
 
     trainable: str
@@ -41,7 +41,7 @@ class Rate:
 
 
 def alternatives(spec: Spec) -> dict[str, Spec]:
-    """The trainables of a search space by name, each with a search space of its own."""
+    """The trainables of a search space by name, each with its own search space."""
     if isinstance(spec.trainable, str):
         return {spec.trainable: spec}
     options = {str(option[0]): option for option in spec.trainable.options}
@@ -49,7 +49,7 @@ def alternatives(spec: Spec) -> dict[str, Spec]:
 
 
 def by_log(spec: Spec, records: Iterable[Record]) -> dict[str, Rate]:
-    """The rates of the trainables of which a trial has reported."""
+    """The rates of the trainables with a trial that has reported."""
     last: dict[str, list[Mapping[str, float]]] = {}
     for record in records:
         if record.reports:
@@ -66,9 +66,9 @@ def by_log(spec: Spec, records: Iterable[Record]) -> dict[str, Rate]:
 
 
 def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
-    """Train the first trial of a trainable in a scratch folder for so long, then evaluate it on some images.
+    """Train the first trial of a trainable in a scratch folder for this long, then evaluate it on some images.
 
-    alone: a search space with this trainable only. Raises what the trial raises.
+    alone: a search space with this trainable only. Raises whatever the trial raises.
     """
     with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
         study = Study(alone, Store(scratch))
@@ -86,7 +86,7 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
 
 
 def _evaluation(trial: Trial, order: TrialConfig) -> float:
-    """Seconds of an evaluation, by that of a few images."""
+    """Seconds of a full evaluation, extrapolated from a few images."""
     images = trial.data.validation
     few = scoring.take(images, scoring.some_of_each(images.labels, EVALUATED))
     started = time.monotonic()
@@ -95,6 +95,6 @@ def _evaluation(trial: Trial, order: TrialConfig) -> float:
 
 
 def resident_gb() -> float:
-    """The most memory that this process had so far."""
+    """The peak memory of this process so far."""
     unit = 1 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,4 +1,4 @@
-"""The live table of a sweep: trials as they run on a terminal, one line an event where there is none."""
+"""Progress of a sweep: a live table on a terminal, otherwise one line per event."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from assay.store.trial_log import Record
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Listener
 
-SHOWN = 12  # rows of the table; the newest and the running ones
+SHOWN = 12  # rows of the table: running and newest trials
 
 
 @contextmanager
 def shown(
     spec: Spec, console: Console, known: dict[int, Record] | None = None, meter: Meter | None = None
 ) -> Iterator[Listener]:
-    """A listener for a Study that shows its progress while the block runs, and what the meter says was spent."""
+    """A listener for a Study that shows progress while the block runs, along with what the meter says was spent."""
     records: dict[int, Record] = dict(known or {})
     started = time.monotonic()
     if not console.is_terminal:
@@ -32,7 +32,7 @@ def shown(
     def listen(record: Record, event: str) -> None:
         records[record.number] = record
 
-    def drawn() -> Table:  # four times a second, in a thread of its own
+    def drawn() -> Table:  # four times per second, in its own thread
         return table(spec, dict(records), time.monotonic() - started, meter)
 
     with Live(console=console, refresh_per_second=4, transient=True, get_renderable=drawn):
@@ -40,13 +40,13 @@ def shown(
 
 
 def line(record: Record, event: str, seconds: float) -> str:
-    """One event in one line."""
+    """One event as one line of text."""
     what = {"ask": "waits for a worker", "report": "epoch"}.get(event, record.state)
     if event == "report":
         report = record.reports[-1]
         what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'])}"
     elif event == "retry":
-        what = f"begins again from where it was last saved ({record.retried[-1]})"
+        what = f"continues from its last saved state ({record.retried[-1]})"
     elif record.kept:
         what += f"  kept epoch {record.kept['epoch']}  {figures(record.kept)}"
     failure = f"  {record.failure}: {record.message.splitlines()[0]}" if record.failure else ""
@@ -54,7 +54,7 @@ def line(record: Record, event: str, seconds: float) -> str:
 
 
 def figures(values: dict[str, float]) -> str:
-    """Objectives in words: `clean_auroc 0.812  robust_auroc 0.401`."""
+    """Objectives as text: `clean_auroc 0.812  robust_auroc 0.401`."""
     return "  ".join(f"{name} {value:.3f}" for name, value in values.items() if name != "epoch")
 
 
@@ -80,7 +80,7 @@ def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter |
 
 
 def varied(record: Record) -> str:
-    """What a trial varies, in one line, the names shortened to their last part."""
+    """What a trial varies, on one line, with names shortened to their last part."""
     parts = []
     for name, value in record.parameters.items():
         short = name.rsplit(".", 1)[-1]

@@ -1,4 +1,4 @@
-"""What draws a sweep's trials: Optuna's samplers, changed where a resumed or a long sweep needs it."""
+"""Optuna's samplers, modified where a resumed or a long sweep needs it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from optuna.trial import FrozenTrial, TrialState
 from assay.config.search_space import Spec
 from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
 
-ENDED, RUNNING = 500, 200  # how many trials of each are in the window
+ENDED, RUNNING = 500, 200  # trials of each kind in the window
 
 
 def trial_seed(seed: int, number: int) -> int:
-    """The training seed of a trial: different for every trial of a sweep, the same whenever it is run."""
+    """The training seed of a trial: different for every trial of a sweep, the same each time the trial is run."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
 def sampler(spec: Spec, number: int, window: TrialWindow) -> optuna.samplers.BaseSampler:
     """The sampler for trial `number`, seeded by the sweep's seed and that number.
 
-    A fresh one each time: a sampler's own random state would be lost with the process, a number is in the log.
+    A new one for each trial: the state of a sampler would be lost with the process, but the number is in the log.
     """
     seed, search = trial_seed(spec.search.seed + 1, number), spec.search
     if search.sampler == "tpe":
@@ -40,26 +40,26 @@ def sampler(spec: Spec, number: int, window: TrialWindow) -> optuna.samplers.Bas
 
 
 class TrialWindow:
-    """The trials that a sampler looks at: all of a short sweep, of a long one the part that matters.
+    """The trials a sampler sees: all of a short sweep, and the relevant ones of a long sweep.
 
-    Optuna's TPE sorts every trial it can see anew for every parameter it draws, so asking grows slower with each trial.
-    It looks for what tells good trials from others, and learns little from the thousandth poor one. Which trials are
-    in the window follows from how they stand, not from the order in which they ended.
+    Optuna's TPE sorts all trials it sees for every parameter it draws, so each new trial takes longer to draw. TPE
+    looks for what separates good trials from others and learns little from the thousandth poor one. Which trials are in
+    the window depends on their results, not on the order in which they ended.
     """
 
     def __init__(self, ended: int, running: int) -> None:
-        """How many of those that ended, and of those that run, are looked at."""
+        """ended, running: how many trials of each kind are in the window."""
         self.most_ended, self.most_running = ended, running
         self._running: set[int] = set()
         self._ended: list[int] = []  # complete or pruned, ascending
         self._best: SortedScores | NondominatedFronts | None = None
 
     def note(self, number: int, state: str, point: Point = ()) -> None:
-        """Take in how a trial stands now, as its Record says; point: of a complete one, its figures to be maximised."""
+        """Record the current state of a trial, as in its Record; point: its figures to be maximised, if complete."""
         self._running.discard(number)
         if state == "running":
             self._running.add(number)
-        elif state in ("complete", "pruned"):  # a trial that failed says nothing of its configuration
+        elif state in ("complete", "pruned"):  # a failed trial says nothing about its configuration
             insort(self._ended, number)
         if state == "complete":
             if self._best is None:
@@ -67,10 +67,10 @@ class TrialWindow:
             self._best.add(point, number)
 
     def shown(self) -> Sequence[int]:
-        """The trials to look at, ascending.
+        """The trials in the window, ascending.
 
-        Of those that ended the better half are the best of the complete ones, the rest the newest; of those that run
-        the newest.
+        Of the ended trials, half are the best complete ones and the rest are the newest; of the running ones, the
+        newest.
         """
         running = sorted(self._running)[-self.most_running :]
         ended = self._ended
@@ -82,7 +82,7 @@ class TrialWindow:
 
 
 class Tpe(optuna.samplers.TPESampler):
-    """TPE that looks only at the trials in a TrialWindow; made for one trial."""
+    """TPE that sees only the trials in a TrialWindow; made for one trial."""
 
     def __init__(self, window: TrialWindow, **options: Any) -> None:
         super().__init__(**options)
@@ -90,19 +90,19 @@ class Tpe(optuna.samplers.TPESampler):
         self._part: Part | None = None
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """As Optuna's, of the part."""
+        """Optuna's method, on the trials in the window."""
         return super().infer_relative_search_space(self.part(study), trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """As Optuna's, of the part."""
+        """Optuna's method, on the trials in the window."""
         return super().sample_relative(self.part(study), trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """As Optuna's, of the part."""
+        """Optuna's method, on the trials in the window."""
         return super().sample_independent(self.part(study), trial, param_name, param_distribution)
 
     def part(self, study: optuna.Study) -> Part:
@@ -113,7 +113,7 @@ class Tpe(optuna.samplers.TPESampler):
 
 
 class Part(optuna.Study):
-    """A study of which only the trials in a TrialWindow can be seen."""
+    """A study that shows only the trials in a TrialWindow."""
 
     def __init__(self, study: optuna.Study, window: TrialWindow) -> None:
         self.__setstate__(study.__getstate__())
@@ -127,10 +127,10 @@ class Part(optuna.Study):
 
 
 class Generations(optuna.samplers.NSGAIISampler):
-    """NSGA-II whose parents always come in the order of their numbers."""
+    """NSGA-II whose parents are always ordered by trial number."""
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
-        """As Optuna gives them except for the first time, which is another trial after a resume."""
+        """Optuna's result in a fixed order; Optuna's own depends on which trial is seen first after a resume."""
         return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
 
 
@@ -138,11 +138,11 @@ class Grid(optuna.samplers.BruteForceSampler):
     """Every point of the space once, in random order."""
 
     def after_trial(self, *told: Any) -> None:
-        """Nothing: Optuna would stop its own loop after the last point, and there is none. Spec.trials says when."""
+        """Nothing: Optuna would stop its own loop after the last point, which is not used; Spec.trials decides."""
 
 
 class Sobol(optuna.samplers.QMCSampler):
-    """Points of one scrambled Sobol sequence; parameters that the first trial has not are drawn at random."""
+    """Points of one scrambled Sobol sequence; parameters missing in the first trial are drawn at random."""
 
     def __init__(self, seed: int, trial_seed: int, number: int) -> None:
         rest = optuna.samplers.RandomSampler(seed=trial_seed)
@@ -150,5 +150,5 @@ class Sobol(optuna.samplers.QMCSampler):
         self.number = number
 
     def _find_sample_id(self, study: optuna.Study, search_space: Mapping[str, Any]) -> int:
-        """The trial's own number: Optuna counts in memory, and would begin again after a resume."""
+        """The trial's own number: Optuna counts in memory and would start over after a resume."""
         return self.number

@@ -1,7 +1,7 @@
-"""A sweep's decisions: what to try next and which trial to stop. Everything it knows is in the trial log.
+"""A sweep's decisions: what to try next and which trial to stop. All of its state is in the trial log.
 
-The Optuna study and the rung table live in memory and are rebuilt from the log, so a resumed sweep decides as the
-uninterrupted one would have: one trial at a time and with a seed, it asks for the same configurations.
+The Optuna study and the rung table live in memory and are rebuilt from the log, so a resumed sweep decides as an
+uninterrupted one would: with a seed and one trial at a time, it asks for the same configurations.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ STATES = {
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-"""A record's state -> what Optuna calls it."""
+"""A record's state -> Optuna's name for it."""
 
 Listener = Callable[[Record, str], None]
 """Called with a trial's record and the event that changed it: `ask`, `report`, `retry` or `end`."""
 
 
 class Study:
-    """Hands out orders, takes in reports, writes the log; `listeners` are told of every change."""
+    """Hands out orders, takes in reports and writes the log; `listeners` are called on every change."""
 
     def __init__(self, spec: Spec, store: Store, events: list[dict[str, Any]] | None = None) -> None:
-        """events: those of the sweep's log, where they have been read."""
+        """events: those of the sweep's log, if already read."""
         self.spec, self.store = spec, store
         self.plain = spec.plain()
         self.log = TrialLog(store, spec.name)
@@ -61,11 +61,11 @@ class Study:
             self.halving = SuccessiveHalving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
         self.window = samplers.TrialWindow(max(samplers.ENDED, spec.search.startup), samplers.RUNNING)
         self.records: dict[int, Record] = {}
-        self.waiting: list[int] = []  # trials of an earlier run that are to go on, or to be tried again
+        self.waiting: list[int] = []  # trials of an earlier run to be continued or retried
         self._replay(trial_log.read(store, spec.name) if events is None else events)
 
     def _replay(self, events: list[dict[str, Any]]) -> None:
-        """Rebuild records, study and rungs; rungs in the order in which reports came, as that decides who stops."""
+        """Rebuild records, study and rungs; reports are replayed in order, as the order decides which trials stop."""
         self.records = trial_log.records(events)
         for record in self.records.values():
             waits = record.state == "running" or record.failure in retry.OUTSIDE
@@ -89,7 +89,7 @@ class Study:
         self._note(record, state)
 
     def _values(self, record: Record, state: str) -> list[float] | None:
-        """What the sampler is told of a trial: the objectives of a complete one, nothing of any other."""
+        """What the sampler gets to see of a trial: the objectives of a complete one, nothing of any other."""
         return list(record.values(self.objectives).values()) if state == "complete" else None
 
     def _note(self, record: Record, state: str) -> None:
@@ -99,7 +99,7 @@ class Study:
 
     @property
     def remaining(self) -> int:
-        """How many orders are still to be handed out."""
+        """How many orders remain to be handed out."""
         return len(self.waiting) + self.spec.trials - len(self.records)
 
     @property
@@ -115,7 +115,7 @@ class Study:
         if number >= self.spec.trials:
             return None
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; no news to who runs a sweep
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; of no interest to users
             self.study.sampler = sampler(self.spec, number, self.window)
         trial = self.study.ask()
         assignment = space.suggest(self.spec.domains, trial)
@@ -129,7 +129,7 @@ class Study:
         return self._order(record)
 
     def _again(self, record: Record) -> Record:
-        """An unfinished trial as it is; one that failed is running again from here on."""
+        """An unfinished trial, continued unchanged; a failed one counts as running again from now on."""
         if record.state == "failed":
             event = {"event": "retry", "trial": record.number}
             self.log.append(event)
@@ -155,7 +155,7 @@ class Study:
         )
 
     def report(self, number: int, report: Mapping[str, Any]) -> bool:
-        """Take in a trial's report; returns whether the trial is to stop (it is done, failed or pruned)."""
+        """Record a trial's report; returns whether the trial must stop because it is done, failed or pruned."""
         record = self.records[number]
         if record.state != "running":
             return True
@@ -167,7 +167,7 @@ class Study:
             self.log.append(event)
             record.apply(event)
             self._tell_listeners(record, "report")
-        goes_on = self._goes_on(number, report["epoch"], report["kept"])  # a trial that is done counts in its rungs
+        goes_on = self._goes_on(number, report["epoch"], report["kept"])  # a finished trial counts in its rungs
         if report["done"] or not goes_on:
             self.end(number, "complete" if report["done"] else "pruned")
         return bool(report["done"] or not goes_on)
@@ -176,9 +176,9 @@ class Study:
         return self.halving is None or self.halving.goes_on(number, epoch, values)
 
     def failed(self, number: int, kind: str, message: str) -> None:
-        """An attempt at a trial came to nothing: it is handed out again as its kind allows, or has failed.
+        """Handle a failed attempt at a trial: it is handed out again if its kind of failure allows, or has failed.
 
-        Raises StoreError or SweepError where the other trials would fail likewise.
+        Raises StoreError or SweepError if other trials would fail in the same way.
         """
         record = self.records[number]
         if record.state != "running":
@@ -195,14 +195,14 @@ class Study:
             raise (StoreError if kind == "store" else SweepError)(message)
 
     def end(self, number: int, state: str, failure: str = "", message: str = "") -> None:
-        """Write a trial's end to the log and tell the sampler: pruned as PRUNED, failed as FAIL, never as complete."""
+        """Log a trial's end and pass it to the sampler: pruned as PRUNED, failed as FAIL, never as complete."""
         record = self.records[number]
         event = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
         self.log.append(event)
         record.apply(event)
         self.study.tell(number, self._values(record, state), STATES[state])
         self._note(record, state)
-        if failure not in retry.OUTSIDE:  # such a trial is tried again, from its saved state
+        if failure not in retry.OUTSIDE:  # those are retried from their saved state
             self.store.remove(checkpoint(self.spec.name, number))
         self._tell_listeners(record, "end")
 
@@ -211,4 +211,4 @@ class Study:
             listener(record, event)
 
 
-_distribution = functools.cache(json_to_distribution)  # a sweep has few, and every trial of it names them
+_distribution = functools.cache(json_to_distribution)  # a sweep has few, and every trial repeats them

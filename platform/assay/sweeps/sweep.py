@@ -1,4 +1,4 @@
-"""A sweep, from its spec to its table of trials: Ray Tune runs trials, the study decides, the trial log remembers."""
+"""A sweep, from its spec to its table of trials: Ray Tune runs trials, the study decides, the trial log records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from assay.sweeps.study import Listener, Study
 
 
 def check(spec: Spec, store: Store, resume: bool) -> None:
-    """Raise SweepError where a new sweep's name is taken, or where the sweep to resume was made from another spec."""
+    """Raise SweepError if a new sweep's name is taken, or if the sweep to resume was made from another spec."""
     key = f"sweeps/{spec.name}/spec.yaml"
     if not resume and store.exists(key):
         raise SweepError(
@@ -43,14 +43,14 @@ def prepare(spec: Spec, store: Store) -> None:
 
 
 def load_data(spec: Spec, events: Sequence[Mapping[str, Any]]) -> TrainingData:
-    """The sweep's data; raises SweepError where the log's events say that it was started on other images."""
+    """The sweep's data; raises SweepError if, according to the log, it was started on other images."""
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
     labels_needed.require(spec, data)
     now = data.description["hash"]
     if any(event["dataset"] != now for event in events if event["event"] == "start"):
         raise SweepError(
             f"the images of dataset '{data.description['name']}' are not those that sweep '{spec.name}' was started "
-            "on; bring them back, or run it again under another name"
+            "on; restore them, or run it again under another name"
         )
     return data
 
@@ -65,16 +65,16 @@ def run(
     on_data: Callable[[TrainingData], object] | None = None,
     meter: Meter | None = None,
 ) -> Study:
-    """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log holds everything in any case.
+    """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log is complete in every case.
 
-    meter: is told what earlier runs spent, and what this one spends.
-    A name is taken only when everything is ready. Raises SweepError where nothing can be run, DataError where the
-    data cannot be used, StoreError where the store cannot be written.
+    meter: receives what earlier runs spent, and measures this one.
+    The name is taken only once everything is ready. Raises SweepError if nothing can be run, DataError if the data
+    cannot be used, StoreError if the store cannot be written.
     """
     store.require_writable()
     with store.locked(f"sweeps/.{spec.name}.lock", f"sweep '{spec.name}'"):
         check(spec, store, resume)
-        events = trial_log.read(store, spec.name)  # once: that of a long sweep takes a while
+        events = trial_log.read(store, spec.name)  # only once: the log of a long sweep takes a while to read
         data = load_data(spec, events)
         if on_data:
             on_data(data)
@@ -87,7 +87,7 @@ def run(
         elif over := budget.over(spec.budget, meter.spent()):  # wall time has not begun
             more = " ".join(f"--budget {name}={2 * getattr(spec.budget, name):g}" for name in over)
             raise SweepError(
-                f"sweep '{spec.name}' has used up its budget ({', '.join(over.values())}); go on with: "
+                f"sweep '{spec.name}' has used up its budget ({', '.join(over.values())}); continue it with: "
                 f"assay sweep --resume {spec.name} {more}"
             )
         else:

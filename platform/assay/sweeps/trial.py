@@ -1,8 +1,8 @@
 """One trial: train, evaluate, keep the best epoch, save the state, write the model. Needs no Ray.
 
-A trial advances in steps, one evaluation a step. After each step its state is on disk, so that a trial started
-again with the same order goes on where it stopped and ends with the same figures; it first repeats the report it
-was saved with, in case the sweep never heard of it.
+A trial advances in steps, one evaluation per step. After each step its state is on disk, so a trial started again with
+the same order continues where it stopped and ends with the same figures. It first repeats the report it was saved with,
+in case the sweep never received it.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 
 
 def checkpoint(sweep: str, number: int) -> str:
-    """The store's key of a trial's saved state."""
+    """The store key of a trial's saved state."""
     return f"sweeps/{sweep}/checkpoints/trial-{number:05d}.pt"
 
 
 @dataclass(frozen=True)
 class TrialConfig:
-    """What a trial is told, in plain values: enough to run it again years later.
+    """A trial's instructions as plain values: enough to run it again years later.
 
-    dataset: the item on the shelf. config: the trainable's whole configuration. seed: of its training.
-    evaluation_seed: of the evaluation's attack, the same for all trials of a sweep, so their figures can be compared
-    pairwise. The rest is as in the search space.
+    dataset: the shelf item. config: the trainable's whole configuration. seed: for its training.
+    evaluation_seed: for the evaluation's attack, the same for all trials of a sweep, so their figures can be paired.
+    The rest is as in the search space.
     """
 
     sweep: str
@@ -58,17 +58,17 @@ class TrialConfig:
 
     @property
     def checkpoint(self) -> str:
-        """The store's key of this trial's saved state."""
+        """The store key of this trial's saved state."""
         return checkpoint(self.sweep, self.number)
 
     @property
     def identity(self) -> str:
-        """A hash of all that decides how training goes."""
+        """A hash of everything that determines the training."""
         return digest(canonical([self.seed, self.trainable, dict(self.dataset), dict(self.config)]))
 
 
 class Trial:
-    """A trial in progress; `step` until its report says `done`."""
+    """A running trial; call `step` until its report says `done`."""
 
     def __init__(self, order: TrialConfig, data: TrainingData, store: Store) -> None:
         import torch
@@ -86,10 +86,10 @@ class Trial:
             self._restore()
 
     def step(self) -> dict[str, Any]:
-        """Train up to the next evaluation and report it; the last report holds the hash of the model written.
+        """Train up to the next evaluation and report it; the last report contains the hash of the model written.
 
-        Returns epoch, epochs, values of the objectives now, `kept` ones with their epoch, losses, seconds, done.
-        Raises DivergedError where a loss or a figure is not finite.
+        Returns epoch, epochs, the current values of the objectives, the `kept` ones with their epoch, losses, seconds,
+        done. Raises DivergedError if a loss or a figure is not finite.
         """
         if self.repeat and self.report:
             self.repeat = False
@@ -109,7 +109,7 @@ class Trial:
         return self.report
 
     def train_epoch(self) -> dict[str, float]:
-        """Train one epoch and return its losses; raises DivergedError where one is not finite."""
+        """Train one epoch and return its losses; raises DivergedError if one is not finite."""
         losses = {name: float(value) for name, value in self.run.train_epoch().items()}
         self.epoch += 1
         if not all(map(math.isfinite, losses.values())):
@@ -117,7 +117,7 @@ class Trial:
         return losses
 
     def measure(self, detector: Any) -> dict[str, float]:
-        """The figures of a detector on the validation split; raises DivergedError where one is not finite."""
+        """The figures of a detector on the validation split; raises DivergedError if one is not finite."""
         order = self.order
         return evaluate(detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device)
 
@@ -127,8 +127,8 @@ class Trial:
         def mean(v: Mapping[str, float]) -> float:
             return choice.mean(v, self.order.objectives)
 
-        # The mean, not the rule of `best:`. A bound such as clean AUROC >= 0.88 is crossed back and forth by noise,
-        # and an early epoch just above it would beat a far more robust one just below.
+        # The mean, not the rule of `best:`. Noise moves the figures back and forth across a bound such as clean AUROC
+        # >= 0.88, and an early epoch just above it would beat a far more robust one just below.
         if self.kept is None or mean(values) > mean(self.kept["values"]):
             tensors = {name: tensor.detach().clone() for name, tensor in detector.state_dict().items()}
             self.kept = {"epoch": self.epoch, "values": values, "figures": dict(figures), "detector": tensors}
@@ -150,7 +150,7 @@ class Trial:
         }
 
     def _write_model(self) -> str:
-        """Write the model folder of the epoch that was kept."""
+        """Write the model folder of the kept epoch."""
         assert self.kept is not None
         order, description = self.order, dict(self.data.description)
         item: Any = shelves.load("trainables", order.trainable)
@@ -197,21 +197,21 @@ class Trial:
 
         found = self.store.read(self.order.checkpoint)
         content, seal = found[:-DIGEST_LENGTH], found[-DIGEST_LENGTH:]
-        if digest(content).encode() != seal:  # torch.load itself takes changed bytes for weights
+        if digest(content).encode() != seal:  # torch.load itself would accept changed bytes as weights
             raise StoreError(
                 f"{self.store.place(self.order.checkpoint)} is damaged; delete it and resume the sweep: "
-                "the trial then starts again from its beginning"
+                "the trial then starts from the beginning"
             )
-        # To the CPU: a generator's state must stay there, and modules and optimisers copy theirs to where they are.
+        # To the CPU: generator states must stay there; modules and optimisers copy theirs to their own device.
         try:
             state = torch.load(io.BytesIO(content), weights_only=True, map_location="cpu")
         except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
             raise StoreError(
                 f"{self.store.place(self.order.checkpoint)} holds more than tensors and plain values, which is never "
-                "loaded; delete it and resume the sweep: the trial then starts again from its beginning"
+                "loaded; delete it and resume the sweep: the trial then starts from the beginning"
             ) from error
         if state.get("order") != self.order.identity:
-            return  # the log has lost, in a power cut, the trial that this was; another one has its number now
+            return  # the log lost this trial in a power cut, and another trial now has its number
         self.epoch, self.seconds = state["epoch"], state["seconds"]
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
         self.run.load_state_dict(state["run"])
@@ -219,6 +219,6 @@ class Trial:
 
 
 def _bank_hash(tensors: Mapping[str, Any]) -> dict[str, str]:
-    """The hash of the normals a detector remembers, beside that of its weights; nothing where it has none."""
+    """The hash of the normals a detector stores, besides that of its weights; empty if it stores none."""
     banks = [tensor for name, tensor in sorted(tensors.items()) if name.rpartition(".")[2] == "bank"]
     return {"bank_sha256": digest(b"".join(bank.cpu().numpy().tobytes() for bank in banks))} if banks else {}

@@ -1,6 +1,6 @@
-"""How a detector comes back from its model folder: one file is one kind of folder, named in the manifest as `kind`.
+"""Loaders rebuild a detector from its model folder, one per file; the manifest names the loader as `kind`.
 
 A loader is a function (manifest, content) -> nn.Module, images (B, C, H, W) -> scores (B,), higher is more anomalous.
-Its module states FILE, the file of the folder whose bytes `content` are (None: there is none), and, where detectors of
-that kind come from outside as a file, SUFFIX, how such a file ends. Nothing is ever unpickled.
+Its module sets FILE, the file of the folder whose bytes are `content` (None: there is none), and SUFFIX, the suffix of
+detector files from outside, where there are any. Nothing is ever unpickled.
 """

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def fit_buffers(detector: nn.Module, tensors: Mapping[str, Any]) -> None:
-    """Give buffers (such as a neighbour bank) the size they have in `tensors`; weights keep theirs."""
+    """Resize buffers (such as a neighbour bank) to their size in `tensors`; weights are left alone."""
     for name, buffer in list(detector.named_buffers()):
         if name in tensors and tensors[name].shape != buffer.shape:
             parent, _, key = name.rpartition(".")

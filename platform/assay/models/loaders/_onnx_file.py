@@ -1,7 +1,7 @@
-"""An ONNX file looked at before ONNX Runtime sees it: it must be whole, end by itself and make nothing huge.
+"""Checks an ONNX file before ONNX Runtime sees it: it must be self-contained, terminate, and create no huge tensors.
 
-ONNX Runtime reads weights that a file keeps elsewhere from the folder of the command, which the hash of the model does
-not cover; it runs a loop for as many rounds as the file says, and makes a tensor of any size that it names.
+ONNX Runtime reads external weights from the current folder, which the hash of the model does not cover; it runs a loop
+for as many rounds as the file says, and creates tensors of any size the file names.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 from assay.errors import ModelError
 
 ELEMENTS = 2**26
-"""The most elements of a tensor whose size the file alone decides, or four times as many as the file has bytes."""
+"""Most elements of a tensor whose size only the file determines, or four per byte of the file if that is more."""
 NODES = 100_000
-"""The most operators once every function of the file is written out where it is called."""
+"""Most operators after inlining every function of the file."""
 ENDLESS = ("Loop", "Scan")
 
 
 def vet(content: bytes) -> None:
-    """Raises ModelError for a file that is refused; what is no ONNX file is left to ONNX Runtime to name."""
+    """Raises ModelError for a file that is refused; a file that is not ONNX is left to ONNX Runtime's own error."""
     import onnx
 
     try:
@@ -41,7 +41,7 @@ def vet(content: bytes) -> None:
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """A message and all below it: subgraphs, functions, attributes, sparse tensors, training information."""
+    """A message and all nested ones: subgraphs, functions, attributes, sparse tensors, training information."""
     yield message
     for field, value in message.ListFields():
         if field.message_type is not None:
@@ -50,7 +50,7 @@ def _messages(message: Any) -> Iterator[Any]:
 
 
 def _check_functions(model: Any) -> None:
-    """Functions that call functions can stand for more operators than could ever be run."""
+    """Nested function calls can expand to more operators than could ever be run."""
     bodies = {
         (f.domain, f.name): [n for n in _messages(f) if n.DESCRIPTOR.name == "NodeProto"] for f in model.functions
     }
@@ -67,7 +67,7 @@ def _check_functions(model: Any) -> None:
             sizes[name] = _written_out(bodies[name], sizes)
     nodes = [node for node in _messages(model.graph) if node.DESCRIPTOR.name == "NodeProto"]
     if (count := _written_out(nodes, sizes)) > NODES:
-        raise ModelError(f"stands for {count:.3g} operators; {NODES} are run at most")
+        raise ModelError(f"stands for {count:.3g} operators; at most {NODES} are allowed")
 
 
 def _called(node: Any) -> tuple[str, str]:
@@ -79,15 +79,15 @@ def _written_out(nodes: list[Any], sizes: Mapping[tuple[str, str], int]) -> int:
 
 
 def _check_sizes(model: Any, most: int) -> None:
-    """Tensors that are as large as the file says, whatever images it is given."""
+    """Tensors whose size the file determines, whatever images it is given."""
     import onnx
 
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception:  # noqa: BLE001 - what cannot be inferred has a size that only ONNX Runtime can tell
+    except Exception:  # noqa: BLE001 - sizes that cannot be inferred are left to ONNX Runtime
         return
     for message in _messages(model.graph):
         if message.DESCRIPTOR.name == "ValueInfoProto":
             sizes = [d.dim_value for d in message.type.tensor_type.shape.dim if d.WhichOneof("value") == "dim_value"]
             if (elements := math.prod(sizes)) > most:
-                raise ModelError(f"makes '{message.name[:60]}' of {elements:.3g} elements; {most:.3g} are the most")
+                raise ModelError(f"makes '{message.name[:60]}' of {elements:.3g} elements; the limit is {most:.3g}")

@@ -1,4 +1,4 @@
-"""A detector from outside, as Assay attacks it: an nn.Module with float32 scores, higher is more anomalous."""
+"""Wraps a detector from outside as an nn.Module with float32 scores, higher is more anomalous."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import torch
 from torch import Tensor, nn
 
 KNOWN = ("score_with", "certify", "CERTIFIES")
-"""What an attack or a certificate asks a detector for besides its score (contracts.SoftNeighbours, Certified)."""
+"""Optional methods that attacks and certificates use besides the score (contracts.SoftNeighbours, Certified)."""
 
 
 class Outside(nn.Module):
-    """Any callable images (B, C, H, W) -> scores (B,), its score in float32 and turned where normal scores highest."""
+    """Any callable images (B, C, H, W) -> scores (B,), as float32, negated if normal images score highest."""
 
     def __init__(self, inner: Callable[[Tensor], Any], higher_is: str) -> None:
         super().__init__()
         self.inner = inner
         self.sign = -1.0 if higher_is == "normal" else 1.0
         for name in KNOWN:
-            if self.sign > 0 and hasattr(inner, name):  # what a turned score would certify is another thing
+            if self.sign > 0 and hasattr(inner, name):  # certificates do not hold for a negated score
                 setattr(self, name, getattr(inner, name))
 
     def forward(self, images: Tensor) -> Any:
-        """Scores (B,) float32; what is no tensor of such numbers stays as it is, for preflight to name it."""
+        """Scores (B,) float32; anything that is not a numeric tensor is returned unchanged, for preflight to report."""
         scores = self.inner(images)
         if isinstance(scores, Tensor) and scores.is_floating_point():
             return self.sign * scores.float()
@@ -33,7 +33,7 @@ class Outside(nn.Module):
 
 
 def weights_hash(detector: nn.Module) -> str | None:
-    """SHA-256 over all weights and buffers by name, type, shape and bytes; None where there are none."""
+    """SHA-256 over all weights and buffers by name, type, shape and bytes; None if there are none."""
     total, count = hashlib.sha256(), 0
     for name, tensor in sorted([*detector.named_parameters(), *detector.named_buffers()], key=lambda pair: pair[0]):
         total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\0".encode())

@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 
 class Program(nn.Module):
-    """Images (B, C, H, W) -> whatever the program returns; of more than `largest` images a few at a time."""
+    """Images (B, C, H, W) -> whatever the program returns; more than `largest` images are split into batches."""
 
     def __init__(self, exported: ExportedProgram, largest: int | None) -> None:
         super().__init__()
@@ -26,11 +26,11 @@ class Program(nn.Module):
         return torch.cat([self.program(part) for part in torch.split(images, self.largest)])
 
     def train(self, mode: bool = True) -> Self:
-        """Nothing to set: a program's mode was fixed when it was exported."""
+        """Does nothing: a program's mode was fixed when it was exported."""
         return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move the program too: its constants, and the devices that its operators were told, are no buffers."""
+        """Move the program as well: its constants and the devices written into its operators are not buffers."""
         from torch.export.passes import move_to_device_pass
 
         self.exported = move_to_device_pass(self.exported, fn(torch.empty(0)).device)

@@ -1,4 +1,4 @@
-"""A detector given as a Python object: it lives as long as the process, and its folder holds no weights."""
+"""A detector given as a Python object: it lives as long as the process, and its folder contains no weights."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from assay.models.loaders._outside import Outside, weights_hash
 FILE = None
 
 _DETECTORS: dict[tuple[str, str | None], nn.Module] = {}
-"""(what it is, hash of its weights) -> the detector, frozen."""
+"""(description, hash of its weights) -> the detector, frozen."""
 
 
 def remember(detector: nn.Module) -> dict[str, Any]:
-    """Keep a detector for this process and return what its manifest says of it."""
+    """Keep a detector for this process and return what its manifest says about it."""
     kind = type(detector)
     what = f"{kind.__module__}.{kind.__qualname__}"
     code, weights = digest(repr(detector).encode()), weights_hash(detector)
@@ -27,7 +27,7 @@ def remember(detector: nn.Module) -> dict[str, Any]:
 
 
 def memory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The detector as it was given; raises ModelError in any other process than the one it was given to."""
+    """The detector as given; raises ModelError in any process other than the one it was given to."""
     found = _DETECTORS.get((manifest["code_sha256"], manifest["weights_sha256"]))
     if found is None:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""A detector as an ONNX file: a black box, for ONNX Runtime tells scores and no gradients. Needs the extra `onnx`."""
+"""A detector as an ONNX file: a black box, as ONNX Runtime gives scores but no gradients. Needs the extra `onnx`."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ EXPORT = (
 )
 
 NO_MEMORY = "Available memory of"
-"""What ONNX Runtime says where a tensor does not fit into its bounded memory."""
+"""ONNX Runtime's message when a tensor does not fit into its limited memory."""
 
 
 def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The detector of an ONNX file of one input, images (B, C, H, W) float32 of any B, and one output, scores (B,).
+    """The detector of an ONNX file with one input, images (B, C, H, W) float32 of any B, and one output, scores (B,).
 
-    Raises ModelError where ONNX Runtime is not installed, cannot read the file, or finds another input or output.
+    Raises ModelError if ONNX Runtime is not installed or cannot read the file, or if its input or output differ.
     """
     try:
-        import onnx as _  # noqa: F401 - the format, by which the file is looked at first
+        import onnx as _  # noqa: F401 - the format, used to check the file first
         import onnxruntime
     except ImportError as error:
         raise ModelError("needs ONNX Runtime, which is not installed: pip install 'assay[onnx]'") from error
 
     vet(content)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1  # sums then have one order; workers are processes
-    options.log_severity_level = 4  # its errors are raised as well
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # fixes the order of sums; workers are processes
+    options.log_severity_level = 4  # its errors are also raised
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
     options.add_session_config_entry("session.use_env_allocators", "1")
     _bound_memory()
     try:
         session = onnxruntime.InferenceSession(
             content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
-        )  # folding would make constants of any size outside the bounded memory
-    except Exception as error:  # ONNX Runtime has no error class of its own that covers them all
+        )  # folding would create constants of any size outside the limited memory
+    except Exception as error:  # ONNX Runtime has no common error class
         why = " ".join(str(error).split())[:200]
         raise ModelError(
             f"cannot be read by ONNX Runtime (it must be one file): {why}; export it with {EXPORT}"
@@ -63,16 +63,16 @@ def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
         except Exception as error:
             why = " ".join(str(error).split())[-200:]
             if NO_MEMORY in why:
-                raise MemoryError(why) from error  # with fewer images at a time there may be enough
+                raise MemoryError(why) from error  # fewer images at a time may fit
             raise ModelError(f"cannot be run by ONNX Runtime: {why}") from error
         return torch.from_numpy(scores).to(images.device)
 
     return Outside(run, manifest["higher_is"])
 
 
-@functools.cache  # it holds for the process
+@functools.cache  # set once per process
 def _bound_memory() -> None:
-    """Let all tensors of this process's ONNX detectors together take half of the machine's memory at most."""
+    """Limit all tensors of this process's ONNX detectors together to half of the machine's memory."""
     import onnxruntime
 
     half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
@@ -82,7 +82,7 @@ def _bound_memory() -> None:
 
 
 def _check_shape(shape: list[Any], manifest: Mapping[str, Any]) -> None:
-    """Sizes that are numbers are fixed; others are names."""
+    """Sizes given as numbers are fixed; those given as names are free."""
     size = manifest["image_size"]
     if len(shape) != 4:
         raise ModelError(f"takes an input of {len(shape)} dimensions; must take images (B, C, H, W)")

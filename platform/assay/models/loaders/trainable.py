@@ -1,4 +1,4 @@
-"""A detector that Assay trained: its trainable builds it, its weights are safetensors."""
+"""A detector trained by Assay: its trainable builds it, and its weights are safetensors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FILE = "model.safetensors"
 
 
 def trainable(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The detector of a trainable; raises ModelError where the folder does not fit the code."""
+    """The detector of a trainable; raises ModelError if the folder does not match the code."""
     try:
         tensors = load(content)
         recipe: Any = shelves.load("trainables", manifest["trainable"])
         arguments = shelves.bind(recipe, manifest["parameters"])
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights; nobody else should notice
+        with torch.random.fork_rng(devices=[]):  # building draws initial weights; leave the global generator alone
             detector: nn.Module = recipe.build(
                 channels=manifest["channels"], image_size=manifest["image_size"], **arguments
             )
