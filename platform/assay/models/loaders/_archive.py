@@ -1,62 +1,87 @@
-"""A `.pt2` archive made safe: of a file from outside, torch gets to see only tensors and calls of its own operators.
+"""Makes a `.pt2` archive from outside safe: torch only gets to see tensors and calls of its own operators.
 
-`torch.export.load` must not see such a file as it is. It unpickles sample inputs, tensor subclasses, custom objects and
+`torch.export.load` must not see such a file directly. It unpickles sample inputs, tensor subclasses, custom objects and
 the weights of older formats without limits, loads compiled libraries, evaluates symbolic sizes as Python (through
-sympy), looks operators up anywhere below `torch`, and writes names into source code that it then runs. So the archive
-is written anew from what is understood here: raw tensors and a graph whose every text is plain. All else is left out
-where it is not needed, and refused where it is.
+sympy), looks up operators anywhere below `torch`, and writes names into source code that it then runs. So the archive
+is rewritten from the parts understood here: raw tensors, and a graph whose every text is plain. Everything else is left
+out if it is not needed, and refused if it is.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from assay.errors import ModelError
+from assay.models.loaders import _operators
 
 PROGRAM = "models/model.json"
 TENSORS = {"weights": re.compile(r"weight_\d+"), "constants": re.compile(r"tensor_\d+")}
-"""Folder below data/ -> how the files of raw tensors in it are called."""
+"""Folder below data/ -> naming pattern of the raw tensors in it."""
 
 KEPT = re.compile(
     r"archive_format|archive_version|byteorder"
     r"|data/weights/(?:weight_\d+|model_weights_config\.json)"
     r"|data/constants/(?:tensor_\d+|model_constants_config\.json)"
 )
-"""Files that go into the new archive as they are."""
+"""Files that are copied into the new archive unchanged."""
 
 PLAIN = re.compile(r"[\w.+-]*")
 """Names of tensors, arguments, modules and devices."""
 
+ATEN = "torch.ops.aten."
 OPERATOR = re.compile(
-    r"torch\.ops\.aten\.(?!save\.|load\.|from_file\.)\w+\.\w+"
+    r"torch\.ops\.aten\.\w+\.\w+"
     r"|torch\.ops\.higher_order\.wrap_with_(?:set_grad_enabled|autocast)"
     r"|torch\.sym_\w+|math\.trunc"
-    r"|_operator\.(?:getitem|eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|mod|pow|truediv|and_|or_|lshift|rshift)"
+    r"|_operator\.(?:getitem|eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|mod|truediv|and_|or_)"
 )
 """Operators on tensors, and arithmetic on sizes. None reads or writes a file."""
 
 SIZE = re.compile(r"Symbol\('([su]\d+)'(?:, \w+=(?:True|False))*\)")
 EXPRESSION = re.compile(
-    rf"(?:{SIZE.pattern}|[-\d(), ]|\b(?:Integer|Add|Mul|Pow|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv"
+    rf"(?:{SIZE.pattern}|Pow\({SIZE.pattern}, Integer\([0-8]\)\)|[-\d(), ]"
+    r"|\b(?:Integer|Add|Mul|Max|Min|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv"
     r"|ModularIndexing|Equality|Unequality|LessThan|GreaterThan|StrictLessThan|StrictGreaterThan)(?=\())*"
 )
 """A symbolic size as sympy writes it, `Symbol('s7', positive=True)`, and arithmetic on such, `Mul(Integer(2), ...)`."""
+
+LONGEST, DEEPEST, DIGITS = 1000, 10, re.compile(r"\d{20}")
+"""Limits of an expression, which sympy computes however large: letters, nested brackets, a number that is too long."""
+PRODUCTS = 8
+"""Products of products of sizes, which double their digits each time."""
+INFLATED, PROGRAM_BYTES = 4, 2**25
+"""How many times its own size an archive may unpack to (torch compresses nothing), and the largest program."""
+ELEMENTS = 2**26
+"""The most elements of a tensor that a program makes by itself, or four times as many as the file has bytes."""
+MAKERS = re.compile(
+    r"torch\.ops\.aten\.(?:arange|linspace|logspace|eye|randperm|one_hot|\w+_window|tri[lu]_indices)\.\w+"
+)
+"""Operators that make a tensor as long as a number says."""
 
 ONE_TENSOR_IN = [1, {"type": "builtins.tuple", "context": "null", "children_spec": [
     {"type": "builtins.tuple", "context": "null", "children_spec": [
         {"type": None, "context": None, "children_spec": []}]},
     {"type": "builtins.dict", "context": "[]", "children_spec": []}]}]  # fmt: skip
 ONE_TENSOR_OUT = [1, {"type": None, "context": None, "children_spec": []}]
-"""How the archive says that the program is called with one tensor and returns one."""
+"""Declares in the archive that the program is called with one tensor and returns one."""
 
 
 def vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
-    """The archive that torch may load, and the program in it as JSON; raises ModelError for one that is refused."""
+    """The archive that torch may load, and its program as JSON; raises ModelError if the archive is refused."""
+    try:
+        return _vetted(content)
+    except RecursionError as error:
+        raise ModelError("is nested too deeply to be an exported program; export it again") from error
+
+
+def _vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
     records = _records(content)
     for folder, name in TENSORS.items():
         for file in _files(records, f"data/{folder}/model_{folder}_config.json", name):
@@ -66,6 +91,9 @@ def vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
     _strip(program)
     for key, text in _texts(program):
         _check_text(key, text)
+    for node in _nodes(program):
+        _check_numbers(node, max(ELEMENTS, 4 * len(content)))
+    _check_products(program)
     return _written(records, program), program
 
 
@@ -73,13 +101,23 @@ def _records(content: bytes) -> dict[str, bytes]:
     """The files of the archive by their path below its one top folder."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            records = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+            files = {file.filename.partition("/")[2]: file for file in archive.infolist()}
+            needed = {name: file for name, file in files.items() if KEPT.fullmatch(name) or name == PROGRAM}
+            if sum(file.file_size for file in needed.values()) > INFLATED * len(content) + PROGRAM_BYTES:
+                raise ModelError(f"unpacks to more than {INFLATED} times its size; save it with torch.export.save")
+            if PROGRAM in needed and needed[PROGRAM].file_size > PROGRAM_BYTES:
+                raise ModelError(f"has a program of more than {PROGRAM_BYTES >> 20} MB; no detector needs that")
+            if any(file.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for file in needed.values()):
+                raise ModelError("is compressed in a way that is not read; save it with torch.export.save")
+            records = {name: archive.read(file) for name, file in needed.items()}
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, OSError, zlib.error) as error:
+        if isinstance(error, RecursionError):
+            raise
         raise ModelError(f"is no .pt2 archive ({error}); save one with torch.export.save") from error
-    if any(name.startswith("data/aotinductor/") for name in records):
-        raise ModelError("holds a compiled library, which would run unseen; save the program with torch.export.save")
+    if any(name.startswith("data/aotinductor/") for name in files):
+        raise ModelError("contains a compiled library, which would run unchecked; save it with torch.export.save")
     if records.get("archive_format") != b"pt2" or PROGRAM not in records:
-        raise ModelError("is no exported program of a format that is read here; save it with torch.export.save")
+        raise ModelError("is not an exported program in a supported format; save it with torch.export.save")
     return records
 
 
@@ -103,12 +141,12 @@ def _json(records: dict[str, bytes], name: str) -> dict[str, Any]:
     except ValueError as error:
         raise ModelError(f"has a {name} that is not JSON ({error}); export it again") from error
     if not isinstance(found, dict):
-        raise ModelError(f"has a {name} that is no mapping; export it again")
+        raise ModelError(f"has a {name} that is not a mapping; export it again")
     return found
 
 
 def _strip(program: dict[str, Any]) -> None:
-    """Take out what scores do not need: comments of the exporter, guards as source code, the tree of modules."""
+    """Remove what scores do not need: comments of the exporter, guards as source code, the module tree."""
     try:
         graph = program["graph_module"]
         [whole, *_] = graph["module_call_graph"]
@@ -125,7 +163,7 @@ def _strip(program: dict[str, Any]) -> None:
 
 
 def _nodes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every node of the graph, those of graphs inside it too."""
+    """Every node of the graph, including those of nested graphs."""
     if isinstance(value, dict):
         if "target" in value:
             yield value
@@ -136,7 +174,7 @@ def _nodes(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """Every text with the key it stands under, and every key itself."""
+    """Every text with its key, and every key itself."""
     if isinstance(value, dict):
         for name, below in value.items():
             yield "", name
@@ -150,15 +188,63 @@ def _texts(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
 
 def _check_text(key: str, text: str) -> None:
     if "custom_obj" in text and key == "":
-        if text != "custom_obj_values":  # it is there, and empty, in every program
+        if text != "custom_obj_values":  # present, and empty, in every program
             raise ModelError("uses a custom object, which would have to be unpickled; use tensors alone")
     elif key in ("target", "as_operator"):
-        if not OPERATOR.fullmatch(text):
+        if not OPERATOR.fullmatch(text) or (text.startswith(ATEN) and not _operators.allowed(text)):
             raise ModelError(f"calls '{text}'; only PyTorch's own operators on tensors (torch.ops.aten) are run")
     elif key in ("in_spec", "out_spec", "as_string", "as_strings"):
-        return  # the first two are written above; the others are arguments, quoted wherever they are used
+        return  # the first two are written above; the others are arguments, which are always quoted
     elif not (EXPRESSION if key == "expr_str" else PLAIN).fullmatch(text):
         raise ModelError(f"holds the text {text[:60]!r} where a plain name or size is wanted; it would be run as code")
+    elif key == "expr_str" and (len(text) > LONGEST or _nesting(text) > DEEPEST or DIGITS.search(text)):
+        raise ModelError(f"holds the size {text[:60]!r}, which is too long, too deep or too large to compute")
+
+
+def _nesting(text: str) -> int:
+    """How deep the brackets are."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _check_numbers(node: Mapping[str, Any], most: int) -> None:
+    """Refuse sizes that stand in the program itself and would make a huge tensor whatever the images are."""
+    for key, found in _lists(node):
+        numbers = [abs(n) for n in found if type(n) is int and n]
+        if (key == "as_ints" and math.prod(numbers) > most) or (
+            key == "as_int" and MAKERS.fullmatch(str(node["target"])) and max(numbers, default=0) > most
+        ):
+            raise ModelError(f"makes a tensor of {found} with '{node['target']}'; {most:.3g} elements are the most")
+
+
+def _lists(value: Any) -> Iterator[tuple[str, list[Any]]]:
+    """Every argument that is a number or a list of such, sizes with names in them too, by its kind."""
+    if isinstance(value, dict):
+        for key, below in value.items():
+            if key in ("as_int", "as_ints"):
+                yield key, below if isinstance(below, list) else [below]
+            elif key == "as_sym_ints" and isinstance(below, list):
+                yield "as_ints", [one.get("as_int") for one in below if isinstance(one, dict)]
+            else:
+                yield from _lists(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _lists(below)
+
+
+def _check_products(program: dict[str, Any]) -> None:
+    """Refuse products of products of sizes without end: Python computes them, however many digits they have."""
+    depth: dict[str, int] = {}
+    for node in _nodes(program):
+        names = [text for key, text in _texts(node.get("inputs")) if key == "as_name"]
+        deep = max((depth.get(name, 0) for name in names), default=0) + (node["target"] == "_operator.mul")
+        if deep > PRODUCTS:
+            raise ModelError(f"multiplies sizes more than {PRODUCTS} times in a row; export the detector again")
+        if str(node["target"]).startswith("_operator."):
+            depth |= {text: deep for key, text in _texts(node.get("outputs")) if key == "as_name"}
 
 
 def _written(records: dict[str, bytes], program: dict[str, Any]) -> bytes:
