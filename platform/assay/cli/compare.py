@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli import _options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from assay.metrics.paired_comparison import Comparison, Difference
 
 AUDIT = "AUDIT|MODEL|SWEEP:best"
 
@@ -42,64 +47,65 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
     from assay.api.compare import compare
     from assay.metrics import paired_comparison
 
-    found = compare(approved, candidate, margin=margin, store=root).to_json()
+    found = compare(approved, candidate, margin=margin, store=root)
     if as_json:
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(found.to_json(), indent=2))
     else:
         console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
         console.print(_table(found))
         for line in _lines(found):
             console.print(line)
-    click.get_current_context().exit(paired_comparison.EXIT_CODES[found["regression"]])
+    click.get_current_context().exit(paired_comparison.EXIT_CODES[found.regression])
 
 
-def _table(found: dict[str, Any]) -> Any:
+def _table(found: Comparison) -> Table:
     """The headline figures, and the AUROC of every attack and kind of defect."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE, title=f"{found['b']['audit']} less {found['a']['audit']}", title_justify="left")
+    table = Table(box=box.SIMPLE, title=f"{found.b.audit} less {found.a.audit}", title_justify="left")
     table.add_column("figure", no_wrap=True)
     for name in ("A", "B", "B - A", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for tested in (True, False):
-        for figure in found["figures"]:
-            if figure["headline"] is tested and (tested or figure["metric"] == "auroc"):
+        for figure in found.figures:
+            if figure.headline is tested and (tested or figure.metric == "auroc"):
                 table.add_row(
                     _name(figure),
-                    *(f"{figure[key]:.3f}" for key in ("a", "b")),
-                    f"{figure['difference']:+.3f}",
-                    f"{figure['lower']:+.3f} to {figure['upper']:+.3f}",
-                    "REGRESSION" if figure["regressed"] else "" if tested else "not tested",
+                    f"{figure.a:.3f}",
+                    f"{figure.b:.3f}",
+                    f"{figure.difference:+.3f}",
+                    f"{figure.lower:+.3f} to {figure.upper:+.3f}",
+                    "REGRESSION" if figure.regressed else "" if tested else "not tested",
                 )
         table.add_section()
     return table
 
 
-def _name(figure: dict[str, Any]) -> str:
+def _name(figure: Difference) -> str:
     """`worst linf 2/255 AUROC, crack`."""
     from assay.approval.gate import METRIC_WORDS
     from assay.units import in_255
 
-    where = f" {figure['norm']} {in_255(figure['epsilon'], figure['norm'])}" if figure["norm"] else ""
-    kind = "" if figure["defect"] == "all" else f", {figure['defect']}"
-    return f"{figure['attack']}{where} {METRIC_WORDS[figure['metric']]}{kind}"
+    where = f" {figure.norm} {in_255(figure.epsilon, figure.norm)}" if figure.norm else ""
+    kind = "" if figure.defect == "all" else f", {figure.defect}"
+    return f"{figure.attack}{where} {METRIC_WORDS[figure.metric]}{kind}"
 
 
-def _lines(found: dict[str, Any]) -> list[str]:
+def _lines(found: Comparison) -> list[str]:
     """What has to be said beside the table, and the answer last."""
-    lines = [f"  left out: {reason}" for reason in found["left_out"]]
-    for side in ("a", "b"):
-        if found[side]["failed_checks"]:
-            failed = ", ".join(found[side]["failed_checks"])
-            lines.append(f"  audit {found[side]['audit']} is INVALID (checks {failed}): do not rely on its figures")
-    samples, level = found["samples"], f"{found['confidence']:.0%}"
+    lines = [f"  left out: {reason}" for reason in found.left_out]
+    for side in (found.a, found.b):
+        if side.failed_checks:
+            failed = ", ".join(side.failed_checks)
+            lines.append(f"  audit {side.audit} is INVALID (checks {failed}): do not rely on its figures")
+    level = f"{found.confidence:.0%}"
     lines.append(
-        f"{samples['normals']} normals and {samples['anomalies']} anomalies, paired; intervals of all tested figures "
-        f"together at {level} ({found['multiplicity']}), of the others at {level} each"
+        f"{found.normals} normals and {found.anomalies} anomalies, paired; intervals of all tested figures "
+        f"together at {level} ({found.multiplicity}), of the others at {level} each"
     )
-    regressed = [_name(figure) for figure in found["figures"] if figure["regressed"]]
-    beyond = f" by more than {found['margin']:g}" if found["margin"] else ""
+    regressed = [_name(figure) for figure in found.figures if figure.regressed]
+    beyond = f" by more than {found.margin:g}" if found.margin else ""
     answer = f"regression{beyond}: {', '.join(regressed)}" if regressed else f"no regression{beyond} found"
     return [*lines, answer]
