@@ -13,20 +13,25 @@ from typing import Any
 
 import torch
 
-PRIVATE = frozenset(
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+PRIVATE = _names(
     "_to_copy _softmax _log_softmax _adaptive_avg_pool2d _adaptive_avg_pool3d _cdist_forward _pdist_forward "
     "_native_batch_norm_legit _native_batch_norm_legit_no_training _fft_r2c _fft_c2r _fft_c2c _weight_norm "
     "_upsample_bilinear2d_aa _upsample_bicubic2d_aa _upsample_nearest_exact2d _assert_tensor_metadata "
-    "_scaled_dot_product_flash_attention_for_cpu _conj _unsafe_view".split()  # noqa: SIM905 - words are easier to read
+    "_scaled_dot_product_flash_attention_for_cpu _conj _unsafe_view"
 )
 """Names with a leading underscore that exporting writes, and whose arguments are checked."""
 
-PLAIN = frozenset(
+PLAIN = _names(
     "linalg_vector_norm linalg_cholesky_ex linalg_eig linalg_inv_ex linalg_solve_triangular linalg_qr unfold "
-    "lift_fresh lift_fresh_copy median nanmedian kthvalue mode cummax cummin cumprod logcumsumexp exp2 erfc erfinv lgamma "
-    "digamma searchsorted bucketize addmv addbmm adaptive_max_pool2d adaptive_max_pool3d grid_sampler_3d cholesky_inverse "
-    "polar complex view_as_real view_as_complex new_tensor hypot nextafter cauchy triangular_solve rand_like "
-    "randn_like randint tril_indices triu_indices".split()  # noqa: SIM905
+    "lift_fresh lift_fresh_copy median nanmedian kthvalue mode cummax cummin cumprod logcumsumexp exp2 erfc "
+    "erfinv lgamma digamma searchsorted bucketize addmv addbmm adaptive_max_pool2d adaptive_max_pool3d "
+    "grid_sampler_3d cholesky_inverse polar complex view_as_real view_as_complex new_tensor hypot nextafter "
+    "cauchy triangular_solve rand_like randn_like randint tril_indices triu_indices"
 )
 """Public functions that torch keeps whole: neither core, nor decomposed, nor composed."""
 
