@@ -152,7 +152,7 @@ def check(tmp_path, **changes) -> search_space.Spec:
         ({"budget": {"cost": 20}}, "budget.cost: found 20.0; needs the price of what trials use: budget.price"),
         ({"budget": {"cost": 20, "price": {"gpu_hour": 1}}}, "with cpu_hour, as trials take no GPU"),
         ({"budget": {"cost": 20}, "resources": {"gpu": 1}}, "with gpu_hour or cpu_hour"),
-        ({"budget": {"gpu_hours": 2}}, "budget.gpu_hours: found 2.0; trials take no GPU"),
+        ({"budget": {"gpu_hours": 2}}, "budget.gpu_hours: found 2.0; can never be used up, as trials take no GPU"),
         ({"budget": {"price": {"gpu_hours": 1}}}, "budget.price.gpu_hours: found 1; unknown key (did you mean 'gpu"),
         ({"budget": {"cpu_hours": 0}}, "budget.cpu_hours: found 0; must be more than 0"),
     ],
