@@ -1,4 +1,4 @@
-"""Write the pages that are made from the code: `python docs/generate.py`; a test keeps them current."""
+"""Writes the pages generated from the code: `python docs/generate.py`; a test fails if they are stale."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SECTIONS = {
 }
 IN_WORDS = {
     "trainable": "name on shelf trainables, `module:attribute`, or `choice: [...]` of several",
-    "fixed": "the trainable's parameters that do not vary",
+    "fixed": "parameters of the trainable that do not vary",
     "space": "dotted path of a parameter: domain",
     "objectives": "`max` or `min` for each of " + ", ".join(spec.OBJECTIVES),
     "maximize": "mean or " + " or ".join(spec.OBJECTIVES),
@@ -42,46 +42,46 @@ IN_WORDS = {
     "price": "what an hour costs, see below",
     **dict.fromkeys(SECTIONS, "see below"),
 }
-"""Where a type says less than a sentence."""
+"""Descriptions for keys whose type says too little."""
 
 DOMAINS = """## Domains
 
-A value under `space:` that is none of these is a constant.
+Any other value under `space:` is a constant.
 
 | domain | draws |
 | --- | --- |
-| `{uniform: [0, 1]}` | a number, evenly; `{uniform: [0, 1], step: 0.1}` one of 0, 0.1, ... 1 |
-| `{loguniform: [0.1, 10]}` | a number, evenly in its logarithm |
+| `{uniform: [0, 1]}` | a number, uniformly; `{uniform: [0, 1], step: 0.1}` one of 0, 0.1, ... 1 |
+| `{loguniform: [0.1, 10]}` | a number, uniformly in its logarithm |
 | `{integer: [1, 5]}`, `{logint: [16, 256]}` | a whole number, both ends included |
-| `{choice: [rotation, cutpaste: {area: {uniform: [0.02, 0.15]}}]}` | an option, which may bring parameters of its own |
+| `{choice: [rotation, cutpaste: {area: {uniform: [0.02, 0.15]}}]}` | an option, which may have its own parameters |
 
-Numbers may be written as fractions (`2/255`). A parameter inside another is reached by a dotted path:
-`adversary.epsilon: {uniform: [0, 6/255]}`. Any key can be changed for one run: `--set search.trials=4`.
+Numbers may be written as fractions (`2/255`). Nested parameters are written as dotted paths:
+`adversary.epsilon: {uniform: [0, 6/255]}`. `--set search.trials=4` changes any key for one run.
 """
 
-PACKING = """Ray counts what trials ask for and holds no trial to it: a trial that takes more memory than it asked for
-takes it from the others. `gpu: 0.25` puts four trials on a GPU; make sure that four fit into its memory. They share its
-time as well, so each is slower. A trial uses as many CPU threads as `cpu` says, at least one.
+PACKING = """Ray reserves what trials ask for but does not enforce it: a trial that uses more memory than it asked for
+takes it from the others. `gpu: 0.25` puts four trials on a GPU; make sure that four fit into its memory. They also share
+its time, so each is slower. A trial uses as many CPU threads as `cpu` says, at least one.
 """
 
-FORECAST = """A budget that is used up ends the sweep as Ctrl-C does, with exit code 0: every trial keeps what it last
-saved, and `--resume` goes on. Wall time then counts anew. Hours and cost are of all runs together, so a sweep that has
-used them up needs more to go on:
+FORECAST = """When a budget is used up, the sweep ends as after Ctrl-C, with exit code 0: every trial keeps its last saved
+state, and `--resume` continues. Wall time then starts again from zero. Hours and cost add up over all runs, so a sweep
+that has used them up needs a larger budget to continue:
 
 ```
 assay sweep search_spaces/demo.yaml --budget wall_minutes=60 --budget cost=20 --budget price.cpu_hour=0.04
 assay sweep --resume demo --budget cost=40
 ```
 
-Given with a file, the budget is kept with the sweep; given with `--resume`, it is of that run. Hours are those in
-which a trial had its worker, whatever came of it: one that failed or was tried again has held its cores all the same.
-The log notes them every half minute, so a driver that is killed forgets half a minute at most. Nodes that start, idle,
-or hold the head cost money too; they are no trial's, and so not in these figures.
+A budget given with a file is stored with the sweep; one given with `--resume` applies to that run. Hours count while a
+trial has a worker, even if it fails or is retried. They are logged every half minute, so a killed driver loses half a
+minute at most. Nodes that are starting, idle or only run the head also cost money; they belong to no trial and are not
+in these figures.
 
 ## What it will cost
 
-`assay sweep FILE --dry-run` trains the first trial of every trainable for under a minute in all, on this machine or,
-with `--address`, on the cluster, and starts nothing:
+`assay sweep FILE --dry-run` trains the first trial of every trainable for less than a minute in total, on this machine
+or, with `--address`, on the cluster, and does not start the sweep:
 
 ```
 $ assay sweep search_spaces/demo.yaml --dry-run --budget cost=0.001 --budget price.cpu_hour=0.04
@@ -89,21 +89,21 @@ search space demo: 8 trials over 5 parameters
   ...
   2 trials at a time on 2 cores
   cobra: 24 epochs of 0.74 s, 18 s a trial (probe of 24 epochs)
-  rungs at epochs 6, 12; about 1 in 2 goes on at each
+  rungs at epochs 6, 12; about 1 in 2 continues at each
   forecast: 0.6 to 1.2 minutes, 96 to 192 epochs, 0.02 to 0.04 CPU-hours, 0.00079 to 0.0016 USD
   memory: 0.4 GB a trial at its peak; to reserve it, write `memory_gb: 0.5`
   budget: cost 0.001 ends the sweep after about 5 to 8 of 8 trials
 ```
 
-The low figure has as many trials stopped at each rung as may be, the high one none. An epoch holds its share of an
-evaluation, timed on at most 32 images. One trial stands for all of its trainable, so what varies an epoch's time (a
-backbone, a number of steps) varies the figures. The probe runs alone: trials that share a GPU, or the caches and the
-bandwidth of a machine, are slower. With `--resume NAME` it says what remains, by the epochs that the sweep's own trials
-took; with `--json` all of it as JSON.
+The low figure assumes that as many trials as possible are stopped at each rung, the high one that none are. An epoch
+includes its share of an evaluation, timed on at most 32 images. One trial represents all trials of its trainable, so the
+figures are off if searched parameters (a backbone, a number of steps) change the time of an epoch. The probe runs alone:
+trials that share a GPU, or the caches and bandwidth of a machine, are slower. With `--resume NAME` the forecast is for
+the rest of the sweep, based on the epochs of its own trials; `--json` prints it as JSON.
 """
 
 AFTER = {"resources": PACKING, "budget.price": FORECAST}
-"""What is told after a section."""
+"""Text after a section."""
 
 
 def search_space() -> str:
@@ -120,7 +120,7 @@ def search_space() -> str:
 
 
 def attacks() -> str:
-    """The catalogue of attacks: what each knows and needs, its norms and parameters."""
+    """The catalogue of attacks: what each one sees and needs, its norms and parameters."""
     parts = ["# Attacks", MADE, "`assay show attacks NAME` prints the same for one of them.\n"]
     rows = []
     for name in shelves.names("attacks"):
@@ -163,7 +163,7 @@ def _models(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel]]]:
 
 
 def _document(item: Any) -> str:
-    """A docstring as Markdown; what starts a line with `name:` is told as a list."""
+    """A docstring as Markdown; each line that starts with `name:` becomes a paragraph."""
     text = inspect.getdoc(item) or ""
     return re.sub(r"\n(?=[a-z_]+(?:, [a-z_]+)*: )", "\n\n", _plain(text)) + "\n"
 
