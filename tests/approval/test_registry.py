@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
 from assay import shelves
-from assay.approval import predecessor, records, registry
+from assay.approval import predecessor, promotion, records, registry
+from assay.approval.hashed import hashed
 from assay.cli import main
 from assay.reports import page
 from assay.store.audit_reader import Audit
@@ -104,7 +105,8 @@ def test_an_approval_expires(store, first, decide, run):
     assert state(store, first, datetime.date(2099, 1, 30)).state == "approved"
     expired = state(store, first, datetime.date(2099, 1, 31))
     assert (expired.state, expired.since) == ("expired", "2099-01-31")
-    assert "expired on 2099-01-31" in registry.refusal(store, expired, None)
+    with hashed(store.below(f"audits/{first}")) as folder:
+        assert "expired on 2099-01-31" in promotion.refusal(store, folder, expired, None)
 
 
 def test_only_a_pass_is_promoted(store, first, decide, run):

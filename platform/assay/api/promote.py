@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.api.arguments import StoreLike, store_of
-from assay.errors import InputError, RefusedError
+from assay.errors import InputError
 from assay.store import references
-from assay.store.audit_reader import Audit
 
 if TYPE_CHECKING:
     from assay.approval.registry import Standing
@@ -46,7 +45,7 @@ def promote(
     ...     print("refused")
     refused
     """
-    from assay.approval import registry, signature
+    from assay.approval import promotion, signature
 
     place = store_of(store)
     public = signature.public_key(Path(key)) if key is not None else None
@@ -54,12 +53,6 @@ def promote(
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
     today = datetime.datetime.now(datetime.UTC).date()
-    standing = next((one for one in registry.standings(place, today) if one.model == named[0]), None)
-    why = registry.refusal(place, standing, public) if standing else "it has no finished audit; run assay audit first"
-    if standing is None or why:
-        raise RefusedError(f"not promoted: {named[0][:12]}: {why}")
-    name = service or standing.dataset
-    former = registry.promote(place, standing, name, by, public)
-    compared = Audit(references.folder(place, standing.audit)).comparison
-    against = compared["a"]["audit"] if compared and compared.get("regression") else None
-    return Promotion(standing, name, former, against, public is not None)
+    done = promotion.promote(place, named[0], service=service, by=by, key=public, today=today)
+    name = service or done.standing.dataset
+    return Promotion(done.standing, name, done.former, done.regression_against, public is not None)

@@ -10,18 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from assay.approval import records, review, signature, verification
+from assay.approval import records, review
 from assay.approval.records import PromotionRecord
-from assay.approval.signature import Key
 from assay.approval.verdict import verdict_of
-from assay.errors import DataError, InputError
+from assay.errors import DataError
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 State = Literal["audited", "approved", "rejected", "superseded", "expired"]
-REFUSED = 3
-"""Exit code of the command line where a model is not promoted."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
     """Every audited model, those that serve first, then by state and name."""
     of: dict[str, Standing] = {}
     for audit in references.finished(store):
-        one = _standing(Audit(references.folder(store, audit)), today)
+        one = standing(Audit(references.folder(store, audit)), today)
         if one.model not in of or (one.decided, one.audit) > (of[one.model].decided, of[one.model].audit):
             of[one.model] = one
     promotions = records.promotions(store)
@@ -66,49 +63,7 @@ def unaudited(store: Store, listed: list[Standing]) -> list[str]:
     return [name for name in store.names("models") if name not in audited]
 
 
-def refusal(store: Store, standing: Standing, key: Key | None) -> str:
-    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today, signed if any approval is."""
-    word = standing.verdict.split()[0] if standing.verdict else "no verdict"
-    if word != "PASS":
-        return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
-    if standing.state == "audited":
-        return (
-            f"its PASS is by a policy that approves nothing: {standing.verdict}; decide by one that does: assay approve"
-        )
-    if standing.state == "expired":
-        return f"its approval expired on {standing.expires}; approve it again: assay approve {standing.audit}"
-    signs = any(decision.key for decision in records.decisions(store))
-    signed = signs or bool(signature.signatures(references.folder(store, standing.audit)))
-    if signed and key is None:
-        return "approvals of this store are signed; give --key with the approver's public key"
-    if not store.exists(f"models/{standing.model}"):
-        return f"the store has no folder models/{standing.model}"
-    verified = verification.of_audit(references.folder(store, standing.audit), key, standing.audit)
-    wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
-    return ". ".join(wrong)
-
-
-def promote(store: Store, standing: Standing, name: str, by: str, key: Key | None) -> Standing | None:
-    """Put a model in service under a name; returns what it supersedes, where another model held the name."""
-    before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
-    if before and before.model == standing.model and before.audit == standing.audit:
-        raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
-    dataset = Audit(references.folder(store, standing.audit)).info["dataset"].get("hash")
-    records.promoted(
-        store,
-        model=standing.model,
-        name=name,
-        audit=standing.audit,
-        dataset=dataset,
-        by=by,
-        key=key.fingerprint if key else None,
-    )
-    today = datetime.datetime.now(datetime.UTC).date()
-    former = before.model if before else None
-    return next((one for one in standings(store, today) if one.model == former != standing.model), None)
-
-
-def _standing(audit: Audit, today: datetime.date) -> Standing:
+def standing(audit: Audit, today: datetime.date) -> Standing:
     """The standing of a model by one of its audits alone."""
     info, manifest = audit.info, _manifest(audit)
     sweep = manifest.get("sweep") or {}
@@ -149,9 +104,9 @@ def _manifest(audit: Audit) -> Mapping[str, Any]:
         return {}
 
 
-def _served(standing: Standing, holder: PromotionRecord, holders: dict[str, PromotionRecord]) -> Standing:
+def _served(of: Standing, holder: PromotionRecord, holders: dict[str, PromotionRecord]) -> Standing:
     """The standing of a model that was promoted to a name which `holder` has now: it serves, or was superseded."""
-    serves = tuple(sorted(name for name, one in holders.items() if one.model == standing.model))
-    if serves or standing.state not in ("approved", "superseded"):
-        return replace(standing, serves=serves)
-    return replace(standing, state="superseded", since=holder.time[:10], by=holder.by)
+    serves = tuple(sorted(name for name, one in holders.items() if one.model == of.model))
+    if serves or of.state not in ("approved", "superseded"):
+        return replace(of, serves=serves)
+    return replace(of, state="superseded", since=holder.time[:10], by=holder.by)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.approval import review, signature
+from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.judgement import judged
 from assay.approval.signature import Key
 from assay.approval.verdict import verdict_of
@@ -96,10 +97,10 @@ def of_audit(
 
     decided: whether the verdict and the review count; not where both are about to be replaced.
     """
-    with opened(place).near() as folder:
+    with hashed(place) as folder:
         verified = _of_audit(folder, key, name, decided)
         hash = _model(folder)
-    beside = opened(place).up(2)
+        beside = folder.up(2)
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
         return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
     return [verified]
@@ -113,8 +114,8 @@ def _model(folder: Store) -> str:
         return ""
 
 
-def _of_audit(folder: Store, key: Key | None, name: str | None, decided: bool) -> Verification:
-    files = signature.digests(folder)
+def _of_audit(folder: HashedFolder, key: Key | None, name: str | None, decided: bool) -> Verification:
+    files = folder.files
     problems: list[str] = []
     changed: tuple[str, ...] = ()
     says = ""

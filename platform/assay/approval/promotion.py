@@ -1,0 +1,83 @@
+"""Putting an approved model into service: what is decided on is read once, hashed, verified, and only then believed."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from assay.approval import records, registry, signature, verification
+from assay.approval.hashed import HashedFolder, hashed
+from assay.approval.registry import Standing
+from assay.approval.signature import Key
+from assay.errors import InputError, RefusedError, StoreError
+from assay.store import references
+from assay.store.audit_reader import Audit
+from assay.store.store import Store
+
+
+@dataclass(frozen=True)
+class Promoted:
+    """What was put into service. former: the model it supersedes. regression_against: the audit it is worse than."""
+
+    standing: Standing
+    former: Standing | None
+    regression_against: str | None
+
+
+def promote(
+    store: Store, model: str, *, service: str | None, by: str, key: Key | None, today: datetime.date
+) -> Promoted:
+    """Promote a model by its full hash to a name, by default that of its dataset.
+
+    Raises RefusedError without an audit whose PASS is valid today and verified, InputError where it serves already.
+    """
+    listed = next((one for one in registry.standings(store, today) if one.model == model), None)
+    if listed is None:
+        raise RefusedError(f"not promoted: {model[:12]}: it has no finished audit; run assay audit first")
+    try:
+        with hashed(references.folder(store, listed.audit)) as folder:
+            audit = Audit(folder)
+            standing = registry.standing(audit, today)
+            why = refusal(store, folder, standing, key) if standing.model == model else "its audit is of another model"
+            dataset, compared = audit.info["dataset"].get("hash"), audit.comparison if not why else None
+    except StoreError as error:
+        why = str(error)
+    if why:
+        raise RefusedError(f"not promoted: {model[:12]}: {why}")
+    name = service or standing.dataset
+    before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
+    if before and before.model == model and before.audit == standing.audit:
+        raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
+    fingerprint = key.fingerprint if key else None
+    records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=fingerprint)
+    former = before.model if before else None
+    return Promoted(
+        standing,
+        next((one for one in registry.standings(store, today) if one.model == former != model), None),
+        compared["a"]["audit"] if compared and compared.get("regression") else None,
+    )
+
+
+def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | None) -> str:
+    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today, signed if any approval is.
+
+    folder: of the audit; standing: read from it.
+    """
+    word = standing.verdict.split()[0] if standing.verdict else "no verdict"
+    if word != "PASS":
+        return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
+    if standing.state == "audited":
+        return (
+            f"its PASS is by a policy that approves nothing: {standing.verdict}; decide by one that does: assay approve"
+        )
+    if standing.state == "expired":
+        return f"its approval expired on {standing.expires}; approve it again: assay approve {standing.audit}"
+    signs = any(decision.key for decision in records.decisions(store))
+    signed = signs or bool(signature.signatures(folder))
+    if signed and key is None:
+        return "approvals of this store are signed; give --key with the approver's public key"
+    if not store.exists(f"models/{standing.model}"):
+        return f"the store has no folder models/{standing.model}"
+    verified = verification.of_audit(folder, key, standing.audit)
+    wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
+    return ". ".join(wrong)
