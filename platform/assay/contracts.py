@@ -22,6 +22,13 @@ Split = Literal["train", "labelled", "contamination", "validation", "test"]
 """`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
+Plain = dict[str, Any]
+"""Values by name, nested as in YAML and JSON: numbers, text, true and false, null, lists, mappings.
+
+Open on purpose, as the author of a file, an item of a shelf or another library decides which names there are: the
+values of a file that is not checked yet, the parameters of an item, keyword arguments. Whatever Assay itself defines
+has a type of its own.
+"""
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,8 @@ def test_two_runs_that_begin_at_once_write_to_segments_of_their_own(store, monke
     with monkeypatch.context() as blind:
         blind.setattr(Store, "names", lambda store, folder="": [])  # neither has seen the other's
         for log in logs:
-            log.append({"event": "ask", "trial": 0, **{key: {} for key in trial_log.ASKED}})
+            asked = {key: {} for key in ("assignment", "parameters", "distributions", "attributes")}
+            log.append({"event": "ask", "trial": 0, **asked})
     events = trial_log.read(store, "toy")
     assert len(events) == 2
     with pytest.raises(StoreError, match="trial 0 begun twice, so two drivers wrote to it at once"):

@@ -11,16 +11,37 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from assay import __version__, consent
 
 LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
 
 
+class Hardware(TypedDict):
+    """The kind of processor, the number of its cores, memory in GB, and the kind of each GPU."""
+
+    processor: str
+    cores: int | None
+    memory_gb: int
+    gpus: list[str]
+
+
+class Environment(TypedDict):
+    """What made a result. versions: of LIBRARIES, None for one that is not installed; git: None without a checkout."""
+
+    assay: str
+    python: str
+    platform: str
+    versions: dict[str, str | None]
+    code_hash: str
+    git: str | None
+    hardware: Hardware
+
+
 @functools.cache
-def environment() -> dict[str, Any]:
-    """Versions, git commit and code hash of this process, as a plain mapping for a manifest."""
+def environment() -> Environment:
+    """Versions, git commit and code hash of this process, for a manifest."""
     return {
         "assay": __version__,
         "python": platform.python_version(),
@@ -32,7 +53,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """The kind of processor, cores, memory in GB, and the kinds of GPU that torch sees where it is in use."""
     torch = sys.modules.get("torch")
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch else []

@@ -13,14 +13,101 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Literal, NotRequired, TypedDict, final
 
+from assay.contracts import Plain
 from assay.errors import StoreError
+from assay.runtime.provenance import Environment
 from assay.store import formats
 from assay.store.log_segments import Appended, Rewritten
 from assay.store.store import Store
+
+
+class TrialReport(TypedDict):
+    """What a trial reports after an evaluation.
+
+    epoch: how many are trained, of `epochs`. values: the objectives now. kept: those of the best epoch so far, and that
+    `epoch`. losses: of the last epoch. attempts: how often the trial was begun. seconds: of training and evaluation.
+    done: whether it was the last; then `model` is the hash of the model written, else "".
+    """
+
+    epoch: int
+    epochs: int
+    values: dict[str, float]
+    kept: dict[str, float]
+    losses: dict[str, float]
+    seed: int
+    attempts: int
+    seconds: float
+    done: bool
+    model: str
+
+
+@final
+class TrialFailure(TypedDict):
+    """What a worker reports of a trial that failed: the kind of failure (see retry.py) and a message for a person."""
+
+    failure: str
+    message: str
+
+
+class Start(TypedDict):
+    """A run of the driver begins. dataset: the hash of its images."""
+
+    event: Literal["start"]
+    dataset: str
+    environment: NotRequired[Environment]
+
+
+class Ask(TypedDict):
+    """A new configuration; the fields are those of Record."""
+
+    event: Literal["ask"]
+    trial: int
+    assignment: Plain
+    parameters: Plain
+    distributions: dict[str, str]
+    attributes: Plain
+
+
+class Report(TrialReport):
+    """A report of a trial."""
+
+    event: Literal["report"]
+    trial: int
+
+
+class Retry(TypedDict):
+    """A trial is tried again; without `failure` when a sweep with a failed trial was resumed."""
+
+    event: Literal["retry"]
+    trial: int
+    failure: NotRequired[str]
+    message: NotRequired[str]
+
+
+class End(TypedDict):
+    """A trial has ended: complete, pruned or failed, and then why."""
+
+    event: Literal["end"]
+    trial: int
+    state: str
+    failure: str
+    message: str
+
+
+class Spending(TypedDict):
+    """Hours of CPU cores and GPUs spent since the last such event."""
+
+    event: Literal["spent"]
+    cpu_hours: float
+    gpu_hours: float
+
+
+Event = Start | Ask | Report | Retry | End | Spending
+"""A line of the log; there it also has `at`, when it was written, in seconds since 1970."""
 
 
 @dataclass
@@ -28,11 +115,11 @@ class Record:
     """All that the log says of one trial."""
 
     number: int
-    assignment: dict[str, Any]
-    parameters: dict[str, Any]  # Optuna's names -> values
+    assignment: Plain
+    parameters: Plain  # Optuna's names -> values
     distributions: dict[str, str]  # Optuna's names -> distributions as JSON
-    attributes: dict[str, Any] = field(default_factory=dict)  # what the sampler notes of a trial, such as a generation
-    reports: list[dict[str, Any]] = field(default_factory=list)
+    attributes: Plain = field(default_factory=dict)  # what the sampler notes of a trial, such as a generation
+    reports: list[Report] = field(default_factory=list)
     state: str = "running"  # complete, pruned, failed
     failure: str = ""
     message: str = ""
@@ -48,11 +135,11 @@ class Record:
         """The objectives of the best epoch so far, by name."""
         return {name: self.kept[name] for name in objectives}
 
-    def apply(self, event: Mapping[str, Any]) -> None:
+    def apply(self, event: Report | Retry | End) -> None:
         """Take in one event of this trial; a report of an epoch already reported changes nothing."""
         if event["event"] == "report":
             if not self.reports or event["epoch"] > self.reports[-1]["epoch"]:
-                self.reports.append(dict(event))
+                self.reports.append(event.copy())
         elif event["event"] == "end":
             self.state, self.failure, self.message = event["state"], event["failure"], event["message"]
         elif event["event"] == "retry":
@@ -60,10 +147,6 @@ class Record:
             if self.state == "failed":  # it had ended, and whoever resumed the sweep gives it all its chances again
                 self.counted = len(self.retried)
             self.state, self.failure, self.message = "running", "", ""
-
-
-ASKED = ("assignment", "parameters", "distributions", "attributes")
-"""What an `ask` event says of a trial, as in its Record."""
 
 
 class TrialLog:
@@ -74,7 +157,7 @@ class TrialLog:
         self._segment: Appended | Rewritten | None = None
         self._run = uuid.uuid4().hex[:8]
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Event) -> None:
         """Append one event: there for any reader when this returns.
 
         In object storage a report may follow within about a second, or with the next event. A driver that is killed
@@ -99,12 +182,12 @@ class TrialLog:
             self._segment = None
 
 
-def read(store: Store, sweep: str) -> list[dict[str, Any]]:
+def read(store: Store, sweep: str) -> list[Event]:
     """All events of a sweep, in order.
 
     Raises StoreError where a line other than the last of a segment is damaged, DataError for a log of a newer format.
     """
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     names = store.names(f"sweeps/{sweep}/log")
     for name, content in zip(names, store.read_all([f"sweeps/{sweep}/log/{name}" for name in names]), strict=True):
         lines, place = content.split(b"\n"), store.place(f"sweeps/{sweep}/log/{name}")
@@ -114,7 +197,7 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
                     event = json.loads(line)
                     formats.check(event.pop(formats.FIELD, formats.FIRST), "log", place)
                     events.append(event)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 if number < len(lines):  # a whole line ends in a newline, so the last piece may be a cut one
                     raise StoreError(
                         f"{place} line {number} is damaged; restore the file from a copy, or run the sweep again "
@@ -123,7 +206,7 @@ def read(store: Store, sweep: str) -> list[dict[str, Any]]:
     return events
 
 
-def records(events: list[dict[str, Any]]) -> dict[int, Record]:
+def records(events: Iterable[Event]) -> dict[int, Record]:
     """Trial number -> its record, from all events; raises StoreError where the log cannot be of one sweep.
 
     That is: events of a trial that was never asked for, or one asked for twice, as by two drivers at once.
@@ -131,14 +214,15 @@ def records(events: list[dict[str, Any]]) -> dict[int, Record]:
     found: dict[int, Record] = {}
     for event in events:
         if event["event"] == "ask":
-            asked = {key: event[key] for key in ASKED}
             if event["trial"] in found:
                 raise StoreError(
                     f"the log has trial {event['trial']} begun twice, so two drivers wrote to it at once; run the "
                     "sweep again under another name"
                 )
-            found[event["trial"]] = Record(event["trial"], **asked)
-        elif "trial" in event:
+            found[event["trial"]] = Record(
+                event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
+            )
+        elif event["event"] != "start" and event["event"] != "spent":
             if event["trial"] not in found:
                 raise StoreError(
                     f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "

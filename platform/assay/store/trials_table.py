@@ -14,6 +14,7 @@ from assay import consent
 from assay.config import objectives as choice
 from assay.config import reader, yaml_file
 from assay.config.search_space import Spec
+from assay.contracts import Plain
 from assay.errors import SweepError, UnknownName
 from assay.store import parquet, schemas, trial_log
 from assay.store.store import Store
@@ -51,7 +52,7 @@ class Trial:
         """What it varied, in words: `adversary.epsilon=3.57/255, k=3`."""
         return ", ".join(f"{key}={_words(key, value)}" for key, value in self.parameters.items())
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """The columns of schemas.TRIALS, `objective.<name>`, `parameter.<key>` and `retried`."""
         shared = {field: getattr(self, field) for field, _ in schemas.TRIALS if hasattr(self, field)}
         config = {} if self.config is None else {"config": json.dumps(self.config, sort_keys=True)}
@@ -87,19 +88,19 @@ def listing(objectives: Mapping[str, str], records: Mapping[int, Record]) -> lis
 
 
 def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front: bool) -> Trial:
-    last = record.reports[-1] if record.reports else {}
+    last = record.reports[-1] if record.reports else None
     return Trial(
         number=number,
         state=record.state,
         pareto=on_front,
-        epoch=last.get("kept", {}).get("epoch"),
-        epochs=last.get("epoch", 0),
+        epoch=int(last["kept"]["epoch"]) if last else None,
+        epochs=last["epoch"] if last else 0,
         objectives={name: last["kept"][name] if last else None for name in objectives},
         parameters=record.parameters,
-        model=last.get("model", ""),
-        seed=last.get("seed"),
-        seconds=last.get("seconds", 0.0),
-        attempts=max(last.get("attempts", 0), len(record.retried) + bool(last)),
+        model=last.get("model", "") if last else "",
+        seed=last.get("seed") if last else None,
+        seconds=last.get("seconds", 0.0) if last else 0.0,
+        attempts=max(last.get("attempts", 0), len(record.retried) + 1) if last else len(record.retried),
         failure=record.failure,
         message=record.message,
         retried=", ".join(record.retried),
@@ -163,14 +164,14 @@ def stored_spec(store: Store, sweep: str) -> Spec:
         return reader.check(_stored(store, sweep), store.place(_key(sweep)))
 
 
-def _stored(store: Store, sweep: str) -> dict[str, Any]:
+def _stored(store: Store, sweep: str) -> Plain:
     key = _key(sweep)
     if not store.exists(key):
         raise UnknownName("sweep", sweep, store.names("sweeps"))
     return _modern(yaml_file.decoded(store.read(key), store.place(key)))
 
 
-def _modern(spec: dict[str, Any]) -> dict[str, Any]:
+def _modern(spec: Plain) -> Plain:
     """The spec without a key of the past: where `gpu_memory_gb` let trials share a GPU, each now takes a whole one."""
     resources = spec.get("resources")
     if isinstance(resources, dict) and resources.pop("gpu_memory_gb", None) is not None:

@@ -8,11 +8,11 @@ are starting, idle or only run the head are not counted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from assay.config.search_space import Budget, Price, Resources
+from assay.store.trial_log import Event, Spending
 
 NOTED_EVERY = 30.0
 """Seconds between two records in the trial log."""
@@ -56,7 +56,7 @@ def taken(resources: Resources, seconds: float) -> Spent:
     return Spent(resources.cpu * seconds / HOUR, resources.gpu * seconds / HOUR)
 
 
-def spent(events: Iterable[Mapping[str, Any]]) -> Spent:
+def spent(events: Iterable[Event]) -> Spent:
     """What the runs of a sweep have spent, according to the events of its log."""
     notes = [event for event in events if event["event"] == "spent"]
     return Spent(sum(note["cpu_hours"] for note in notes), sum(note["gpu_hours"] for note in notes))
@@ -126,7 +126,7 @@ class Meter:
         """What was spent so far, as text."""
         return self.spent().text(self.budget.price)
 
-    def note(self, *, now: bool = False) -> dict[str, Any] | None:
+    def note(self, *, now: bool = False) -> Spending | None:
         """The log event for what was spent since the last one; None within half a minute of it, unless `now`."""
         if not now and self.clock() - self.noted_at < NOTED_EVERY:
             return None

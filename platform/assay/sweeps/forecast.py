@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from assay.cluster import capacity
 from assay.config import labels_needed
@@ -54,7 +53,7 @@ class Forecast:
         low, high = self.seconds
         return budget.taken(self.spec.resources, low), budget.taken(self.spec.resources, high)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """As JSON values; every pair is low and high."""
         price = self.spec.budget.price
         return {

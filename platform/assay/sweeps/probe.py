@@ -6,7 +6,7 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from assay.config.domains import Choice
@@ -14,7 +14,7 @@ from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.models import scoring
 from assay.store.store import Store
-from assay.store.trial_log import Record
+from assay.store.trial_log import Record, Report
 from assay.sweeps import evaluation
 from assay.sweeps.study import Study
 from assay.sweeps.trial import Trial, TrialConfig
@@ -50,7 +50,7 @@ def alternatives(spec: Spec) -> dict[str, Spec]:
 
 def by_log(spec: Spec, records: Iterable[Record]) -> dict[str, Rate]:
     """The rates of the trainables with a trial that has reported."""
-    last: dict[str, list[Mapping[str, float]]] = {}
+    last: dict[str, list[Report]] = {}
     for record in records:
         if record.reports:
             last.setdefault(spec.trainable_of(record.assignment), []).append(record.reports[-1])

@@ -12,6 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from assay.config.search_space import Spec
+from assay.contracts import Plain
 from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
 
 ENDED, RUNNING = 500, 200  # trials of each kind in the window
@@ -95,7 +96,7 @@ class Tpe(optuna.samplers.TPESampler):
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
+    ) -> Plain:
         """Optuna's method, on the trials in the window."""
         return super().sample_relative(self.part(study), trial, search_space)
 

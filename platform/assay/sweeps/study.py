@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
@@ -22,7 +21,7 @@ from assay.errors import StoreError, SweepError
 from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.store.trial_log import ASKED, Record, TrialLog
+from assay.store.trial_log import Ask, End, Event, Record, Report, Retry, TrialFailure, TrialLog, TrialReport
 from assay.sweeps import samplers
 from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.samplers import sampler, trial_seed
@@ -43,7 +42,7 @@ Listener = Callable[[Record, str], None]
 class Study:
     """Hands out orders, takes in reports and writes the log; `listeners` are called on every change."""
 
-    def __init__(self, spec: Spec, store: Store, events: list[dict[str, Any]] | None = None) -> None:
+    def __init__(self, spec: Spec, store: Store, events: list[Event] | None = None) -> None:
         """events: those of the sweep's log, if already read."""
         self.spec, self.store = spec, store
         self.plain = spec.plain()
@@ -64,7 +63,7 @@ class Study:
         self.waiting: list[int] = []  # trials of an earlier run to be continued or retried
         self._replay(trial_log.read(store, spec.name) if events is None else events)
 
-    def _replay(self, events: list[dict[str, Any]]) -> None:
+    def _replay(self, events: list[Event]) -> None:
         """Rebuild records, study and rungs; reports are replayed in order, as the order decides which trials stop."""
         self.records = trial_log.records(events)
         for record in self.records.values():
@@ -121,8 +120,16 @@ class Study:
         assignment = space.suggest(self.spec.domains, trial)
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
         attributes = self.study.get_trials(deepcopy=False)[number].system_attrs
-        record = Record(number, assignment, dict(trial.params), distributions, dict(attributes))
-        self.log.append({"event": "ask", "trial": number, **{key: getattr(record, key) for key in ASKED}})
+        asked: Ask = {
+            "event": "ask",
+            "trial": number,
+            "assignment": assignment,
+            "parameters": dict(trial.params),
+            "distributions": distributions,
+            "attributes": dict(attributes),
+        }
+        self.log.append(asked)
+        record = Record(number, assignment, asked["parameters"], distributions, asked["attributes"])
         self.records[number] = record
         self._note(record, record.state)
         self._tell_listeners(record, "ask")
@@ -131,7 +138,7 @@ class Study:
     def _again(self, record: Record) -> Record:
         """An unfinished trial, continued unchanged; a failed one counts as running again from now on."""
         if record.state == "failed":
-            event = {"event": "retry", "trial": record.number}
+            event: Retry = {"event": "retry", "trial": record.number}
             self.log.append(event)
             record.apply(event)
             self._tell_listeners(record, "ask")
@@ -154,15 +161,15 @@ class Study:
             threads=max(1, int(self.spec.resources.cpu)),
         )
 
-    def report(self, number: int, report: Mapping[str, Any]) -> bool:
+    def report(self, number: int, report: TrialReport | TrialFailure) -> bool:
         """Record a trial's report; returns whether the trial must stop because it is done, failed or pruned."""
         record = self.records[number]
         if record.state != "running":
             return True
-        if report.get("failure"):
+        if "epoch" not in report:
             self.failed(number, report["failure"], report["message"])
             return True
-        event = {"event": "report", "trial": number, **report}
+        event: Report = {"event": "report", "trial": number, **report}
         if not record.reports or report["epoch"] > record.reports[-1]["epoch"]:
             self.log.append(event)
             record.apply(event)
@@ -184,7 +191,7 @@ class Study:
         if record.state != "running":
             return
         if retry.again(kind, record.retried[record.counted :], self.spec.retries):
-            event = {"event": "retry", "trial": number, "failure": kind, "message": message}
+            event: Retry = {"event": "retry", "trial": number, "failure": kind, "message": message}
             self.log.append(event)
             record.apply(event)
             self.waiting.insert(0, number)
@@ -197,7 +204,7 @@ class Study:
     def end(self, number: int, state: str, failure: str = "", message: str = "") -> None:
         """Log a trial's end and pass it to the sampler: pruned as PRUNED, failed as FAIL, never as complete."""
         record = self.records[number]
-        event = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
+        event: End = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
         self.log.append(event)
         record.apply(event)
         self.study.tell(number, self._values(record, state), STATES[state])

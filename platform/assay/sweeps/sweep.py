@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import yaml
 
@@ -18,6 +17,7 @@ from assay.hashing import canonical
 from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table
 from assay.store.store import Store
+from assay.store.trial_log import Event
 from assay.sweeps import budget, tune
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Listener, Study
@@ -42,7 +42,7 @@ def prepare(spec: Spec, store: Store) -> None:
     store.write(f"sweeps/{spec.name}/spec.yaml", plain.encode())  # last: with it the sweep exists
 
 
-def load_data(spec: Spec, events: Sequence[Mapping[str, Any]]) -> TrainingData:
+def load_data(spec: Spec, events: Sequence[Event]) -> TrainingData:
     """The sweep's data; raises SweepError if, according to the log, it was started on other images."""
     data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
     labels_needed.require(spec, data)

@@ -13,7 +13,7 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from assay import shelves
 from assay.config import objectives as choice
@@ -24,7 +24,11 @@ from assay.models import model_folder
 from assay.models.scoring import threshold
 from assay.runtime.provenance import environment
 from assay.store.store import Store
+from assay.store.trial_log import TrialReport
 from assay.sweeps.evaluation import evaluate
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DIGEST_LENGTH = 64  # hex digits of the SHA-256 at the end of a saved state
 
@@ -67,6 +71,15 @@ class TrialConfig:
         return digest(canonical([self.seed, self.trainable, dict(self.dataset), dict(self.config)]))
 
 
+class Kept(TypedDict):
+    """The best epoch so far: its objectives, all of its figures and the tensors of its detector."""
+
+    epoch: int
+    values: dict[str, float]
+    figures: dict[str, float]
+    detector: dict[str, Tensor]
+
+
 class Trial:
     """A running trial; call `step` until its report says `done`."""
 
@@ -79,18 +92,14 @@ class Trial:
         arguments = shelves.bind(item, order.config)
         self.run = item(data, seed=order.seed, device=order.device, **arguments)
         self.epoch, self.seconds, self.attempts = 0, 0.0, 1
-        self.report: dict[str, Any] | None = None
-        self.kept: dict[str, Any] | None = None  # {"epoch", "values", "detector": tensors}
+        self.report: TrialReport | None = None
+        self.kept: Kept | None = None
         self.repeat = False
         if store.exists(order.checkpoint):
             self._restore()
 
-    def step(self) -> dict[str, Any]:
-        """Train up to the next evaluation and report it; the last report contains the hash of the model written.
-
-        Returns epoch, epochs, the current values of the objectives, the `kept` ones with their epoch, losses, seconds,
-        done. Raises DivergedError if a loss or a figure is not finite.
-        """
+    def step(self) -> TrialReport:
+        """Train up to the next evaluation and report it; raises DivergedError if a loss or a figure is not finite."""
         if self.repeat and self.report:
             self.repeat = False
             return self.report

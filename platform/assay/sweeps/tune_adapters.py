@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,21 +15,23 @@ from ray.tune.search import Searcher
 
 from assay.cluster import ray_failures
 from assay.cluster.idle_warning import Waiting
+from assay.store.trial_log import Spending
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
+from assay.sweeps.tune_worker import TuneConfig, TuneResult
 
 Answer = TypeVar("Answer")
 
 
-class Plain:
+class Stateless:
     """Pickled by Tune now and then, but never needed again: the trial log is the state."""
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Nothing."""
         return {}
 
 
-class StudySearcher(Plain, Searcher):  # type: ignore[misc]
+class StudySearcher(Stateless, Searcher):  # type: ignore[misc]
     """Gives Tune the study's next order. One that is handed out again is a new trial to Tune."""
 
     def __init__(self, study: Study) -> None:
@@ -38,7 +40,7 @@ class StudySearcher(Plain, Searcher):  # type: ignore[misc]
         self.numbers: dict[str, int] = {}  # Tune's trial id -> our number, for those that Tune runs
         self.error: Exception | None = None  # what went wrong in the study; Tune would bury it in a traceback
 
-    def suggest(self, trial_id: str) -> Any:
+    def suggest(self, trial_id: str) -> TuneConfig | str | None:
         """The next order as a Tune configuration; None for now if a running trial may have to be begun again."""
         order = self.noted(self.study.next_order)
         if order is None:
@@ -72,7 +74,7 @@ class StudySearcher(Plain, Searcher):  # type: ignore[misc]
         """Nothing: the trial log is the state."""
 
 
-class FailureCallback(Plain, tune.Callback):  # type: ignore[misc]
+class FailureCallback(Stateless, tune.Callback):  # type: ignore[misc]
     """Tells the searcher why a trial's worker is gone."""
 
     def __init__(self, searcher: StudySearcher) -> None:
@@ -91,13 +93,13 @@ def cause(trial: Trial) -> Any:
     return ray.exceptions.RayActorError()
 
 
-class StudyStopper(Plain, tune.Stopper):  # type: ignore[misc]
+class StudyStopper(Stateless, tune.Stopper):  # type: ignore[misc]
     """Asks the study about every report whether its trial stops; ends the sweep when the budget is used up."""
 
     def __init__(self, study: Study, searcher: StudySearcher, meter: Meter) -> None:
         self.study, self.searcher, self.meter = study, searcher, meter
 
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+    def __call__(self, trial_id: str, result: TuneResult) -> bool:
         """Whether the trial that reported must stop."""
         if "report" not in result:
             return False
@@ -113,13 +115,13 @@ class StudyStopper(Plain, tune.Stopper):  # type: ignore[misc]
         return bool(self.study.interrupted or self.searcher.error)
 
 
-class BudgetCallback(Plain, tune.Callback):  # type: ignore[misc]
+class BudgetCallback(Stateless, tune.Callback):  # type: ignore[misc]
     """Keeps the meter informed which trials hold their resources, and writes its notes to the log now and then.
 
     idle: warns when no trial has held any for long.
     """
 
-    def __init__(self, meter: Meter, append: Callable[[Mapping[str, Any]], Any], idle: Waiting) -> None:
+    def __init__(self, meter: Meter, append: Callable[[Spending], object], idle: Waiting) -> None:
         self.meter, self.append, self.idle = meter, append, idle
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -149,10 +151,6 @@ class BudgetCallback(Plain, tune.Callback):  # type: ignore[misc]
         """The meter's note to the log, if there is one."""
         if note := self.meter.note(now=now):
             self.append(note)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Tune pickles its callbacks; ours has nothing to pickle."""
-        return {}
 
 
 class NewestPendingFirst(FIFOScheduler):  # type: ignore[misc]

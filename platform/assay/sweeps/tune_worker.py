@@ -5,15 +5,29 @@ from __future__ import annotations
 import functools
 import gc
 import traceback
-from typing import Any
+from typing import NotRequired, TypedDict
 
 from ray import tune
 
-from assay.contracts import TrainingData
+from assay.contracts import Plain, TrainingData
 from assay.redaction import redacted
 from assay.runtime import retry, versions
 from assay.store.store import Store
+from assay.store.trial_log import TrialFailure, TrialReport
 from assay.sweeps.trial import Trial, TrialConfig
+
+
+class TuneConfig(TypedDict):
+    """What Tune passes to a worker. order: the fields of a TrialConfig."""
+
+    order: Plain
+
+
+class TuneResult(TypedDict):
+    """What a worker passes to Tune, which adds keys of its own; a result that Tune makes itself has no report."""
+
+    report: NotRequired[TrialReport | TrialFailure]
+    done: bool
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
@@ -21,29 +35,29 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     trial: Trial | None
 
-    def setup(self, config: dict[str, Any], data: TrainingData, root: str) -> None:
+    def setup(self, config: TuneConfig, data: TrainingData, root: str) -> None:
         """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node."""
         self.data, self.root = data, root
         self.begin(config)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
+    def reset_config(self, new_config: TuneConfig) -> bool:
         """Begin the next trial in the same process: imports and data stay, other memory is given back."""
         self.trial = None
         free_memory()
         self.begin(new_config)
         return True
 
-    def begin(self, config: dict[str, Any]) -> None:
+    def begin(self, config: TuneConfig) -> None:
         """Build the trial or restore it from its own checkpoint."""
         self.trial = None
-        self.failure: dict[str, Any] | None = None
+        self.failure: TrialFailure | None = None
         try:
             versions.check()
             self.trial = Trial(TrialConfig(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
             self.failure = failed(error)
 
-    def step(self) -> dict[str, Any]:
+    def step(self) -> TuneResult:
         """One report, as `report`, and `done` for Tune."""
         if self.trial is not None and self.failure is None:
             try:
@@ -51,6 +65,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 return {"report": report, "done": report["done"]}
             except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
                 self.failure = failed(error)
+        assert self.failure is not None  # without one there is a trial
         return {"report": self.failure, "done": True}
 
 
@@ -69,7 +84,7 @@ def _set_modules_aside() -> None:
     gc.freeze()
 
 
-def failed(error: Exception) -> dict[str, Any]:
+def failed(error: Exception) -> TrialFailure:
     """A report of a failure: its kind, a line for a person, and for a bug the traceback."""
     kind = retry.kind(error)
     message = f"{type(error).__name__}: {error}" if kind == "bug" else str(error) or type(error).__name__
