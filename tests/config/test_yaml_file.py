@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pytest
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from assay import shelves
 from assay.config import validation, yaml_file
 from assay.errors import InputError, SpecError
 from assay.units import Count, Epsilon, Fraction
+
+
+def test_what_a_program_wrote_may_have_aliases_that_stay_small():
+    shared = ["a", "b"]
+    text = yaml.safe_dump({"one": shared, "two": shared})
+    assert "*" in text
+    assert yaml_file.written(text.encode(), "audit.yaml") == {"one": shared, "two": shared}
+    with pytest.raises(InputError, match="aliases"):
+        yaml_file.parse(text, "mine.yaml")
+    bomb = "a: &a [x, x]\n" + "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi")
+    )
+    for hostile in (bomb, "a: &a [*a]\n", "a: !!python/object/apply:os.getcwd []\n", "a: " + "[" * 5000 + "]" * 5000):
+        with pytest.raises(InputError, match=r"^audit\.yaml"):
+            yaml_file.written(hostile.encode(), "audit.yaml")
 
 
 def test_plain_values_are_read_as_they_look():

@@ -197,3 +197,13 @@ def test_no_file_names_a_path_of_one_machine():
         if path.is_file() and b"\0" not in (content := path.read_bytes()):
             found += [f"{name}: {needle}" for needle in needles if needle.encode() in content]
     assert found == []
+
+
+def test_tables_of_a_store_are_opened_in_one_place():
+    """Where columns that other code would make, such as pickled ones, are refused."""
+    opens = re.compile(r"\bpq\.(?:read_\w+|ParquetFile|ParquetDataset)\(|pd\.read_parquet|pyarrow\.dataset")
+    yaml_loads = re.compile(r"\byaml\.(?:safe_)?load(?:_all)?\(|yaml\.safe_load\b")
+    found = {str(path.relative_to(ASSAY)) for path in within(ASSAY) if opens.search(path.read_text(encoding="utf-8"))}
+    assert found - {"store/parquet.py"} == set()
+    found = {str(path.relative_to(ASSAY)) for path in SOURCES if yaml_loads.search(path.read_text(encoding="utf-8"))}
+    assert found == set()

@@ -158,6 +158,52 @@ def test_whether_it_can_be_written_leaves_nothing_behind(either):
     assert either.walk() == either.names() == []
 
 
+def test_a_link_inside_the_store_is_replaced_and_not_followed(tmp_path):
+    store = Store(tmp_path)
+    store.write("models/m/manifest.json", b"model")
+    (tmp_path / "audits/a").mkdir(parents=True)
+    link = tmp_path / "audits/a/verdict.json"
+    link.symlink_to(tmp_path / "models/m/manifest.json")
+    store.write("audits/a/verdict.json", b"verdict")
+    assert not link.is_symlink()
+    assert (store.read("audits/a/verdict.json"), store.read("models/m/manifest.json")) == (b"verdict", b"model")
+    link.unlink()
+    link.symlink_to(tmp_path / "models/m/manifest.json")
+    store.remove("audits/a/verdict.json")
+    assert not link.is_symlink()
+    assert store.read("models/m/manifest.json") == b"model"
+
+
+@pytest.mark.parametrize("action", ["write", "remove"])
+def test_nothing_is_written_behind_a_folder_that_is_a_link(tmp_path, action):
+    store = Store(tmp_path)
+    store.write("models/m/manifest.json", b"model")
+    (tmp_path / "audits").mkdir()
+    (tmp_path / "audits/a").symlink_to(tmp_path / "models/m")
+    with pytest.raises(InputError, match=r"'audits/a/manifest\.json' lies behind a link within the store"):
+        getattr(store, action)("audits/a/manifest.json", *((b"",) if action == "write" else ()))
+    assert store.read("models/m/manifest.json") == b"model"
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o027, 0o640), (0o022, 0o644)])
+def test_files_are_as_open_as_the_umask_lets_them_be(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        Store(tmp_path).write("a/b", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a/b").stat().st_mode & 0o777 == mode
+
+
+def test_json_and_yaml_nested_deeply_are_damage(tmp_path):
+    store = Store(tmp_path)
+    store.write("deep", b"[" * 100_000 + b"]" * 100_000)
+    with pytest.raises(StoreError, match="is not valid JSON"):
+        store.read_json("deep")
+    with pytest.raises(StoreError, match="is not valid YAML"):
+        store.read_yaml("deep")
+
+
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 def test_a_failed_write_leaves_the_old_content_and_no_trace(store, monkeypatch, step):
     store.write("a/file", b"old")
@@ -182,7 +228,7 @@ def test_a_process_killed_while_writing_leaves_the_old_content(store):
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
 def test_what_may_not_be_written_is_said_with_what_to_do(store, monkeypatch, number):
-    fail_with(monkeypatch, number, module.tempfile, "mkstemp")
+    fail_with(monkeypatch, number, module.os, "open")
     with pytest.raises(StoreError, match=r"a/file: not allowed .*; give another folder with --store or change its"):
         store.write("a/file", b"new")
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 from numpy.typing import NDArray
 
 from assay.audits import bank_size_job, explanations, self_checks
@@ -87,7 +86,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
 def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
     """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
     trials = parquet.load(store, f"audits/{about['audit']}/trials.parquet")
-    wanted = yaml.safe_load(store.read(f"sweeps/{about['sweep']}/spec.yaml"))["objectives"]
+    wanted = store.read_yaml(f"sweeps/{about['sweep']}/spec.yaml")["objectives"]
     return {"importance": importance.table(trials, wanted), "fidelity": sweep_audit_gap.table(store, about)}
 
 

@@ -14,11 +14,15 @@ from typing import Any, cast
 
 import yaml
 
+from assay.contracts import Plain
 from assay.errors import Fault, InputError, SpecError
 from assay.redaction import holds_password, redacted
 
 LIMIT = 1_000_000
 """The largest file read, in bytes."""
+
+NODES = 100_000
+"""The most values in a file that a program wrote."""
 
 NAMED = 4
 """Folders suggested when a file is missing."""
@@ -27,14 +31,22 @@ NAMED = 4
 class _Loader(yaml.SafeLoader):
     """SafeLoader without tags, aliases, merge keys, dates and the booleans `yes`, `no`, `on`, `off`."""
 
+    aliases = False
+
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        alias = isinstance(event, yaml.AliasEvent)
+        alias = isinstance(event, yaml.AliasEvent) and not self.aliases
         if alias or getattr(event, "tag", None) is not None:
             what = "aliases (*name)" if alias else "tags (!name)"
             message = f"{what} are not allowed; write the value out"
             raise yaml.composer.ComposerError(None, None, message, cast(yaml.Mark, event.start_mark))
         return super().compose_node(parent, index)
+
+
+class _Written(_Loader):
+    """With aliases, which PyYAML writes wherever one value stands in two places."""
+
+    aliases = True
 
 
 _PLAIN = ("null", "int", "float")
@@ -47,7 +59,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Plain:
     """The mapping in a YAML file.
 
     Raises InputError for a file that is missing, unreadable, over 1 MB, not UTF-8, not YAML, empty or not a mapping,
@@ -56,17 +68,31 @@ def load(path: str | Path) -> dict[str, Any]:
     return decoded(_read(Path(path)), str(path))
 
 
-def decoded(raw: bytes, file: str) -> dict[str, Any]:
+def decoded(raw: bytes, file: str) -> Plain:
     """The mapping in the bytes of a YAML file; `file` is the name used in errors. Raises like `load`."""
     return parse(_text(raw, file), file)
 
 
-def parse(text: str, file: str) -> dict[str, Any]:
+def parse(text: str, file: str) -> Plain:
     """The mapping in YAML text; `file` is the name used in errors. Raises like `load`."""
+    return _parsed(text, file, _Loader)
+
+
+def written(raw: bytes, file: str) -> Plain:
+    """The mapping in the bytes of a YAML file that a program wrote, aliases and all; raises InputError.
+
+    With every alias written out it must stay small: nine lines of them can stand for more than a memory holds.
+    """
+    return _parsed(_text(raw, file), file, _Written)
+
+
+def _parsed(text: str, file: str, kind: type[_Loader]) -> Plain:
     try:
-        loader = _Loader(text)
+        loader = kind(text)
         root = loader.get_single_node()
-        faults = list(_faults(root, ""))
+        if root and kind.aliases and _size(root, {}) > NODES:
+            raise InputError(f"{file}: stands for more than {NODES} values once its aliases are written out")
+        faults = [] if kind.aliases else list(_faults(root, ""))
         data = loader.construct_document(root) if root and not faults else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -83,6 +109,16 @@ def parse(text: str, file: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{file}: holds a {type(data).__name__}; write a mapping of `key: value` lines")
     return data
+
+
+def _size(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; one that holds itself stands for more than any number."""
+    if id(node) not in known:
+        known[id(node)] = NODES + 1
+        below = node.value if isinstance(node, yaml.CollectionNode) else []
+        parts = [part for one in below for part in (one if isinstance(one, tuple) else (one,))]
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _read(path: Path) -> bytes:

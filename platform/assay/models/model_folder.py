@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay import consent, shelves
+from assay.contracts import Plain
 from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
@@ -81,7 +82,7 @@ def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> s
     return name
 
 
-def read_manifest(store: Store, name: str) -> dict[str, Any]:
+def read_manifest(store: Store, name: str) -> Plain:
     """The manifest of a model, checked against the folder's name; raises ModelError if it was changed."""
     content = store.read(f"models/{name}/manifest.json")
     if digest(content)[:HASH_LENGTH] != name:
@@ -89,7 +90,12 @@ def read_manifest(store: Store, name: str) -> dict[str, Any]:
             f"models/{name}/manifest.json was changed after it was written (its hash no longer matches the folder's "
             "name); restore it from a copy or make the model again"
         )
-    manifest: dict[str, Any] = json.loads(content)
+    try:
+        manifest: Plain = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"models/{name}/manifest.json is not valid JSON ({error}); make the model again") from error
+    if not isinstance(manifest, dict):
+        raise ModelError(f"models/{name}/manifest.json holds no mapping; make the model again")
     formats.check_content(manifest, "model", store.place(f"models/{name}/manifest.json"))
     return manifest
 

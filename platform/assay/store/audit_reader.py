@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,12 +12,11 @@ from typing import Any, NamedTuple, Required, TypedDict
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import yaml
 from numpy.typing import NDArray
 
+from assay.config import yaml_file
 from assay.contracts import Knowledge, Norm
-from assay.errors import DataError, StoreError
+from assay.errors import DataError, InputError, StoreError
 from assay.store import figures as figure_table
 from assay.store import formats, parquet, score_matrix
 from assay.store.figures import Figure
@@ -38,7 +36,7 @@ AUDIT_KEYS = (
     "samples", "command",
 )  # fmt: skip
 PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
-VERDICTS = ("PASS", "FAIL", "INVALID", "INCONCLUSIVE")
+VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
 class ThreatBudget(NamedTuple):
@@ -76,7 +74,7 @@ class Audit:
     @functools.cached_property
     def info(self) -> Content:
         """`audit.yaml`: what was audited, how, and the command that does it again."""
-        info = _mapping(self.folder, "audit", "audit.yaml", yaml.safe_load, "`assay audit` writes it")
+        info = _mapping(self.folder, "audit", "audit.yaml", _yaml, "`assay audit` writes it")
         missing = [key for key in AUDIT_KEYS if not _holds(info, key)]
         if missing:
             raise DataError(f"{self.folder.place('audit.yaml')}: no {', '.join(missing)}; run `assay audit` again")
@@ -179,7 +177,7 @@ class Audit:
     def _table(self, key: str, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
         path = self.folder.place(key)
         try:
-            file = pq.ParquetFile(io.BytesIO(self.folder.read(key)))
+            file = parquet.opened(self.folder.read(key))
             formats.check_table(file.metadata.metadata, path)
             table = file.read(columns)
         except StoreError as error:
@@ -270,15 +268,21 @@ class Audit:
 def _mapping(folder: Store, kind: str, key: str, parse: Any, remedy: str) -> Content:
     path = folder.place(key)
     try:
-        content = parse(folder.read(key).decode())
+        content = parse(folder.read(key))
     except StoreError as error:
         raise _of_a_file(error, path, remedy) from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read ({error}); {remedy}") from error
+    except (ValueError, RecursionError, InputError) as error:
+        why = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read ({why}); {remedy}") from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no mapping; {remedy}")
     formats.check_content(content, kind, path)
     return content
+
+
+def _yaml(content: bytes) -> Content:
+    """Without tags, and without aliases that stand for more than memory holds."""
+    return yaml_file.written(content, "its content")
 
 
 def _of_a_file(error: StoreError, path: str, remedy: str) -> DataError | StoreError:

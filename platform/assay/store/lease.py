@@ -21,7 +21,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol, TypedDict, cast
 
 from assay.errors import StoreError
 
@@ -44,6 +44,15 @@ class Files(Protocol):
     def remove(self, key: str) -> None:
         """Remove an object if it is there."""
         ...
+
+
+class Holder(TypedDict):
+    """What the object says of the process that holds it. name: of this hold; time: ISO, when it was last renewed."""
+
+    name: str
+    host: str
+    process: int | str
+    time: str
 
 
 class Lease:
@@ -75,25 +84,25 @@ class Lease:
         time.sleep(SETTLE)
         now = self.found()
         if now is None or now["name"] != self.name:
-            raise self.refusal(now or {"host": "another machine", "process": "?", "time": "?"})
+            raise self.refusal(now or {"name": "?", "host": "another machine", "process": "?", "time": "?"})
 
-    def refusal(self, holder: dict[str, Any]) -> StoreError:
+    def refusal(self, holder: Holder) -> StoreError:
         """That another one holds it."""
         who = f"on {holder['host']}, process {holder['process']}, which said so last at {holder['time']}"
         return StoreError(f"{self.what} is running in {self.files.root} ({who}); wait until it ends, or stop it")
 
-    def found(self) -> dict[str, Any] | None:
+    def found(self) -> Holder | None:
         """What the object says; None where there is none, or none that can be read."""
         try:
             told = json.loads(self.files.read(self.key))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
-        return told if isinstance(told, dict) and {"name", "host", "process", "time"} <= told.keys() else None
+        return cast(Holder, told) if isinstance(told, dict) and told.keys() >= Holder.__required_keys__ else None
 
     def write(self) -> None:
         """Say that it is held."""
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-        about = {"name": self.name, "host": socket.gethostname(), "process": os.getpid(), "time": now}
+        about: Holder = {"name": self.name, "host": socket.gethostname(), "process": os.getpid(), "time": now}
         began = time.monotonic()  # others see it from then on, whenever the answer comes
         self.files.write(self.key, json.dumps(about).encode())
         self.renewed = began

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,13 +64,24 @@ class LocalFiles:
 
     def write(self, key: str, content: bytes) -> None:
         """Write a file whole or not at all."""
-        path = self.path(key)
+        path = self._itself(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
 
     def remove(self, key: str) -> None:
         """Remove a file if it is there."""
-        self.path(key).unlink(missing_ok=True)
+        self._itself(key).unlink(missing_ok=True)
+
+    def _itself(self, key: str) -> Path:
+        """Where a key lies, a link there being the link and not the file it leads to.
+
+        Raises InputError, too, where a folder on the way is a link: the file would be another one of the store.
+        """
+        self.path(key)
+        path = Path(os.path.normpath(self.folder / key))
+        if path.parent.resolve() != path.parent:
+            raise InputError(f"'{key}' lies behind a link within the store {self.root}; put a folder in its place")
+        return path
 
     @contextmanager
     def locked(self, key: str, what: str) -> Iterator[None]:
@@ -91,14 +102,13 @@ class LocalFiles:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write beside the target, flush to disk, then rename over it."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less what the umask takes away
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -40,11 +40,48 @@ def dump(table: pa.Table) -> bytes:
     return content.getvalue()
 
 
+def opened(content: bytes, text: Sequence[str] = ()) -> pq.ParquetFile:
+    """A Parquet file of a store, `text` columns read as dictionaries; the only place where one is opened.
+
+    Raises pa.ArrowInvalid for one with a column of an extension type, whose values other code would make (Ray unpickles
+    them), and for one that unpacks to far more than its size.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content), read_dictionary=list(text))
+    if extended := [name for name, field in _fields(file.schema_arrow) if _extended(field)]:
+        raise pa.ArrowInvalid(f"column {extended[0]!r} is of an extension type, which is never read")
+    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    unpacked, rows = sum(group.total_byte_size for group in groups), sum(group.num_rows for group in groups)
+    if unpacked > UNPACKED * len(content) + SMALL or rows > ROWS * len(content) + SMALL:
+        raise pa.ArrowInvalid(
+            f"{len(content)} bytes that unpack to {unpacked} bytes and {rows} rows are no table of ours"
+        )
+    return file
+
+
+UNPACKED, ROWS, SMALL = 1000, 64, 2**22
+"""The most bytes, and rows, that a byte of a file may stand for; a small table may have as many as it likes."""
+
+
+def _fields(schema: pa.Schema) -> Iterator[tuple[str, pa.Field]]:
+    """Every column and all that is nested in it, with the column's name."""
+    pending = [(field.name, field) for field in schema]
+    while pending:
+        name, field = pending.pop()
+        yield name, field
+        if not isinstance(field.type, pa.BaseExtensionType):
+            pending += [(name, field.type.field(i)) for i in range(field.type.num_fields)]
+
+
+def _extended(field: pa.Field) -> bool:
+    """Whether a type has a name of its own, registered in this process or not."""
+    return isinstance(field.type, pa.BaseExtensionType) or b"ARROW:extension:name" in (field.metadata or {})
+
+
 def load(store: Store, key: str, schema: pa.Schema | None = None) -> pa.Table:
     """The table of that key, with the columns of `schema` or its own; raises StoreError or DataError."""
-    place, content = store.place(key), io.BytesIO(store.read(key))
+    place, content = store.place(key), store.read(key)
     try:
-        table = pq.read_table(content)
+        table = opened(content).read()
         formats.check_table(table.schema.metadata, place)
         table = table if schema is None else table.cast(schema)
         table.validate(full=True)  # a byte changed in a text can make it no text, which nobody else looks for
@@ -62,14 +99,14 @@ def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str
     for key in keys:
         path = store.place(key)
         try:
-            content = pa.BufferReader(store.read(key))
-            schema = pq.read_schema(content)
+            content = store.read(key)
+            schema = opened(content).schema_arrow
             formats.check_table(schema.metadata, path)
             missing = [name for name in columns if name not in schema.names]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")
             text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
-            with pq.ParquetFile(content, read_dictionary=text) as file:
+            with opened(content, text) as file:
                 for group in range(file.num_row_groups):
                     yield file.read_row_group(group, columns=list(columns))
         except StoreError as error:

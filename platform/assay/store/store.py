@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from assay.config import yaml_file
 from assay.errors import InputError, StoreError
 from assay.store import error_messages
 from assay.store.lease import Lease
@@ -130,8 +131,16 @@ class Store:
         """The content of a JSON file; raises StoreError where it is not JSON."""
         try:
             return json.loads(self.read(key))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{self.place(key)} is not valid JSON ({error}); it was damaged or cut short") from error
+
+    def read_yaml(self, key: str) -> dict[str, Any]:
+        """The mapping in a YAML file, without tags and without aliases that grow; raises StoreError."""
+        try:
+            return yaml_file.written(self.read(key), "its content")
+        except InputError as error:
+            why = " ".join(str(error).split())
+            raise StoreError(f"{self.place(key)} is not valid YAML ({why}); it was damaged or cut short") from error
 
     def require_writable(self) -> None:
         """Write a small file and remove it, so that a place that cannot be written is known before work begins."""

@@ -18,8 +18,6 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -74,7 +72,7 @@ def settings(store: Store, key: str) -> Settings:
     if key.startswith("audits/"):
         key = f"sweeps/{Audit(store.below(key)).info['sweep']}"
     file = f"{key}/spec.yaml"
-    values = yaml.safe_load(store.read(file)).get("tracking", {}) if store.exists(file) else {}
+    values = store.read_yaml(file).get("tracking", {}) if store.exists(file) else {}
     return Settings(**{name: values[name] for name in ("wandb", "project") if name in values})
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
-
-import yaml
 
 from assay.errors import UnknownName
 from assay.store import trial_log
@@ -23,7 +22,7 @@ class SweepRuns:
         if not store.exists(f"sweeps/{name}/spec.yaml"):
             raise UnknownName("sweep", name, store.names("sweeps"))
         # As it is written, unchecked: a trainable of the user's own may be gone by now.
-        self.search_space = yaml.safe_load(store.read(f"sweeps/{name}/spec.yaml"))
+        self.search_space = store.read_yaml(f"sweeps/{name}/spec.yaml")
         self.published = Published(store, f"sweeps/{name}", connection)
         self.open: dict[int, tuple[Any, int]] = {}  # trial -> its run and how many reports it was given
         self.closed: dict[str, str] = {}  # run id -> content; sent, and not yet seen on the server
@@ -80,7 +79,7 @@ class SweepRuns:
 
 def _summary(record: Record) -> dict[str, object]:
     """The objectives of the epoch that was kept, and how the trial ended; no error message, which can hold anything."""
-    last = record.reports[-1] if record.reports else {}
+    last: Mapping[str, object] = record.reports[-1] if record.reports else {}
     kept = {f"kept/{name}": value for name, value in record.kept.items()}
     about = {name: last.get(name) for name in ("model", "seed", "seconds", "attempts")}
     return {"state": record.state, "failure": record.failure, **kept, **about}
