@@ -65,8 +65,8 @@ share its time, so each is slower. A trial uses as many CPU threads as `cpu` say
 """
 
 FORECAST = """When a budget is used up, the sweep ends as after Ctrl-C, with exit code 0: every trial keeps its last
-saved state, and `--resume` continues. Wall time then starts again from zero. Hours and cost add up over all runs, so a sweep
-that has used them up needs a larger budget to continue:
+saved state, and `--resume` continues. Wall time then starts again from zero. Hours and cost add up over all runs, so a
+sweep that has used them up needs a larger budget to continue:
 
 ```
 assay sweep search_spaces/demo.yaml --budget wall_minutes=60 --budget cost=20 --budget price.cpu_hour=0.04
@@ -98,8 +98,8 @@ search space demo: 8 trials over 5 parameters
 The low figure assumes that as many trials as possible are stopped at each rung, the high one that none are. An epoch
 includes its share of an evaluation, timed on at most 32 images. One trial represents all trials of its trainable, so
 the figures are off if searched parameters (a backbone, a number of steps) change the time of an epoch. The probe runs
-alone: trials that share a GPU, or the caches and bandwidth of a machine, are slower. With `--resume NAME` the forecast is for
-the rest of the sweep, based on the epochs of its own trials; `--json` prints it as JSON.
+alone: trials that share a GPU, or the caches and bandwidth of a machine, are slower. With `--resume NAME` the forecast
+is for the rest of the sweep, based on the epochs of its own trials; `--json` prints it as JSON.
 """
 
 AFTER = {"resources": PACKING, "budget.price": FORECAST}
