@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import json
+import shutil
 
 import pytest
 import yaml
 from click.testing import CliRunner
-from signed_store import write_keys
+from signed_store import add_sibling, write_keys
 
 from assay.approval import records, registry, signature
 from assay.cli import main
+from assay.hashing import digest
 from assay.reports import page
 from assay.store.audit_reader import Audit
 
@@ -106,3 +109,81 @@ def test_a_verdict_that_is_changed_after_it_was_hashed(sign, run, store, audit, 
     told = run(*words, model if words == ("promote",) else audit, "--key", keys[1], code=3)
     assert "verdict.json was changed while it was being verified" in told
     assert records.promotions(store) == []
+
+
+def entries(store) -> list[str]:
+    return store.names("register")
+
+
+def test_an_older_signed_state_that_is_put_back(sign, run, store, audit, model, keys, tmp_path):
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    sign(HARD, code=3)
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    later = "the register holds a later decision: FAIL by policy mine 1"
+    assert later in run("verify", audit, "--key", keys[1], code=3)
+    assert later in run("promote", model, "--key", keys[1], code=3)
+    [standing] = json.loads(run("models", "--json"))["models"]
+    assert standing["state"] == "doubtful"
+    assert later in run("models")
+    sign(GATE, *PEOPLE, "--because", "the limit was set again")
+    run("promote", model, "--key", keys[1])
+
+
+def test_a_later_decision_whose_audit_is_gone(sign, run, store, audit, model, keys):
+    sign()
+    twin = audit[:-8] + "00000000"
+    shutil.copytree(store.path(f"audits/{audit}"), store.path(f"audits/{twin}"))
+    about = store.path(f"audits/{twin}/audit.yaml")
+    about.write_text(about.read_text().replace(audit, twin))
+    store.remove(f"audits/{twin}/verdict.json")
+    sign(HARD, code=3, of=twin)
+    shutil.rmtree(store.path(f"audits/{twin}"))
+    assert f"(audit {twin}, which is gone)" in run("promote", model, "--key", keys[1], code=3)
+
+
+def test_a_decision_that_the_register_does_not_hold(sign, run, store, model, keys):
+    sign()
+    shutil.rmtree(store.path("register"))
+    assert "the register holds no such decision" in run("promote", model, "--key", keys[1], code=3)
+
+
+def test_a_verdict_is_bound_to_its_record(decide, run, store, audit, model):
+    decide()
+    path = store.path(f"audits/{audit}/verdict.json")
+    path.write_text(path.read_text().replace('"a test"', '"another"'))
+    assert "verdict.json is not as it was recorded" in run("verify", audit, code=3)
+    assert "verdict.json is not as it was recorded" in run("models")
+
+
+@pytest.mark.parametrize("what", ["missing", "changed"])
+def test_a_record_that_was_taken_away_or_changed(sign, decide, run, store, audit, model, keys, tmp_path, what):
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    sign(HARD, code=3)
+    fail = entries(store)[-1]
+    decide(of=add_sibling(store))
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    record = store.path(f"register/{fail}")
+    if what == "missing":
+        record.unlink()
+    else:
+        about = json.loads(store.read(f"register/{entries(store)[0]}"))
+        record.write_text(json.dumps({**about, "time": "2099-01-01T00:00:00+00:00"}))
+    assert f"register/{fail}, a later decision on this model, is {what}" in run(
+        "verify", audit, "--key", keys[1], code=3
+    )
+    assert f"is {what}" in run("promote", model, "--key", keys[1], code=3)
+    assert f"mind: register/{fail} is {what}" in run("models")
+
+
+def test_each_record_holds_the_hash_of_the_one_before(decide, run, store, model):
+    for _ in range(3):
+        decide()
+    first, second, third = entries(store)
+    assert store.read_json(f"register/{first}")["before"] == {}
+    assert store.read_json(f"register/{second}")["before"] == {first: digest(store.read(f"register/{first}"))}
+    assert store.read_json(f"register/{third}")["before"] == {second: digest(store.read(f"register/{second}"))}
+    assert records.gaps(store) == []

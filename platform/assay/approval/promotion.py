@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from assay.approval import records, registry, signature, verification
 from assay.approval.hashed import HashedFolder, hashed
+from assay.approval.memory import Memory
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
 from assay.errors import InputError, RefusedError, StoreError
@@ -80,4 +81,9 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | N
         return f"the store has no folder models/{standing.model}"
     verified = verification.of_audit(folder, key, standing.audit)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
+    if not wrong and not Memory.of(store).records(Audit(folder)):
+        return (
+            f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
+            "register/ was changed; decide again: assay approve"
+        )
     return ". ".join(wrong)

@@ -1,4 +1,4 @@
-"""The register of models: which are audited, approved, rejected, superseded or expired.
+"""The register of models: which are audited, approved, rejected, superseded, expired or doubtful.
 
 The current state is derived from the records of the register, from the audits of the store and from the date.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assay.approval import records, review
+from assay.approval.memory import Memory
 from assay.approval.records import PromotionRecord
 from assay.approval.verdict import verdict_of
 from assay.errors import DataError
@@ -18,7 +19,7 @@ from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
-State = Literal["audited", "approved", "rejected", "superseded", "expired"]
+State = Literal["audited", "approved", "rejected", "superseded", "expired", "doubtful"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Standing:
     """The state of a model, the day it began, who is responsible, and the audit that counts (the one decided last).
 
     name: `SWEEP:TRIAL`, or the own name of a detector from elsewhere. verdict: the word and the policy. decided: when.
-    serves: the names it was promoted to and still holds.
+    serves: the names it was promoted to and still holds. objection: why the register speaks against the verdict in the
+    folder, of a doubtful one.
     """
 
     model: str
@@ -40,14 +42,23 @@ class Standing:
     decided: str = ""
     serves: tuple[str, ...] = ()
     expires: datetime.date | None = None
+    objection: str = ""
 
 
 def standings(store: Store, today: datetime.date) -> list[Standing]:
     """Every audited model, those that serve first, then by state and name."""
+    memory = Memory.of(store)
+
+    def newness(one: Standing) -> tuple[str, int, str]:
+        return one.decided, memory.order(one.audit), one.audit
+
     of: dict[str, Standing] = {}
-    for audit in references.finished(store):
-        one = standing(Audit(references.folder(store, audit)), today)
-        if one.model not in of or (one.decided, one.audit) > (of[one.model].decided, of[one.model].audit):
+    for name in references.finished(store):
+        audit = Audit(references.folder(store, name))
+        one = standing(audit, today)
+        if one.decided and (objection := memory.objection(audit)):
+            one = replace(one, state="doubtful", objection=objection)
+        if one.model not in of or newness(one) > newness(of[one.model]):
             of[one.model] = one
     promotions = records.promotions(store)
     holders = {promotion.name: promotion for promotion in promotions}

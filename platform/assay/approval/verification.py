@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.approval import review, signature
+from assay.approval import records, review, signature
 from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.judgement import judged
+from assay.approval.memory import Memory
 from assay.approval.signature import Key
 from assay.approval.verdict import verdict_of
 from assay.errors import AssayError, InputError, StoreError
@@ -98,12 +99,25 @@ def of_audit(
     decided: whether the verdict and the review count; not where both are about to be replaced.
     """
     with hashed(place) as folder:
-        verified = _of_audit(folder, key, name, decided)
-        hash = _model(folder)
         beside = folder.up(2)
+        verified = _of_audit(folder, key, name, decided)
+        objection = _objection(beside, folder) if decided else ""
+        if objection and objection not in verified.problems:
+            verified = replace(verified, problems=(*verified.problems, objection))
+        hash = _model(folder)
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
         return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
     return [verified]
+
+
+def _objection(beside: Store, folder: HashedFolder) -> str:
+    """What the register beside an audit says against its verdict; nothing where there is none."""
+    if not beside.names(records.FOLDER):
+        return ""
+    try:
+        return Memory.of(beside).objection(Audit(folder))
+    except AssayError as error:
+        return str(error)
 
 
 def _model(folder: Store) -> str:

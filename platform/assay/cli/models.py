@@ -19,6 +19,7 @@ def command(everything: bool, as_json: bool, root: str) -> None:
 
     approved: the audit decided last says PASS. rejected: it says FAIL. superseded: approved, but another model was
     promoted to its name. expired: approved until then. audited: nothing was decided, or INVALID or INCONCLUSIVE.
+    doubtful: the register holds a later decision than the audit, or another one.
 
     \b
       assay models
@@ -27,7 +28,7 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     import datetime
     import json
 
-    from assay.approval import registry
+    from assay.approval import records, registry
     from assay.cli._table import table
     from assay.store.store import Store
 
@@ -42,6 +43,11 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     rows = [tuple(map(plain, (*_cells(one), one.audit, one.verdict or "-"))) for one in found]
     if rows:
         click.echo(table([head, *rows]))
+    for one in found:
+        if one.objection:
+            click.echo(plain(f"mind: {one.name} ({one.model[:12]}): {one.objection}"))
+    for gap in records.gaps(store):
+        click.echo(plain(f"mind: {records.FOLDER}/{gap.entry} is {gap.what}; restore it from a copy"))
     if everything:
         click.echo("\n".join(f"{name[:12]}  no audit" for name in bare))
     elif bare or not rows:
