@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -190,18 +190,35 @@ def no_images() -> Images:
     return Images(np.empty((0, 1, 1, 1), np.uint8), np.empty(0, np.int64), (), (), ())
 
 
+class Description(TypedDict):
+    """What the manifest says about a dataset.
+
+    hash: of all decoded images. counts: split -> how many are `normal` and how many `anomalous`. notes: those of the
+    Dataset, and what was found in decoding it.
+    """
+
+    name: str
+    hash: str
+    image_size: int
+    channels: int
+    counts: dict[Split, dict[str, int]]
+    validation_anomalies: str
+    licence: str
+    notes: dict[str, int | str]
+
+
 @dataclass(frozen=True)
 class TrainingData:
     """Everything a trial may see of a dataset: training data and the validation split. Never a test image.
 
     train: the images labelled as normal; in a contaminated dataset some of them are anomalous.
-    description: name, hash, parameters, counts, notes; goes into the manifest unchanged.
+    description: goes into the manifest unchanged.
     labelled: anomalies to train on, none by default.
     """
 
     train: Images
     validation: Images
-    description: Mapping[str, Any]
+    description: Description
     labelled: Images = field(default_factory=no_images)
 
 

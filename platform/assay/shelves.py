@@ -25,6 +25,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, core_schema
 
 from assay import consent
+from assay.contracts import Plain
 from assay.errors import InputError, UnknownName
 
 PACKAGES = {
@@ -129,7 +130,7 @@ def signature(item: Callable[..., Any]) -> type[BaseModel]:
         reason = f"{error}; import what its annotations use at run time, not under TYPE_CHECKING"
         name = getattr(item, "__qualname__", repr(item))
         raise InputError(f"the parameters of '{name}' cannot be read: {reason}") from error
-    fields: dict[str, Any] = {}
+    fields: Plain = {}
     for key, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty
         given = key in GIVEN and (required or key != "channels")
@@ -140,7 +141,7 @@ def signature(item: Callable[..., Any]) -> type[BaseModel]:
     return create_model(item.__name__, __config__=config, **fields)
 
 
-def bind(item: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def bind(item: Callable[..., Any], values: Mapping[str, Any]) -> Plain:
     """Keyword arguments for the item from plain values, defaults filled in; raises pydantic.ValidationError."""
     model = signature(item).model_validate(dict(values))
     return {key: getattr(model, key) for key in type(model).model_fields}
@@ -164,11 +165,11 @@ class Item:
         """The item itself."""
         return load(self.shelf, self.name)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> Plain:
         """The parameters as validated keyword arguments of `function`, defaults filled in."""
         return bind(self.function, self.parameters)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Plain:
         """As a flat mapping for JSON: `{name: cutpaste, area: 0.1}`."""
         return {"name": self.name, **self.parameters}
 
@@ -201,7 +202,7 @@ class Shelf:
         return Item(self.name, name, parameters)
 
 
-def normal_form(value: Any) -> tuple[str, dict[str, Any]]:
+def normal_form(value: Any) -> tuple[str, Plain]:
     """(name, parameters) of `cutpaste`, `{cutpaste: {...}}` or `{name: cutpaste, ...}`."""
     if isinstance(value, str):
         return value, {}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.contracts import Plain
 from assay.errors import InputError
 from assay.store.store import Store
 
@@ -31,7 +32,7 @@ def store_of(given: StoreLike) -> Store:
     raise InputError(f"store: found {given!r}; give a folder, a URL such as s3://bucket/prefix, or a Store")
 
 
-def file_or_values(given: object, what: str) -> str | dict[str, Any]:
+def file_or_values(given: object, what: str) -> str | Plain:
     """The path of a YAML file as text, or a mapping of what it would hold; raises InputError for anything else."""
     if isinstance(given, str | Path):
         return str(given)

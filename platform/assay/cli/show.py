@@ -100,7 +100,7 @@ def _draw(
     click.echo(f"{output}: {name} on {image}")
 
 
-def _plain(path: str, field: FieldInfo) -> dict[str, Any]:
+def _plain(path: str, field: FieldInfo) -> dict[str, object]:
     from assay.config import parameters
 
     default = None if field.is_required() else parameters.plain_default(field)

@@ -44,7 +44,7 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
     Console(markup=False, emoji=False).print(shown)
 
 
-def _plain(trial: Trial) -> dict[str, Any]:
+def _plain(trial: Trial) -> dict[str, object]:
     return {**trial.row(), "parameters": dict(trial.parameters), "config": dict(trial.config or {})}
 
 

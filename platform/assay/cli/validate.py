@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import click
 
@@ -47,6 +47,17 @@ KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
 """A key that only one kind of file has -> that kind, and what reads such a file and says in a line what it holds."""
 
 
+class Result(TypedDict):
+    """What `--json` prints of a file. kind: None if it is unknown; message: all faults as text, of a file with any."""
+
+    file: str
+    ok: bool
+    kind: str | None
+    summary: NotRequired[str]
+    message: NotRequired[str]
+    faults: list[dict[str, str]]
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -66,8 +77,7 @@ def command(files: tuple[str, ...], as_json: bool) -> None:
         click.get_current_context().exit(2)
 
 
-def _result(file: str) -> dict[str, Any]:
-    """What `--json` prints of a file."""
+def _result(file: str) -> Result:
     from dataclasses import asdict
 
     from assay.cluster import user_code

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -49,7 +49,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its banner is printed whatever the verbosity
     for name, value in MALLOC.items():
         os.environ.setdefault(name, value)  # local workers inherit it; Ray would start those with a runtime_env anew
-    options: dict[str, Any] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
+    options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     else:
@@ -73,7 +73,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         ray.shutdown()
 
 
-def code() -> dict[str, Any]:
+def code() -> dict[str, object]:
     """The runtime environment of workers on other machines: our code, the user's own, and the versions to expect."""
     allowed = {consent.ALLOWED: os.environ[consent.ALLOWED]} if consent.ALLOWED in os.environ else {}
     variables = {**MALLOC, **versions.variable(), **allowed}

@@ -12,6 +12,7 @@ from assay import shelves
 from assay.config import parameters
 from assay.config.space import Assignment, Space, corners, merge
 from assay.config.validation import from_validation, shown
+from assay.contracts import Plain
 from assay.errors import Fault, InputError, suggest
 
 METHODS = ("train_epoch", "detector", "state_dict", "load_state_dict", "build")
@@ -24,7 +25,7 @@ class Bound(NamedTuple):
     epochs: None if the trainable has no such parameter, or if there are faults.
     """
 
-    fixed: dict[str, Any]
+    fixed: Plain
     epochs: int | None
     faults: list[Fault]
 
@@ -43,9 +44,9 @@ def recipe(name: str) -> tuple[Callable[..., Any] | None, list[Fault]]:
     return found, []
 
 
-def configuration(trainable: Callable[..., Any], fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
+def configuration(trainable: Callable[..., Any], fixed: Mapping[str, Any], assignment: Assignment) -> Plain:
     """The trainable's whole configuration as plain values, defaults filled in; raises pydantic.ValidationError."""
-    values: dict[str, Any] = parameters.resolved(shelves.signature(trainable).model_validate(merge(fixed, assignment)))
+    values: Plain = parameters.resolved(shelves.signature(trainable).model_validate(merge(fixed, assignment)))
     return values
 
 
@@ -65,7 +66,7 @@ def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) 
     wrong = {key: fault for key in space if (fault := _unknown(model, start, key))}
     known = {key: domain for key, domain in space.items() if key not in wrong}
     faults += wrong.values()
-    whole: list[dict[str, Any]] = []
+    whole: list[Plain] = []
     for corner in corners(known):
         merged = merge(start, corner)
         try:
@@ -79,7 +80,7 @@ def bind(trainable: Callable[..., Any], fixed: Mapping[str, Any], space: Space) 
     return Bound(_without(whole[0], known) if whole else {}, epochs, list(once.values()))
 
 
-def _flat(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(model: type[BaseModel], values: Mapping[str, Any]) -> Plain:
     """The values with every item in flat form (`{name: cutpaste, area: 0.1}`), so that paths can lead into it."""
     flat = dict(values)
     for key, value in values.items():
@@ -95,7 +96,7 @@ def _flat(model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _defaults(model: type[BaseModel], fixed: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def _defaults(model: type[BaseModel], fixed: Mapping[str, Any], space: Space) -> Plain:
     """Defaults of the parameters that a path of the space leads into and that are not fixed."""
     roots = {key.split(".")[0] for key in space if "." in key} - set(fixed)
     given = {root: model.model_fields[root] for root in sorted(roots & set(model.model_fields))}
@@ -162,7 +163,7 @@ def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Faul
     return Fault(f"fixed.{fault.key}" if fault.key else "fixed", fault.found, fault.allowed)
 
 
-def _without(values: Mapping[str, Any], space: Space) -> dict[str, Any]:
+def _without(values: Mapping[str, Any], space: Space) -> Plain:
     """The values without those at the paths of the space."""
     left = dict(values)
     for key in space:

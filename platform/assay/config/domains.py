@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from assay.contracts import Plain
+
 if TYPE_CHECKING:
     import optuna
 
@@ -158,10 +160,10 @@ class Record:
     entries: Mapping[str, Domain]
     name: str | None = None
 
-    def _value(self, entries: Mapping[str, Any]) -> dict[str, Any]:
+    def _value(self, entries: Mapping[str, Any]) -> Plain:
         return {**({} if self.name is None else {"name": self.name}), **entries}
 
-    def suggest(self, trial: optuna.Trial, name: str) -> dict[str, Any]:
+    def suggest(self, trial: optuna.Trial, name: str) -> Plain:
         """A value for every key."""
         return self._value({key: domain.suggest(trial, f"{name}.{key}") for key, domain in self.entries.items()})
 
@@ -228,7 +230,7 @@ def label_of(value: Any) -> Label:
     return json.dumps(value) if isinstance(value, list) else value
 
 
-def side_by_side(entries: Mapping[str, Domain]) -> list[dict[str, Any]]:
+def side_by_side(entries: Mapping[str, Domain]) -> list[Plain]:
     """Rows with one value per key: the corners of all domains side by side, with short ones repeated."""
     columns = {key: domain.corners() for key, domain in entries.items()}
     length = max((len(column) for column in columns.values()), default=1)

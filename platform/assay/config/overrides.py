@@ -8,13 +8,14 @@ from typing import Any
 
 from assay.config import yaml_file
 from assay.config.validation import shown
+from assay.contracts import Plain
 from assay.errors import Fault, InputError
 
 NAMES_AN_ITEM = ("dataset", "fixed")
 """Sections in which a bare name may stand for an item and can then be given parameters."""
 
 
-def apply(raw: Mapping[str, Any], changes: Sequence[str]) -> tuple[dict[str, Any], list[Fault]]:
+def apply(raw: Mapping[str, Any], changes: Sequence[str]) -> tuple[Plain, list[Fault]]:
     """A copy of a file's values with `dotted.path=value` changes applied, and the faults of the changes themselves.
 
     A value is parsed as YAML. A path may lead into the space (`space.adversary.epsilon={uniform: [0, 2/255]}`). Unknown
@@ -40,7 +41,7 @@ def apply(raw: Mapping[str, Any], changes: Sequence[str]) -> tuple[dict[str, Any
     return changed, faults
 
 
-def _set(values: dict[str, Any], rest: str, value: Any, path: str) -> str:
+def _set(values: Plain, rest: str, value: Any, path: str) -> str:
     """Set a value at a path, including keys that contain dots; returns what is wrong with the path, or None."""
     held = [key for key in values if rest == key or rest.startswith(f"{key}.")]
     in_space = path.startswith("space.") and rest != path

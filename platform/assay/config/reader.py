@@ -14,6 +14,7 @@ from assay.config import binding, overrides, rules, space_syntax, trainable_choi
 from assay.config.domains import Choice
 from assay.config.search_space import Evaluation, Spec
 from assay.config.validation import from_validation, shown
+from assay.contracts import Plain
 from assay.errors import Fault, InputError, SpecError, suggest
 
 
@@ -75,7 +76,7 @@ def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
     return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))
 
 
-def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
     """The evaluation section with the attack's parameters, which stand beside its name, moved into the attack.
 
     Also returns the faults of keys that belong to neither.

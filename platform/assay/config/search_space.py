@@ -22,7 +22,7 @@ from assay.config import binding, parameters, space
 from assay.config.domains import Choice
 from assay.config.intended_use import Purpose
 from assay.config.space import Assignment, Space
-from assay.contracts import Norm
+from assay.contracts import Norm, Plain
 from assay.errors import suggest
 from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
@@ -184,7 +184,7 @@ class Spec(Section):
     retries: Annotated[int, Ge(0)] = 2
     tracking: Tracking = Tracking()
     purpose: Purpose = Purpose()
-    _configs: dict[bytes, dict[str, Any]] = PrivateAttr(default_factory=dict)
+    _configs: dict[bytes, Plain] = PrivateAttr(default_factory=dict)
 
     @property
     def domains(self) -> Space:
@@ -212,7 +212,7 @@ class Spec(Section):
         points = space.size(self.domains) if self.search.sampler == "grid" else None
         return min(self.search.trials, points or self.search.trials)
 
-    def config(self, assignment: Assignment) -> dict[str, Any]:
+    def config(self, assignment: Assignment) -> Plain:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
         key = canonical(assignment)
         if key not in self._configs:  # validated once: the same trial is run, listed and written with it
@@ -220,7 +220,7 @@ class Spec(Section):
             self._configs[key] = binding.configuration(shelves.load("trainables", name), self.fixed, drawn)
         return dict(self._configs[key])
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> Plain:
         """The whole file with defaults filled in, as JSON values that `check` reads as an equal Spec."""
         sections = [key for key in type(self).model_fields if key not in ("trainable", "space")]
         whole = {key: parameters.resolved(getattr(self, key)) for key in sections}

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from assay.config.domains import Domain, label_of, side_by_side
+from assay.contracts import Plain
 
 if TYPE_CHECKING:
     import optuna
@@ -21,14 +22,14 @@ Space: TypeAlias = Mapping[str, Domain]
 Assignment: TypeAlias = Mapping[str, Any]
 
 
-def suggest(space: Space, trial: optuna.Trial) -> dict[str, Any]:
+def suggest(space: Space, trial: optuna.Trial) -> Plain:
     """The assignment drawn by a trial's sampler: dotted key -> plain value, items as `{name: ..., area: 0.1}`."""
     return {key: domain.suggest(trial, key) for key, domain in space.items()}
 
 
-def parameters(assignment: Assignment) -> dict[str, Any]:
+def parameters(assignment: Assignment) -> Plain:
     """The assignment in flat form, with the names used in the Optuna study: `pseudo_anomaly.cutpaste.area`."""
-    flat: dict[str, Any] = {}
+    flat: Plain = {}
     for key, value in assignment.items():
         if isinstance(value, Mapping):
             item = value.get("name")
@@ -41,9 +42,9 @@ def parameters(assignment: Assignment) -> dict[str, Any]:
     return flat
 
 
-def merge(fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
+def merge(fixed: Mapping[str, Any], assignment: Assignment) -> Plain:
     """The trainable's whole configuration, nested: the fixed part, with the assignment set at its dotted paths."""
-    whole: dict[str, Any] = copy.deepcopy(dict(fixed))
+    whole: Plain = copy.deepcopy(dict(fixed))
     for key, value in assignment.items():
         *parents, last = key.split(".")
         inner = whole
@@ -55,7 +56,7 @@ def merge(fixed: Mapping[str, Any], assignment: Assignment) -> dict[str, Any]:
     return whole
 
 
-def corners(space: Space) -> list[dict[str, Any]]:
+def corners(space: Space) -> list[Plain]:
     """Assignments that together contain both ends of every range and every option of every choice.
 
     They include conditional parameters, and are as few as possible, not the product of all corners.
@@ -74,6 +75,6 @@ def varied(space: Space) -> dict[str, Domain]:
     return dict(pair for key, domain in space.items() for pair in domain.parameters(key))
 
 
-def plain(space: Space) -> dict[str, Any]:
+def plain(space: Space) -> Plain:
     """The space as YAML."""
     return {key: domain.plain() for key, domain in space.items()}

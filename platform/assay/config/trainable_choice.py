@@ -12,12 +12,13 @@ from typing import Any
 from assay.config import binding, space_syntax
 from assay.config.domains import Choice, Record
 from assay.config.validation import shown
+from assay.contracts import Plain
 from assay.errors import Fault
 
 BESIDE = "with a choice of trainables, write parameters beside the name of each, `NAME: {parameter: value or domain}`"
 
 
-def read(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+def read(values: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
     """The values of a whole file with its `trainable`, if that is a mapping, parsed as a Choice; and the faults.
 
     An invalid Choice is returned without options.

@@ -10,11 +10,11 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
 
-from assay.contracts import Dataset, Images, Sample, Split, TrainingData, no_images
+from assay.contracts import Dataset, Description, Images, Sample, Split, TrainingData, no_images
 from assay.data.decode_cache import Decoded, decoded
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
@@ -47,7 +47,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
     labels = {name: _labels(samples) for name, (samples, _) in by_split.items()} | {"validation": validation.labels}
-    description: dict[str, Any] = {
+    description: Description = {
         "name": dataset.name,
         "hash": _hash(by_split),
         "image_size": dataset.image_size,

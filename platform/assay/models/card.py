@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self, TypedDict
 
 from annotated_types import Gt, Lt
 from pydantic import (
@@ -132,6 +132,15 @@ def _endings() -> dict[str, str]:
     return {suffix: name for name, loader in loaders.items() if (suffix := shelves.stated(loader, "SUFFIX", None))}
 
 
+class Origin(TypedDict):
+    """What the manifest says about a detector from outside before it is loaded; the hashes of one in memory."""
+
+    kind: str
+    detector: str
+    code_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str | None]
+
+
 def bring(store: Store, source: str, card_file: str | None = None, device: str = "cpu") -> str:
     """Write the model folder of a detector from outside and return its hash, which is the same every time.
 
@@ -150,7 +159,7 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
     known = kind(detector)
     if known == "factory":
         return _write(store, card, str(path), {"kind": known, "detector": detector}, b"", device)
-    about = {"kind": known, "detector": Path(detector).name}
+    about: Origin = {"kind": known, "detector": Path(detector).name}
     return _write(store, card, str(path), about, _content(detector), device)
 
 
@@ -169,11 +178,11 @@ def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], d
         frozen = model_folder.freeze(copy.deepcopy(detector))
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise ModelError(f"the detector cannot be copied ({error}); bring it as a file or as module:factory") from error
-    about = {"kind": "memory", **remember(frozen)}
+    about: Origin = {"kind": "memory", **remember(frozen)}
     return _write(store, card, "the detector's arguments", about, b"", device)
 
 
-def _write(store: Store, card: Card, where: str, about: dict[str, Any], content: bytes, device: str) -> str:
+def _write(store: Store, card: Card, where: str, about: Origin, content: bytes, device: str) -> str:
     """Check the detector on the validation split, write its folder and return its hash.
 
     where: the card's name in errors. about: the detector's kind, name and known hashes.
@@ -206,7 +215,7 @@ def _write(store: Store, card: Card, where: str, about: dict[str, Any], content:
     return _same(store, manifest) or model_folder.write_folder(store, manifest, content)
 
 
-def _same(store: Store, manifest: dict[str, Any]) -> str | None:
+def _same(store: Store, manifest: Mapping[str, Any]) -> str | None:
     """A model imported earlier that differs only in its environment, as after an update of Assay."""
     mine = {**manifest, "format": model_folder.FORMAT, "environment": None}
     for name in store.names("models"):
@@ -255,7 +264,7 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
     found = splits.training_data(item.function(**item.arguments()))
-    gives = {key: found.description[key] for key in wanted}
+    gives = {"image_size": found.description["image_size"], "channels": found.description["channels"]}
     faults = [
         Fault(key, shown(value), f"the dataset gives {gives[key]}; both must be the same")
         for key, value in wanted.items()
@@ -266,7 +275,7 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     return item, found
 
 
-def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> dict[str, Any]:
+def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> scoring.Threshold:
     """The threshold as in a trial's manifest, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
         return scoring.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 BATCH = 64
 SAME = 1e-3
 """How far rounding may move a score, as a share of the standard deviation of the clean scores."""
+
+
+class Threshold(TypedDict):
+    """The score above which an image is flagged, as in a manifest.
+
+    false_alarm_rate: the share of the `count` normals of the source that may be flagged, or that are.
+    """
+
+    value: float
+    false_alarm_rate: float
+    source: str
+    count: int
 
 
 def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor:
@@ -97,7 +109,7 @@ def _refuse_non_finite(scores: Tensor, what: str, error: type[AssayError]) -> No
         raise error(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} {what}")
 
 
-def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float, device: str = "cpu") -> dict[str, Any]:
+def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float, device: str = "cpu") -> Threshold:
     """The score above which an image is flagged, chosen so that at most `rate` of the split's clean normals are.
 
     images: a split whose normals (label 0) the detector was not trained on.

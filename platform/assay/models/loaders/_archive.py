@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assay.contracts import Plain
 from assay.errors import ModelError
 from assay.models.loaders import _operators
 
@@ -73,7 +74,7 @@ ONE_TENSOR_OUT = [1, {"type": None, "context": None, "children_spec": []}]
 """Declares in the archive that the program is called with one tensor and returns one."""
 
 
-def vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
+def vetted(content: bytes) -> tuple[bytes, Plain]:
     """The archive that torch may load, and its program as JSON; raises ModelError if the archive is refused."""
     try:
         return _vetted(content)
@@ -81,7 +82,7 @@ def vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
         raise ModelError("is nested too deeply to be an exported program; export it again") from error
 
 
-def _vetted(content: bytes) -> tuple[bytes, dict[str, Any]]:
+def _vetted(content: bytes) -> tuple[bytes, Plain]:
     records = _records(content)
     for folder, name in TENSORS.items():
         for file in _files(records, f"data/{folder}/model_{folder}_config.json", name):
@@ -135,7 +136,7 @@ def _files(records: dict[str, bytes], config: str, name: re.Pattern[str]) -> Ite
         yield file
 
 
-def _json(records: dict[str, bytes], name: str) -> dict[str, Any]:
+def _json(records: dict[str, bytes], name: str) -> Plain:
     try:
         found = json.loads(records[name])
     except ValueError as error:
@@ -145,7 +146,7 @@ def _json(records: dict[str, bytes], name: str) -> dict[str, Any]:
     return found
 
 
-def _strip(program: dict[str, Any]) -> None:
+def _strip(program: Plain) -> None:
     """Remove what scores do not need: comments of the exporter, guards as source code, the module tree."""
     try:
         graph = program["graph_module"]
@@ -162,7 +163,7 @@ def _strip(program: dict[str, Any]) -> None:
         node["metadata"] = {}
 
 
-def _nodes(value: Any) -> Iterator[dict[str, Any]]:
+def _nodes(value: Any) -> Iterator[Plain]:
     """Every node of the graph, including those of nested graphs."""
     if isinstance(value, dict):
         if "target" in value:
@@ -235,7 +236,7 @@ def _lists(value: Any) -> Iterator[tuple[str, list[Any]]]:
             yield from _lists(below)
 
 
-def _check_products(program: dict[str, Any]) -> None:
+def _check_products(program: Plain) -> None:
     """Refuse products of products of sizes without end: Python computes them, however many digits they have."""
     depth: dict[str, int] = {}
     for node in _nodes(program):
@@ -247,7 +248,7 @@ def _check_products(program: dict[str, Any]) -> None:
             depth |= {text: deep for key, text in _texts(node.get("outputs")) if key == "as_name"}
 
 
-def _written(records: dict[str, bytes], program: dict[str, Any]) -> bytes:
+def _written(records: dict[str, bytes], program: Plain) -> bytes:
     """An archive of the raw tensors, their configs and the program, with empty sample inputs."""
     kept = {name: record for name, record in records.items() if KEPT.fullmatch(name)}
     kept |= {PROGRAM: json.dumps(program).encode(), "data/sample_inputs/model.pt": b"", ".data/version": b"3\n"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from torch import nn
 
@@ -17,7 +17,15 @@ _DETECTORS: dict[tuple[str, str | None], nn.Module] = {}
 """(description, hash of its weights) -> the detector, frozen."""
 
 
-def remember(detector: nn.Module) -> dict[str, Any]:
+class Remembered(TypedDict):
+    """What the manifest says about a detector in memory; a hash of its description, and of its weights if any."""
+
+    detector: str
+    code_sha256: str
+    weights_sha256: str | None
+
+
+def remember(detector: nn.Module) -> Remembered:
     """Keep a detector for this process and return what its manifest says about it."""
     kind = type(detector)
     what = f"{kind.__module__}.{kind.__qualname__}"
