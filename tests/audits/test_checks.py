@@ -143,9 +143,9 @@ def test_evidence_is_a_sentence_with_the_figures(healthy, images):
     assert "of 168 attacks on a sample 0 are missing" in evidence["nothing_left_out"]  # 24 samples x 7 budgets
     assert "0 of 168 attacked images" in evidence["inside_ball"]
     assert "3 attacks at epsilon 0 change 0 of 4" in evidence["epsilon_zero"]
-    assert "PGD-20 at epsilon 255/255 leaves AUROC 0.000 on 16 samples" in evidence["unbounded"]
+    assert "PGD-20 at epsilon 255/255 leaves AUROC 0.000 on 24 samples" in evidence["unbounded"]
     assert "hides 100% of the anomalies and flags 100% of the normals" in evidence["unbounded"]
-    assert "linf 2/255 of 16 samples" in evidence["converged_in_steps"]
+    assert "linf 2/255 of 24 samples" in evidence["converged_in_steps"], "8 of each class do not decide"
     assert "0.0% of 48 samples" in evidence["white_box_beats_noise"]
     assert "100% is kept" in evidence["eight_bit"]
     assert "there are 2: linf, l2" in evidence["threat_models_stated"]

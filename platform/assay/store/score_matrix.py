@@ -25,6 +25,8 @@ ALL, WORST_KIND = "all", "worst_kind"
 
 KEYS = ("model", "dataset", "sample", "label", "defect", "attack", "norm", "epsilon", "direction", "clean_score")
 SCORE, ROUNDED = "adversarial_score", "rounded_score"
+SELECTION = "selection_score"
+"""Of a random score: a draw of its own, by which the worst of several attacks is chosen; nothing in other tables."""
 AGAIN = "audit the model again"
 
 

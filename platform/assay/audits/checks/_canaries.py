@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.audits.checks._context import Context, attackable, chosen, shortened
+from assay.audits.checks._evidence import BEHIND, Evidence, backed, share
 from assay.metrics import detection
 from assay.models.scoring import score, take
 
@@ -98,16 +99,30 @@ def blocks(images: Tensor) -> Tensor:
     return pattern.flatten().to(images.device)
 
 
-def weak(context: Context, threat: ThreatModel) -> Weak:
+def sizes(context: Context) -> list[int]:
+    """Samples of each class that a twin is tried on, one number after the other while it is undecided."""
+    return [FEW, *(more for more in (2 * FEW, 4 * FEW) if more <= context.suite.unbounded.samples)]
+
+
+def left_over(context: Context, seen: Context, looks: int) -> Evidence:
+    """What a twin keeps under attack, on few samples: failed where it is shown not to be broken."""
+    labels = seen.images.labels
+    smaller = int(np.bincount(labels, minlength=2).min())
+    moved = seen.shift.reshape(-1, len(labels)).max(axis=0)
+    behind = int((2 * moved < REACH * context.spread).sum())
+    return backed(share(auroc(seen) * smaller, smaller, BROKEN, looks), share(behind, len(labels), BEHIND, looks))
+
+
+def weak(context: Context, threat: ThreatModel, few: int = FEW) -> Weak:
     """The weak twin; without a gradient where the detector has none."""
-    images, _, _ = attackable(context, FEW)
+    images, _, _ = attackable(context, few)
     return Weak(context.detector, images, threat, context.spread, context.facts.differentiable)
 
 
-def masked(context: Context, threat: ThreatModel) -> Masked:
+def masked(context: Context, threat: ThreatModel, few: int = FEW) -> Masked:
     """The weak twin with its gradient hidden."""
-    images, _, _ = attackable(context, FEW)
-    return Masked(weak(context, threat), images, context.spread)
+    images, _, _ = attackable(context, few)
+    return Masked(weak(context, threat, few), images, context.spread)
 
 
 def noisy(context: Context) -> Context:
@@ -123,10 +138,12 @@ def entries(context: Context, threat: ThreatModel) -> list[Entry]:
     return sorted(fit, key=lambda entry: known.index(entry.knowledge))
 
 
-def attacked(context: Context, twin: nn.Module, threat: ThreatModel, made: Sequence[Entry]) -> Context:
+def attacked(
+    context: Context, twin: nn.Module, threat: ThreatModel, made: Sequence[Entry], count: int = FEW
+) -> Context:
     """The context of a small audit of the twin: those attacks at that budget, cut short, on a few of the samples."""
-    images, direction, random = attackable(context, FEW)
-    few = take(context.images, chosen(context, FEW))
+    images, direction, random = attackable(context, count)
+    few = take(context.images, chosen(context, count))
     seen = Context(twin, few, context.suite, {}, {}, context.device, threshold=context.threshold)
     names, scores = ["clean"], [score(twin, images)]
     for entry in made:

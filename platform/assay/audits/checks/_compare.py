@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from assay.audits.checks._context import Context, chosen
+from assay.audits.checks._context import Context
+from assay.audits.checks._evidence import Evidence, share
+from assay.store.score_matrix import SCORE, SELECTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from assay.contracts import ThreatModel
+
+
+UNREACHED = (-np.inf, -np.inf)
 
 
 class Pairs(NamedTuple):
@@ -36,17 +41,42 @@ def pairs(context: Context, stronger: NDArray[np.bool_], weaker: NDArray[np.bool
     return Pairs([sample for sample, _, _ in found], values[:, 0], values[:, 1])
 
 
-def reached(context: Context, threat: ThreatModel, rows: NDArray[np.bool_], most: int) -> NDArray[np.float64]:
-    """direction * score that some rows reached within a budget, for each of the samples `chosen(context, most)`."""
-    scores = context.scores
-    best: dict[str, float] = {}
+def by_sample(found: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evidence:
+    """What some of the pairs show, such as those in which the weaker attackers got further.
+
+    The pairs of one sample at several budgets are no independent samples: a sample counts by its share of them.
+    """
+    samples = len(set(found.samples))
+    return share(float(beaten.mean()) * samples, samples, allowed)
+
+
+def fell_behind(
+    context: Context, places: NDArray[np.int64], reached: NDArray[np.float64], possible: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Where direction * score moved less than half as far in `reached` as was `possible`, arithmetic aside."""
+    clean = (1 - 2 * context.images.labels[places]) * context.clean[places]
+    far: NDArray[np.bool_] = 2 * (reached - clean) + context.same < possible - clean
+    return far
+
+
+def reached(
+    context: Context, threat: ThreatModel, rows: NDArray[np.bool_], places: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """direction * score that some rows reached within a budget, for each of the samples at `places`.
+
+    Of a random score the row is chosen by one draw and its score is another, as in the figures of the worst case.
+    """
+    scores, random = context.scores, context.facts.stochastic
+    chosen_by = scores[SELECTION if random else SCORE]
+    wanted = {context.images.ids[at] for at in places}
+    best: dict[str, tuple[float, float]] = {}
     for at in np.flatnonzero(rows & (scores["norm"] == threat.norm) & (scores["epsilon"] <= threat.epsilon)):
-        sample, value = scores["sample"][at], scores["direction"][at] * scores["adversarial_score"][at]
-        best[sample] = max(value, best.get(sample, -np.inf))
-    labels = context.images.labels
-    return np.array(
-        [
-            max(best.get(context.images.ids[at], -np.inf), (1 - 2 * labels[at]) * context.clean[at])
-            for at in chosen(context, most)
-        ]
-    )
+        if (sample := scores["sample"][at]) in wanted:
+            toward = scores["direction"][at]
+            best[sample] = max((toward * chosen_by[at], toward * scores[SCORE][at]), best.get(sample, UNREACHED))
+    labels, found = context.images.labels, []
+    for at in places:
+        _, value = best.get(context.images.ids[at], UNREACHED)
+        clean = (1 - 2 * labels[at]) * context.clean[at]
+        found.append(value if random and np.isfinite(value) else max(value, clean))
+    return np.array(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.audits.suite import Suite
-from assay.contracts import Images, ThreatModel
+from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.models.preflight import Facts, Unexamined
-from assay.models.scoring import BATCH, SAME, clean_scores, pixels, some_of_each, take
+from assay.models.scoring import BATCH, SAME, clean_scores, pixels, score, some_of_each, take
 from assay.units import in_255
 
 if TYPE_CHECKING:
@@ -90,13 +90,36 @@ def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
 
 
 def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor, list[torch.Generator]]:
-    """Images, direction and random streams for an attack of a check."""
+    """Images, direction and random streams for an attack of a check on the samples `chosen(context, most)`."""
+    return at(context, chosen(context, most))
+
+
+def at(context: Context, places: NDArray[np.int64]) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    """Images, direction and random streams of some samples; a sample's do not depend on the others."""
     import torch
 
-    images = take(context.images, chosen(context, most))
+    images = take(context.images, places)
     direction = torch.from_numpy(1 - 2 * images.labels).to(context.device)
     random = streams_of(images, 0, "check", context.device)
     return pixels(images, 0, len(images), context.device), direction, random
+
+
+def scores_of(
+    context: Context,
+    places: NDArray[np.int64],
+    attack: Callable[[Tensor, Tensor, list[torch.Generator]], Attacked],
+) -> NDArray[np.float64]:
+    """The scores that an attack of a check reaches on some samples, batch by batch; attack: as `at` gives them.
+
+    Of a random score a fresh draw, as the attack kept the image with the luckiest one.
+    """
+    found = []
+    for first in range(0, len(places), BATCH):
+        images, direction, random = at(context, places[first : first + BATCH])
+        made = attack(images, direction, random)
+        scores = score(context.detector, made.images) if context.facts.stochastic else made.scores
+        found.append(scores.double().cpu().numpy())
+    return np.concatenate(found)
 
 
 def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, object]:

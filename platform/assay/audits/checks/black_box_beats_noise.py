@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from assay.audits.checks._compare import pairs
+from assay.audits.checks._compare import by_sample, pairs
 from assay.audits.checks._context import Context, listed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 102
+ABOUT = "strength"
 SEEN = 0.2  # share of samples where the attacker with less knowledge may get further
 LADDER = (("score", "transfer"), ("score", "none"), ("transfer", "none"))
 
 
 def black_box_beats_noise(context: Context) -> CheckResult:
     """Attackers with scores get further than transfer attacks, and those further than noise."""
-    phrases, worst, samples = [], 0.0, 0
+    phrases, worst, samples, passed = [], 0.0, 0, True
     for more, less in LADDER:
         found = pairs(context, context.known_as(more), context.known_as(less))
         if found.samples:
             beaten = found.weaker > found.stronger + context.same
             names = sorted({sample for sample, worse in zip(found.samples, beaten, strict=True) if worse})
+            shown = by_sample(found, beaten, SEEN)
             noun = "noise" if less == "none" else less
-            phrases.append(f"{noun} beats {more} on {beaten.mean():.1%} of {len(beaten)} samples{listed(names, 3)}")
+            phrases.append(
+                f"{noun} beats {more} on {beaten.mean():.1%} of {len(beaten)} samples{listed(names, 3)}: {shown.words}"
+            )
             worst, samples = max(worst, float(beaten.mean())), samples + len(beaten)
+            passed &= shown.passed
     if not phrases:
         return not_applicable("black_box_beats_noise", "the suite has no score-based or transfer attack beside another")
-    return result("black_box_beats_noise", worst <= SEEN, "; ".join(phrases), worst, SEEN, samples, required=False)
+    return result("black_box_beats_noise", passed, "; ".join(phrases), worst, SEEN, samples, required=False)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from assay.audits.checks._compare import reached
-from assay.audits.checks._context import FEW, NO_BALL, Context, attackable, called, chosen
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+
+from assay.audits.checks._compare import fell_behind, reached
+from assay.audits.checks._context import FEW, NO_BALL, Context, called, scores_of
+from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, loss, share
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.metrics import detection
 
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from assay.contracts import Attacked
+
 ORDER = 81
+ABOUT = "strength"
 APART = 0.02  # AUROC
 
 
@@ -29,14 +42,25 @@ def cold_start(context: Context) -> CheckResult:
     if not shifts:
         return not_applicable("cold_start", "no white-box attack has a smaller epsilon before the headline")
     _, entry = max(shifts.values(), key=lambda pair: pair[0])
-    images, direction, random = attackable(context, FEW)
-    found = entry.attack.function(context.detector, images, direction, threat, random, **entry.attack.arguments())
-    labels = context.images.labels[chosen(context, FEW)]
-    sign = 1 - 2 * labels
-    warm = detection.auroc(labels, sign * reached(context, threat, scores["attack"] == entry.name, FEW))
-    cold = detection.auroc(labels, found.scores.double().cpu().numpy())
-    evidence = (
-        f"{entry.name} at {called(threat)} leaves AUROC {cold:.3f} on {len(images)} samples from a fresh start, "
-        f"{warm:.3f} from the smaller epsilons; a fresh start may be better by {APART}"
+    labels, own = context.images.labels, scores["attack"] == entry.name
+
+    def attack(images: Tensor, direction: Tensor, random: list[torch.Generator]) -> Attacked:
+        made = entry.attack.function(context.detector, images, direction, threat, random, **entry.attack.arguments())
+        return cast("Attacked", made)
+
+    def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
+        sign = 1 - 2 * labels[places]
+        warm, cold = reached(context, threat, own, places), sign * scores_of(context, places, attack)
+        return np.stack([sign * warm, sign * cold, fell_behind(context, places, warm, cold)], axis=1)
+
+    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
+        lost = loss(labels[places], seen[:, 0], seen[:, 1], APART, looks)
+        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks))
+
+    evidence, places, seen = gathered(labels, min(FEW, context.suite.unbounded.samples), look, judge)
+    warm, cold = (detection.auroc(labels[places], seen[:, column]) for column in (0, 1))
+    words = (
+        f"{entry.name} at {called(threat)} leaves AUROC {cold:.3f} on {len(places)} samples from a fresh start, "
+        f"{warm:.3f} from the smaller epsilons; how much better a fresh start is: {evidence.words}"
     )
-    return result("cold_start", warm - cold <= APART, evidence, warm - cold, APART, len(images))
+    return result("cold_start", evidence.passed, words, evidence.share, APART, len(places))

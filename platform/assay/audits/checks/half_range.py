@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import numpy as np
+
 from assay.attacks.pgd import pgd
-from assay.audits.checks._context import FEW, NO_GRADIENT, Context, attackable
+from assay.audits.checks._context import FEW, NO_GRADIENT, Context, at, chosen, scores_of
+from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, share
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
+from assay.models.scoring import score
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from assay.contracts import Attacked
 
 ORDER = 71
+ABOUT = "strength"
 CHANCE = 0.5
 
 
 def half_range(context: Context) -> CheckResult:
     """Within half of the grey scale ranking is no better than chance (Carlini et al., sec. on sanity checks)."""
+    import torch
+
     if not context.facts.differentiable:
         return not_applicable("half_range", NO_GRADIENT)
-    images, direction, random = attackable(context, FEW)
-    steps = context.suite.unbounded.steps
+    labels, steps = context.images.labels, context.suite.unbounded.steps
     threat = ThreatModel("linf", 0.5, context.threshold)
-    found = pgd(context.detector, images, direction, threat, random, steps=steps)
-    auroc = detection.auroc((direction < 0).long().cpu().numpy(), found.scores.double().cpu().numpy())
+    plain = torch.full_like(at(context, chosen(context, 1))[0][:1], 0.5)
+    grey = float(score(context.detector, plain)[0])  # every image can become this one
+
+    def attack(images: Tensor, direction: Tensor, random: list[torch.Generator]) -> Attacked:
+        return pgd(context.detector, images, direction, threat, random, steps=steps)
+
+    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
+        label = labels[places]
+        smaller = int(min((label == which).sum() for which in (0, 1)))
+        kept = share(detection.auroc(label, seen) * smaller, smaller, CHANCE, looks)
+        behind = (1 - 2 * label) * (grey - seen) > context.same
+        return backed(kept, share(behind.sum(), len(places), BEHIND, looks))
+
+    first = min(FEW, context.suite.unbounded.samples)
+    shown, places, scores = gathered(labels, first, lambda more: scores_of(context, more, attack), judge)
+    auroc = detection.auroc(labels[places], scores)
     evidence = (
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "
-        f"{len(images)} samples"
+        f"{len(places)} samples; as a share of pairs, {shown.words}"
     )
-    return result("half_range", auroc <= CHANCE, evidence, auroc, CHANCE, len(images))
+    return result("half_range", shown.passed, evidence, auroc, CHANCE, len(places))

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from assay.attacks.square import square
-from assay.audits.checks._compare import pairs, reached
-from assay.audits.checks._context import FEW, NO_GRADIENT, Context, attackable, called, chosen, listed
+from assay.audits.checks._compare import by_sample, pairs, reached
+from assay.audits.checks._context import FEW, NO_GRADIENT, Context, called, listed, scores_of
+from assay.audits.checks._evidence import Evidence, gathered, share
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 if TYPE_CHECKING:
-    from assay.contracts import ThreatModel
+    import torch
+    from torch import Tensor
+
+    from assay.contracts import Attacked, ThreatModel
 
 ORDER = 101
+ABOUT = "strength"
 SEEN = 0.1  # share of samples where a black-box attack may go further
 QUERIES = 5  # of the check's own attack, for each step of the unbounded one
+
+
+class Case(NamedTuple):
+    """Black-box attacks, the samples they were made on, where they got further, and what that shows."""
+
+    name: str
+    samples: list[str]
+    further: NDArray[np.bool_]
+    shown: Evidence
 
 
 def white_box_beats_black_box(context: Context) -> CheckResult:
@@ -28,21 +45,23 @@ def white_box_beats_black_box(context: Context) -> CheckResult:
         return not_applicable("white_box_beats_black_box", NO_GRADIENT)
     found = pairs(context, context.known_as("white-box"), context.known_as("score", "label", "transfer"))
     beaten = found.weaker > found.stronger + context.same
-    cases = [("black-box attacks of the suite", found.samples, beaten)] if found.samples else []
+    cases: list[Case] = []
+    if found.samples:
+        cases.append(Case("black-box attacks of the suite", found.samples, beaten, by_sample(found, beaten, SEEN)))
     threat, queries = context.budget, QUERIES * context.suite.unbounded.steps
     if threat and _queries(context, threat) < queries:
         cases.append(_own_attack(context, threat, queries))
     phrases, worst = [], 0.0
-    for name, attacked, further in cases:
+    for name, attacked, further, shown in cases:
         lost = sorted({sample for sample, worse in zip(attacked, further, strict=True) if worse})
         phrases.append(
-            f"{name} go further than the white-box attacks on {further.mean():.1%} of {len(further)}{listed(lost)}"
+            f"{name} go further than the white-box attacks on {further.mean():.1%} of {len(further)}{listed(lost)}: "
+            f"{shown.words}"
         )
         worst = max(worst, float(further.mean()))
-    evidence = f"{'; '.join(phrases)}; allowed {SEEN:.0%}"
-    return result(
-        "white_box_beats_black_box", worst <= SEEN, evidence, worst, SEEN, sum(len(case[1]) for case in cases)
-    )
+    passed = all(case.shown.passed for case in cases)
+    samples = sum(len(case.samples) for case in cases)
+    return result("white_box_beats_black_box", passed, "; ".join(phrases), worst, SEEN, samples)
 
 
 def _queries(context: Context, threat: ThreatModel) -> int:
@@ -52,11 +71,20 @@ def _queries(context: Context, threat: ThreatModel) -> int:
     return int(scores["forwards"][rows].max()) if rows.any() else 0
 
 
-def _own_attack(context: Context, threat: ThreatModel, queries: int) -> tuple[str, list[str], Any]:
-    """(its name, the samples, where it went further than the suite's white-box attacks)."""
-    images, direction, random = attackable(context, FEW)
-    blind = square(context.detector, images, direction, threat, random, queries=queries)
-    seeing = reached(context, threat, context.known_as("white-box"), FEW)
-    further = (direction * blind.scores).double().cpu().numpy() > seeing + context.same
-    samples = [context.images.ids[at] for at in chosen(context, FEW)]
-    return f"{queries} queries of Square at {called(threat)}", samples, further
+def _own_attack(context: Context, threat: ThreatModel, queries: int) -> Case:
+    """A Square attack on as many samples as it takes."""
+    labels, seeing = context.images.labels, context.known_as("white-box")
+
+    def attack(images: Tensor, direction: Tensor, random: list[torch.Generator]) -> Attacked:
+        return square(context.detector, images, direction, threat, random, queries=queries)
+
+    def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
+        blind = (1 - 2 * labels[places]) * scores_of(context, places, attack)
+        return (blind > reached(context, threat, seeing, places) + context.same).astype(np.float64)
+
+    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
+        return share(seen.sum(), len(places), SEEN, looks)
+
+    shown, places, seen = gathered(labels, min(FEW, context.suite.unbounded.samples), look, judge)
+    samples = [context.images.ids[at] for at in places]
+    return Case(f"{queries} queries of Square at {called(threat)}", samples, seen > 0, shown)

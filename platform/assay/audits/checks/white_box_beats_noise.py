@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from assay.audits.checks._compare import pairs
+from assay.audits.checks._compare import by_sample, pairs
 from assay.audits.checks._context import NO_GRADIENT, Context, listed
+from assay.audits.checks._evidence import BEHIND, backed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 100
+ABOUT = "strength"
 SEEN = 0.01  # share of samples where noise may beat the white-box attacks
 
 
@@ -18,11 +20,14 @@ def white_box_beats_noise(context: Context) -> CheckResult:
     if not found.samples:
         evidence = "the suite has no noise control beside a white-box attack"
         return result("white_box_beats_noise", False, evidence, 1, SEEN, 0)
-    beaten = found.weaker > found.stronger
+    beaten = found.weaker > found.stronger + context.same
     share, white, noise = float(beaten.mean()), float(found.stronger.mean()), float(found.weaker.mean())
     names = sorted({sample for sample, worse in zip(found.samples, beaten, strict=True) if worse})
+    near = 2 * found.weaker > found.stronger + context.same  # noise gets more than half as far: the attack is no search
+    shown = backed(by_sample(found, beaten, SEEN), by_sample(found, near, BEHIND))
     evidence = (
         f"noise moves {share:.1%} of {len(beaten)} samples further than every white-box attack of its budget"
-        f"{listed(names)}; mean shift {white:.3g} white-box, {noise:.3g} noise"
+        f"{listed(names)}; mean shift {white:.3g} white-box, {noise:.3g} noise; {shown.words}"
     )
-    return result("white_box_beats_noise", share <= SEEN and white > noise, evidence, share, SEEN, len(beaten))
+    moved = max(white, noise) > 0  # a score that neither moves is flat, and nothing was attacked
+    return result("white_box_beats_noise", shown.passed and moved, evidence, share, SEEN, len(beaten))
