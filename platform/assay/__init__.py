@@ -46,7 +46,7 @@ _PLACES = {
 }
 """Public name -> its module in `assay.api`."""
 
-__all__ = ["__version__", "errors", *sorted(_PLACES)]  # noqa: PLE0604 - all are text
+__all__ = ["__version__", "errors", *sorted(_PLACES)]
 
 
 def __getattr__(name: str) -> Any:

@@ -55,7 +55,8 @@ def decide(run, tmp_path):
         samples = {"normals": 5, "anomalies": 5}
         values = {"name": "mine", "version": 1, "why": "a test", "minimum_samples": samples, "gates": [gate], **keys}
         (tmp_path / "policy.yaml").write_text(yaml.safe_dump(values))
-        return run("approve", audit, "--policy", tmp_path / "policy.yaml", *more, code=code)
+        again = () if "--because" in more else ("--because", "the limits were set again")
+        return run("approve", audit, "--policy", tmp_path / "policy.yaml", *again, *more, code=code)
 
     return decide
 
@@ -116,10 +117,10 @@ def test_only_a_pass_is_promoted(store, first, decide, run):
     assert "says FAIL" in run("promote", model, code=3)
     assert state(store, first).serves == ()
     decide(first)
-    said = run("promote", model, "--by", "Ann Lee")
+    said = run("promote", "--unsigned", model, "--by", "Ann Lee")
     assert f"serves as images now, by audit {first}: PASS (mine 1)" in said, "by which policy it passed is told"
     assert state(store, first).serves == ("images",), "by default the name of its dataset"
-    assert "already serves as images" in run("promote", model, code=2)
+    assert "already serves as images" in run("promote", "--unsigned", model, code=2)
 
 
 def test_a_model_without_an_audit_is_not_promoted(store, first, run):
@@ -133,13 +134,13 @@ def test_a_model_without_an_audit_is_not_promoted(store, first, run):
 def test_a_promotion_supersedes_and_can_be_taken_back(store, first, second, decide, run):
     for audit in (first, second):
         decide(audit)
-    run("promote", model_of(store, first), "--as", "line-3", "--by", "Ann Lee")
-    said = run("promote", model_of(store, second), "--as", "line-3", "--by", "Bob Ray")
+    run("promote", "--unsigned", model_of(store, first), "--as", "line-3", "--by", "Ann Lee")
+    said = run("promote", "--unsigned", model_of(store, second), "--as", "line-3", "--by", "Bob Ray")
     assert f"it supersedes no-sweep:0 ({model_of(store, first)[:12]})" in said
     former = state(store, first)
     assert (former.state, former.by) == ("superseded", "Bob Ray")
     assert state(store, second).serves == ("line-3",)
-    run("promote", model_of(store, first), "--as", "line-3")
+    run("promote", "--unsigned", model_of(store, first), "--as", "line-3")
     assert state(store, first).state == "approved"
     assert state(store, second).state == "superseded"
 
@@ -147,8 +148,8 @@ def test_a_promotion_supersedes_and_can_be_taken_back(store, first, second, deci
 def test_another_name_supersedes_nothing(store, first, second, decide, run):
     for audit, name in ((first, "line-3"), (second, "line-4")):
         decide(audit)
-        assert "supersedes" not in run("promote", model_of(store, audit), "--as", name)
-    run("promote", model_of(store, second), "--as", "line-3")
+        assert "supersedes" not in run("promote", "--unsigned", model_of(store, audit), "--as", name)
+    run("promote", "--unsigned", model_of(store, second), "--as", "line-3")
     assert state(store, second).serves == ("line-3", "line-4")
     assert state(store, first).state == "superseded"
 
@@ -185,7 +186,7 @@ def test_a_verdict_that_was_written_by_hand_stops_at_the_signature(store, first,
 
 def test_models_lists_what_serves_first(store, first, second, decide, run):
     decide(second)
-    run("promote", model_of(store, second))
+    run("promote", "--unsigned", model_of(store, second))
     lines = run("models").splitlines()
     assert lines[0].split()[:4] == ["name", "model", "dataset", "state"]
     assert second in lines[1]
@@ -204,28 +205,30 @@ def test_a_damaged_verdict_is_listed_and_not_promoted(store, first, decide, run)
 
 def test_the_candidate_is_compared_with_the_approved_model_unasked(store, first, second, decide, run):
     decide(first)
-    run("promote", model_of(store, first), "--as", "line-3")
+    run("promote", "--unsigned", model_of(store, first), "--as", "line-3")
     assert not store.exists(f"audits/{first}/comparison.json"), "it has no predecessor"
     run("report", second)
     found = store.read_json(f"audits/{second}/comparison.json")
     assert (found["approved_as"], found["a"]["audit"], found["regression"]) == ("line-3", first, False)
     decide(second)
-    assert "regression" not in run("promote", model_of(store, second))
+    assert "regression" not in run("promote", "--unsigned", model_of(store, second))
     store.write(f"audits/{second}/comparison.json", json.dumps({**found, "regression": True}).encode())
-    assert f"regression against audit {first}" in run("promote", model_of(store, second), "--as", "line-3")
+    assert f"regression against audit {first}" in run(
+        "promote", "--unsigned", model_of(store, second), "--as", "line-3"
+    )
 
 
 def test_a_comparison_that_somebody_made_is_left(store, first, second, decide, run):
     run("compare", first, second, "--margin", "0.5")
     decide(first)
-    run("promote", model_of(store, first))
+    run("promote", "--unsigned", model_of(store, first))
     run("report", second)
     assert store.read_json(f"audits/{second}/comparison.json")["margin"] == 0.5
 
 
 def test_what_cannot_be_compared_says_why_in_the_report(store, first, second, decide, run):
     decide(first)
-    run("promote", model_of(store, first))
+    run("promote", "--unsigned", model_of(store, first))
     for part in store.path(f"audits/{first}/scores").rglob("*.parquet"):
         part.unlink()
     run("report", second)
@@ -248,4 +251,24 @@ def test_a_policy_that_approves_nothing_puts_nothing_into_service(run, decide, s
     assert json.loads(run("models", "--json"))["models"][0]["state"] == "audited"
     assert "by a policy that approves nothing: PASS (mine 1)" in run("promote", model_of(store, first), code=3)
     decide(first)
-    run("promote", model_of(store, first))
+    run("promote", "--unsigned", model_of(store, first))
+
+
+def test_a_failure_stands_until_a_later_verdict_says_why_it_no_longer_does(store, first, run, decide, tmp_path):
+    decide(first, HARD, code=3)
+    policy = tmp_path / "softer.yaml"
+    values = {"name": "softer", "version": 1, "why": "a test", "minimum_samples": {"normals": 5, "anomalies": 5}}
+    policy.write_text(yaml.safe_dump({**values, "gates": [GATE]}))
+    refused = run("approve", first, "--policy", policy, code=2)
+    assert "was decided FAIL by policy mine 1" in refused
+    assert "add --because REASON; nothing was written" in refused
+    assert json.loads(store.read(f"audits/{first}/verdict.json"))["verdict"] == "FAIL"
+    run("approve", first, "--policy", policy, "--because", "the limit was a typing mistake")
+    history = json.loads(store.read(f"audits/{first}/verdict.json"))["history"]
+    [earlier] = history["decisions"]
+    assert (earlier["verdict"], earlier["answered"]) == ("FAIL", "the limit was a typing mistake")
+    assert history["models"] >= 1
+    assert first in history["audits"]
+    run("approve", first, "--policy", policy)  # it has its answer now
+    [_, second] = json.loads(store.read(f"audits/{first}/verdict.json"))["history"]["decisions"]
+    assert second["verdict"] == "PASS"

@@ -30,13 +30,15 @@ def approve(
     role: str = "approver",
     author: str | None = None,
     expires: datetime.date | None = None,
+    because: str = "",
     store: StoreLike = None,
 ) -> Verdict:
     """Decide whether a model may be deployed: write verdict.json and review.json, renew the report, and sign.
 
     audit: as in `assay.open_audit`. policy: the name of a shipped one, a file, or a mapping. key: a private key to sign
     the audit and its model with, whatever the verdict; it needs `reviewer` and `author`. password: of an encrypted key.
-    expires: when the approval ends, at the latest as the policy allows. Raises InputError or SpecError for what is
+    expires: when the approval ends, at the latest as the policy allows. because: why an earlier FAIL or INCONCLUSIVE
+    on the same model no longer stands, which a PASS that approves must say. Raises InputError or SpecError for what is
     written wrongly, DataError where the audit or its model is not what it was.
 
     >>> verdict = assay.approve("latest", policy, store=store)
@@ -55,10 +57,12 @@ def approve(
         key=signer.fingerprint if signer else None,
         today=datetime.datetime.now(datetime.UTC).date(),
     )
-    return decide_and_sign(place, name, rules, reviewed, signer)
+    return decide_and_sign(place, name, rules, reviewed, signer, because=because)
 
 
-def decide_and_sign(store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None) -> Verdict:
+def decide_and_sign(
+    store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None, *, because: str = ""
+) -> Verdict:
     """Decide, write review.json and the report, sign the audit and its model where a key is given; returns the verdict.
 
     Former signatures of the audit are removed with the verdict they were made for. Raises AssayError before anything is
@@ -75,7 +79,7 @@ def decide_and_sign(store: Store, audit: str, policy: Policy, reviewed: Review, 
             signature.require_signable(near)
         signature.require_signable(model)
     former = signature.signatures(folder)
-    verdict = judgement.decide(store, audit, policy)
+    verdict = judgement.decide(store, audit, policy, because=because)
     reviewed = _until_its_waivers_expire(reviewed, verdict)
     for name in former:
         folder.remove(name)
@@ -89,7 +93,7 @@ def decide_and_sign(store: Store, audit: str, policy: Policy, reviewed: Review, 
         if key:
             signature.sign(model, key)
             signature.sign(near, key)
-    records.decided(store, verdict, reviewed)
+    records.decided(store, verdict, reviewed, because)
     return verdict
 
 

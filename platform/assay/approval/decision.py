@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
+from assay import shelves
 from assay.approval import multiplicity
 from assay.approval.gate import Decision, Gate
 from assay.approval.multiplicity import Ruling
@@ -19,6 +21,7 @@ from assay.approval.verdict import (
     Verdict,
     WaiverResult,
     WaiverState,
+    Word,
 )
 from assay.approval.waiver import Waiver
 from assay.errors import DataError
@@ -31,25 +34,37 @@ Waivers = Mapping[str, Waiver]
 NOT_RUN = "the audit did not pass its own checks, so its figures decide nothing"
 
 
-def decide(policy: Policy, figures: Figures, checks: pa.Table, today: datetime.date) -> Verdict:
+def decide(
+    policy: Policy, figures: Figures, checks: pa.Table, today: datetime.date, *, screen: bool = False
+) -> Verdict:
     """The verdict on the figures of an audit and on its table of CHECKS; the fields that name the audit are left empty.
 
-    INVALID if a required check failed or is missing (no gate is decided then, because its figure cannot be relied on);
-    else FAIL if a gate fails; else INCONCLUSIVE if one is undecided; else PASS. What is waived until a day after
-    `today` counts for none of these, and comes first among the reasons. Raises DataError where a figure or a check
-    occurs twice.
+    INVALID if a required check failed or is missing; else FAIL if a gate fails; else INCONCLUSIVE if one is undecided,
+    if no gate holds, or if the audit is a screen and the policy lets none pass; else PASS, or PASS WITH WAIVERS where
+    one was needed. In an INVALID audit no gate is decided, but for one: where only checks of the attacks' strength
+    failed, what the attacks did find is there, and a gate that fails is reported beside INVALID. What is waived until a
+    day after `today` comes first among the reasons. Raises DataError where a figure or a check occurs twice.
     """
     waivers = {waiver.of: waiver for waiver in policy.waivers if waiver.counts(today)}
     outcomes, advice = _checked(policy, checks, waivers)
     invalid = [*outcomes.failed, *outcomes.missing]
-    gates = _gates(policy, figures, waivers, run=not invalid)
+    only_strength = not outcomes.missing and all(_about_strength(name) for name in outcomes.failed)
+    gates = _gates(policy, figures, waivers, run=not invalid or only_strength)
+    if invalid:  # a stronger attack could turn any other decision, never a failure
+        gates = tuple(gate if gate.decision == "FAIL" and gate.claim else _not_run(gate) for gate in gates)
+    word = _word(policy, gates, outcomes, invalid=bool(invalid), screen=screen)
     used = {f"check {name}": outcomes.evidence[name] for name in outcomes.waived}
     used |= {f"gate {gate.name}": _sentence(gate) for gate in gates if gate.decision == "WAIVED"}
     expired = [waiver for waiver in policy.waivers if not waiver.counts(today)]
     return Verdict(
-        verdict="INVALID" if invalid else _worst(gates),
+        verdict=word,
         policy=AppliedPolicy(
-            name=policy.name, version=policy.version, hash=policy.hash, why=policy.why, approves=policy.approves
+            name=policy.name,
+            version=policy.version,
+            hash=policy.hash,
+            why=policy.why,
+            approves=policy.approves,
+            values=policy.model_dump(mode="json", exclude_unset=True),
         ),
         confidence=policy.confidence,
         multiplicity=policy.multiplicity,
@@ -61,25 +76,59 @@ def decide(policy: Policy, figures: Figures, checks: pa.Table, today: datetime.d
         checks=outcomes,
         reasons=(
             *(_waived(waivers[of], evidence) for of, evidence in used.items()),
-            *([outcomes.evidence[name] for name in invalid] if invalid else _decided(gates, outcomes)),
+            *([outcomes.evidence[name] for name in invalid] if invalid else []),
+            *_decided(gates, outcomes, word, screen, policy),
             *(f"The waiver of {w.of} by {w.granted_by} expired on {w.expires} and does not count." for w in expired),
             *advice,
         ),
     )
 
 
-def _worst(gates: Sequence[GateResult]) -> Decision:
+def _word(policy: Policy, gates: Sequence[GateResult], checks: CheckOutcomes, *, invalid: bool, screen: bool) -> Word:
     decisions = {gate.decision for gate in gates}
-    return "FAIL" if "FAIL" in decisions else "INCONCLUSIVE" if "INCONCLUSIVE" in decisions else "PASS"
+    if invalid:
+        return "INVALID"
+    if "FAIL" in decisions:
+        return "FAIL"
+    if "INCONCLUSIVE" in decisions or "PASS" not in decisions or (screen and policy.screens == "refused"):
+        return "INCONCLUSIVE"
+    return "PASS WITH WAIVERS" if "WAIVED" in decisions or checks.waived else "PASS"
 
 
-def _decided(gates: Sequence[GateResult], checks: CheckOutcomes) -> Iterator[str]:
+def _about_strength(check: str) -> bool:
+    """Whether a check is about the strength of the attacks: without it more may be found, never less."""
+    known = check in shelves.names("checks")
+    return known and shelves.stated(shelves.load("checks", check), "ABOUT", "") == "strength"
+
+
+def _not_run(gate: GateResult) -> GateResult:
+    return dataclasses.replace(gate, decision="NOT RUN", why=NOT_RUN, waiver=None)
+
+
+def _decided(
+    gates: Sequence[GateResult], checks: CheckOutcomes, word: Word, screen: bool, policy: Policy
+) -> Iterator[str]:
     """A sentence for every gate that does not hold, or one that all of them do."""
-    if _worst(gates) == "PASS":
+    if word in ("PASS", "PASS WITH WAIVERS"):
         waived = sum(gate.decision == "WAIVED" for gate in gates)
-        other = "other " if waived or checks.waived else ""
+        other = "other " if word == "PASS WITH WAIVERS" else ""
         yield f"All {other}{len(gates) - waived} gates and all {len(checks.passed)} required checks hold."
-    yield from (_sentence(gate) for gate in gates if gate.decision in ("FAIL", "INCONCLUSIVE"))
+    beside = "Found all the same, as attacks can only find more: " if word == "INVALID" else ""
+    yield from (beside + _sentence(gate) for gate in gates if gate.decision in ("FAIL", "INCONCLUSIVE"))
+    if word == "INCONCLUSIVE" and not any(gate.decision in ("PASS", "INCONCLUSIVE") for gate in gates):
+        yield "No gate holds: every one is waived, so nothing was shown."
+    if word == "INCONCLUSIVE" and screen and policy.screens == "refused":
+        yield (
+            f"The audit is a screen (--limit), and policy {policy.name} lets no screen pass (`screens: allowed` does); "
+            "audit all test images."
+        )
+    for gate in gates:
+        if gate.decision == "PASS" and not gate.claim:
+            yield f"No claim: {gate.words} is decided by {_by(gate)}, so at no confidence does it say anything."
+
+
+def _by(gate: GateResult) -> str:
+    return "the figure itself" if gate.bound == "value" else "the end of the interval that is good for the model"
 
 
 def _gates(policy: Policy, figures: Figures, waivers: Waivers, run: bool) -> tuple[GateResult, ...]:

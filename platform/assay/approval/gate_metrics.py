@@ -21,13 +21,16 @@ from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import CERTIFIED, CORRUPTED
 
+PRECISION = "average_precision"
 IN_A_TAIL = 25
 """Resamples beyond each bound: what 1000 have at 95 %."""
 FEWEST, MOST = 1000, 20_000
 """Resamples; where 20,000 leave fewer in a tail, the closed forms that widen every interval still say enough."""
 
 
-def at_any_confidence(audit: Audit, table: pa.Table, gates: Sequence[Gate]) -> Callable[[float], list[Figure]]:
+def at_any_confidence(
+    audit: Audit, table: pa.Table, gates: Sequence[Gate], prevalence: float | None = None
+) -> Callable[[float], list[Figure]]:
     """A function: confidence -> the figures that gates need, computed from the scores: no bound of `table` counts.
 
     table: METRICS of the audit. The order of rows in the audit's files, and how they are split into parts, make no
@@ -37,9 +40,33 @@ def at_any_confidence(audit: Audit, table: pa.Table, gates: Sequence[Gate]) -> C
 
     @functools.cache
     def at(confidence: float) -> list[Figure]:
-        return _agreeing(audit, own, _computed(audit, gates, confidence))
+        shared = _agreeing(audit, own, _computed(audit, gates, confidence))
+        if prevalence is None:
+            return shared
+        # The audit's own average precision is at the prevalence of its samples, which decides nothing.
+        precise = [gate for gate in gates if gate.metric == PRECISION]
+        return [
+            *(figure for figure in shared if figure.metric != PRECISION),
+            *_precision(audit, precise, prevalence, confidence),
+        ]
 
     return at
+
+
+def _precision(audit: Audit, gates: Sequence[Gate], prevalence: float, confidence: float) -> list[Figure]:
+    """The average precision of some gates at a prevalence."""
+    lines = {(gate.figure.attack, gate.figure.norm, gate.figure.regime) for gate in gates}
+    if not lines:
+        return []
+    table = detection.table(
+        audit.matrix,
+        threshold=audit.info["threshold"]["value"],
+        lines=lines,
+        replicates=replicates(confidence),
+        confidence=confidence,
+        prevalence=prevalence,
+    )
+    return [figure for figure in figures.read(table) if figure.metric == PRECISION]
 
 
 def replicates(confidence: float) -> int:

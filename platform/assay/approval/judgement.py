@@ -5,27 +5,79 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from assay.approval import decision
+from assay.approval import decision, records
 from assay.approval.gate_metrics import at_any_confidence
 from assay.approval.policy import Policy
-from assay.approval.verdict import Verdict
+from assay.approval.records import DecisionRecord
+from assay.approval.verdict import EarlierDecision, History, Verdict
+from assay.errors import InputError
 from assay.hashing import digest
 from assay.store import parquet, schemas
 from assay.store.audit_reader import Audit
-from assay.store.references import folder
+from assay.store.references import finished, folder
 from assay.store.store import Store
 
 
-def decide(store: Store, audit: str, policy: Policy, today: datetime.date | None = None) -> Verdict:
-    """Judge an audit of the store, write its verdict.json and return what it says; see `judge`."""
-    verdict = judge(Audit(folder(store, audit)), policy, today)
+def decide(
+    store: Store, audit: str, policy: Policy, today: datetime.date | None = None, *, because: str = ""
+) -> Verdict:
+    """Judge an audit of the store, write its verdict.json and return what it says; see `judge`.
+
+    because: why an earlier FAIL or INCONCLUSIVE on the same model no longer stands; a PASS that approves is refused
+    without it, with an InputError, before anything is written.
+    """
+    judging = Audit(folder(store, audit))
+    verdict = judge(judging, policy, today)
+    past = history(store, judging, because)
+    standing = [one for one in past.decisions if one.verdict in ("FAIL", "INCONCLUSIVE") and not one.answered]
+    if verdict.passed and policy.approves and standing:
+        last = standing[-1]
+        raise InputError(
+            f"the model was decided {last.verdict} by policy {last.policy} on {last.date} (audit {last.audit}), and a "
+            f"later {verdict.verdict} must say why that no longer stands: add --because REASON; nothing was written"
+        )
+    verdict = dataclasses.replace(verdict, history=past)
     store.write(f"audits/{audit}/verdict.json", json.dumps(verdict.to_json(), indent=2).encode())
     return verdict
+
+
+def history(store: Store, audit: Audit, because: str = "") -> History:
+    """The earlier verdicts on the audited model, all its audits, and how many models met the same test images."""
+    model, dataset = audit.info["model"], audit.info["dataset"].get("hash")
+    audits, models = [], {model}
+    for name in finished(store):
+        info = Audit(folder(store, name)).info
+        if info["dataset"].get("hash") == dataset:
+            models.add(info["model"])
+        if info["model"] == model:
+            audits.append(f"{name} (screen)" if info.get("limit") else name)
+    decisions = [
+        EarlierDecision(
+            audit=one.audit,
+            verdict=one.verdict,
+            policy=f"{one.policy.name} {one.policy.version}",
+            date=str(one.date),
+            answered=one.because or (because if one.verdict in ("FAIL", "INCONCLUSIVE") else ""),
+        )
+        for one in _with_answers(records.decisions(store), model)
+    ]
+    return History(decisions=tuple(decisions), audits=tuple(audits), models=len(models))
+
+
+def _with_answers(decisions: Sequence[DecisionRecord], model: str) -> list[DecisionRecord]:
+    """The decisions on a model; those that a later one answered carry its reason."""
+    found: list[DecisionRecord] = []
+    for one in decisions:
+        if one.model == model:
+            if one.because:
+                found = [dataclasses.replace(old, because=old.because or one.because) for old in found]
+            found.append(dataclasses.replace(one, because=""))
+    return found
 
 
 def judge(audit: Audit, policy: Policy, today: datetime.date | None = None) -> Verdict:
@@ -37,8 +89,9 @@ def judge(audit: Audit, policy: Policy, today: datetime.date | None = None) -> V
     now = datetime.datetime.now(datetime.UTC)
     name, model = audit.info["audit"], audit.info["model"]
     policy.refuse(audit.info["suite"]["name"], name, f"run assay audit {model[:12]}")
-    figures = at_any_confidence(audit, _table(audit.folder, "metrics"), policy.gates)
-    verdict = decision.decide(policy, figures, _table(audit.folder, "checks"), today or now.date())
+    figures = at_any_confidence(audit, _table(audit.folder, "metrics"), policy.gates, policy.prevalence)
+    screen = bool(audit.info.get("limit"))
+    verdict = decision.decide(policy, figures, _table(audit.folder, "checks"), today or now.date(), screen=screen)
     return dataclasses.replace(
         verdict,
         reasons=(*verdict.reasons, *_remarks(audit.info)),

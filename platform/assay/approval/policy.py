@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
 
 from assay import shelves
@@ -20,7 +20,7 @@ from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.hashing import canonical, digest
 from assay.units import number
 
-EXIT_CODES = {"PASS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
+EXIT_CODES = {"PASS": 0, "PASS WITH WAIVERS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 """Exit code of the command line for each verdict."""
 
 
@@ -30,6 +30,8 @@ class Policy(BaseModel):
     confidence: with which no gate is decided wrongly, corrected for their number by `multiplicity`.
     same_person: whether the author of a model may review it. valid_days: after so many days an approval expires.
     approves: whether a PASS approves the model for use; without it nothing can be promoted by this policy.
+    screens: whether an audit with `--limit` can pass; without it such an audit is INCONCLUSIVE at best.
+    prevalence: the share of anomalies in use, at which average precision is computed; required by gates on it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,8 @@ class Policy(BaseModel):
     same_person: Literal["refused", "allowed"] = "refused"
     valid_days: Annotated[int, Ge(1), Le(36_500)] | None = None
     approves: bool = True
+    screens: Literal["refused", "allowed"] = "refused"
+    prevalence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] | None = None
     waivers: list[Waiver] = []
 
     @property
@@ -106,12 +110,25 @@ def _names(data: Mapping[str, Any]) -> list[Fault]:
     listed = {f"required_checks.{i}": name for i, name in enumerate(required)} if isinstance(required, list) else {}
     checks = [name for name in listed.values() if isinstance(name, str)] or shelves.names("checks")
     return [
+        *_without_prevalence(data),
         *_twice(gates, "is the name of another gate as well; give each a `name` of its own"),
         *_twice(listed, "is listed already; write it once"),
         *_unknown(listed, shelves.names("checks"), "check", "`assay ls checks` lists them"),
         *_waivers(data, "gate", [name for name in gates.values() if name]),
         *_waivers(data, "check", checks),
     ]
+
+
+def _without_prevalence(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """Gates on average precision where the policy does not say the prevalence that it depends on."""
+    for where, gate in _mappings(data, "gates").items():
+        if gate.get("metric") != "average_precision":
+            continue
+        if data.get("prevalence") is None:
+            allowed = "depends on the share of anomalies: write `prevalence:` (between 0 and 1) into the policy"
+            yield Fault(f"{where}.metric", "average_precision", allowed)
+        if gate.get("attack") == "certified" or gate.get("norm") == "corruption":
+            yield Fault(f"{where}.metric", "average_precision", "gates of clean or attacked images only; take auroc")
 
 
 def _waivers(data: Mapping[str, Any], kind: str, known: Sequence[str]) -> Iterator[Fault]:

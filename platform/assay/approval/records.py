@@ -71,7 +71,8 @@ def decided(store: Store, verdict: Verdict, review: Review, because: str = "") -
     """Record a decision. because: as in DecisionRecord."""
     about = {"model": verdict.model, "audit": verdict.audit, "verdict": verdict.verdict, "because": because}
     file = digest(store.read(f"audits/{verdict.audit}/verdict.json"))
-    made = {"decided": verdict.created, "verdict_sha256": file, "policy": verdict.to_json()["policy"]}
+    policy = {key: value for key, value in verdict.to_json()["policy"].items() if key != "values"}
+    made = {"decided": verdict.created, "verdict_sha256": file, "policy": policy}
     _write(store, "decided", verdict.model, {**about, **made, **review.model_dump(mode="json")})
 
 

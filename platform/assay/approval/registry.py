@@ -90,7 +90,7 @@ def standing(audit: Audit, today: datetime.date) -> Standing:
     if verdict is None:
         return plain
     state: State = "audited"
-    if verdict.verdict == "PASS" and verdict.policy.approves:
+    if verdict.passed and verdict.policy.approves:
         state = "approved"
     elif verdict.verdict == "FAIL":
         state = "rejected"

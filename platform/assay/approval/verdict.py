@@ -11,26 +11,30 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from assay.approval.figure import FigureName
-from assay.approval.gate import Bound
+from assay.approval.gate import ERRORS, Bound
 from assay.approval.multiplicity import Correction
 from assay.errors import DataError
 from assay.store import formats
 from assay.store.audit_reader import Audit
 
-Word = Literal["PASS", "FAIL", "INVALID", "INCONCLUSIVE"]
+Word = Literal["PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE"]
 GateDecision = Literal["PASS", "FAIL", "INCONCLUSIVE", "WAIVED", "NOT RUN"]
 WaiverState = Literal["used", "not used", "expired"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AppliedPolicy:
-    """The policy that was applied. approves: whether a PASS by it approves the model for use."""
+    """The policy that was applied. approves: whether a PASS by it approves the model for use.
+
+    values: what was written in its file, so that anybody can decide again; empty in old verdicts.
+    """
 
     name: str
     version: int | str
     hash: str
     why: str = ""
     approves: bool = True
+    values: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +96,40 @@ class GateResult:
     purpose: str = ""
 
     @property
+    def claim(self) -> bool:
+        """Whether the decision is a claim at the stated confidence: the bad end of the interval decided it."""
+        if self.bound is None or self.figure is None:
+            return True
+        return self.bound == ("upper" if self.figure.metric in ERRORS else "lower")
+
+    @property
     def words(self) -> str:
         """Name and text, or the text alone where the gate has no name."""
         return self.text if self.name == self.text else f"{self.name}: {self.text}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EarlierDecision:
+    """An earlier verdict on the same model. audit: its id. date: the day, ISO. answered: why it no longer stands."""
+
+    audit: str
+    verdict: Word
+    policy: str
+    date: str
+    answered: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What else was looked at before this verdict: nothing here was corrected for.
+
+    decisions: every earlier verdict on the model, the oldest first. audits: ids of all finished audits of the model,
+    with `(screen)` where samples were left out. models: how many models were audited on these test images.
+    """
+
+    decisions: tuple[EarlierDecision, ...] = ()
+    audits: tuple[str, ...] = ()
+    models: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +159,16 @@ class Verdict:
     gates: tuple[GateResult, ...]
     checks: CheckOutcomes
     reasons: tuple[str, ...]
+    history: History | None = None
     audit: str = ""
     model: str = ""
     judged: dict[str, str] = field(default_factory=dict)
     created: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is a PASS, with waivers or without."""
+        return self.verdict in ("PASS", "PASS WITH WAIVERS")
 
     @staticmethod
     def from_json(mapping: Mapping[str, Any]) -> Verdict:
@@ -143,7 +184,10 @@ class Verdict:
 
     def to_json(self) -> dict[str, Any]:
         """The content of verdict.json: plain values that JSON can hold."""
-        return {formats.FIELD: formats.written("verdict"), **_adapter().dump_python(self, mode="json")}
+        content = _adapter().dump_python(self, mode="json")
+        if self.history is None:  # a verdict from before there was one stays as it was
+            del content["history"]
+        return {formats.FIELD: formats.written("verdict"), **content}
 
 
 def verdict_of(audit: Audit) -> Verdict | None:

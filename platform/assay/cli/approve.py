@@ -25,6 +25,7 @@ from assay.cli import _options, _verdict
     metavar="DATE",
     help="First day on which the decision no longer counts.",
 )
+@click.option("--because", default="", metavar="REASON", help="Why an earlier FAIL or INCONCLUSIVE no longer stands.")
 @_verdict.files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @_options.store
@@ -36,6 +37,7 @@ def command(
     role: str,
     author: str | None,
     expires: datetime.datetime | None,
+    because: str,
     junit: Path | None,
     summary: Path | None,
     as_json: bool,
@@ -72,6 +74,7 @@ def command(
         role=role,
         author=author,
         expires=expires.date() if expires else None,
+        because=because,
         store=store,
     )
     name, page = found.id, f"{found.location}/report.html"

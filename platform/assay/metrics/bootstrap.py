@@ -25,12 +25,18 @@ CACHED = 2**15
 """How many counts are processed at a time, so that they stay in the processor's cache."""
 
 
-def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Counts, Counts] | None = None) -> Distribution:
+def ranking(
+    normals: Floats,
+    anomalies: Floats,
+    drawn: tuple[Counts, Counts] | None = None,
+    prevalence: float | None = None,
+) -> Distribution:
     """The METRICS in each of R resamples of the scores of normals (N,) and anomalies (A,).
 
     drawn: how often each was drawn, (R, N) and (R, A); without it, each once and R = 1.
     Positive is anomalous; a tie counts one half in the AUROC; fpr95 is the share of normals at or above the highest
-    threshold that reaches 95 % of the anomalies.
+    threshold that reaches 95 % of the anomalies. prevalence: the share of anomalies at which precision is computed; by
+    default that of the samples.
     """
     normal_counts, counts = drawn or (np.ones((1, len(normals)), np.uint8), np.ones((1, len(anomalies)), np.uint8))
     normal_order, order = np.argsort(-normals), np.argsort(-anomalies)
@@ -49,7 +55,12 @@ def ranking(normals: Floats, anomalies: Floats, drawn: tuple[Counts, Counts] | N
         hits, alarms_by, alarms_before = hits.take(ends, 1), alarms.take(by, 1), alarms.take(before, 1)
         weights = (hits[:, 1:] - hits[:, :-1]).astype(np.float64)
         hits = hits[:, 1:]
-        precision = hits / np.maximum(hits + alarms_by, 1)  # where nothing was drawn, nothing is found either
+        if prevalence is None:
+            precision = hits / np.maximum(hits + alarms_by, 1)  # where nothing was drawn, nothing is found either
+        else:
+            true = prevalence * hits / total[:, None]
+            false = (1 - prevalence) * alarms_by / normal_total[:, None]
+            precision = true / np.maximum(true + false, np.finfo(float).tiny)
         first = np.argmax(20 * hits >= 19 * total[:, None], axis=1)  # whole numbers: exact at 95 %
         ahead = normal_total - np.vecdot(weights, (alarms_by + alarms_before).astype(np.float64)) / (2 * total)
         found["auroc"][block] = ahead / normal_total
@@ -91,7 +102,12 @@ def blocks(replicates: int, samples: int, seed: int) -> Iterator[Block]:
 
 
 def distributions(
-    cases: Callable[[], Iterable[tuple[Floats, Floats]]], samples: int, *, replicates: int, seed: int
+    cases: Callable[[], Iterable[tuple[Floats, Floats]]],
+    samples: int,
+    *,
+    replicates: int,
+    seed: int,
+    prevalence: float | None = None,
 ) -> list[Distribution]:
     """Of each case, scores of normals and of anomalies, the METRICS in every resample of a stratified bootstrap.
 
@@ -104,7 +120,7 @@ def distributions(
             (normals, anomalies, (block.drawn(0, len(normals)), block.drawn(1, len(anomalies))))
             for normals, anomalies in cases()
         )
-        found.append([ranking(*case) for case in drawn])
+        found.append([ranking(*case, prevalence) for case in drawn])
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in METRICS} for parts in zip(*found, strict=True)
     ]

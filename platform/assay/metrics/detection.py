@@ -109,13 +109,16 @@ def table(
     confidence: float = 0.95,
     seed: int = 0,
     lines: Collection[tuple[str, str, str]] | None = None,
+    prevalence: float | None = None,
 ) -> pa.Table:
     """METRICS of one audited model from its SCORES: a matrix, a table, or the parts of one.
 
     For clean; for every attack x norm x epsilon; for `worst`, the per-sample worst case (see `worst_case`), and
     `worst_8bit`, the same of the scores after rounding; each in the regimes whose samples were attacked. Clean, and
     worst in `evasion` and `both`, also for each kind of defect against all normals, if there are several, and for the
-    worst of them. All figures see the same resamples. lines: only these (attack, norm, regime). Raises DataError.
+    worst of them. All figures see the same resamples. lines: only these (attack, norm, regime).
+    prevalence: the share of anomalies at which average precision is computed, by default that of the samples.
+    Raises DataError.
     """
     matrix = scores if isinstance(scores, ScoreMatrix) else read(scores)
     _checked(matrix.labels, matrix.clean, threshold)
@@ -126,17 +129,19 @@ def table(
     def classes() -> Iterator[tuple[Floats, Floats]]:
         return ((case.normals, case.anomalies) for case in wanted())
 
-    drawn = bootstrap.distributions(classes, len(matrix.samples), replicates=replicates, seed=seed)
+    drawn = bootstrap.distributions(
+        classes, len(matrix.samples), replicates=replicates, seed=seed, prevalence=prevalence
+    )
     rows: list[Figure] = []
     kinds: list[tuple[Case, bootstrap.Distribution]] = []
     for case, found in zip(wanted(), drawn, strict=True):
         if case.defect == ALL:
-            rows += _worst_kind(kinds, threshold, confidence)
+            rows += _worst_kind(kinds, threshold, confidence, prevalence)
             kinds = []
         else:
             kinds.append((case, found))
-        rows += _rows(case, _intervals(case, found, threshold, confidence), confidence)
-    rows += _worst_kind(kinds, threshold, confidence)
+        rows += _rows(case, _intervals(case, found, threshold, confidence, prevalence), confidence)
+    rows += _worst_kind(kinds, threshold, confidence, prevalence)
     return figure_table.table(rows)
 
 
@@ -173,9 +178,14 @@ def _by_kind(
         yield Case(*line, kind, normals, scores[anomalous & (matrix.defects == kind)])
 
 
-def _intervals(case: Case, drawn: bootstrap.Distribution, threshold: float, confidence: float) -> dict[str, Interval]:
+def _intervals(
+    case: Case, drawn: bootstrap.Distribution, threshold: float, confidence: float, prevalence: float | None = None
+) -> dict[str, Interval]:
     normals, anomalies = len(case.normals), len(case.anomalies)
-    value = {name: float(found[0]) for name, found in bootstrap.ranking(case.normals, case.anomalies).items()}
+    value = {
+        name: float(found[0])
+        for name, found in bootstrap.ranking(case.normals, case.anomalies, prevalence=prevalence).items()
+    }
     result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence))}
     for name in ("auroc", "average_precision"):
         bounds = [
@@ -192,7 +202,12 @@ def _intervals(case: Case, drawn: bootstrap.Distribution, threshold: float, conf
     return result
 
 
-def _worst_kind(kinds: list[tuple[Case, bootstrap.Distribution]], threshold: float, confidence: float) -> list[Figure]:
+def _worst_kind(
+    kinds: list[tuple[Case, bootstrap.Distribution]],
+    threshold: float,
+    confidence: float,
+    prevalence: float | None = None,
+) -> list[Figure]:
     """The figures of the worst of some kinds, none where there are none.
 
     Take a figure that is better when higher. The least of the lower bounds is a lower bound of the least figure: it can
@@ -202,7 +217,9 @@ def _worst_kind(kinds: list[tuple[Case, bootstrap.Distribution]], threshold: flo
     if not kinds:
         return []
     divided = 1 - (1 - confidence) / len(kinds)
-    plain, strict = ([_intervals(*kind, threshold, level) for kind in kinds] for level in (confidence, divided))
+    plain, strict = (
+        [_intervals(*kind, threshold, level, prevalence) for kind in kinds] for level in (confidence, divided)
+    )
     found = {}
     for name in plain[0]:
         worst = min if name in HIGHER_IS_BETTER else max

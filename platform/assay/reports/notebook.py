@@ -1,4 +1,4 @@
-"""What a sweep and an audit show of themselves in a notebook: a small table and a picture, as HTML that stands alone."""
+"""What a sweep and an audit show of themselves in a notebook: a table and a picture, as HTML that stands alone."""
 
 from __future__ import annotations
 

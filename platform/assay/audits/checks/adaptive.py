@@ -6,6 +6,7 @@ from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 150
+ABOUT = "strength"
 
 
 def adaptive(context: Context) -> CheckResult:

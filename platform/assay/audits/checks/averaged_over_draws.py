@@ -6,6 +6,7 @@ from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 160
+ABOUT = "strength"
 DRAWS = 20
 
 

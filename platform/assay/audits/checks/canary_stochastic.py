@@ -8,6 +8,7 @@ from assay.audits.checks._result import CheckResult, result
 from assay.audits.checks.deterministic import deterministic
 
 ORDER = 202
+ABOUT = "strength"
 
 
 def canary_stochastic(context: Context) -> CheckResult:

@@ -7,6 +7,7 @@ from assay.audits.checks._converged import further
 from assay.audits.checks._result import CheckResult
 
 ORDER = 110
+ABOUT = "strength"
 
 
 def converged_in_steps(context: Context) -> CheckResult:

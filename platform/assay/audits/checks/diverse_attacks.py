@@ -6,6 +6,7 @@ from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, result
 
 ORDER = 130
+ABOUT = "strength"
 KINDS = {"score": "sees scores but no gradient", "label": "sees only decisions"}
 
 

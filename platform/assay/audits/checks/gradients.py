@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ORDER = 60
+ABOUT = "strength"
 STEPS = 10
 
 

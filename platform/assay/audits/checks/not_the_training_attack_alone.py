@@ -8,6 +8,7 @@ from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 ORDER = 140
+ABOUT = "strength"
 TRAINER = "pgd"  # the method of an `adversary` parameter that names none
 
 

@@ -12,16 +12,25 @@ SOURCES = ("verdict.json",)
 
 MEANING = {
     "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed{}.",
+    "PASS WITH WAIVERS": "Every gate and check holds{}: exceptions that a person granted by name, listed below.",
     "FAIL": "At least one gate does not hold. The model must not be deployed under this policy.",
     "INVALID": "The audit did not pass the checks that the policy requires. Its figures must not be relied on.",
     "INCONCLUSIVE": "No gate fails, but at least one cannot be decided on the evidence of this audit.",
 }
-MARKS = {"PASS": "✓", "FAIL": "✕", "INVALID": "!", "INCONCLUSIVE": "?", "NOT RUN": "–", "WAIVED": "~"}
+MARKS = {
+    "PASS": "✓",
+    "PASS WITH WAIVERS": "~",
+    "FAIL": "✕",
+    "INVALID": "!",
+    "INCONCLUSIVE": "?",
+    "NOT RUN": "–",
+    "WAIVED": "~",
+}
 COLOURS = {"WAIVED": "inconclusive", "NOT RUN": "undecided"}
 """Style-sheet class of a decision that has none named after it."""
 CORRECTIONS = {
-    "holm": "Holm's correction for several gates: at this confidence none of them is decided wrongly",
-    "bonferroni": "Bonferroni's correction for several gates: at this confidence none of them is decided wrongly",
+    "holm": "Holm's correction for several gates: at this confidence no gate with a claim is wrong",
+    "bonferroni": "Bonferroni's correction for several gates: at this confidence no gate with a claim is wrong",
     "none": "not corrected for several gates: each by itself is decided at this confidence",
 }
 
@@ -36,7 +45,7 @@ TEMPLATE = """
 {% endif %}
 </div>
 {% else %}
-<div class="verdict {{ verdict.verdict | lower }}">
+<div class="verdict {{ classes[verdict.verdict] | default(verdict.verdict | lower) }}">
 <p class="word"><span aria-hidden="true">{{ marks[verdict.verdict] }}</span> {{ verdict.verdict }}</p>
 <p>{{ meaning }}</p>
 <p class="note">Policy {{ verdict.policy.name }}, version {{ verdict.policy.version }}
@@ -75,6 +84,30 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 </table>
 </div>
 {% endif %}
+{% if verdict.history %}
+<h3>What else was looked at</h3>
+<p>{{ verdict.history.models }} model{{ "s were" if verdict.history.models != 1 else " was" }} audited on these test
+images. No correction was made for that, nor for earlier verdicts: the more was tried, the more a PASS owes to chance.
+</p>
+{% if verdict.history.decisions %}
+{{ table("Earlier verdicts on this model") }}
+<table>
+<thead><tr><th>Day</th><th>Verdict</th><th>Policy</th><th>Audit</th><th>Why it no longer stands</th></tr></thead>
+<tbody>
+{% for one in verdict.history.decisions %}
+<tr><td class="nowrap">{{ one.date }}</td><td>{{ one.verdict }}</td><td>{{ one.policy }}</td><td>{{ one.audit }}</td>
+<td class="wide">{{ one.answered or "–" }}</td></tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% else %}
+<p>This is the first verdict on the model.</p>
+{% endif %}
+{% if verdict.history.audits | length > 1 %}
+<p>Audits of the model: {{ verdict.history.audits | join(", ") }}.</p>
+{% endif %}
+{% endif %}
 <h3>Gates</h3>
 {% if verdict.gates %}
 {{ table("Gates of the policy") }}
@@ -93,7 +126,7 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 <td>{{ gate | estimate }}</td>
 <td class="nowrap">{{ percent(gate.confidence) if gate.confidence else "" }}</td>
 <td class="nowrap">{{ gate.limit | number }}</td>
-<td class="wide">{{ gate.why }}
+<td class="wide">{{ gate.why }}{{ " No claim: not the bad end of the interval decides." if not gate.claim }}
 {%- if gate.waiver %}<br>Waived by {{ gate.waiver.granted_by }} until {{ gate.waiver.expires }};
 without the waiver: {{ gate.waiver.instead_of }}{% endif %}</td>
 </tr>
@@ -121,6 +154,7 @@ def verdict(audit: Audit) -> Section:
         meaning=MEANING[decided.verdict].format(", except what is waived" if waived else "") if decided else "",
         marks=MARKS,
         colours=COLOURS,
+        classes={"PASS WITH WAIVERS": "pass"},
         corrections=CORRECTIONS,
         percent=percent,
         outcomes=["passed", "failed", "missing", *(["waived"] if decided and decided.waivers else [])],
