@@ -70,7 +70,7 @@ def test_n_fgsm_steps_from_noise_and_is_not_cut_to_the_ball():
 
 
 def test_n_fgsm_is_refused_for_l2():
-    with pytest.raises(ValidationError, match="made for norm linf"):
+    with pytest.raises(ValidationError, match="for norm linf only"):
         Adversary(method="n_fgsm", norm="l2")
 
 

@@ -123,7 +123,7 @@ def test_resnet18_refuses_weights_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         resnet18(channels=1, weights=str(tmp_path / "pickled.pt"))
     torch.save({"epoch": 3, "state_dict": {}}, tmp_path / "checkpoint.pt")
-    with pytest.raises(InputError, match=r"save model.state_dict\(\) alone"):
+    with pytest.raises(InputError, match=r"save model.state_dict\(\) only"):
         resnet18(channels=1, weights=str(tmp_path / "checkpoint.pt"))
     (tmp_path / "torn.safetensors").write_bytes(b"not a tensor")
     with pytest.raises(InputError, match="cannot be read"):
