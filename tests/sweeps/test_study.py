@@ -19,6 +19,13 @@ from assay.sweeps.trial import checkpoint
 
 SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc")
 STOP = {"grace": 1, "reduction": 3}
+LINES = {
+    "ask": ("assignment", "parameters", "distributions", "attributes"),
+    "report": ("epoch", "epochs", "values", "kept", "losses", "seed", "attempts", "seconds", "done", "model"),
+    "retry": ("failure", "message"),
+    "end": ("state", "failure", "message"),
+}
+"""Event -> the keys of its lines in the log, in order, between `event`, `trial` and `at`."""
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -50,6 +57,18 @@ def test_a_sweep_killed_anywhere_and_resumed_ends_as_one_that_was_not(tmp_path, 
             if record.state == "running" and record.reports:
                 workers.saved[record.number] = record.reports[-1]
         assert outcome(drive(Study(found, store), workers)) == outcome(whole), f"killed after {cut} events"
+
+
+def test_lines_of_the_log_have_the_keys_that_later_versions_read(tmp_path):
+    study = Study(search_space(tmp_path), Store(tmp_path))
+    order = study.next_order()
+    study.report(order.number, {"failure": "worker", "message": "gone"})
+    drive(study, Pretend(fails=(1,)))
+    lines = [json.loads(line) for line in study.store.read("sweeps/toy/log/0000.jsonl").splitlines()]
+    assert lines[0].pop("format") == 1
+    assert {line["event"] for line in lines} == set(LINES)
+    for line in lines:
+        assert tuple(line) == ("event", "trial", *LINES[line["event"]], "at")
 
 
 def test_a_worker_ahead_of_the_log_tells_what_the_sweep_missed(tmp_path):
