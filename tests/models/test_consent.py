@@ -12,6 +12,7 @@ import toy_audit
 import yaml
 from click.testing import CliRunner
 
+import assay
 from assay import consent
 from assay.cli import main
 from assay.errors import InputError, ModelError
@@ -154,7 +155,7 @@ def test_the_search_space_of_a_stored_sweep_is_the_word_of_a_store(here, store, 
     assert not list(here.rglob(MARK))
 
 
-def test_what_the_user_names_or_allows_a_store_may_name(here, store, module):
+def test_what_the_user_names_or_allows_a_store_may_name(here, store, module, monkeypatch):
     library = here / "site-packages"
     library.mkdir()
     library.joinpath(f"{module}.py").write_text(MODULE)
@@ -167,4 +168,13 @@ def test_what_the_user_names_or_allows_a_store_may_name(here, store, module):
         consent.check("this:c")
     consent.check(f"{module}:Toy")  # the user's own word
     assert os.environ[consent.ALLOWED] == module
+    assert assay.load(model, store=store)
+    monkeypatch.setenv(consent.ALLOWED, "")
+    code, output = audit(model)
+    assert code == 1, output
+    assert f"allow it: --allow-import {module}" in output.replace("\n", " ")
+    code, output = audit(model, "--allow-import", module)
+    assert code == 0, output
+    monkeypatch.setenv(consent.ALLOWED, "")
+    assert assay.load(model, store=store, allow_import=[module])
     assert model_folder.load(store, model).made_by == f"{module}:Toy"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
+from assay import consent
 from assay.api.arguments import StoreLike, policy_of, store_of, suite_of
 from assay.approval.verdict import Verdict
 from assay.errors import InputError
@@ -113,6 +114,7 @@ def audit(
     address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
+    allow_import: Sequence[str] = (),
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Audit:
     """Attack one model with every attack of a suite, on test images, and return the audit.
@@ -123,6 +125,7 @@ def audit(
     suite: the name of a shipped one, a file, or a mapping. limit: attack at most so many samples of each class.
     workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
     cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every job.
+    allow_import: installed modules that the store may name (docs/security.md).
     An interrupted audit goes on when it is asked for again. Raises InputError, SpecError, ModelError, DataError.
 
     >>> found = assay.audit("demo:best", suite, store=store)
@@ -131,6 +134,7 @@ def audit(
     """
     from assay.audits import audit as stage
 
+    consent.allow(allow_import)
     place = store_of(store)
     chosen = suite_of(suite)
     outside = {"card": card, "dataset": dataset, "threshold": threshold}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from assay import consent
 from assay.api.arguments import StoreLike, store_of
 from assay.errors import InputError
 from assay.store import references
@@ -13,10 +15,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def load(model: str | Trial, *, store: StoreLike = None) -> nn.Module:
+def load(model: str | Trial, *, store: StoreLike = None, allow_import: Sequence[str] = ()) -> nn.Module:
     """A model: images (B, C, H, W) in [0, 1] -> scores (B,), higher is more anomalous; in eval mode, weights frozen.
 
-    model: a hash or its beginning, `SWEEP:best`, or a trial of a sweep. Raises UnknownName, InputError or ModelError.
+    model: a hash or its beginning, `SWEEP:best`, or a trial of a sweep. allow_import: installed modules the store may
+    name (docs/security.md). Raises UnknownName, InputError or ModelError.
 
     >>> detector = assay.load("demo:best", store=store)
     >>> detector(torch.zeros(2, 1, 16, 16)).shape
@@ -24,6 +27,7 @@ def load(model: str | Trial, *, store: StoreLike = None) -> nn.Module:
     """
     from assay.models import model_folder
 
+    consent.allow(allow_import)
     place = store_of(store)
     if isinstance(model, Trial):
         if not model.model:

@@ -41,6 +41,12 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--surrogate", metavar="MODEL", help="Another model in the store, for attacks by transfer.")
 @click.option("--card", metavar="FILE", help="What Assay must know of a detector that it did not train.")
+@click.option(
+    "--allow-import",
+    multiple=True,
+    metavar="MODULE",
+    help="An installed module that the store may name; a store's own files are never imported.",
+)
 @click.option("--wandb/--no-wandb", default=True, show_default=True, help="Mirror the figures to W&B.")
 @_options.store
 def command(
@@ -53,6 +59,7 @@ def command(
     card: str | None,
     workers: int | None,
     address: str | None,
+    allow_import: tuple[str, ...],
     wandb: bool,
     root: str,
     **options: Any,
@@ -73,6 +80,7 @@ def command(
     """
     from rich.console import Console
 
+    from assay import consent
     from assay.api.approve import approve
     from assay.api.arguments import policy_of, suite_of
     from assay.api.audit import models_of, open_audit
@@ -81,6 +89,7 @@ def command(
 
     if policy_name is None and (junit or summary):
         raise click.UsageError("--junit and --summary are about a verdict; give --policy, too")
+    consent.allow(allow_import)
     store, console = Store(root), Console(markup=False, emoji=False)  # brackets in paths and names are no markup
     chosen = suite_of(suite_name)
     rules = policy_of(policy_name) if policy_name else None
