@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 from signed_store import add_sibling, write_keys
 
-from assay.approval import records, registry, signature
+from assay.approval import policy, records, registry, signature
 from assay.cli import main
 from assay.hashing import digest
 from assay.reports import page
@@ -147,6 +147,77 @@ def test_a_decision_that_the_register_does_not_hold(sign, run, store, model, key
     sign()
     shutil.rmtree(store.path("register"))
     assert "the register holds no such decision" in run("promote", model, "--key", keys[1], code=3)
+
+
+def forget(store, audit):
+    """What somebody without a key can do who writes to the store: no signature and no register any more."""
+    for folder in (*store.path("audits").iterdir(), *store.path("models").iterdir()):
+        for signed in folder.glob("*.sig"):
+            signed.unlink()
+    shutil.rmtree(store.path("register"))
+
+
+def edit(store, audit, **changes):
+    path = store.path(f"audits/{audit}/verdict.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_without_a_key_nothing_is_promoted_unasked(decide, run, model, keys):
+    decide()
+    assert "nobody has signed its PASS" in run("promote", model, code=3)
+    assert "not both" in run("promote", model, "--unsigned", "--key", keys[1], code=2)
+    run("promote", model, "--unsigned")
+
+
+def test_a_signed_store_that_was_made_an_unsigned_one(sign, run, store, audit, model):
+    sign(HARD, code=3)
+    assert "says FAIL" in run("promote", model, "--unsigned", code=3)
+    forget(store, audit)
+    edit(store, audit, verdict="PASS")
+    assert "verdict.json holds other verdict than its policy gives" in run("verify", audit, code=3)
+    assert "nobody has signed its PASS" in run("promote", model, code=3)
+    assert "verdict.json holds other verdict" in run("promote", model, "--unsigned", code=3)
+
+
+@pytest.mark.parametrize("what", ["gates", "reasons", "policy", "checks", "values"])
+def test_every_word_of_an_unsigned_verdict_is_bound_to_its_policy(decide, run, store, audit, what):
+    decide()
+    forget(store, audit)
+    assert "says: PASS" in run("verify", audit)
+    found = store.read_json(f"audits/{audit}/verdict.json")
+    changed = {
+        "gates": [{**found["gates"][0], "text": "robust AUROC at least 0.99"}],
+        "reasons": ["All 7 gates hold."],
+        "policy": {**found["policy"], "name": "default"},
+        "checks": {**found["checks"], "passed": [*found["checks"]["passed"], "gradients_checked_by_hand"]},
+        "values": {**found["policy"], "values": {**found["policy"]["values"], "name": "default"}},
+    }
+    edit(store, audit, **{"policy" if what == "values" else what: changed[what]})
+    word = "policy" if what == "values" else what
+    assert f"verdict.json holds other {word} than its policy gives" in run("verify", audit, code=3)
+
+
+def test_a_policy_that_goes_by_a_shipped_name(decide, run, store, audit):
+    decide()
+    forget(store, audit)
+    shipped = policy.read("default")
+    found = store.read_json(f"audits/{audit}/verdict.json")
+    values = {**found["policy"]["values"], "name": "default", "version": shipped.version}
+    about = {"name": "default", "version": shipped.version, "hash": policy.Policy.model_validate(values).hash}
+    edit(store, audit, policy={**found["policy"], **about, "values": values})
+    assert "is not the one of that name" in run("verify", audit, code=3)
+
+
+def test_an_old_verdict_without_its_policy_is_verified_and_not_promoted_unsigned(decide, run, store, audit, model):
+    decide()
+    found = store.read_json(f"audits/{audit}/verdict.json")["policy"]
+    del found["values"]
+    edit(store, audit, policy=found)
+    for name in entries(store):  # as an older version wrote it
+        record = store.read_json(f"register/{name}")
+        store.write(f"register/{name}", json.dumps({**record, "verdict_sha256": "", "decided": ""}).encode())
+    run("verify", audit)
+    assert "its verdict does not hold its policy" in run("promote", model, "--unsigned", code=3)
 
 
 def test_a_verdict_is_bound_to_its_record(decide, run, store, audit, model):

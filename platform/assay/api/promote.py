@@ -31,13 +31,20 @@ class Promotion:
 
 
 def promote(
-    model: str, *, service: str | None = None, by: str = "-", key: Path | str | None = None, store: StoreLike = None
+    model: str,
+    *,
+    service: str | None = None,
+    by: str = "-",
+    key: Path | str | None = None,
+    unsigned: bool = False,
+    store: StoreLike = None,
 ) -> Promotion:
     """Promote a model to the name of a service; the model that held it until now is superseded.
 
     model: a hash or `SWEEP:best`. service: by default the name of its dataset. by: who promotes it. key: the approver's
-    public key, needed where approvals are signed. Raises RefusedError where the audit decided last does not say PASS,
-    has expired, or was changed since it was signed; InputError or UnknownName for a name that is not one model.
+    public key. unsigned: take an approval that nobody signed, in a store where none is. Raises RefusedError where the
+    audit decided last does not say PASS, has expired, is not signed by that key or was changed since, or where the
+    register knows of a later decision; InputError or UnknownName for a name that is not one model.
 
     >>> try:
     ...     assay.promote("demo:best", store=store)
@@ -47,12 +54,14 @@ def promote(
     """
     from assay.approval import promotion, signature
 
+    if unsigned and key is not None:
+        raise InputError("give a key or unsigned, not both")
     place = store_of(store)
     public = signature.public_key(Path(key)) if key is not None else None
     named = references.models(place, model)
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
     today = datetime.datetime.now(datetime.UTC).date()
-    done = promotion.promote(place, named[0], service=service, by=by, key=public, today=today)
+    done = promotion.promote(place, named[0], service=service, by=by, key=public, unsigned=unsigned, today=today)
     name = service or done.standing.dataset
     return Promotion(done.standing, name, done.former, done.regression_against, public is not None)

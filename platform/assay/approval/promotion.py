@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
-from assay.approval import records, registry, signature, verification
+from assay.approval import records, redecision, registry, signature, verification
 from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.memory import Memory
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
+from assay.approval.verdict import verdict_of
 from assay.errors import InputError, RefusedError, StoreError
 from assay.store import references
 from assay.store.audit_reader import Audit
@@ -26,7 +27,14 @@ class Promoted:
 
 
 def promote(
-    store: Store, model: str, *, service: str | None, by: str, key: Key | None, today: datetime.date
+    store: Store,
+    model: str,
+    *,
+    service: str | None,
+    by: str,
+    key: Key | None,
+    unsigned: bool = False,
+    today: datetime.date,
 ) -> Promoted:
     """Promote a model by its full hash to a name, by default that of its dataset.
 
@@ -39,7 +47,11 @@ def promote(
         with hashed(references.folder(store, listed.audit)) as folder:
             audit = Audit(folder)
             standing = registry.standing(audit, today)
-            why = refusal(store, folder, standing, key) if standing.model == model else "its audit is of another model"
+            why = (
+                refusal(store, folder, standing, key, unsigned=unsigned)
+                if standing.model == model
+                else "its audit is of another model"
+            )
             dataset, compared = audit.info["dataset"].get("hash"), audit.comparison if not why else None
     except StoreError as error:
         why = str(error)
@@ -59,10 +71,10 @@ def promote(
     )
 
 
-def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | None) -> str:
-    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today, signed if any approval is.
+def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | None, *, unsigned: bool = False) -> str:
+    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today and signed.
 
-    folder: of the audit; standing: read from it.
+    folder: of the audit; standing: read from it. unsigned: take an unsigned one, in a store where none is signed.
     """
     word = standing.verdict.split()[0] if standing.verdict else "no verdict"
     if word != "PASS":
@@ -77,6 +89,11 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | N
     signed = signs or bool(signature.signatures(folder))
     if signed and key is None:
         return "approvals of this store are signed; give --key with the approver's public key"
+    if key is None and not unsigned:
+        return (
+            "nobody has signed its PASS, so it is as good as whoever can write to the store; sign it (assay approve "
+            "--key) and give --key here, or say --unsigned"
+        )
     if not store.exists(f"models/{standing.model}"):
         return f"the store has no folder models/{standing.model}"
     verified = verification.of_audit(folder, key, standing.audit)
@@ -86,4 +103,7 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | N
             f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
             "register/ was changed; decide again: assay approve"
         )
+    verdict = verdict_of(Audit(folder))
+    if not wrong and key is None and verdict and redecision.policy_of(verdict) is None:
+        return "its verdict does not hold its policy, as an older Assay wrote it; decide again: assay approve"
     return ". ".join(wrong)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.approval import records, review, signature
+from assay.approval import records, redecision, review, signature
 from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.judgement import judged
 from assay.approval.memory import Memory
@@ -147,7 +147,10 @@ def _of_audit(folder: HashedFolder, key: Key | None, name: str | None, decided: 
     plain = Verification(
         "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
     )
-    return _with_signature(plain, folder, files, key)
+    verified = _with_signature(plain, folder, files, key)
+    if decided and verified.good and not verified.signed and (other := _other(Audit(folder))):
+        return replace(verified, problems=(other,))
+    return verified
 
 
 def of_model(place: Store | Path, key: Key | None, name: str | None = None) -> Verification:
@@ -220,6 +223,15 @@ def _stale(audit: Audit) -> list[str]:
     if verdict is None or not verdict.judged or verdict.judged == judged(audit.folder):
         return []
     return ["verdict.json decides on other figures or checks than there are now; run assay approve again"]
+
+
+def _other(audit: Audit) -> str:
+    """A sentence where an unsigned verdict is not the one that its policy gives."""
+    try:
+        verdict = verdict_of(audit)
+        return redecision.difference(audit, verdict) if verdict else ""
+    except AssayError as error:
+        return f"its verdict cannot be decided again: {error}"
 
 
 def require_good(verified: list[Verification], remedy: str) -> None:

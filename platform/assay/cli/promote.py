@@ -14,15 +14,14 @@ from assay.cli._plain import plain
 @click.argument("model", metavar="MODEL|SWEEP:best")
 @click.option("--as", "name", help="The name it is to serve under; by default that of its dataset.")
 @click.option("--by", default="-", help="Who promotes it.")
-@click.option(
-    "--key", type=click.Path(path_type=Path), help="Public key of the approver; needed if approvals are signed."
-)
+@click.option("--key", type=click.Path(path_type=Path), help="Public key of the approver.")
+@click.option("--unsigned", is_flag=True, help="Take an approval that nobody signed, where none of the store is.")
 @_options.store
-def command(model: str, name: str | None, by: str, key: Path | None, root: str) -> None:
+def command(model: str, name: str | None, by: str, key: Path | None, unsigned: bool, root: str) -> None:
     """Promote a model to a name; the model that held the name until now is superseded.
 
-    The audit decided last must say PASS and not have expired, and once any approval of the store is signed, its
-    signature must be valid and every file as it was signed.
+    The audit decided last must say PASS and not have expired, the signature of that key must be valid and every file as
+    it was signed, and the register must not know of a later decision.
 
     Exit codes: 0 promoted, 3 refused; 2 usage, 1 error.
 
@@ -32,7 +31,7 @@ def command(model: str, name: str | None, by: str, key: Path | None, root: str) 
     """
     from assay.api.promote import promote
 
-    done = promote(model, service=name, by=by, key=key, store=root)
+    done = promote(model, service=name, by=by, key=key, unsigned=unsigned, store=root)
     standing, former = done.standing, done.former
     serves = f"{standing.name} ({standing.model[:12]}) serves as {done.service} now"
     click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
