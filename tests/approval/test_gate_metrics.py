@@ -18,6 +18,7 @@ from assay.approval.gate import Gate
 from assay.approval.judgement import decide
 from assay.audits import audit, suite
 from assay.errors import DataError
+from assay.metrics import bootstrap
 from assay.store import figures
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
@@ -96,7 +97,7 @@ def test_of_every_kind_of_figure_the_interval_widens_round_the_same_value(folder
 
 
 def test_rarer_events_take_more_resamples():
-    assert [gate_metrics.replicates(level) for level in (0.5, 0.95, 0.975, 0.99, 0.9999)] == [
+    assert [bootstrap.replicates(level) for level in (0.5, 0.95, 0.975, 0.99, 0.9999)] == [
         1000,
         1000,
         2000,

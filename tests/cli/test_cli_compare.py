@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.metrics import paired_comparison
+from assay.metrics import bootstrap, paired_comparison
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -24,6 +24,7 @@ MODELS = {"old": "a" * 64, "new": "b" * 64}
 def store(pristine_audit_folder, tmp_path, monkeypatch):
     """A store with an audit of each of two models; the newer model is broken further."""
     monkeypatch.setattr(paired_comparison, "REPLICATES", 400)
+    monkeypatch.setattr(bootstrap, "MOST", 400)
     store = Store(tmp_path / "store")
     for age, (name, model) in enumerate(MODELS.items()):
         audit = f"{model[:12]}-standard-{name}"

@@ -14,13 +14,14 @@ import yaml
 
 from assay import shelves
 from assay.errors import DataError, InputError
-from assay.metrics import detection, paired_comparison
+from assay.metrics import bootstrap, detection, paired_comparison
 from assay.store.audit_reader import Audit
 
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
     monkeypatch.setattr(paired_comparison, "REPLICATES", 600)
+    monkeypatch.setattr(bootstrap, "MOST", 600)
 
 
 @pytest.fixture
@@ -94,6 +95,7 @@ def worst(audit):
 
 def test_intervals_are_those_of_a_plain_paired_loop(variant, monkeypatch):
     monkeypatch.setattr(paired_comparison, "REPLICATES", 2000)
+    monkeypatch.setattr(bootstrap, "MOST", 2000)
     a, b = variant("a"), variant("b", weaker)
     row = figure(paired_comparison.compare(a, b), "pgd-linf")
     [setting] = [s for s in a.matrix.settings if s[:2] == ("pgd-linf", "linf") and abs(s.epsilon - 2 / 255) < 1e-9]
@@ -188,3 +190,29 @@ def test_the_keys_of_the_file_stay_as_they_were(variant):
         "attack", "norm", "epsilon", "regime", "defect", "metric", "a", "b", "headline", "difference", "lower", "upper",
         "confidence", "regressed",
     ]  # fmt: skip
+
+
+def test_the_same_scores_are_shown_to_be_not_inferior(variant):
+    found = paired_comparison.compare(variant("a"), variant("b"), non_inferior=0.01)
+    assert (found.answer, found.not_shown) == ("not inferior", [])
+    assert found.to_json()["answer"] == "not inferior"
+
+
+def test_no_regression_found_is_no_evidence_of_non_inferiority(variant):
+    """Scores that differ by noise: few images cannot show that the difference is below a small margin."""
+    random = np.random.default_rng(0)
+    noisy = variant("b", lambda row: {**row, "adversarial_score": row["adversarial_score"] + random.normal(0, 0.004)})
+    found = paired_comparison.compare(variant("a"), noisy, non_inferior=0.0002)
+    assert not found.regression
+    assert found.answer == "not shown"
+    assert all(figure.headline and figure.worst >= 0.0002 for figure in found.not_shown)
+    assert paired_comparison.EXIT_CODES[found.answer] == 5
+
+
+def test_a_regression_is_a_regression_whatever_was_asked(variant):
+    assert paired_comparison.compare(variant("a"), variant("b", weaker), non_inferior=0.5).answer == "regression"
+
+
+def test_resamples_grow_with_the_confidence_of_a_tested_figure(variant, monkeypatch):
+    monkeypatch.setattr(bootstrap, "MOST", 3000)
+    assert paired_comparison.compare(variant("a"), variant("b")).replicates == 3000

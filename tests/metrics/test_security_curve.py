@@ -188,12 +188,28 @@ def minimal(epsilons: list[float], label: int = 1, norm: str = "linf", largest: 
 
 def test_quartiles_say_by_which_epsilon_so_many_were_turned_and_leave_out_those_that_were_wrong_anyway():
     [row] = quartiles(minimal([0.0, 0.01, 0.03, 0.02, math.inf]))
-    assert row == Quartiles("linf", 1, 4, quarter=0.01, half=0.02, three_quarters=0.03, largest=8 / 255)
+    bounds = ((0.0, math.inf), (0.0, math.inf), (0.01, math.inf))  # 4 samples say of one quartile that it is no less
+    assert row == Quartiles("linf", 1, 4, 0.01, 0.02, 0.03, largest=8 / 255, intervals=bounds)
     [row] = quartiles(minimal([0.01, math.inf, math.inf]))
     assert (row.quarter, row.half) == (0.01, math.inf)
     both = quartiles(pa.concat_tables([minimal([0.1], 0), minimal([0.2], 1), minimal([0.3], 1, "l2")]))
     assert [(row.norm, row.label) for row in both] == [("l2", 1), ("linf", 0), ("linf", 1)]
     assert quartiles(MINIMAL.empty_table()) == quartiles(minimal([0.0])) == []
+
+
+def test_quartiles_have_intervals_that_hold_the_true_ones_whatever_the_distribution():
+    rng = np.random.default_rng(0)
+    true = [math.inf if u > 0.7 else u for u in (0.25, 0.5, 0.75)]
+    missed = np.zeros((2, 3))
+    for _ in range(600):
+        drawn = rng.random(40)
+        [row] = quartiles(minimal(np.where(drawn > 0.7, math.inf, drawn).tolist(), largest=0.7))
+        missed[0] += [low > cut for (low, _), cut in zip(row.intervals, true, strict=True)]
+        missed[1] += [high < cut for (_, high), cut in zip(row.intervals, true, strict=True)]
+        assert all(low <= cut <= high for (low, high), cut in zip(row.intervals, row[3:6], strict=True))
+    assert (missed / 600 <= 0.045).all()
+    assert row.intervals[0][1] < math.inf
+    assert row.intervals[2][1] == math.inf, "three quarters are not turned"
 
 
 # The sections
@@ -268,6 +284,8 @@ def test_areas_and_the_epsilons_that_turn_decisions_are_told(audit_folder):
     assert f"{area['value']:.3f} [{area['lower']:.3f}, {area['upper']:.3f}]" in text
     assert "1/255, 2/255, 3/255" in text
     assert "1/255, &gt; 8/255, &gt; 8/255" in text
+    assert "[0/255, &gt; 8/255], [0/255, &gt; 8/255], [1/255, &gt; 8/255]" in text, "so few samples bound hardly any"
+    assert "95% intervals, from order statistics" in text
     assert "L2" not in text, "nothing was measured of it"
 
 

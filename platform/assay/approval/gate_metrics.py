@@ -15,17 +15,13 @@ import pyarrow.compute as pc
 from assay.approval.figure import name_of
 from assay.approval.gate import Gate
 from assay.errors import DataError
-from assay.metrics import certified, corruption, detection, security_curve
+from assay.metrics import bootstrap, certified, corruption, detection, security_curve
 from assay.store import figures, parquet, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import CERTIFIED, CORRUPTED
 
 PRECISION = "average_precision"
-IN_A_TAIL = 25
-"""Resamples beyond each bound: what 1000 have at 95 %."""
-FEWEST, MOST = 1000, 20_000
-"""Resamples; where 20,000 leave fewer in a tail, the closed forms that widen every interval still say enough."""
 
 
 def at_any_confidence(
@@ -62,22 +58,17 @@ def _precision(audit: Audit, gates: Sequence[Gate], prevalence: float, confidenc
         audit.matrix,
         threshold=audit.info["threshold"]["value"],
         lines=lines,
-        replicates=replicates(confidence),
+        replicates=bootstrap.replicates(confidence),
         confidence=confidence,
         prevalence=prevalence,
     )
     return [figure for figure in figures.read(table) if figure.metric == PRECISION]
 
 
-def replicates(confidence: float) -> int:
-    """How many resamples an interval of that confidence is made of."""
-    return min(MOST, max(FEWEST, round(2 * IN_A_TAIL / (1 - confidence))))
-
-
 def _computed(audit: Audit, gates: Sequence[Gate], confidence: float) -> list[Figure]:
     """The figures of every gate, at every epsilon of the audit, which show how far a limit is kept."""
     threshold: float = audit.info["threshold"]["value"]
-    resamples = replicates(confidence)
+    resamples = bootstrap.replicates(confidence)
     lines = {(gate.figure.attack, gate.figure.norm, gate.figure.regime) for gate in gates}
     lines.add((score_matrix.CLEAN, "", ""))
     tables = [

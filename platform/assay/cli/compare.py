@@ -26,16 +26,24 @@ AUDIT = "AUDIT|MODEL|SWEEP:best"
     show_default=True,
     help="How much worse, in AUROC or rate, is still no regression.",
 )
+@click.option(
+    "--non-inferior",
+    "non_inferior",
+    type=click.FloatRange(min=0, min_open=True, max=1),
+    metavar="MARGIN",
+    help="Ask for evidence that B is worse by less than this; exit 5 if it is not there.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
 @_options.store
-def command(approved: str, candidate: str, margin: float, as_json: bool, root: str) -> None:
+def command(approved: str, candidate: str, margin: float, non_inferior: float | None, as_json: bool, root: str) -> None:
     """Compare audit B, the candidate, with audit A, the approved or older one, sample by sample.
 
     Both must be of the same test images. A regression is a figure, clean or in the worst case, whose paired interval
     lies wholly on the worse side; the error is divided among these figures (Bonferroni). What was found is kept as
     comparison.json in the folder of B, where its report shows it.
 
-    Exit codes: 0 no regression, 3 regression; 2 usage, 1 error.
+    Exit codes: 0 no regression, and with --non-inferior shown not to be worse; 3 regression; 5 not shown; 2 usage,
+    1 error.
 
     \b
       assay compare 3f9c1b7a5e2d demo:best
@@ -47,7 +55,7 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
     from assay.api.compare import compare
     from assay.metrics import paired_comparison
 
-    found = compare(approved, candidate, margin=margin, store=root)
+    found = compare(approved, candidate, margin=margin, non_inferior=non_inferior, store=root)
     if as_json:
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
@@ -55,7 +63,7 @@ def command(approved: str, candidate: str, margin: float, as_json: bool, root: s
         console.print(_table(found))
         for line in _lines(found):
             console.print(line)
-    click.get_current_context().exit(paired_comparison.EXIT_CODES[found.regression])
+    click.get_current_context().exit(paired_comparison.EXIT_CODES[found.answer])
 
 
 def _table(found: Comparison) -> Table:
@@ -108,4 +116,8 @@ def _lines(found: Comparison) -> list[str]:
     regressed = [_name(figure) for figure in found.figures if figure.regressed]
     beyond = f" by more than {found.margin:g}" if found.margin else ""
     answer = f"regression{beyond}: {', '.join(regressed)}" if regressed else f"no regression{beyond} found"
+    if found.non_inferior is not None and not regressed:
+        within = f"by {found.non_inferior:g} or more at {level} confidence"
+        unsure = [f"{_name(figure)} (up to {figure.worst:.3f})" for figure in found.not_shown]
+        answer = f"not shown: B may be worse {within}: {', '.join(unsure)}" if unsure else f"B is not worse {within}"
     return [*lines, answer]

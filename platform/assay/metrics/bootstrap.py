@@ -19,6 +19,10 @@ Distribution = dict[str, Floats]
 """By metric, its value in every resample (R,)."""
 
 METRICS = ("auroc", "average_precision", "fpr95")
+IN_A_TAIL = 25
+"""Resamples beyond each bound: what 1000 have at 95 %."""
+FEWEST, MOST = 1000, 20_000
+"""Resamples; where 20,000 leave fewer in a tail, the closed forms that widen every interval still say enough."""
 HELD = 2**26
 """The most counts held in memory at a time."""
 CACHED = 2**15
@@ -124,6 +128,11 @@ def distributions(
     return [
         {name: np.concatenate([part[name] for part in parts]) for name in METRICS} for parts in zip(*found, strict=True)
     ]
+
+
+def replicates(confidence: float) -> int:
+    """How many resamples an interval of that confidence is made of."""
+    return min(MOST, max(FEWEST, round(2 * IN_A_TAIL / (1 - confidence))))
 
 
 def percentiles(values: Floats, confidence: float) -> tuple[float, float]:

@@ -25,7 +25,8 @@ NEEDED = 20
 QUARTER = 0.25
 WITH_IT = 5
 """Trials that must have a conditional parameter."""
-RESAMPLES = 60
+RESAMPLES = 400
+"""A quantile at 2.5 % then has ten resamples beyond it."""
 CONFIDENCE = 0.95
 DECADES = 100
 """A parameter above 0 whose largest value is so many times its smallest is analysed on a logarithmic scale."""
@@ -66,8 +67,9 @@ def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> 
     """IMPORTANCE of every varied parameter for every objective, from a table of trials (schemas.TRIALS).
 
     directions: objective -> `max` or `min`. Interval: percentiles over trials redrawn with replacement, widened to hold
-    the figure. Chance: the same percentile of the importance when the objective is shuffled among the trials. Where
-    there are too few trials the numbers are NaN and the counts say why.
+    the figure: how it would vary if the trials had been drawn one by one, which those of a guided search were not.
+    Chance: what one parameter without any effect stays below in that share of the shuffles of the objective among the
+    trials. Where there are too few trials the numbers are NaN and the counts say why.
     """
     complete = [row for row in trials.to_pylist() if row["state"] == "complete"]
     rows: list[Importance] = []
@@ -99,11 +101,12 @@ def _rows(objective: str, varied: Values, losses: NDArray[np.float64], seed: int
 def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str, _Share]:
     ranges = {name: _range(column) for name, column in varied.items()}
     trials = [dict(zip(varied, values, strict=True)) for values in zip(*varied.values(), strict=True)]
-    random, study = np.random.default_rng(seed), _study(ranges, trials)
+    random, done = np.random.default_rng(seed), _complete(ranges, trials)
+    study = _study(done)
     value, redrawn, shuffled = _importance(study, list(varied), losses), [], []
     for _ in range(RESAMPLES):
         at = random.integers(len(losses), size=len(losses))
-        redrawn.append(_importance(_study(ranges, [trials[i] for i in at]), list(varied), losses[at]))
+        redrawn.append(_importance(_study([done[i] for i in at]), list(varied), losses))
         shuffled.append(_importance(study, list(varied), random.permutation(losses)))
     low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     chance = np.quantile(shuffled, CONFIDENCE, axis=0)
@@ -111,25 +114,41 @@ def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str
     return {name: _Share(*map(float, share)) for name, share in zip(varied, shares, strict=True)}
 
 
-def _study(
+def _complete(
     ranges: Mapping[str, optuna.distributions.BaseDistribution], trials: Sequence[Mapping[str, Any]]
-) -> optuna.Study:
-    """A study of complete trials, each with the parameters it has."""
+) -> list[optuna.trial.FrozenTrial]:
+    """Complete trials, each with the parameters it has and its place as its number."""
     import optuna
+
+    done = []
+    for place, trial in enumerate(trials):
+        there = {name: value for name, value in trial.items() if value is not None}
+        distributions = {name: ranges[name] for name in there}
+        done.append(optuna.trial.create_trial(params=there, distributions=distributions, value=0.0))
+        done[-1].number = place
+    return done
+
+
+def _study(trials: list[optuna.trial.FrozenTrial]) -> optuna.Study:
+    """A study of those trials, some of them maybe several times: a storage that copies them takes ten times as long."""
+    import optuna
+
+    class Held(optuna.storages.InMemoryStorage):
+        def get_all_trials(self, *_: Any, **__: Any) -> list[optuna.trial.FrozenTrial]:
+            return trials
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would announce the new study
-    study = optuna.create_study()
+    study = optuna.create_study(storage=Held())
     optuna.logging.set_verbosity(before)
-    for trial in trials:
-        there = {name: value for name, value in trial.items() if value is not None}
-        distributions = {name: ranges[name] for name in there}
-        study.add_trial(optuna.trial.create_trial(params=there, distributions=distributions, value=0.0))
     return study
 
 
 def _importance(study: optuna.Study, names: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of each parameter in the importance of all for a low loss, 0 where no trial has it."""
+    """The share of each parameter in the importance of all for a low loss, 0 where no trial has it.
+
+    losses: by the number of the trial.
+    """
     from optuna.importance import PedAnovaImportanceEvaluator
 
     present = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})

@@ -22,11 +22,12 @@ from assay.store.audit_reader import Audit, Content, SuiteEntry
 from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, ScoreMatrix, Setting
 from assay.units import in_255
 
-EXIT_CODES = {False: 0, True: 3}
-"""Exit code of the command line without and with a regression."""
+EXIT_CODES = {"better or alike": 0, "not inferior": 0, "regression": 3, "not shown": 5}
+"""Answer -> exit code of the command line."""
 HEADLINE = ("auroc", "miss_rate", "false_alarm_rate")
 """The metrics that are tested, clean and in the worst case, of all kinds of defect together."""
 REPLICATES = 5000
+"""Resamples at least; more where the confidence of a tested figure asks for them."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Difference:
     """A figure of both audits, and that of `b` less that of `a` with its paired bootstrap interval.
 
     headline: whether it is tested; the others are shown and decide nothing. confidence: of this interval. regressed:
-    whether it is tested and its whole interval is worse than by the margin.
+    whether it is tested and its whole interval is worse than by the margin. worst: by how much `b` may be worse at
+    most, at the comparison's confidence for this figure alone.
     """
 
     attack: str
@@ -65,6 +67,7 @@ class Difference:
     upper: float
     confidence: float
     regressed: bool
+    worst: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Comparison:
     """Audit `b`, the candidate, less audit `a`.
 
     confidence: of all tested figures together. left_out: a sentence for everything that was not made alike in both.
+    non_inferior: the margin within which `b` was to be shown not to be worse, None where that was not asked.
     """
 
     a: Side
@@ -85,11 +89,37 @@ class Comparison:
     anomalies: int
     left_out: list[str]
     figures: list[Difference]
+    non_inferior: float | None = None
+
+    @property
+    def not_shown(self) -> list[Difference]:
+        """The tested figures that may be worse by the margin of `non_inferior` or more; none where it was not asked.
+
+        All must be shown, so each is tested at the full confidence (an intersection-union test).
+        """
+        if self.non_inferior is None:
+            return []
+        return [figure for figure in self.figures if figure.headline and figure.worst >= self.non_inferior]
+
+    @property
+    def answer(self) -> str:
+        """`regression`, `not shown`, `not inferior`, or `better or alike` where nothing speaks against `b`."""
+        if self.regression:
+            return "regression"
+        if self.non_inferior is None:
+            return "better or alike"
+        return "not shown" if self.not_shown else "not inferior"
 
     @property
     def regression(self) -> bool:
         """Whether any tested figure has regressed."""
         return any(figure.regressed for figure in self.figures)
+
+    def _row(self, figure: Difference) -> Content:
+        row = asdict(figure)
+        if self.non_inferior is None:  # nothing was asked that it answers
+            del row["worst"]
+        return row
 
     def to_json(self) -> Content:
         """The content of comparison.json."""
@@ -105,29 +135,43 @@ class Comparison:
             "seed": self.seed,
             "samples": {"normals": self.normals, "anomalies": self.anomalies},
             "left_out": self.left_out,
-            "figures": [asdict(figure) for figure in self.figures],
+            **({} if self.non_inferior is None else {"non_inferior": self.non_inferior, "answer": self.answer}),
+            "figures": [self._row(figure) for figure in self.figures],
         }
 
 
-def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95, seed: int = 0) -> Comparison:
+def compare(
+    a: Audit,
+    b: Audit,
+    *,
+    margin: float = 0.0,
+    non_inferior: float | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Comparison:
     """Every figure of audit `b`, the candidate, less that of `a`, with its paired bootstrap interval.
 
     Only attacks and budgets of both count, also in the worst case; `left_out` names the others. Rates are at each
     audit's own threshold. A headline figure has regressed if its whole interval is worse than by `margin`. These
     intervals share the error (Bonferroni: of m of them each has confidence 1 - (1 - confidence) / m), so that
     `confidence` is that of the whole answer. The other figures are shown at `confidence` and decide nothing.
+    That no regression was found is no evidence that there is none: non_inferior asks for that, within a margin.
     Raises InputError where the two cannot be compared, DataError for a damaged audit.
     """
     _same_samples(a, b)
     settings, left_out = _settings(a, b)
     pair = [dataclasses.replace(audit.matrix, settings=settings) for audit in (a, b)]
     thresholds = [float(audit.info["threshold"]["value"]) for audit in (a, b)]
-    measured, drawn = _measured(pair, thresholds, seed)
+    measured = _measured(pair, thresholds)
     tested = sum(figure.headline for figure in measured)
+    replicates = max(REPLICATES, bootstrap.replicates(1 - (1 - confidence) / tested))
+    drawn = _differences(pair, thresholds, seed, replicates)
     figures = []
     for figure, differences in zip(measured, drawn, strict=True):
         level = 1 - (1 - confidence) / tested if figure.headline else confidence
         lower, upper = bootstrap.percentiles(differences, level)
+        alone = bootstrap.percentiles(differences, confidence)
+        worst = -alone[0] if figure.metric in detection.HIGHER_IS_BETTER else alone[1]
         gone = upper < -margin if figure.metric in detection.HIGHER_IS_BETTER else lower > margin
         figures.append(
             Difference(
@@ -137,6 +181,7 @@ def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95
                 upper=upper,
                 confidence=level,
                 regressed=figure.headline and gone,
+                worst=worst,
             )
         )
     labels = pair[0].labels
@@ -146,12 +191,13 @@ def compare(a: Audit, b: Audit, *, margin: float = 0.0, confidence: float = 0.95
         margin=margin,
         confidence=confidence,
         multiplicity=f"Bonferroni over {tested} headline figures",
-        replicates=REPLICATES,
+        replicates=replicates,
         seed=seed,
         normals=int((labels == 0).sum()),
         anomalies=int((labels == 1).sum()),
         left_out=left_out,
         figures=figures,
+        non_inferior=non_inferior,
     )
 
 
@@ -214,9 +260,9 @@ class _Measured(NamedTuple):
     headline: bool
 
 
-def _measured(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tuple[list[_Measured], list[Floats]]:
-    """The figures of both, and of each its differences in all resamples."""
-    figures, drawn = [], []
+def _measured(pair: list[ScoreMatrix], thresholds: list[float]) -> list[_Measured]:
+    """The figures of both."""
+    figures = []
     for cases in zip(*map(_cases, pair), strict=True):
         before, after = (_values(*case) for case in zip(cases, thresholds, strict=True))
         case = cases[0]
@@ -225,14 +271,20 @@ def _measured(pair: list[ScoreMatrix], thresholds: list[float], seed: int) -> tu
             values = float(before[name][0]), float(after[name][0])
             line = case.attack, case.norm, case.epsilon, case.regime, case.defect, name
             figures.append(_Measured(*line, *values, headline))
-    for block in bootstrap.blocks(REPLICATES, len(pair[0].samples), seed):
+    return figures
+
+
+def _differences(pair: list[ScoreMatrix], thresholds: list[float], seed: int, replicates: int) -> list[Floats]:
+    """Of each figure its differences in all resamples."""
+    drawn = []
+    for block in bootstrap.blocks(replicates, len(pair[0].samples), seed):
         differences: list[Floats] = []
         for cases in zip(*map(_cases, pair), strict=True):
             counts = block.drawn(0, len(cases[0].normals)), block.drawn(1, len(cases[0].anomalies))
             before, after = (_values(*case, counts) for case in zip(cases, thresholds, strict=True))
             differences += [after[name] - before[name] for name in before]
         drawn.append(differences)
-    return figures, [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
+    return [np.concatenate(parts) for parts in zip(*drawn, strict=True)]
 
 
 def _how(entry: SuiteEntry) -> tuple[str, str, object]:

@@ -6,13 +6,16 @@ were audited; compare areas of the same suite.
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from assay.metrics.certified import ATTACK
+from assay.metrics.intervals import order_statistics
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
 from assay.store.score_matrix import CLEAN, WORST
@@ -54,10 +57,17 @@ def _area(curve: list[Figure], bound: Bound) -> float:
     return total / curve[-1].epsilon
 
 
+CUTS = (0.25, 0.5, 0.75)
+CONFIDENCE = 0.95
+"""Of the interval of each quartile."""
+
+
 class Quartiles(NamedTuple):
     """Of the samples of one label that are decided rightly without an attack: by which epsilons how many are turned.
 
     Epsilons by which so many of them are decided wrongly; inf where fewer are up to `largest`, the largest tried.
+    intervals: of each, the two epsilons among the samples between which it lies at CONFIDENCE, whatever their
+    distribution; 0 and inf where there are too few samples to bound it.
     """
 
     norm: str
@@ -67,6 +77,7 @@ class Quartiles(NamedTuple):
     half: float
     three_quarters: float
     largest: float
+    intervals: tuple[tuple[float, float], ...]
 
 
 def quartiles(minimal: pa.Table) -> list[Quartiles]:
@@ -77,7 +88,15 @@ def quartiles(minimal: pa.Table) -> list[Quartiles]:
     for norm, label in sorted(set(zip(columns["norm"][right], columns["label"][right].tolist(), strict=True))):
         at = right & (columns["norm"] == norm) & (columns["label"] == label)
         # A quantile that is one of the samples: between a number and infinity there is nothing to interpolate.
-        first, second, third = np.quantile(columns["epsilon"][at], (0.25, 0.5, 0.75), method="inverted_cdf").tolist()
+        epsilons = np.sort(columns["epsilon"][at])
+        first, second, third = np.quantile(epsilons, CUTS, method="inverted_cdf").tolist()
         largest = float(columns["largest"][at].max())
-        found.append(Quartiles(norm, label, int(at.sum()), first, second, third, largest))
+        bounds = tuple(_between(epsilons, cut) for cut in CUTS)
+        found.append(Quartiles(norm, label, len(epsilons), first, second, third, largest, bounds))
     return found
+
+
+def _between(ascending: NDArray[np.float64], cut: float) -> tuple[float, float]:
+    """The interval of a quantile."""
+    low, high = order_statistics(len(ascending), cut, CONFIDENCE)
+    return (0.0 if low is None else float(ascending[low]), math.inf if high is None else float(ascending[high]))
