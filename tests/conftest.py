@@ -31,6 +31,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(SLOW)))
 
 
+@pytest.fixture(autouse=True)
+def no_keys_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever keys are known on this machine count in no test."""
+    monkeypatch.setenv("ASSAY_KEYS", "")
+
+
 @pytest.fixture(scope="session")
 def pristine_audit_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An undecided audit with hostile names in it: 60 samples, 3 attacks x 2 norms x 3 epsilons. Not to be changed."""

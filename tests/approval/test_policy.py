@@ -174,6 +174,7 @@ def test_the_verdict_is_json_with_everything_a_report_needs():
         "hash": of(GATE, CLEAN | {"name": "clean ranking"}).hash,
         "why": "w",
         "approves": True,
+        "values": of(GATE, CLEAN | {"name": "clean ranking"}).model_dump(mode="json", exclude_unset=True),
     }
 
 

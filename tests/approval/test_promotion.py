@@ -11,9 +11,10 @@ import yaml
 from click.testing import CliRunner
 from signed_store import add_sibling, write_keys
 
-from assay.approval import policy, records, registry, signature
+from assay.approval import people, policy, records, registry, signature
 from assay.cli import main
-from assay.hashing import digest
+from assay.errors import SpecError
+from assay.hashing import canonical, digest
 from assay.reports import page
 from assay.store.audit_reader import Audit
 
@@ -258,3 +259,104 @@ def test_each_record_holds_the_hash_of_the_one_before(decide, run, store, model)
     assert store.read_json(f"register/{second}")["before"] == {first: digest(store.read(f"register/{first}"))}
     assert store.read_json(f"register/{third}")["before"] == {second: digest(store.read(f"register/{second}"))}
     assert records.gaps(store) == []
+
+
+@pytest.fixture
+def known(tmp_path, keys):
+    """A function: person, roles -> the path of a keys file in which the signer's key is that person's."""
+
+    def known(person="Jane Doe", roles=("approver",), of=keys):
+        holder = {"fingerprint": signature.public_key(of[1]).fingerprint, "person": person, "roles": list(roles)}
+        (tmp_path / "keys.yaml").write_text(yaml.safe_dump({"keys": [holder]}))
+        return tmp_path / "keys.yaml"
+
+    return known
+
+
+@pytest.mark.parametrize(
+    ("person", "roles", "said"),
+    [
+        ("Max Roe", ["approver"], "the reviewer is called Jane Doe, and the key"),
+        ("Jane Doe", ["tester"], "Jane Doe may sign as tester, not as approver"),
+    ],
+)
+def test_a_name_that_is_not_the_key_owners(sign, run, store, audit, model, keys, known, person, roles, said):
+    sign()
+    file = known(person, roles)
+    assert said in run("verify", audit, "--key", keys[1], "--keys", file, code=3)
+    assert said in run("promote", model, "--key", keys[1], "--keys", file, code=3)
+    assert said in run("verify", audit, "--key", keys[1], code=3, env={"ASSAY_KEYS": str(file)})
+    file = known()
+    run("verify", audit, "--key", keys[1], "--keys", file)
+    run("promote", model, "--key", keys[1], "--keys", file)
+
+
+def test_a_keys_file_where_it_is_usual(sign, run, audit, keys, known, tmp_path, monkeypatch):
+    sign()
+    folder = tmp_path / "config" / "assay"
+    folder.mkdir(parents=True)
+    known("Max Roe").rename(folder / "keys.yaml")
+    monkeypatch.delenv("ASSAY_KEYS")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert "is Max Roe's" in run("verify", audit, "--key", keys[1], code=3)
+
+
+def test_a_key_that_nobody_listed(sign, run, audit, model, keys, known, tmp_path):
+    sign()
+    file = known(of=write_keys(tmp_path, "other"))
+    assert "does not hold the key" in run("verify", audit, "--key", keys[1], "--keys", file, code=3)
+    assert "does not hold the key" in run("promote", model, "--key", keys[1], "--keys", file, code=3)
+
+
+def test_nobody_signs_under_a_name_that_is_not_the_keys(sign, store, audit, known):
+    file = known("Ann Lee")
+    assert "is Ann Lee's; nothing was written" in sign(GATE, *PEOPLE, "--keys", file, code=2)
+    assert not store.exists(f"audits/{audit}/verdict.json")
+    sign(GATE, "--reviewer", "ann  lee", "--author", "Max Roe", "--keys", file)
+
+
+def test_where_approvers_are_known_an_unsigned_approval_is_not_enough(decide, run, model, known):
+    decide()
+    assert "says who may approve" in run("promote", model, "--unsigned", "--keys", known(), code=3)
+
+
+def test_a_review_that_names_another_key(sign, run, store, audit, keys, tmp_path):
+    sign()
+    mine = write_keys(tmp_path, "mine")
+    signature.sign(store.below(f"audits/{audit}"), signature.private_key(mine[0], str))
+    assert "review.json names another key" in run("verify", audit, "--key", mine[1], code=3)
+
+
+def test_the_approvers_of_a_policy(sign, decide, run, store, audit, model, keys, tmp_path):
+    own = signature.public_key(keys[1]).fingerprint
+    assert "among its approvers" in sign(GATE, *PEOPLE, code=2, approvers=["0" * 64])
+    decide(approvers=[own[:16]])
+    assert "lists its approvers" in run("promote", model, "--unsigned", code=3)
+    sign(GATE, *PEOPLE, approvers=[own[:16]])
+    run("promote", model, "--key", keys[1])
+    mine = write_keys(tmp_path, "mine")
+    about = store.read_json(f"audits/{audit}/review.json")
+    stranger = signature.private_key(mine[0], str)
+    store.write(f"audits/{audit}/review.json", json.dumps({**about, "key": stranger.fingerprint}).encode())
+    signature.sign(store.below(f"audits/{audit}"), stranger)
+    assert "among its approvers" in run("verify", audit, "--key", mine[1], code=3)
+
+
+def test_a_policy_without_approvers_keeps_its_hash():
+    values = policy.read("default").model_dump(mode="json")
+    assert values.pop("approvers") is None
+    assert policy.read("default").hash == digest(canonical(values))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("keys: [{fingerprint: abc, person: Jane Doe}]", "keys.0.fingerprint"),
+        ("keys: []", "keys: found"),
+        ("keys: [{fingerprint: F, person: A}, {fingerprint: F, person: B}]", "keys.1.fingerprint"),
+    ],
+)
+def test_faults_of_a_keys_file(tmp_path, text, fault):
+    (tmp_path / "keys.yaml").write_text(text.replace("F,", "a" * 64 + ","))
+    with pytest.raises(SpecError, match=fault):
+        people.read(tmp_path / "keys.yaml")

@@ -107,7 +107,7 @@ def test_an_approval_expires(store, first, decide, run):
     expired = state(store, first, datetime.date(2099, 1, 31))
     assert (expired.state, expired.since) == ("expired", "2099-01-31")
     with hashed(store.below(f"audits/{first}")) as folder:
-        assert "expired on 2099-01-31" in promotion.refusal(store, folder, expired, None)
+        assert "expired on 2099-01-31" in promotion.refusal(store, folder, expired, promotion.Trust())
 
 
 def test_only_a_pass_is_promoted(store, first, decide, run):

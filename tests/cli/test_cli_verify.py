@@ -260,7 +260,7 @@ def test_a_screen_and_attacks_that_were_left_out_are_among_the_reasons(run, stor
     about = yaml.safe_load(path.read_text())
     left_out = [{"attack": "pgd-l1", "why": "the score has no gradient"}]
     path.write_text(yaml.safe_dump({**about, "limit": 12, "left_out": left_out}))
-    said = run("approve", name, "--policy", policy())
+    said = run("approve", name, "--policy", policy(screens="allowed"))
     assert "The audit is a screen: at most 12 samples of each class were attacked (--limit)." in said
     assert "The audit is without pgd-l1 of its suite: the score has no gradient." in said
 

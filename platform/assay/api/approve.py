@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.api.arguments import StoreLike, policy_of, store_of
-from assay.approval import judgement, predecessor, records, review, signature, verification
+from assay.approval import judgement, people, predecessor, records, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
@@ -31,15 +31,17 @@ def approve(
     author: str | None = None,
     expires: datetime.date | None = None,
     because: str = "",
+    keys: Path | str | None = None,
     store: StoreLike = None,
 ) -> Verdict:
     """Decide whether a model may be deployed: write verdict.json and review.json, renew the report, and sign.
 
     audit: as in `assay.open_audit`. policy: the name of a shipped one, a file, or a mapping. key: a private key to sign
-    the audit and its model with, whatever the verdict; it needs `reviewer` and `author`. password: of an encrypted key.
-    expires: when the approval ends, at the latest as the policy allows. because: why an earlier FAIL or INCONCLUSIVE
-    on the same model no longer stands, which a PASS that approves must say. Raises InputError or SpecError for what is
-    written wrongly, DataError where the audit or its model is not what it was.
+    the audit and its model with, whatever the verdict; it needs `reviewer` and `author`. password: of an encrypted
+    key. expires: when the approval ends, at the latest as the policy allows. because: why an earlier FAIL or
+    INCONCLUSIVE on the same model no longer stands, which a PASS that approves must say. keys: as in `promote`.
+    Raises InputError or SpecError for what is written wrongly, and for a reviewer who is not the key's owner;
+    DataError where the audit or its model is not what it was.
 
     >>> verdict = assay.approve("latest", policy, store=store)
     >>> verdict.verdict, verdict.gates[0].decision
@@ -48,6 +50,9 @@ def approve(
     place, rules = store_of(store), policy_of(policy)
     name = references.audit(place, audit)
     signer = signature.private_key(key, lambda: password) if isinstance(key, str | Path) else key
+    named = people.known(keys) if signer else None
+    if signer and named and (objection := named.objection(signer, reviewer, role)):
+        raise InputError(f"{objection}; nothing was written")
     reviewed = review.of(
         rules,
         reviewer=reviewer,

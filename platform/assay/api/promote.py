@@ -36,15 +36,18 @@ def promote(
     service: str | None = None,
     by: str = "-",
     key: Path | str | None = None,
+    keys: Path | str | None = None,
     unsigned: bool = False,
     store: StoreLike = None,
 ) -> Promotion:
     """Promote a model to the name of a service; the model that held it until now is superseded.
 
     model: a hash or `SWEEP:best`. service: by default the name of its dataset. by: who promotes it. key: the approver's
-    public key. unsigned: take an approval that nobody signed, in a store where none is. Raises RefusedError where the
-    audit decided last does not say PASS, has expired, is not signed by that key or was changed since, or where the
-    register knows of a later decision; InputError or UnknownName for a name that is not one model.
+    public key. keys: a file that says whose key is whose, by default that of ASSAY_KEYS or
+    `~/.config/assay/keys.yaml` where there is one. unsigned: take an approval that nobody signed, in a store where
+    none is. Raises RefusedError where the audit decided last does not say PASS, has expired, is not signed by that
+    key or was changed since, or where the register knows of a later decision; InputError or UnknownName for a name
+    that is not one model.
 
     >>> try:
     ...     assay.promote("demo:best", store=store)
@@ -52,7 +55,7 @@ def promote(
     ...     print("refused")
     refused
     """
-    from assay.approval import promotion, signature
+    from assay.approval import people, promotion, signature
 
     if unsigned and key is not None:
         raise InputError("give a key or unsigned, not both")
@@ -62,6 +65,7 @@ def promote(
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
     today = datetime.datetime.now(datetime.UTC).date()
-    done = promotion.promote(place, named[0], service=service, by=by, key=public, unsigned=unsigned, today=today)
+    trust = promotion.Trust(public, people.known(keys), unsigned)
+    done = promotion.promote(place, named[0], service=service, by=by, trust=trust, today=today)
     name = service or done.standing.dataset
     return Promotion(done.standing, name, done.former, done.regression_against, public is not None)

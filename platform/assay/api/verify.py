@@ -11,16 +11,20 @@ if TYPE_CHECKING:
     from assay.approval.verification import Verification
 
 
-def verify(what: str, *, key: Path | str | None = None, store: StoreLike = None) -> list[Verification]:
+def verify(
+    what: str, *, key: Path | str | None = None, keys: Path | str | None = None, store: StoreLike = None
+) -> list[Verification]:
     """Hash every file of an audit and its model, or of a model, again; each result says whether it is `good`.
 
     what: an audit or a model as elsewhere, or a folder that lies anywhere. key: the public key of whoever signed;
-    without one no signature is checked, and a model by the hash it is named by. Raises InputError or StoreError.
+    without one no signature is checked, and a model by the hash it is named by. keys: as in `promote`. Raises
+    InputError or StoreError.
 
     >>> model = assay.open_audit("latest", store=store).model
     >>> [(found.kind, found.good) for found in assay.verify(model, store=store)]
     [('model', True)]
     """
-    from assay.approval import signature, verification
+    from assay.approval import people, signature, verification
 
-    return verification.verify(store_of(store), what, signature.public_key(Path(key)) if key is not None else None)
+    public = signature.public_key(Path(key)) if key is not None else None
+    return verification.verify(store_of(store), what, public, people.known(keys) if public else None)

@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    StringConstraints,
+    ValidationError,
+)
 
 from assay import shelves
 from assay.approval.gate import Gate, MinimumSamples
@@ -23,6 +32,9 @@ from assay.units import number
 EXIT_CODES = {"PASS": 0, "PASS WITH WAIVERS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 """Exit code of the command line for each verdict."""
 
+Fingerprint = Annotated[str, StringConstraints(pattern="^[0-9a-f]{16,64}$")]
+"""The SHA-256 of a public key, or its beginning."""
+
 
 class Policy(BaseModel):
     """What must hold before a model may be deployed; `suites` are those whose audits it judges (None: any).
@@ -32,6 +44,7 @@ class Policy(BaseModel):
     approves: whether a PASS approves the model for use; without it nothing can be promoted by this policy.
     screens: whether an audit with `--limit` can pass; without it such an audit is INCONCLUSIVE at best.
     prevalence: the share of anomalies in use, at which average precision is computed; required by gates on it.
+    approvers: the keys that may sign by it, by their fingerprints; any without it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,12 +63,20 @@ class Policy(BaseModel):
     approves: bool = True
     screens: Literal["refused", "allowed"] = "refused"
     prevalence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] | None = None
+    approvers: Annotated[list[Fingerprint], Field(min_length=1)] | None = None
     waivers: list[Waiver] = []
 
     @property
     def hash(self) -> str:
         """SHA-256 of the policy as canonical JSON, defaults written out: the same for the same meaning."""
-        return digest(canonical(self.model_dump(mode="json")))
+        left_out = {"approvers"} if self.approvers is None else set()  # it is younger than many a hash
+        return digest(canonical(self.model_dump(mode="json", exclude=left_out)))
+
+    def may_approve(self, fingerprint: str | None) -> bool:
+        """Whether a signature of that key, or none, is enough for this policy."""
+        if self.approvers is None:
+            return True
+        return fingerprint is not None and any(fingerprint.startswith(one) for one in self.approvers)
 
     @classmethod
     def of(cls, data: Mapping[str, Any], file: str) -> Self:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from assay.approval import records, redecision, registry, signature, verification
 from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.memory import Memory
+from assay.approval.people import Keys
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
 from assay.approval.verdict import verdict_of
@@ -15,6 +16,18 @@ from assay.errors import InputError, RefusedError, StoreError
 from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What vouches for an approval: the public key it was signed with, and who may sign.
+
+    unsigned: take one that nobody signed, in a store where none is signed.
+    """
+
+    key: Key | None = None
+    keys: Keys | None = None
+    unsigned: bool = False
 
 
 @dataclass(frozen=True)
@@ -26,16 +39,7 @@ class Promoted:
     regression_against: str | None
 
 
-def promote(
-    store: Store,
-    model: str,
-    *,
-    service: str | None,
-    by: str,
-    key: Key | None,
-    unsigned: bool = False,
-    today: datetime.date,
-) -> Promoted:
+def promote(store: Store, model: str, *, service: str | None, by: str, trust: Trust, today: datetime.date) -> Promoted:
     """Promote a model by its full hash to a name, by default that of its dataset.
 
     Raises RefusedError without an audit whose PASS is valid today and verified, InputError where it serves already.
@@ -47,11 +51,9 @@ def promote(
         with hashed(references.folder(store, listed.audit)) as folder:
             audit = Audit(folder)
             standing = registry.standing(audit, today)
-            why = (
-                refusal(store, folder, standing, key, unsigned=unsigned)
-                if standing.model == model
-                else "its audit is of another model"
-            )
+            why = refusal(store, folder, standing, trust)
+            if standing.model != model:
+                why = f"audit {listed.audit} is of another model now"
             dataset, compared = audit.info["dataset"].get("hash"), audit.comparison if not why else None
     except StoreError as error:
         why = str(error)
@@ -61,7 +63,7 @@ def promote(
     before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
     if before and before.model == model and before.audit == standing.audit:
         raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
-    fingerprint = key.fingerprint if key else None
+    fingerprint = trust.key.fingerprint if trust.key else None
     records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=fingerprint)
     former = before.model if before else None
     return Promoted(
@@ -71,11 +73,12 @@ def promote(
     )
 
 
-def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | None, *, unsigned: bool = False) -> str:
-    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today and signed.
+def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust) -> str:
+    """Why a model must not be promoted, or nothing: it needs a PASS that is valid today, and trusted.
 
-    folder: of the audit; standing: read from it. unsigned: take an unsigned one, in a store where none is signed.
+    folder: of the audit; standing: read from it.
     """
+    key, keys = trust.key, trust.keys
     word = standing.verdict.split()[0] if standing.verdict else "no verdict"
     if word != "PASS":
         return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
@@ -89,14 +92,16 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | N
     signed = signs or bool(signature.signatures(folder))
     if signed and key is None:
         return "approvals of this store are signed; give --key with the approver's public key"
-    if key is None and not unsigned:
+    if key is None and keys:
+        return f"{keys.file} says who may approve, so an unsigned approval is not enough; give --key"
+    if key is None and not trust.unsigned:
         return (
             "nobody has signed its PASS, so it is as good as whoever can write to the store; sign it (assay approve "
             "--key) and give --key here, or say --unsigned"
         )
     if not store.exists(f"models/{standing.model}"):
         return f"the store has no folder models/{standing.model}"
-    verified = verification.of_audit(folder, key, standing.audit)
+    verified = verification.of_audit(folder, key, standing.audit, keys=keys)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
     if not wrong and not Memory.of(store).records(Audit(folder)):
         return (
@@ -104,6 +109,10 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, key: Key | N
             "register/ was changed; decide again: assay approve"
         )
     verdict = verdict_of(Audit(folder))
-    if not wrong and key is None and verdict and redecision.policy_of(verdict) is None:
-        return "its verdict does not hold its policy, as an older Assay wrote it; decide again: assay approve"
+    if not wrong and key is None and verdict:
+        policy = redecision.policy_of(verdict)
+        if policy is None:
+            return "its verdict does not hold its policy, as an older Assay wrote it; decide again: assay approve"
+        if not policy.may_approve(None):
+            return f"policy {policy.name} lists its approvers, so an unsigned approval is not enough"
     return ". ".join(wrong)

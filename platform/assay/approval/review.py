@@ -58,12 +58,16 @@ def of(
 ) -> Review:
     """A review dated today, as the policy allows it; it expires after the policy's `valid_days` at the latest.
 
-    Raises InputError: a signature needs both names, the two must differ unless the policy allows one person, and the
-    day it expires must be in the future.
+    Raises InputError: a signature needs both names, the two must differ unless the policy allows one person, the key
+    must be of the policy's approvers, and the day it expires must be in the future.
     """
+    if key and not policy.may_approve(key):
+        raise InputError(
+            f"policy {policy.name} does not list the key {key[:16]} among its approvers; sign with one it does"
+        )
     if key and not (_letters(reviewer) and _letters(author)):
         raise InputError("a signature says who reviewed whose work; give --reviewer NAME and --author NAME")
-    if reviewer and author and _same(reviewer, author) and policy.same_person == "refused":
+    if reviewer and author and same_name(reviewer, author) and policy.same_person == "refused":
         raise InputError(
             f"author and reviewer are both {reviewer}, and policy {policy.name} wants two people; let somebody else "
             "review, or write `same_person: allowed` into a policy of your own"
@@ -93,7 +97,8 @@ def read(folder: Store | Path) -> Review | None:
         raise DataError(f"{folder.place(FILE)} is damaged ({reason}); `assay approve` writes a new one") from error
 
 
-def _same(one: str, other: str) -> bool:
+def same_name(one: str | None, other: str | None) -> bool:
+    """Whether two names are the same to a reader."""
     return _letters(one) == _letters(other)
 
 

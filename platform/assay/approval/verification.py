@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.approval import records, redecision, review, signature
+from assay.approval import people, records, redecision, review, signature
 from assay.approval.hashed import HashedFolder, hashed
 from assay.approval.judgement import judged
 from assay.approval.memory import Memory
+from assay.approval.people import Keys
 from assay.approval.signature import Key
 from assay.approval.verdict import verdict_of
 from assay.errors import AssayError, InputError, StoreError
@@ -52,33 +53,33 @@ class Verification:
         return not (self.changed or self.missing or self.new or self.problems)
 
 
-def verify(store: Store, text: str, key: Key | None) -> list[Verification]:
+def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -> list[Verification]:
     """Verify the model that `text` names, or the audit and its model where the store holds it.
 
     text: a model's hash or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
     Raises InputError where it names neither.
     """
     if "://" in text:
-        return of_folder(Store(text), key)
+        return of_folder(Store(text), key, keys)
     path = Path(text).expanduser()
     if "/" in text and not path.is_dir():
         raise InputError(f"there is no folder {text}")
     if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
-        return of_folder(Store(path), key)
+        return of_folder(Store(path), key, keys)
     if text in store.names("audits"):
-        return of_audit(references.folder(store, text), key, text)
+        return of_audit(references.folder(store, text), key, text, keys=keys)
     if any(name.startswith(text) for name in store.names("models")):
         name = references.model(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
     name = references.audit(store, text)
-    return of_audit(references.folder(store, name), key, name)
+    return of_audit(references.folder(store, name), key, name, keys=keys)
 
 
-def of_folder(folder: Store, key: Key | None) -> list[Verification]:
+def of_folder(folder: Store, key: Key | None, keys: Keys | None = None) -> list[Verification]:
     """Verify a folder anywhere; the model of an audit is looked for as in a store."""
     place = folder.place()
     if folder.exists("audit.yaml") or folder.exists(review.FILE):
-        return of_audit(folder, key)
+        return of_audit(folder, key, keys=keys)
     if folder.exists("manifest.json"):
         hashed = model_folder.is_hash(_name(folder))
         if not hashed and key is None:
@@ -92,15 +93,17 @@ def _name(folder: Store) -> str:
 
 
 def of_audit(
-    place: Store | Path, key: Key | None, name: str | None = None, *, decided: bool = True
+    place: Store | Path, key: Key | None, name: str | None = None, *, keys: Keys | None = None, decided: bool = True
 ) -> list[Verification]:
     """Verify an audit, and its model in `../../models`; name: the id that the audit must have.
 
-    decided: whether the verdict and the review count; not where both are about to be replaced.
+    keys: who may sign. decided: whether the verdict and the review count; not where both are about to be replaced.
     """
     with hashed(place) as folder:
         beside = folder.up(2)
         verified = _of_audit(folder, key, name, decided)
+        if decided and key and verified.signed and (stranger := _stranger(folder, key, keys)):
+            verified = replace(verified, problems=(*verified.problems, stranger))
         objection = _objection(beside, folder) if decided else ""
         if objection and objection not in verified.problems:
             verified = replace(verified, problems=(*verified.problems, objection))
@@ -108,6 +111,18 @@ def of_audit(
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
         return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
     return [verified]
+
+
+def _stranger(folder: HashedFolder, key: Key, keys: Keys | None) -> str:
+    """Why the key is not that of the reviewer, or may not approve by the policy; nothing while nobody has decided."""
+    try:
+        verdict = verdict_of(Audit(folder))
+        policy = redecision.policy_of(verdict) if verdict else None
+        if policy and not policy.may_approve(key.fingerprint):
+            return f"policy {policy.name} does not list the key {key.fingerprint[:16]} among its approvers"
+        return people.objection(keys, key, review.read(folder)) if verdict else ""
+    except AssayError as error:
+        return str(error)
 
 
 def _objection(beside: Store, folder: HashedFolder) -> str:

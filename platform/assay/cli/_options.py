@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,16 @@ def store(function: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         metavar="FOLDER|URL",
         help="Folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX of sweeps, models and audits; also from ASSAY_STORE.",
+    )(function)
+
+
+def keys(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--keys FILE`."""
+    return click.option(
+        "--keys",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="YAML file that says whose key is whose; by default ASSAY_KEYS or ~/.config/assay/keys.yaml.",
     )(function)
 
 

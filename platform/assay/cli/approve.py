@@ -28,6 +28,7 @@ from assay.cli import _options, _verdict
 @click.option("--because", default="", metavar="REASON", help="Why an earlier FAIL or INCONCLUSIVE no longer stands.")
 @_verdict.files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
+@_options.keys
 @_options.store
 def command(
     audit: str,
@@ -41,6 +42,7 @@ def command(
     junit: Path | None,
     summary: Path | None,
     as_json: bool,
+    keys: Path | None,
     root: str,
 ) -> None:
     """Decide whether a model may be deployed: write verdict.json, renew report.html, and exit with the verdict.
@@ -75,6 +77,7 @@ def command(
         author=author,
         expires=expires.date() if expires else None,
         because=because,
+        keys=keys,
         store=store,
     )
     name, page = found.id, f"{found.location}/report.html"

@@ -16,8 +16,11 @@ from assay.cli._plain import plain
 @click.option("--by", default="-", help="Who promotes it.")
 @click.option("--key", type=click.Path(path_type=Path), help="Public key of the approver.")
 @click.option("--unsigned", is_flag=True, help="Take an approval that nobody signed, where none of the store is.")
+@_options.keys
 @_options.store
-def command(model: str, name: str | None, by: str, key: Path | None, unsigned: bool, root: str) -> None:
+def command(
+    model: str, name: str | None, by: str, key: Path | None, unsigned: bool, keys: Path | None, root: str
+) -> None:
     """Promote a model to a name; the model that held the name until now is superseded.
 
     The audit decided last must say PASS and not have expired, the signature of that key must be valid and every file as
@@ -31,7 +34,7 @@ def command(model: str, name: str | None, by: str, key: Path | None, unsigned: b
     """
     from assay.api.promote import promote
 
-    done = promote(model, service=name, by=by, key=key, unsigned=unsigned, store=root)
+    done = promote(model, service=name, by=by, key=key, keys=keys, unsigned=unsigned, store=root)
     standing, former = done.standing, done.former
     serves = f"{standing.name} ({standing.model[:12]}) serves as {done.service} now"
     click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))

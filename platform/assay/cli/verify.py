@@ -20,8 +20,9 @@ SHOWN = 20
 @click.argument("what", metavar="AUDIT|MODEL|FOLDER")
 @click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) of the person who signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@_options.keys
 @_options.store
-def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
+def command(what: str, key: Path | None, as_json: bool, keys: Path | None, root: str) -> None:
     """Hash every file again and say which were changed, are missing or are new since they were signed.
 
     Of an audit, its model is checked too. A folder may lie anywhere; no store is needed then. Without --key only the
@@ -39,7 +40,7 @@ def command(what: str, key: Path | None, as_json: bool, root: str) -> None:
     from assay.api.verify import verify
     from assay.approval import verification
 
-    results = verify(what, key=key, store=root)
+    results = verify(what, key=key, keys=keys, store=root)
     good = all(one.good for one in results)
     if as_json:
         listed = [{**asdict(one), "good": one.good} for one in results]
