@@ -15,7 +15,7 @@ from assay.approval.gate import ERRORS, Bound
 from assay.approval.multiplicity import Correction
 from assay.errors import DataError
 from assay.store import formats
-from assay.store.audit_reader import Audit
+from assay.store.audit_reader import Audit, Content
 
 Word = Literal["PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE"]
 GateDecision = Literal["PASS", "FAIL", "INCONCLUSIVE", "WAIVED", "NOT RUN"]
@@ -182,7 +182,7 @@ class Verdict:
                 f"verdict.json is damaged ({place}: {first['msg']}); `assay approve` writes a new one"
             ) from error
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Content:
         """The content of verdict.json: plain values that JSON can hold."""
         content = _adapter().dump_python(self, mode="json")
         if self.history is None:  # a verdict from before there was one stays as it was
