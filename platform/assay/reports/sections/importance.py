@@ -27,8 +27,9 @@ TEMPLATE = """
 {% endif %}
 {% if panels %}
 <p>Importance is the parameter's share in what makes the best quarter of the trials differ from all (PED-ANOVA); the
-shares of one objective add up to 1. A share that is not above its chance level, which a parameter without any effect
-would stay below 19 times in 20, says nothing. {{ verdict }}</p>
+shares of one objective add up to 1. A share that is not above its chance level says nothing: one parameter without any
+effect would stay below it 19 times in 20 if all values were tried alike. A guided search such as TPE tries what did
+well more often, and then more of them rise above it by chance. {{ verdict }}</p>
 <div class="panels">{% for panel in panels %}{{ panel }}{% endfor %}</div>
 {% endif %}
 {% if rows %}
@@ -51,7 +52,8 @@ would stay below 19 times in 20, says nothing. {{ verdict }}</p>
 </tbody>
 </table>
 </div>
-<p class="note">Of the complete trials. Intervals: the trials redrawn with replacement. A parameter that only some
+<p class="note">Of the complete trials. Intervals: the trials redrawn with replacement, as if each had been drawn on
+its own; of a guided search they are a rough guide, and probably too narrow. A parameter that only some
 trials have is compared among those, and weighted by how many they are. A search does not try all values alike: what
 it soon gave up is known least.</p>
 {% endif %}
@@ -64,7 +66,7 @@ def importance(audit: Audit) -> Section:
     if audit.trials is None:
         return section(title, TEMPLATE, why=NO_SWEEP)
     if found is None or not len(found["parameter"]):
-        again = f"It was not computed: no importance.parquet. Make it with: {audit.info['command']}"
+        again = f"It was not computed: no importance.parquet. Make it with: {audit.command}"
         return section(
             title, TEMPLATE, why=again if found is None else "No complete trial of the sweep varied anything."
         )
@@ -132,7 +134,9 @@ def _verdict(found: Columns, told: NDArray[np.bool_]) -> str:
     if not above:
         return "Here none is above it: these trials do not show which parameter matters."
     names = (f"{found['parameter'][row]} for {words(found['objective'][row])}" for row in above)
-    return f"Above it: {', '.join(names)}; of {int(told.sum())} shares one in twenty is so by chance alone."
+    shares = int(told.sum())
+    expected = f"of {shares} shares without any effect about {shares / 20:.1f} would be"
+    return f"Above it: {', '.join(names)}; {expected}, more after a guided search."
 
 
 def _picture(found: Columns, objective: str) -> Markup:

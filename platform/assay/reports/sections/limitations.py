@@ -86,7 +86,7 @@ def _limits(audit: Audit) -> Iterator[str]:
     if info.get("attacked_as") == "black box":
         yield "Gradients: the detector gives none, so no attack could use them."
     if count := info.get("limit"):
-        yield f"Most of the test split: only the first {count} images of each class were attacked."
+        yield f"Most of the test split: only {count} images of each class, evenly spread over it, were attacked."
     if few := _few(audit):
         yield f"Kinds of defect of which there are fewer than {FEW} images, with wide intervals: {', '.join(few)}."
     if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):

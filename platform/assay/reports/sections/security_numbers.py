@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from assay.errors import DataError
 from assay.metrics import certified
-from assay.metrics.security_curve import Quartiles, quartiles
+from assay.metrics.security_curve import CONFIDENCE, Quartiles, quartiles
 from assay.reports.sections._html import REGIMES, Section, norm, section
 from assay.store import parquet
 from assay.store.audit_reader import Audit, ThreatBudget
@@ -24,7 +24,9 @@ TEMPLATE = """
 {% if rows %}
 <h3>Areas and distances</h3>
 <p>Area: under the curve up to its largest budget, 1 at best. Epsilon that turns decisions: by which a quarter, half and
-three quarters of the samples that were decided rightly are decided wrongly; a stronger attack may need less.</p>
+three quarters of the samples that were decided rightly are decided wrongly; a stronger attack may need less. Below
+them their {{ (confidence * 100) | round | int }}% intervals, from order statistics, which assume nothing of how the
+epsilons are distributed.</p>
 {{ table("Areas and epsilons") }}
 <table>
 <thead><tr><th>Norm</th><th>Area, worst case [interval]</th><th>Area, certified</th>
@@ -32,7 +34,8 @@ three quarters of the samples that were decided rightly are decided wrongly; a s
 <tbody>
 {% for row in rows %}
 <tr><td>{{ row.norm }}</td><td>{{ row.worst | estimate }}</td><td>{{ row.certified | estimate }}</td>
-{% for epsilons in row.turned %}<td class="nowrap">{{ epsilons }}</td>{% endfor %}</tr>
+{% for turned in row.turned %}<td class="nowrap">{{ turned.epsilons }}{% if turned.intervals %}<br>
+<span class="note">{{ turned.intervals }}</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
@@ -83,16 +86,24 @@ def security_numbers(audit: Audit) -> Section:
         brackets=_brackets(audit),
         shares=_shares(audit),
         regimes=REGIMES.values(),
+        confidence=CONFIDENCE,
     )
 
 
+class Turned(NamedTuple):
+    """The epsilons that turn a quarter, half and three quarters of a class, and their intervals, in words."""
+
+    epsilons: str
+    intervals: str
+
+
 class Numbers(NamedTuple):
-    """What one norm's curves come to; turned: the epsilons that turn normals and anomalies, in words."""
+    """What one norm's curves come to; turned: the epsilons that turn normals and anomalies."""
 
     norm: str
     worst: Figure | None
     certified: Figure | None
-    turned: list[str]
+    turned: list[Turned]
 
 
 class BracketRow(NamedTuple):
@@ -126,16 +137,19 @@ def _numbers(audit: Audit, names: list[str]) -> list[Numbers]:
     return rows
 
 
-def _in_words(row: Quartiles | None) -> str:
+def _in_words(row: Quartiles | None) -> Turned:
     if row is None:
-        return "not measured"
-    beyond = f"> {in_255(row.largest, row.norm)}"
-    cuts = (row.quarter, row.half, row.three_quarters)
-    return ", ".join(beyond if cut > row.largest else in_255(cut, row.norm) for cut in cuts)
+        return Turned("not measured", "")
+
+    def word(cut: float) -> str:
+        return f"> {in_255(row.largest, row.norm)}" if cut > row.largest else in_255(cut, row.norm)
+
+    cuts = ", ".join(map(word, (row.quarter, row.half, row.three_quarters)))
+    return Turned(cuts, ", ".join(f"[{word(low)}, {word(high)}]" for low, high in row.intervals))
 
 
 def _minimal(audit: Audit) -> pa.Table:
-    remedy = f"delete it and run: {audit.info['command']}"
+    remedy = f"delete it and run: {audit.command}"
     parts = parquet.parts(audit.folder, audit.parts("minimal"), MINIMAL.names, remedy)
     try:
         return pa.concat_tables([MINIMAL.empty_table(), *(part.cast(MINIMAL) for part in parts)])
