@@ -1,0 +1,93 @@
+"""Files of detectors that somebody forged: exported programs and ONNX, changed where it hurts."""
+
+from __future__ import annotations
+
+import functools
+import io
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import toy_outside
+
+SIZE = 16
+
+
+@functools.cache
+def program() -> bytes:
+    """A good exported program."""
+    content = io.BytesIO()
+    images, any_number = torch.rand(2, 1, SIZE, SIZE), ({0: torch.export.Dim.DYNAMIC},)
+    torch.export.save(torch.export.export(toy_outside.good().eval(), (images,), dynamic_shapes=any_number), content)
+    return content.getvalue()
+
+
+def changed(
+    files: Mapping[str, bytes] | None = None,
+    graph: Callable[[dict[str, Any]], None] | None = None,
+    compression: int = zipfile.ZIP_STORED,
+) -> bytes:
+    """That program with some files added or replaced, and its graph changed by a function."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(program())) as archive, zipfile.ZipFile(out, "w", compression) as new:
+        top = archive.namelist()[0].partition("/")[0]
+        records = {name: archive.read(name) for name in archive.namelist()}
+        records |= {f"{top}/{name}": record for name, record in (files or {}).items()}
+        if graph is not None:
+            content = json.loads(records[f"{top}/models/model.json"])
+            graph(content)
+            records[f"{top}/models/model.json"] = json.dumps(content).encode()
+        for name, record in records.items():
+            new.writestr(name, record)
+    return out.getvalue()
+
+
+def sized(expression: str) -> bytes:
+    """With that expression in place of every size that follows from the number of images."""
+
+    def change(graph: dict[str, Any]) -> None:
+        for value in graph["graph_module"]["graph"]["tensor_values"].values():
+            for size in value["sizes"]:
+                if "as_expr" in size:
+                    size["as_expr"]["expr_str"] = expression
+
+    return changed(graph=change)
+
+
+def calling(target: str) -> bytes:
+    """With that operator in place of its first one."""
+
+    def change(graph: dict[str, Any]) -> None:
+        graph["graph_module"]["graph"]["nodes"][0]["target"] = target
+
+    return changed(graph=change)
+
+
+def onnx_file(nodes: list[Any], initializers: tuple[Any, ...] = (), functions: tuple[Any, ...] = ()) -> bytes:
+    """An ONNX file of those nodes from `images` to `scores`; the axes of its mean are `axes`."""
+    import onnx
+
+    make = onnx.helper
+    image = make.make_tensor_value_info("images", 1, ["batch", 1, SIZE, SIZE])
+    scores = make.make_tensor_value_info("scores", 1, ["batch"])
+    axes = make.make_tensor("axes", 7, [3], [1, 2, 3])
+    graph = make.make_graph(nodes, "detector", [image], [scores], [axes, *initializers])
+    opset = [make.make_opsetid("", 18), make.make_opsetid("mine", 1)]
+    model = make.make_model(graph, opset_imports=opset, ir_version=9, functions=list(functions))
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def grown(*steps: tuple[str, list[str], list[str]], **numbers: list[int]) -> bytes:
+    """An ONNX file whose scores are the mean of each image plus `sum`, which the steps (operator, in, out) make."""
+    from onnx import helper as make
+
+    mean = make.make_node("ReduceMean", ["images", "axes"], ["mean"], keepdims=0)
+    last = make.make_node("Add", ["mean", "sum"], ["scores"])
+    more = [
+        make.make_node(name, ins, outs, **({"keepdims": 0} if name == "ReduceSum" else {})) for name, ins, outs in steps
+    ]
+    given = tuple(make.make_tensor(name, 7, [len(values)], values) for name, values in numbers.items())
+    return onnx_file([mean, *more, last], given)
