@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
@@ -35,6 +36,11 @@ AUDIT_KEYS = (
     "audit", "created", "model", "suite.name", "suite.attacks", "dataset.name", "threshold.value", "seed",
     "samples", "command",
 )  # fmt: skip
+MODEL = r"(models/)?[0-9a-f]{4,64}"
+OPTIONS = {
+    "--suite": r"[^-].*", "--seed": r"\d+", "--limit": r"\d+", "--device": r"[a-z]+(:\d+)?", "--surrogate": MODEL,
+}  # fmt: skip
+"""The options of `assay audit` that an audit's command may name, and what their values look like."""
 PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
 
@@ -109,7 +115,8 @@ class Audit:
         if not keys:
             raise DataError(f"{self.folder.place('scores')}: no */part-*.parquet; {self._again}")
         remedy = f"delete it and {self._again}"
-        return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy))
+        newer = (score_matrix.SELECTION,)
+        return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy, newer))
 
     def there(self, sources: Iterable[str]) -> list[str]:
         """Those of some files that the folder has; a name that ends in `/` is a table of parts."""
@@ -172,7 +179,26 @@ class Audit:
 
     @property
     def _again(self) -> str:
-        return f"make it with: {self.info['command']}"
+        return f"make it with: {self.command}"
+
+    @functools.cached_property
+    def command(self) -> str:
+        """The command that makes the audit again, to be shown to a person who may paste it.
+
+        audit.yaml is whoever's who can write to the store: only known words of its command are taken, each quoted.
+        """
+        try:
+            words = shlex.split(str(self.info["command"]))
+        except ValueError:
+            words = []
+        names, values = words[3::2], words[4::2]
+        known = len(names) == len(values) and all(
+            re.fullmatch(OPTIONS.get(name, "(?!)"), value) and value.isprintable()
+            for name, value in zip(names, values, strict=False)
+        )
+        if known and words[:2] == ["assay", "audit"] and re.fullmatch(MODEL, words[2] if len(words) > 2 else ""):
+            return shlex.join(words)
+        return "assay audit MODEL --suite SUITE"
 
     def _table(self, key: str, needed: Sequence[str], columns: list[str] | None = None) -> pa.Table:
         path = self.folder.place(key)

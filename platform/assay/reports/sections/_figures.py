@@ -13,7 +13,9 @@ import matplotlib
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
+from assay.reports.sections._html import seen
 from assay.units import NORM_WORDS, scale
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE, GREY = (
@@ -79,10 +81,13 @@ def figure(key: str, title: str, description: str, draw: Callable[[Axes], None],
         axes = canvas.subplots()
         draw(axes)
         _legend(canvas, axes)
+        for words in canvas.findobj(Text):
+            if (shown := seen(words.get_text())) != words.get_text():  # SVG cannot hold a control character
+                words.set_text(shown)
         text = io.StringIO()
         canvas.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
     return Markup("<figure><figcaption>{}</figcaption>{}</figure>").format(
-        title, _inline(text.getvalue(), key, title, description)
+        title, _inline(text.getvalue(), key, seen(title), seen(description))
     )
 
 

@@ -117,8 +117,25 @@ def table(label: str) -> Markup:
     return Markup('<div class="table" role="group" aria-label="{}">').format(label)
 
 
+UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e0fff]"
+)
+"""What no reader sees: controls, and characters that turn the direction of the text around them or hide in it."""
+
+
+def seen(text: str) -> str:
+    """A text of an artefact, with a replacement character for each that would steer the page and not be seen on it."""
+    shown = UNSEEN.sub("\ufffd", text)
+    return Markup(shown) if isinstance(text, Markup) else shown
+
+
 def _shown(value: Any) -> Any:
-    return NOT_RECORDED if value is None else value
+    if isinstance(value, Undefined):
+        return value
+    if hasattr(value, "__html__"):
+        return seen(Markup(value))
+    return NOT_RECORDED if value is None else seen(str(value))
 
 
 ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_shown, lstrip_blocks=True)

@@ -91,7 +91,7 @@ def _why_not(audit: Audit) -> str:
         return "No maps: the score has no gradient with respect to the pixels, so none can show what it depends on."
     return (
         "No maps: the audit was made before they were, or the gradient is not finite (see the check gradients). "
-        f"To try again: {audit.info['command']}"
+        f"To try again: {audit.command}"
     )
 
 

@@ -70,7 +70,7 @@ def fidelity(audit: Audit) -> Section:
     """Cheap and audited AUROC of every audited model of the sweep, their gaps and rank correlation, with intervals."""
     title, found = "Cheap against audited", kept(audit, "fidelity", FIDELITY)
     if found is None or not len(found["model"]):
-        again = f"It was not computed: no fidelity.parquet. Make it with: {audit.info['command']}"
+        again = f"It was not computed: no fidelity.parquet. Make it with: {audit.command}"
         return section(title, TEMPLATE, why=NO_SWEEP if audit.trials is None else again)
     return section(
         title,

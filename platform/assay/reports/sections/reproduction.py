@@ -16,7 +16,7 @@ PARTS = ("scores", "corrupted", "certified", "minimal")
 
 TEMPLATE = """
 <p>The same command on the same code and data gives the same scores:</p>
-<pre>{{ info.command }}</pre>
+<pre>{{ command }}</pre>
 <p>This page is made of the files below and of nothing else, by <code>assay report {{ info.audit }}</code>. They lie in
 the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 matches is the one that was read.</p>
 {{ table("Files behind this report and their SHA-256") }}
@@ -49,4 +49,4 @@ def reproduction(audit: Audit) -> Section:
         for key in keys:
             digest.update(audit.folder.read(key))
         records.append({"name": name, "parts": len(keys), "digest": digest.hexdigest()})
-    return section("Reproduction", TEMPLATE, info=audit.info, records=records)
+    return section("Reproduction", TEMPLATE, info=audit.info, command=audit.command, records=records)

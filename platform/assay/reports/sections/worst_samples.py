@@ -83,7 +83,7 @@ def _sample(audit: Audit, row: int, threshold: float) -> WorstSample:
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise DataError(
             f"{audit.folder.place('worst.parquet')}: the pictures of sample {w['sample'][row]!r} cannot be compared "
-            f"({error}); delete it and make it with: {audit.info['command']}"
+            f"({error}); delete it and make it with: {audit.command}"
         ) from error
     largest = int(np.abs(change).max())
     gain = 127 / largest if largest else 1.0
