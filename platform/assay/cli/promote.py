@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from assay.cli import _options
-from assay.cli._plain import plain
+from assay.cli._plain import say
 
 
 @click.command()
@@ -37,10 +37,10 @@ def command(
     done = promote(model, service=name, by=by, key=key, keys=keys, unsigned=unsigned, store=root)
     standing, former = done.standing, done.former
     serves = f"{standing.name} ({standing.model[:12]}) serves as {done.service} now"
-    click.echo(plain(f"{serves}, by audit {standing.audit}: {standing.verdict}"))
+    say(f"{serves}, by audit {standing.audit}: {standing.verdict}")
     if former:
-        click.echo(f"it supersedes {former.name} ({former.model[:12]})")
+        say(f"it supersedes {former.name} ({former.model[:12]})")
     if done.regression_against:
-        click.echo(f"mind: its report shows a regression against audit {done.regression_against}")
+        say(f"mind: its report shows a regression against audit {done.regression_against}")
     if not done.signed:
         click.echo("no signature was checked: approvals of this store are not signed")
