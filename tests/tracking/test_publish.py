@@ -8,12 +8,15 @@ import os
 import shutil
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from toy_log import SPACE, asked, ended, reported, write
 from wandb_server import ENTITY, KEY, serving
 
+from assay.approval.verdict import AppliedPolicy, CheckOutcomes, Verdict
 from assay.cli import main
 from assay.errors import StoreError, TrackingError, UnknownName
 from assay.store.audit_reader import Audit
@@ -212,7 +215,28 @@ def test_the_report_has_verdict_gates_curves_and_the_sweeps_panels_and_is_writte
 
 
 def test_text_of_an_audit_is_no_markdown():
-    assert wandb_report.md("a|b\n<script>[x](y)*") == r"a\|b \<script\>\[x\](y)\*"
+    assert wandb_report.md("a|b\n<script>[x](y)*") == r"a\|b &lt;script&gt;\[x\](y)\*"
+    assert (
+        wandb_report.md("https://evil.example @all www.evil.example")
+        == r"https:\//evil.example \@all www\.evil.example"
+    )
+
+
+def test_a_policys_version_and_an_audits_command_are_no_markdown(store, monkeypatch):
+    name = store.names("audits")[0]
+    info = yaml.safe_load(store.read(f"audits/{name}/audit.yaml"))
+    hostile = "x](https://evil.example) `@all`"
+    store.write(
+        f"audits/{name}/audit.yaml", yaml.safe_dump({**info, "command": f"curl {hostile}", "sweep": hostile}).encode()
+    )
+    applied = AppliedPolicy(name="mine", version=hostile, hash="0" * 64)
+    made = Verdict(verdict="PASS", policy=applied, gates=(), checks=CheckOutcomes(), reasons=())
+    monkeypatch.setattr(wandb_report, "verdict_of", lambda audit: made)
+    audit = Audit(store.below(f"audits/{name}"))
+    text = wandb_report.verdict(audit) + wandb_report.links(SimpleNamespace(url="https://wandb.example"), audit, "run")
+    assert "evil.example" not in text.replace(r"\](https:\//evil.example)", "").replace("%2F%2Fevil.example", "")
+    assert r"\@all" in text
+    assert "repeat it: `assay audit MODEL --suite SUITE`" in text
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator
 
 from assay.approval.gate import percent
 from assay.approval.verdict import Verdict
-
-SPECIAL = re.compile(r"([\\`*_\[\]|~#$!@]|(?<=:)/|(?i:(?<=www))\.)")
-"""What Markdown acts on, and the beginning of a bare address."""
+from assay.reports.markdown import escaped
 
 
 def text(verdict: Verdict, report: object) -> str:
@@ -23,17 +19,17 @@ def _lines(verdict: Verdict, report: object) -> Iterator[str]:
     yield f"## Assay: {verdict.verdict}"
     yield ""
     yield (
-        f"Model {_plain(verdict.model)}, audit {_plain(verdict.audit)}, policy {_plain(policy.name)} version "
-        f"{_plain(policy.version)}. Report: {_plain(report)}"
+        f"Model {escaped(verdict.model)}, audit {escaped(verdict.audit)}, policy {escaped(policy.name)} version "
+        f"{escaped(policy.version)}. Report: {escaped(report)}"
     )
     yield ""
     evidence = list(verdict.checks.evidence.values())
-    yield from (f"- {_plain(reason)}" for reason in verdict.reasons if reason not in evidence)
+    yield from (f"- {escaped(reason)}" for reason in verdict.reasons if reason not in evidence)
     yield ""
     if evidence:
         yield "Required checks of the audit that did not pass:"
         yield ""
-        yield from (f"- {_plain(sentence)}" for sentence in evidence)
+        yield from (f"- {escaped(sentence)}" for sentence in evidence)
         yield ""
     yield "| decision | gate | figure | interval | confidence | limit |"
     yield "| --- | --- | --- | --- | --- | --- |"
@@ -42,11 +38,5 @@ def _lines(verdict: Verdict, report: object) -> Iterator[str]:
         interval = "none" if gate.value is None else f"{gate.lower:.3f} to {gate.upper:.3f}"
         confidence = percent(gate.confidence) if gate.confidence else ""
         cells = [gate.decision, gate.words, figure, interval, confidence, f"{gate.limit:g}"]
-        yield f"| {' | '.join(map(_plain, cells))} |"
+        yield f"| {' | '.join(map(escaped, cells))} |"
     yield ""
-
-
-def _plain(value: object) -> str:
-    """A value as text on one line, in which nothing is read as Markdown or HTML."""
-    words = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
-    return SPECIAL.sub(r"\\\1", html.escape(words, quote=False))

@@ -36,7 +36,8 @@ def content(folder: Store) -> str:
 def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> None:
     """Write the run of an audit, with everything that belongs to it; returns once the server has accepted the files."""
     info = audit.info
-    run = connection.start(run_id, info["audit"], info.get("sweep") or "audits", "audit", config(info))
+    about = {**config(info), "command": audit.command}
+    run = connection.start(run_id, info["audit"], info.get("sweep") or "audits", "audit", about)
     with tracking_errors(connection.server):
         for norm in curved(audit):
             run.define_metric(f"security/{norm}/*", step_metric=f"security/{norm}/epsilon")
@@ -53,7 +54,7 @@ def send(connection: Connection, store: Store, audit: Audit, run_id: str) -> Non
 def config(info: Mapping[str, Any]) -> dict[str, object]:
     """What was audited, and how."""
     about: dict[str, object] = {
-        key: info.get(key) for key in ("audit", "model", "sweep", "trial", "seed", "limit", "created", "command")
+        key: info.get(key) for key in ("audit", "model", "sweep", "trial", "seed", "limit", "created")
     }
     suite, dataset = info["suite"], info["dataset"]
     about |= {"suite": suite["name"], "suite_version": suite.get("version"), "threshold": info["threshold"]["value"]}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import quote
 
 from assay.approval.verdict import verdict_of
+from assay.reports.markdown import code
+from assay.reports.markdown import escaped as md
 from assay.store.audit_reader import Audit
 from assay.tracking import audit_run
 from assay.tracking.client import Connection, tracking_errors
@@ -55,7 +57,7 @@ def verdict(audit: Audit) -> str:
     if decided is None:
         return "Nobody has decided on this audit yet; `assay approve` does, and `assay publish` brings it here."
     reasons = "\n".join(f"- {md(text)}" for text in decided.reasons)
-    return f"**{decided.verdict}** by policy {md(decided.policy.name)} {decided.policy.version}\n\n{reasons}"
+    return f"**{decided.verdict}** by policy {md(decided.policy.name)} {md(decided.policy.version)}\n\n{reasons}"
 
 
 def figures(audit: Audit) -> str:
@@ -91,10 +93,14 @@ def links(connection: Connection, audit: Audit, run_id: str) -> str:
     info, url = audit.info, connection.url
     ways = [
         f"[the audit as a run]({url}/runs/{run_id}), with its tables of figures, checks, costs and gates",
-        f"[the audit as files]({url}/artifacts/audit/audit-{info['audit']})",
-        f"[the model]({url}/artifacts/model/model-{info['model']})",
-        *([f"[the trials of the sweep]({url}/groups/{info['sweep']})"] if info.get("sweep") else []),
-        f"repeat it: `{info['command']}`",
+        f"[the audit as files]({url}/artifacts/audit/audit-{quote(str(info['audit']), safe='')})",
+        f"[the model]({url}/artifacts/model/model-{quote(str(info['model']), safe='')})",
+        *(
+            [f"[the trials of the sweep]({url}/groups/{quote(str(info['sweep']), safe='')})"]
+            if info.get("sweep")
+            else []
+        ),
+        f"repeat it: {code(audit.command)}",
         "the whole report, with the worst samples: `report.html` in the audit's folder of the store; it is not sent",
     ]
     return "\n".join(f"- {text}" for text in ways)
@@ -150,8 +156,3 @@ def _estimate(figure: Any) -> str:
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def md(text: Any) -> str:
-    """Text that Markdown shows as it is."""
-    return re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", " ".join(str(text).split()))
