@@ -183,6 +183,15 @@ def test_an_order_is_whole_and_plain(tmp_path):
     study.log.close()
 
 
+def test_all_trials_meet_the_same_random_starts(tmp_path):
+    """Their figures can be compared pairwise: only training has a seed of its own."""
+    study = Study(search_space(tmp_path), Store(tmp_path))
+    first, second = study.next_order(), study.next_order()
+    study.log.close()
+    assert first.seed != second.seed
+    assert first.evaluation_seed == second.evaluation_seed == 3
+
+
 def test_the_saved_state_goes_with_its_trial_unless_it_is_tried_again(tmp_path):
     study = Study(search_space(tmp_path, trials=4), Store(tmp_path))
     for number, (state, failure) in enumerate([("complete", ""), ("failed", "diverged"), ("failed", "store")]):

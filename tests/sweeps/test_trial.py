@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import toy_runs
@@ -295,3 +296,18 @@ def test_the_manifest_says_what_the_model_is_for_on_what_it_was_made_and_which_n
     assert "bank_sha256" not in model_folder.read_manifest(
         store, finish(Trial(order(number=2), training, store))[-1]["model"]
     )
+
+
+def test_the_same_detector_has_the_same_figures_in_every_trial_of_a_sweep(training):
+    """A random start belongs to the image and the sweep, whatever the trial, its seed or the batches are."""
+    from assay.models.scoring import take
+    from assay.sweeps.evaluation import attacked_scores
+
+    net = toy_runs.Net().eval()
+    evaluation = {"attack": "noise", "norm": "linf", "epsilon": 8 / 255, "draws": 2}
+    images = training.validation
+    whole = attacked_scores(net, images, evaluation, 3)
+    order = np.random.default_rng(0).permutation(len(images))
+    shuffled = attacked_scores(net, take(images, order), evaluation, 3)
+    np.testing.assert_allclose(shuffled, whole[order], atol=1e-6)
+    assert not np.allclose(attacked_scores(net, images, evaluation, 4), whole)
