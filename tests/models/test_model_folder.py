@@ -83,6 +83,25 @@ def test_equal_models_have_equal_names_and_others_do_not(store):
     assert model_folder.write(store, net(), {**MANIFEST, "seed": 1}) != name
 
 
+def test_a_model_is_named_by_its_whole_hash_and_an_old_short_name_is_kept(store):
+    name = model_folder.write(store, net(), MANIFEST)
+    assert name == digest(store.read(f"models/{name}/manifest.json"))
+    assert len(name) == 64
+    short = name[:24]
+    store.path(f"models/{name}").rename(store.path(f"models/{short}"))
+    assert model_folder.load(store, short).hash == short
+    assert model_folder.write(store, net(), MANIFEST) == short
+    assert store.names("models") == [short]
+
+
+@pytest.mark.parametrize("length", [0, 8, 23, 25, 63])
+def test_a_name_of_another_length_is_none(store, length):
+    name = model_folder.write(store, net(), MANIFEST)
+    store.path(f"models/{name}").rename(store.path(f"models/{name[:length] or 'x'}"))
+    with pytest.raises(ModelError, match="no longer matches"):
+        model_folder.load(store, name[:length] or "x")
+
+
 def test_a_folder_is_complete_once_it_has_a_manifest(store, monkeypatch):
     written = []
     monkeypatch.setattr(store, "write", lambda key, content: written.append(key.rpartition("/")[2]))

@@ -152,7 +152,7 @@ def _of_audit(folder: HashedFolder, key: Key | None, name: str | None, decided: 
         audit = Audit(folder)
         if name and audit.info["audit"] != name:
             problems.append(f"it is audit {audit.info['audit']}, under another name")
-        if files.get("manifest.json", "")[: model_folder.HASH_LENGTH] != str(audit.info["model"]):
+        if not model_folder.names(str(audit.info["model"]), files.get("manifest.json", "")):
             changed = ("manifest.json",)
         if decided:
             says = _says(audit)
@@ -182,7 +182,7 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
     others = [file for file in files if file != "manifest.json"]
     if "manifest.json" not in files:
         return [], ["manifest.json"], []
-    if name and files["manifest.json"][: model_folder.HASH_LENGTH] != name:
+    if name and not model_folder.names(name, files["manifest.json"]):
         return ["manifest.json"], [], []
     try:
         manifest = folder.read_json("manifest.json")

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 FORMAT = formats.written("model")
-HASH_LENGTH = 24  # hex digits of SHA-256 that name a folder
+HASH_LENGTH = 64
+"""Hex digits of SHA-256 that name a folder."""
+OLD_LENGTH = 24
+"""The digits in a name that an older version gave: few enough to make two models of one name."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,20 @@ class Model:
 
 def is_hash(name: str) -> bool:
     """Whether a name has the form of a model hash."""
-    return len(name) == HASH_LENGTH and set(name) <= set("0123456789abcdef")
+    return len(name) in (HASH_LENGTH, OLD_LENGTH) and set(name) <= set("0123456789abcdef")
+
+
+def names(name: str, digest: str) -> bool:
+    """Whether a folder's name is that of a manifest with this SHA-256."""
+    return is_hash(name) and digest.startswith(name)
+
+
+def _name(store: Store, manifest: bytes) -> str:
+    """The name of a model: the whole hash of its manifest, or the short one under which the store holds it already."""
+    full = digest(manifest)
+    old = f"models/{full[:OLD_LENGTH]}/manifest.json"
+    held = store.exists(old) and digest(store.read(old)) == full
+    return full[:OLD_LENGTH] if held else full
 
 
 def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str:
@@ -75,7 +91,7 @@ def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> s
     file = _file(manifest)
     full = {"format": FORMAT, **manifest, **({"weights_sha256": digest(content)} if file else {})}
     text = canonical(full)
-    name = digest(text)[:HASH_LENGTH]
+    name = _name(store, text)
     if file:
         store.write(f"models/{name}/{file}", content)
     store.write(f"models/{name}/manifest.json", text)  # last: a folder with a manifest is complete
@@ -85,7 +101,7 @@ def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> s
 def read_manifest(store: Store, name: str) -> Plain:
     """The manifest of a model, checked against the folder's name; raises ModelError if it was changed."""
     content = store.read(f"models/{name}/manifest.json")
-    if digest(content)[:HASH_LENGTH] != name:
+    if not names(name, digest(content)):
         raise ModelError(
             f"models/{name}/manifest.json was changed after it was written (its hash no longer matches the folder's "
             "name); restore it from a copy or make the model again"
