@@ -107,7 +107,8 @@ def test_its_approved_model_can_be_promoted(run):
 
 
 def test_its_audit_can_be_decided_again(run, old):
-    told = run("approve", AUDIT, "--policy", "policy.yaml", "--reviewer", "Ann Lee", "--author", "Max Roe")
+    people = ("--reviewer", "Ann Lee", "--author", "Max Roe")
+    told = run("approve", AUDIT, "--policy", "policy.yaml", *people, "--because", "its first policy was for show")
     assert "verdict: PASS under policy mine version 1" in told
     folder = old.below(f"audits/{AUDIT}")
     for file, kind in (("verdict.json", "verdict"), ("review.json", "review")):
@@ -153,7 +154,7 @@ def newer(store: Store, key: str) -> None:
 FOLDER = f"audits/{AUDIT}"
 VERIFIED = ("verify", AUDIT)
 REPORT = ("report", AUDIT, "--output", ".")
-APPROVE = ("approve", AUDIT, "--policy", "policy.yaml")
+APPROVE = ("approve", AUDIT, "--policy", "policy.yaml", "--because", "its first policy was for show")
 
 
 @pytest.mark.parametrize(
