@@ -289,3 +289,20 @@ def test_memory_that_runs_out_changes_no_score(make, store, loaded, monkeypatch)
     for column in ("adversarial_score", "clean_score"):
         pairs = [table.sort_by(order)[column].to_numpy() for table in (whole, halved)]
         np.testing.assert_allclose(*pairs, atol=2e-6)
+
+
+def test_a_random_score_is_drawn_once_more_to_choose_by(make, loaded, images):
+    class Noisy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.generator = torch.Generator().manual_seed(0)
+
+        def forward(self, images):
+            scores = loaded.detector(images)
+            return scores + 0.01 * torch.randn(scores.shape, generator=self.generator)
+
+    plain, _ = rows_of(make(), loaded.detector)
+    assert all(row["selection_score"] == row["adversarial_score"] for row in plain)
+    rows, _ = rows_of(make(stochastic=True), Noisy())
+    assert all(row["selection_score"] != row["adversarial_score"] for row in rows)
+    assert make(stochastic=True).key != make().key

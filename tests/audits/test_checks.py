@@ -51,7 +51,7 @@ def context_of(images, loaded, tmp_path_factory):
     path = tmp_path_factory.mktemp("suite") / "tiny.yaml"
     threshold = loaded.threshold
 
-    def context_of(detector: nn.Module = HEALTHY, **entry: Any) -> Context:
+    def context_of(detector: nn.Module = HEALTHY, stochastic: bool = False, **entry: Any) -> Context:
         attacks = [*toy_audit.SUITE["attacks"][:2], {**toy_audit.SUITE["attacks"][2], **entry}]
         tiny = suite.read(toy_audit.write_suite(path, attacks=attacks))
         parts: list[pa.Table] = []
@@ -66,11 +66,12 @@ def context_of(images, loaded, tmp_path_factory):
                 threshold=threshold,
                 images=images,
                 seed=0,
+                stochastic=stochastic,
             )
             parts.append(job.compute(images, model_folder.freeze(detector))[0])
         scores = pa.concat_tables(parts)
         figures = detection.table(score_matrix.read(scores), threshold=threshold, replicates=10)
-        about = {"manifest": loaded.manifest, "threshold": threshold}
+        about = {"manifest": loaded.manifest, "threshold": threshold, "facts": Unexamined(stochastic=stochastic)}
         return Context(detector, images, tiny, columns(scores), columns(figures), **about)
 
     return context_of
@@ -489,6 +490,22 @@ def test_a_random_score_needs_averages(healthy):
     found = check("averaged_over_draws")(random)
     assert (found.passed, found.required) == (False, True)
     assert not check("deterministic")(random).required
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.5])
+def test_noise_of_a_score_that_is_known_to_be_random_fails_no_check(context_of, healthy, spread):
+    generator = torch.Generator().manual_seed(0)
+
+    def noisy(score, images):
+        return score + spread * healthy.spread * torch.randn(score.shape, generator=generator)
+
+    context = context_of(Wrapped(noisy), stochastic=True)
+    assert context.redrawn
+    compared = ("robust_below_clean", "monotone_in_epsilon", "worst_case_per_sample", "white_box_beats_noise")
+    further = ("converged_in_steps", "converged_in_restarts", "cold_start", "white_box_beats_black_box")
+    assert [name for name in (*compared, *further) if not check(name)(context).passed] == []
+    lucky = changed(context, "scores", "selection_score", np.s_[:], context.scores["clean_score"])
+    assert not check("worst_case_per_sample")(lucky).passed, "it was chosen by another draw"
 
 
 def test_no_gradient_and_no_black_box(healthy, with_square):

@@ -185,7 +185,8 @@ def row(sample: str, attack: str, epsilon: float, score: float, norm: str = "lin
     base |= {"sample": sample, "label": label, "defect": f"kind {sample[1]}" if label else "normal"}
     base |= {"attack": attack, "norm": norm, "epsilon": epsilon, "direction": -1 if label else 1}
     base |= {"regime": "evasion" if label else "false_alarm", "linf": 0.5, "forwards": 9}
-    return base | {"clean_score": CLEAN[sample], "adversarial_score": score, "rounded_score": score} | more
+    scores = dict.fromkeys(["adversarial_score", "rounded_score", "selection_score"], score)
+    return base | {"clean_score": CLEAN[sample]} | scores | more
 
 
 def scores_of(*rows: dict[str, Any]) -> pa.Table:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from assay.errors import DataError
 from assay.metrics import attack_cost, worst_case
+from assay.metrics.detection import auroc
 from assay.store import parquet, score_matrix
 from assay.store.schemas import COST, SCORES
-from assay.store.score_matrix import RESERVED, Setting
+from assay.store.score_matrix import RESERVED, SELECTION, Setting
 from assay.store.store import Store
 
 TEXT = {"model": "m", "dataset": "d", "sample_hash": "h", "parameters": "p", "regime": "both"}
@@ -26,6 +27,7 @@ def rows_of(**columns: Any) -> pa.Table:
     labels = np.array([int(sample[0] == "a") for sample in columns["sample"]])
     filled: dict[str, Any] = {name: np.zeros(count) for name in SCORES.names} | TEXT
     filled |= {"label": labels, "direction": 1 - 2 * labels, "defect": np.where(labels == 1, "crack", "normal")}
+    filled["selection_score"] = columns.get("adversarial_score", filled["selection_score"])
     whole = {name: pa.array(value).cast(SCORES.field(name).type) for name, value in filled.items() if name not in TEXT}
     given = {name: value if isinstance(value, str) else np.array(value) for name, value in columns.items()}
     return parquet.table({**whole, **TEXT, **given}, SCORES)
@@ -207,3 +209,62 @@ def test_where_nothing_is_at_risk_or_broken_there_is_no_time():
     row = costs({"pgd": "white-box"}, pgd=wrong)["pgd", 0.1]
     assert (row["at_risk"], row["broken"], row["timed"]) == (0, 0, 0)
     assert np.isnan([row["share_broken"], row["queries_50"], row["seconds_25"]]).all()
+
+
+def draws(selected: bool, noise: float = 0.5, settings: int = 20, each: int = 300) -> pa.Table:
+    """SCORES of attacks that do nothing to a score with noise; selected: with a draw of their own to choose by."""
+    rng = np.random.default_rng(4)
+    samples = [f"{kind}{i}" for kind in "na" for i in range(each)]
+    means = rng.normal(size=2 * each) + 1.2 * np.repeat([0, 1], each)
+    parts = []
+    for place in range(settings):
+        drawn = {name: means + noise * rng.normal(size=2 * each) for name in ("adversarial_score", "rounded_score")}
+        clean = means + noise * np.random.default_rng(0).normal(size=2 * each)
+        part = rows_of(sample=samples, attack=f"it{place}", norm="linf", epsilon=np.full(2 * each, 0.1), **drawn,
+                       clean_score=clean)  # fmt: skip
+        again = means + noise * rng.normal(size=2 * each) if selected else drawn["adversarial_score"]
+        parts.append(part.set_column(SCORES.get_field_index(SELECTION), SELECTION, pa.array(again)))
+    return pa.concat_tables(parts)
+
+
+def test_of_a_random_score_the_worst_case_is_no_maximum_of_noise():
+    lucky, honest = (score_matrix.read(draws(selected)) for selected in (False, True))
+    assert SELECTION not in lucky.values, "of a score that is not random it says nothing new"
+    clean = auroc(honest.labels, honest.clean)
+    for column in ("score", "rounded_score"):
+        figures = [
+            auroc(matrix.labels, dict_of(worst_case.table(matrix), column, matrix.samples))
+            for matrix in (lucky, honest)
+        ]
+        assert figures[0] < clean - 0.3, "as many draws as there are settings, of which the luckiest was taken"
+        assert figures[1] == pytest.approx(clean, abs=0.04), "attacks that do nothing cost nothing"
+    winners = [row["attack"] for row in worst_case.table(honest).to_pylist()]
+    assert len(set(winners)) == 20
+
+
+def dict_of(table: pa.Table, column: str, samples: Any) -> Any:
+    found = dict(zip(table["sample"].to_pylist(), table[column].to_pylist(), strict=True))
+    return np.array([found[sample] for sample in samples])
+
+
+def test_scores_without_a_draw_to_choose_by_are_read_as_before():
+    table = draws(selected=False, settings=2, each=4)
+    matrix = score_matrix.read(table)
+    older = table.drop_columns([SELECTION])
+    empty = table.set_column(SCORES.get_field_index(SELECTION), SELECTION, pa.nulls(len(table), pa.float64()))
+    for part in (older, empty):
+        assert worst_case.table(score_matrix.read(part)).equals(worst_case.table(matrix))
+    with pytest.raises(DataError, match="selection_score"):
+        score_matrix.read(iter([table, older]))
+
+
+def test_parts_may_lack_a_newer_column(tmp_path):
+    table = draws(selected=True, settings=1, each=4)
+    for place, part in enumerate((table, table.drop_columns([SELECTION]))):
+        (tmp_path / f"{place}.parquet").write_bytes(parquet.dump(part))
+    store, wanted = Store(tmp_path), score_matrix.columns()
+    with_it, without = (
+        next(iter(parquet.parts(store, [f"{place}.parquet"], wanted, newer=(SELECTION,)))) for place in (0, 1)
+    )
+    assert set(with_it.column_names) - set(without.column_names) == {SELECTION}
+    assert SELECTION in score_matrix.read(with_it).values

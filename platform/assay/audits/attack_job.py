@@ -33,6 +33,7 @@ class AttackJob(Job):
 
     entry, parameters: an entry of the suite and its hash. headline: the (norm, epsilon) whose worst samples are kept as
     pictures. threshold: the detector's. surrogate: the hash of another model in the store, for an attack that needs it.
+    stochastic: whether the score is random, and is drawn once more for every image found.
     """
 
     FOLDERS: ClassVar[tuple[str, ...]] = ("scores", "candidates")
@@ -42,6 +43,7 @@ class AttackJob(Job):
     headline: tuple[str, float]
     threshold: float
     surrogate: str | None = None
+    stochastic: bool = False
 
     @property
     def label(self) -> str:
@@ -50,8 +52,8 @@ class AttackJob(Job):
 
     @property
     def settings(self) -> list[Any]:
-        """The entry, the threshold and the surrogate."""
-        return [dict(self.entry), self.threshold, self.surrogate]
+        """The entry, the threshold, the surrogate and whether the score is random."""
+        return [dict(self.entry), self.threshold, self.surrogate, self.stochastic]
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -77,11 +79,13 @@ class AttackJob(Job):
             seconds = (time.monotonic() - began) / len(images)
             start = found.images
             rounded = to_8_bit(found.images, clean, threat)
+            # Scored again here: an attack's own report of success is not evidence.
+            reached = score(detector, found.images, self.label)
             measured = {
                 "clean_score": clean_scores,
-                # Scored again here: an attack's own report of success is not evidence.
-                "adversarial_score": score(detector, found.images, self.label),
+                "adversarial_score": reached,
                 "rounded_score": score(detector, rounded, self.label),
+                "selection_score": score(detector, found.images, self.label) if self.stochastic else reached,
                 "linf": distance(found.images, clean, "linf"),
                 "l2": distance(found.images, clean, "l2"),
                 "l1": distance(found.images, clean, "l1"),

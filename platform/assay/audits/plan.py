@@ -105,6 +105,7 @@ class Plan:
                 headline=(self.suite.headline.norm, self.suite.headline.epsilon),
                 threshold=self.model.threshold,
                 surrogate=self.surrogate if entry.needs == "surrogate" else None,
+                stochastic=self.facts.stochastic,
             )
             for entry in self.suite.attacks
             for images in self.slices

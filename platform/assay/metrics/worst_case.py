@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from assay.store import parquet
 from assay.store.schemas import WORST_CASE
-from assay.store.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, WORST, WORST_8BIT, Floats, ScoreMatrix
+from assay.store.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, SELECTION, WORST, WORST_8BIT, Floats, ScoreMatrix
 
 __all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "worst_cases", "worst_first"]
 
@@ -25,6 +25,8 @@ class WorstCase(NamedTuple):
     attacked: whether the sample was attacked within it at all; the others keep their clean score.
     score, rounded: the furthest in the attacker's direction, raw and after rounding to 8 bits; no worse for them than
     clean. winner: the place of the setting that reached `score` in the matrix's `settings`, -1 for the clean image.
+    Of a random score both are those of the winner, which was chosen by another draw: the score of one submission of
+    the image that looked best, not the luckiest of as many submissions as there are settings.
     """
 
     norm: str
@@ -43,6 +45,7 @@ def worst_cases(matrix: ScoreMatrix) -> Iterator[WorstCase]:
     toward, count = matrix.toward, len(matrix.samples)
     for norm in sorted({setting.norm for setting in matrix.settings}):
         attacked, winner = np.zeros(count, dtype=bool), np.full(count, -1, dtype=np.int32)
+        chosen = np.where(toward > 0, -np.inf, np.inf)
         score, rounded = matrix.clean.copy(), matrix.clean.copy()
         of_norm = [(place, setting) for place, setting in enumerate(matrix.settings) if setting.norm == norm]
         for epsilon in sorted({setting.epsilon for _, setting in of_norm}):
@@ -50,8 +53,13 @@ def worst_cases(matrix: ScoreMatrix) -> Iterator[WorstCase]:
                 if setting.epsilon == epsilon:
                     found = matrix.values[SCORE][setting]
                     attacked |= ~np.isnan(found)
-                    winner[_move(score, found, toward)] = place
-                    _move(rounded, matrix.values[ROUNDED][setting], toward)
+                    if SELECTION not in matrix.values:
+                        winner[_move(score, found, toward)] = place
+                        _move(rounded, matrix.values[ROUNDED][setting], toward)
+                        continue
+                    won = _move(chosen, matrix.values[SELECTION][setting], toward)
+                    winner[won], score[won] = place, found[won]
+                    rounded[won] = matrix.values[ROUNDED][setting][won]
             yield WorstCase(norm, epsilon, attacked.copy(), score.copy(), rounded.copy(), winner.copy())
 
 

@@ -91,10 +91,13 @@ def load(store: Store, key: str, schema: pa.Schema | None = None) -> pa.Table:
         raise DataError(f"{place} is damaged ({reason}); {AGAIN}") from error
 
 
-def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str = AGAIN) -> Iterator[pa.Table]:
+def parts(
+    store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str = AGAIN, newer: Sequence[str] = ()
+) -> Iterator[pa.Table]:
     """Some columns of the tables of those keys, a row group at a time, text as dictionaries.
 
-    Raises DataError, with the remedy, for a file that cannot be read or lacks a column.
+    newer: more columns, which older tables may lack. Raises DataError, with the remedy, for a file that cannot be read
+    or lacks one of `columns`.
     """
     for key in keys:
         path = store.place(key)
@@ -105,10 +108,11 @@ def parts(store: Store, keys: Iterable[str], columns: Sequence[str], remedy: str
             missing = [name for name in columns if name not in schema.names]
             if missing:
                 raise DataError(f"{path} has no column {', '.join(missing)}; {remedy}")
-            text = [name for name in columns if pa.types.is_string(schema.field(name).type)]
+            wanted = [*columns, *(name for name in newer if name in schema.names)]
+            text = [name for name in wanted if pa.types.is_string(schema.field(name).type)]
             with opened(content, text) as file:
                 for group in range(file.num_row_groups):
-                    yield file.read_row_group(group, columns=list(columns))
+                    yield file.read_row_group(group, columns=wanted)
         except StoreError as error:
             if not isinstance(error.__cause__, FileNotFoundError):
                 raise

@@ -21,6 +21,7 @@ SCORES = pa.schema(
         ("clean_score", pa.float64()),
         ("adversarial_score", pa.float64()),
         ("rounded_score", pa.float64()),  # after rounding to 8 bits and re-projecting into the ball
+        ("selection_score", pa.float64()),  # adversarial_score; of a random score another draw of it
         ("linf", pa.float64()),
         ("l2", pa.float64()),
         ("l1", pa.float64()),

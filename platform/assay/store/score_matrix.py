@@ -26,7 +26,7 @@ ALL, WORST_KIND = "all", "worst_kind"
 KEYS = ("model", "dataset", "sample", "label", "defect", "attack", "norm", "epsilon", "direction", "clean_score")
 SCORE, ROUNDED = "adversarial_score", "rounded_score"
 SELECTION = "selection_score"
-"""Of a random score: a draw of its own, by which the worst of several attacks is chosen; nothing in other tables."""
+"""Of a random score another draw of SCORE: by it the worst of several attacks is chosen, and SCORE is reported."""
 AGAIN = "audit the model again"
 
 
@@ -42,7 +42,8 @@ class Setting(NamedTuple):
 class ScoreMatrix:
     """The samples (N,), sorted by id, and for each value column and setting its numbers (N,), NaN where not attacked.
 
-    labels: 0 normal, 1 anomalous. clean: the clean scores. settings: sorted.
+    labels: 0 normal, 1 anomalous. clean: the clean scores. settings: sorted. The values have SELECTION only if it
+    differs from SCORE somewhere: the score is random.
     """
 
     model: str
@@ -68,7 +69,8 @@ def columns(more: Sequence[str] = (ROUNDED,)) -> list[str]:
 def read(scores: pa.Table | Iterable[pa.Table], more: Sequence[str] = (ROUNDED,)) -> ScoreMatrix:
     """The matrix of SCORES of one model, in one table or part by part; its values are adversarial_score and `more`.
 
-    Where a sample has several rows of one setting, the one furthest in the attacker's direction counts. Raises
+    Where a sample has several rows of one setting, the one furthest in the attacker's direction counts. Scores
+    written before there was a SELECTION, or without it, are read as those of a score that is not random. Raises
     DataError where the rows are not fit to make figures of.
     """
     filling = _Filling(more)
@@ -93,6 +95,9 @@ class _Filling:
 
     def add(self, part: pa.Table) -> None:
         """Enter the rows of a part."""
+        if not self.place and SELECTION in part.column_names and not part[SELECTION].null_count:
+            self.names = tuple(dict.fromkeys([*self.names, SELECTION]))
+            self.needed = columns(self.names[1:])
         self._fit(part)
         if not len(part):
             return
@@ -101,7 +106,8 @@ class _Filling:
         if not (_numbers(part, "direction") == toward).all():
             raise DataError(f"direction must be +1 (raise) for normals and -1 (lower) for anomalies; {AGAIN}")
         values = [_numbers(part, name) for name in self.names]
-        reach = toward * values[0]
+        by = self.names.index(SELECTION) if SELECTION in self.names else 0
+        reach = toward * values[by]
         for setting, rows in _settings(part):
             if setting.attack in RESERVED:
                 raise DataError(
@@ -110,7 +116,7 @@ class _Filling:
                 )
             held = self.values.get(setting, np.empty((len(values), 0)))
             held = self.values[setting] = _grown(held, len(self.place), np.nan)
-            further = ~(reach[rows] <= toward[rows] * held[0, at[rows]])  # NaN: nothing was entered yet
+            further = ~(reach[rows] <= toward[rows] * held[by, at[rows]])  # NaN: nothing was entered yet
             rows = rows[further][np.argsort(reach[rows][further], kind="stable")]  # of several, the last one stays
             for row, value in zip(held, values, strict=True):
                 row[at[rows]] = value[rows]
@@ -128,6 +134,9 @@ class _Filling:
             rows = _grown(self.values.pop(setting), len(samples), np.nan)
             for name, row in zip(self.names, rows, strict=True):
                 values[name][setting] = row[order]
+        chosen = values.get(SELECTION, {})
+        if all(np.array_equal(chosen[one], values[SCORE][one], equal_nan=True) for one in chosen):
+            values.pop(SELECTION, None)
         [model], [dataset] = self.known.values()
         labels, defects, clean = self.labels[order], kinds[self.defects[order]], self.clean[order]
         return ScoreMatrix(model, dataset, samples[order], labels, defects, clean, settings, values)

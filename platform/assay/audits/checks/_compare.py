@@ -66,7 +66,7 @@ def reached(
 
     Of a random score the row is chosen by one draw and its score is another, as in the figures of the worst case.
     """
-    scores, random = context.scores, context.facts.stochastic
+    scores, random = context.scores, context.redrawn
     chosen_by = scores[SELECTION if random else SCORE]
     wanted = {context.images.ids[at] for at in places}
     best: dict[str, tuple[float, float]] = {}

@@ -14,6 +14,7 @@ from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.models.preflight import Facts, Unexamined
 from assay.models.scoring import BATCH, SAME, clean_scores, pixels, score, some_of_each, take
+from assay.store.score_matrix import SCORE, SELECTION
 from assay.units import in_255
 
 if TYPE_CHECKING:
@@ -64,6 +65,12 @@ class Context:
         """How far apart two scores of one image may be: arithmetic, and the noise of a score known to be random."""
         again = clean_scores(self.detector, self.images, self.device) if self.facts.stochastic else self.clean
         return SAME * self.spread + 3 * float(np.abs(again - self.clean).max())
+
+    @cached_property
+    def redrawn(self) -> bool:
+        """Whether the score is random, so that the worst case was chosen by one draw and reported by another."""
+        scores = self.scores
+        return self.facts.stochastic and bool((scores[SELECTION] != scores[SCORE]).any())
 
     @property
     def shift(self) -> NDArray[np.float64]:

@@ -17,13 +17,14 @@ def robust_below_clean(context: Context) -> CheckResult:
     random = context.facts.stochastic  # a second pass over the same image may then score it better
     wrong = int((shift < -(context.same if random else 0.0)).sum())
     auroc = (figures["metric"] == "auroc") & (figures["defect"] == "all")
-    clean = float(figures["value"][auroc & (figures["attack"] == "clean")][0])
+    # Of a random score both are of one draw each, and an attack that does nothing leaves a figure as high as the clean.
+    clean = float(figures["upper" if context.redrawn else "value"][auroc & (figures["attack"] == "clean")][0])
     attacked = auroc & np.isin(figures["regime"], ADVERSARIAL)
     if random:
         attacked &= figures["attack"] == "worst"
     highest = float(figures["value"][attacked].max())
     evidence = (
         f"{wrong} of {len(shift)} scores moved in the owner's direction; highest robust AUROC {highest:.4f}, "
-        f"clean {clean:.4f}"
+        f"{'upper bound of clean' if context.redrawn else 'clean'} {clean:.4f}"
     )
     return result("robust_below_clean", wrong == 0 and highest <= clean, evidence, highest, clean, len(shift))

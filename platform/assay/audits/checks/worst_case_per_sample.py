@@ -8,6 +8,7 @@ import numpy as np
 
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, result
+from assay.store.score_matrix import SCORE, SELECTION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,15 +32,18 @@ def worst_case_per_sample(context: Context) -> CheckResult:
 
 
 def _auroc(context: Context, norm: str, epsilon: float, regime: str) -> float:
-    """Of every sample's worst score under that norm at any epsilon up to this one."""
-    scores = context.scores
+    """Of every sample's worst score under that norm at any epsilon up to this one; a random score as it was chosen."""
+    scores, by = context.scores, context.scores[SELECTION if context.redrawn else SCORE]
     clean = dict(zip(scores["sample"], scores["clean_score"], strict=True))
     label = dict(zip(scores["sample"], scores["label"], strict=True))
     worst: dict[str, float] = {}
+    chosen: dict[str, float] = {}
     for at in np.flatnonzero((scores["norm"] == norm) & (scores["epsilon"] <= epsilon)):
-        sample, value = scores["sample"][at], scores["adversarial_score"][at]
-        pick = min if label[sample] == 1 else max
-        worst[sample] = pick(worst.get(sample, clean[sample]), value)
+        sample, toward = scores["sample"][at], -1 if label[scores["sample"][at]] == 1 else 1
+        if sample not in worst:
+            worst[sample], chosen[sample] = clean[sample], -np.inf if context.redrawn else toward * clean[sample]
+        if toward * by[at] > chosen[sample]:
+            worst[sample], chosen[sample] = scores[SCORE][at], toward * by[at]
     attacked = {"evasion": (1,), "false_alarm": (0,), "both": (0, 1)}[regime]
 
     def of(which: int) -> NDArray[np.float64]:
