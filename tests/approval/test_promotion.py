@@ -11,7 +11,8 @@ import yaml
 from click.testing import CliRunner
 from signed_store import add_sibling, write_keys
 
-from assay.approval import people, policy, records, registry, signature
+from assay.approval import policy, records, registry, signature
+from assay.approval.trust import people
 from assay.cli import main
 from assay.errors import SpecError
 from assay.hashing import canonical, digest

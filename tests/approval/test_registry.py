@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
 from assay import shelves
-from assay.approval import predecessor, promotion, records, registry
-from assay.approval.hashed import hashed
+from assay.approval import predecessor, records, registry
+from assay.approval.trust import promotion
+from assay.approval.trust.hashed import hashed
 from assay.cli import main
 from assay.reports import page
 from assay.store.audit_reader import Audit

@@ -55,7 +55,8 @@ def promote(
     ...     print("refused")
     refused
     """
-    from assay.approval import people, promotion, signature
+    from assay.approval import signature
+    from assay.approval.trust import people, promotion
 
     if unsigned and key is not None:
         raise InputError("give a key or unsigned, not both")

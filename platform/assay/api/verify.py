@@ -24,7 +24,8 @@ def verify(
     >>> [(found.kind, found.good) for found in assay.verify(model, store=store)]
     [('model', True)]
     """
-    from assay.approval import people, signature, verification
+    from assay.approval import signature, verification
+    from assay.approval.trust import people
 
     public = signature.public_key(Path(key)) if key is not None else None
     return verification.verify(store_of(store), what, public, people.known(keys) if public else None)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from assay.approval import records, review
-from assay.approval.memory import Memory
 from assay.approval.records import PromotionRecord
+from assay.approval.trust.memory import Memory
 from assay.approval.verdict import verdict_of
 from assay.errors import DataError
 from assay.store import references

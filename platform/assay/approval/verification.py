@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assay.approval import people, records, redecision, review, signature
-from assay.approval.hashed import HashedFolder, hashed
+from assay.approval import records, review, signature
 from assay.approval.judgement import judged
-from assay.approval.memory import Memory
-from assay.approval.people import Keys
 from assay.approval.signature import Key
+from assay.approval.trust import people, redecision
+from assay.approval.trust.hashed import HashedFolder, hashed
+from assay.approval.trust.memory import Memory
+from assay.approval.trust.people import Keys
 from assay.approval.verdict import verdict_of
 from assay.errors import AssayError, InputError, StoreError
 from assay.models import model_folder

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass
 
-from assay.approval import records, redecision, registry, signature, verification
-from assay.approval.hashed import HashedFolder, hashed
-from assay.approval.memory import Memory
-from assay.approval.people import Keys
+from assay.approval import records, registry, signature, verification
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
+from assay.approval.trust import redecision
+from assay.approval.trust.hashed import HashedFolder, hashed
+from assay.approval.trust.memory import Memory
+from assay.approval.trust.people import Keys
 from assay.approval.verdict import verdict_of
 from assay.errors import InputError, RefusedError, StoreError
 from assay.store import references
