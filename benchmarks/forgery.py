@@ -16,6 +16,7 @@ Rival in the same run: none. `--only KIND` tries one kind, `--say` prints what w
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import multiprocessing
@@ -38,11 +39,13 @@ import forged
 import hostile_files as files
 import pyarrow as pa
 import pyarrow.parquet as pq
+import signed_store
 import torch
 import toy_audit
 import yaml
 from click.testing import CliRunner
 
+from assay.approval import records, signature
 from assay.audits import audit, suite
 from assay.cli import main as assay
 from assay.hashing import canonical, digest
@@ -456,6 +459,7 @@ NAMES = ("../../etc", "/etc/passwd", "a" * 5000, "\x1b]0;x\x07", "..", "models/.
 for name_ in NAMES:
     put("name", f"a model {name_[:20]!r}", lambda place, name=name_: audited(name))  # type: ignore[misc]
     put("name", f"an audit {name_[:20]!r}", lambda place, name=name_: ["report", "--", name])  # type: ignore[misc]
+    put("name", f"a model to promote {name_[:20]!r}", lambda place, name=name_: ["promote", "--", name])  # type: ignore[misc]
 
 
 @add("link", "a model folder that leads out of the store")
@@ -479,6 +483,168 @@ def _(place: Place) -> Words:
     shutil.rmtree(place.folder / "store/audits" / place.audit)
     (place.folder / "store/audits/other").symlink_to(place.folder / "store/models" / place.model)
     return ["report", "other"]
+
+
+# Registers, signatures, verdicts and reviewers: promotion meets them
+
+
+@functools.cache
+def keys(name: str) -> tuple[bytes, bytes, str]:
+    """A private key, its public key, and the fingerprint."""
+    with tempfile.TemporaryDirectory() as folder:
+        private, public = signed_store.write_keys(Path(folder), name)
+        return private.read_bytes(), public.read_bytes(), signature.public_key(public).fingerprint
+
+
+CLEAN = {"metric": "auroc", "attack": "clean", "at_least": 0.1, "why": "to be forged"}
+ATTACKED = {"metric": "auroc", "epsilon": "8/255", "at_least": 0.9, "why": "to be forged"}
+
+
+def decided(place: Place, word: str = "PASS", signer: str | None = "jane") -> Words:
+    """Decide on the audit by a gate, as Jane Doe, with somebody's key; returns the command that promotes the model."""
+    gate = CLEAN if word == "PASS" else ATTACKED
+    policy = {"name": "toy", "version": 1, "why": "to be forged", "minimum_samples": {"normals": 5, "anomalies": 5}}
+    file = place.write("policy.yaml", yaml.safe_dump({**policy, "gates": [gate]}))
+    words = ["approve", place.audit, "--policy", str(place.folder / file), "--reviewer", "Jane Doe", "--because", "toy"]
+    for name in ("jane", "max"):
+        place.write(f"{name}.pem", keys(name)[0])
+        place.write(f"{name}-public.pem", keys(name)[1])
+    if signer:
+        words += ["--key", str(place.folder / f"{signer}.pem"), "--author", "Max Roe"]
+    done = CliRunner().invoke(assay, [*words, "--store", str(place.folder / "store")])
+    if done.exit_code != (0 if word == "PASS" else 3):
+        raise SystemExit(f"the toy was not decided: {done.output}")
+    return ["promote", place.model, *(["--key", f"{signer}-public.pem"] if signer else ["--unsigned"])]
+
+
+def put_back(place: Place, record: str) -> Words:
+    """A signed PASS in place of a later signed FAIL, whose record stays, is `gone`, or is `changed`."""
+    words = decided(place)
+    folder, kept = place.folder / "store/audits" / place.audit, place.folder / "kept"
+    shutil.copytree(folder, kept)
+    decided(place, "FAIL")
+    path = place.folder / "store/register" / place.store.names("register")[-1]
+    records.promoted(place.store, model="0" * 64, name="other", audit="other", dataset=None, by="-", key=None)
+    if record == "gone":
+        path.unlink()
+    if record == "changed":
+        path.write_text(path.read_text().replace('"FAIL"', '"PASS"'))
+    shutil.rmtree(folder)
+    shutil.move(kept, folder)
+    return words
+
+
+for record_ in ("kept", "gone", "changed"):
+    put("register", f"an older state, the later record {record_}",
+        lambda place, record=record_: put_back(place, record))  # type: ignore[misc]  # fmt: skip
+
+
+@add("register", "none")
+def _(place: Place) -> Words:
+    words = decided(place)
+    shutil.rmtree(place.folder / "store/register")
+    return words
+
+
+for name_, raw_ in {"nested deeply": DEEP, "a list": b"[]", "cut short": b'{"ev', "a pickle": bomb()}.items():
+
+    def recorded(place: Place, raw: bytes = raw_) -> Words:
+        words = decided(place)
+        place.write(f"store/register/{place.store.names('register')[-1]}", raw)
+        return words
+
+    put("register", f"a record, {name_}", recorded)
+
+
+@add("signature", "none")
+def _(place: Place) -> Words:
+    decided(place, signer=None)
+    return ["promote", place.model, "--key", "jane-public.pem"]
+
+
+@add("signature", "not asked for")
+def _(place: Place) -> Words:
+    return decided(place)[:2]
+
+
+@add("signature", "not wanted in a store of signed approvals")
+def _(place: Place) -> Words:
+    return [*decided(place)[:2], "--unsigned"]
+
+
+@add("signature", "by another key")
+def _(place: Place) -> Words:
+    return [*decided(place)[:2], "--key", "max-public.pem"]
+
+
+@add("signature", "taken away with the register, and FAIL made PASS")
+def _(place: Place) -> Words:
+    words = [*decided(place, "FAIL")[:2], "--unsigned"]
+    for signed in (place.folder / "store").rglob("*.sig"):
+        signed.unlink()
+    shutil.rmtree(place.folder / "store/register")
+    path = place.folder / f"store/audits/{place.audit}/verdict.json"
+    path.write_text(path.read_text().replace('"FAIL"', '"PASS"'))
+    return words
+
+
+for name_, raw_ in {"a pickle": bomb(), "nested deeply": DEEP, "empty": b""}.items():
+
+    def resigned(place: Place, raw: bytes = raw_) -> Words:
+        words = decided(place)
+        place.write(f"store/audits/{place.audit}/{keys('jane')[2][:16]}.sig", raw)
+        return words
+
+    put("signature", name_, resigned)
+
+
+def named(**holder: Any) -> Callable[[Place], Words]:
+    """Max's key, by which Jane Doe is said to have approved, and what a keys file says of it."""
+
+    def put(place: Place) -> Words:
+        about = {"fingerprint": keys("max")[2], "person": "Jane Doe", **holder}
+        place.write("keys.yaml", yaml.safe_dump({"keys": [about]}))
+        return [*decided(place, signer="max"), "--keys", "keys.yaml"]
+
+    return put
+
+
+put("signature", "by the author under another's name", named(person="Max Roe"))
+put("signature", "by a key that nobody knows", named(fingerprint=keys("jane")[2]))
+put("signature", "in a role that is not the key's", named(roles=["tester"]))
+
+for name_, raw_ in {"a tag": YAMLS["a tag"], "aliases": ALIASES, "nested deeply": YAMLS["nested deeply"]}.items():
+
+    def misnamed(place: Place, raw: bytes = raw_) -> Words:
+        return [*decided(place), "--keys", place.write("keys.yaml", raw)]
+
+    put("keys file", name_, misnamed)
+
+
+def edited(file: str, old: str, new: str) -> Callable[[Place], Words]:
+    """A word of a signed decision changed."""
+
+    def put(place: Place) -> Words:
+        words = decided(place)
+        path = place.folder / "store/audits" / place.audit / file
+        path.write_text(path.read_text().replace(old, new))
+        return words
+
+    return put
+
+
+put("decision", "a gate's text", edited("verdict.json", "at least", "at most"))
+put("decision", "the reviewer", edited("review.json", "Jane Doe", "Ann Lee\\u001b[2K\\u202e"))
+put("decision", "the policy's name", edited("verdict.json", '"toy"', '"default"'))
+put("decision", "the audited model", edited("audit.yaml", "seed: 0", "seed: 1"))
+
+
+@add("decision", "a FAIL in place of which PASS is written")
+def _(place: Place) -> Words:
+    words = decided(place, "FAIL")
+    path = place.folder / f"store/audits/{place.audit}/verdict.json"
+    path.write_text(path.read_text().replace('"FAIL"', '"PASS"'))
+    return words
 
 
 def main() -> None:

@@ -146,6 +146,8 @@ def _read(store: Store, event: str, kind: type[Record]) -> Iterator[Record]:
             place = store.place(f"{FOLDER}/{name}")
             content = store.read_json(f"{FOLDER}/{name}")
             formats.check_content(content, "register", place)
+            if not isinstance(content, dict):
+                raise DataError(f"{place} is damaged (it holds no mapping); restore it from a copy")
             try:
                 record: Record = adapter.validate_python({**content, "entry": name})
             except ValidationError as error:
