@@ -18,8 +18,8 @@ from scipy.special import stdtrit
 from assay.metrics.intervals import clopper_pearson
 from assay.models.scoring import some_of_each
 
-ERROR = 0.0005
-"""How often a share is called too large that is not. An audit looks at about twenty: 1 % of sound audits."""
+ERROR = 0.001
+"""How often a share is called too large that is not. An audit looks at about twenty: 2 % of sound audits at most."""
 MISSED = 0.05
 """How often a decision passes, before all samples were used, though the share is FAR beyond the allowed one."""
 FAR = 0.1
