@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.metrics import bootstrap, detection
+from assay.metrics.intervals import clopper_pearson
 
 Floats = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int], Floats]
@@ -86,6 +87,14 @@ def precision(shape: str, sizes: tuple[int, int]) -> float:
     return float(bootstrap.ranking(normals, anomalies)["average_precision"][0])
 
 
+def rates(true: float, count: int, draws: int = 20_000) -> tuple[float, float]:
+    """How often the bounds of a rate miss on each side: they depend on a count alone, so many more can be drawn."""
+    seen = np.random.default_rng(4).binomial(count, true, draws)
+    bounds = {hits: clopper_pearson(int(hits), count, 0.95) for hits in np.unique(seen)}
+    lower, upper = np.array([bounds[hits] for hits in seen]).T
+    return float((lower > true).mean()), float((upper < true).mean())
+
+
 def cell(shape: str, sizes: tuple[int, int], audits: int) -> dict[str, tuple[float, float, float, float]]:
     """Figure -> shares of audits: misses of the lower and upper bound, and the same of the bootstrap alone."""
     true = truth(shape) | {"average_precision": precision(shape, sizes)}
@@ -100,7 +109,10 @@ def cell(shape: str, sizes: tuple[int, int], audits: int) -> dict[str, tuple[flo
             low, high = bootstrap.percentiles(drawn[name], 0.95) if name in drawn else found[name][1:]
             one = found[name]
             misses[name] += [one.lower > value, one.upper < value, low > value, high < value]
-    return {name: tuple(count / audits) for name, count in misses.items()}  # type: ignore[misc]
+    shares = {name: tuple(count / audits) for name, count in misses.items()}
+    for name, count in (("miss_rate", sizes[1]), ("false_alarm_rate", sizes[0])):
+        shares[name] = rates(true[name], count) * 2
+    return shares  # type: ignore[return-value]
 
 
 def _resampled(normals: Floats, anomalies: Floats, seed: int) -> bootstrap.Distribution:

@@ -127,15 +127,14 @@ def _mean_figures(
     for metric, values in drawn.items():
         mean = float(np.mean([of_kind[metric].value for of_kind in of_kinds]))
         bounds = [bootstrap.percentiles(np.concatenate(values), confidence)]
-        if metric == "fpr95":  # where the threshold lies is uncertain for every kind: their bounds, not their figures
+        if metric in ("fpr95", "average_precision"):  # their closed forms need the scores, not the figure alone
             kinds = [of_kind[metric] for of_kind in of_kinds]
             bounds.append((float(np.mean([k.lower for k in kinds])), float(np.mean([k.upper for k in kinds]))))
-        elif metric in bootstrap.METRICS:
-            bounds.append(intervals.ranking(mean, normals.shape[1], anomalies.shape[1], confidence))
         else:
             few = (normals if metric == "false_alarm_rate" else anomalies).shape[1]
             bounds.append(wilson(mean, few, confidence))
         if metric == "auroc":
+            bounds.append(intervals.auroc(mean, normals.shape[1], anomalies.shape[1], confidence))
             bounds.append(newcombe(mean, normals.shape[1], anomalies.shape[1], confidence))
         result[metric] = Interval(mean, min(low for low, _ in bounds), max(high for _, high in bounds))
     return result

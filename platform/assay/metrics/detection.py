@@ -89,9 +89,9 @@ def figures(
     """All five metrics of labels (N,) and scores (N,), each with its interval.
 
     miss_rate and false_alarm_rate: exact (Clopper-Pearson). fpr95: see `intervals.fpr95`. auroc and average_precision:
-    the percentile interval of a stratified bootstrap, widened where a closed form reaches further (Newcombe; Wilson
-    over the smaller class), so no figure, not even a perfect one, has an interval of width zero. The closed forms
-    depend smoothly on the figure: being perfect never makes a bound worse.
+    the percentile interval of a stratified bootstrap, widened where a closed form reaches further (Newcombe and Wilson
+    over the smaller class; `intervals.average_precision`), so no figure, not even a perfect one, has an interval of
+    width zero. The closed forms depend smoothly on the figure: being perfect never makes a bound worse.
     Raises DataError where a class is absent or a score is not a number.
     """
     y, s = _checked(labels, scores, threshold)
@@ -188,12 +188,12 @@ def _intervals(
     }
     result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence))}
     for name in ("auroc", "average_precision"):
-        bounds = [
-            bootstrap.percentiles(drawn[name], confidence),
-            intervals.ranking(value[name], normals, anomalies, confidence),
-        ]
+        bounds = [bootstrap.percentiles(drawn[name], confidence)]
         if name == "auroc":
+            bounds.append(intervals.auroc(value[name], normals, anomalies, confidence))
             bounds.append(newcombe(value[name], normals, anomalies, confidence))
+        else:
+            bounds.append(intervals.average_precision(case.normals, case.anomalies, confidence, prevalence))
         result[name] = Interval(value[name], min(low for low, _ in bounds), max(high for _, high in bounds))
     missed = int((~flagged(case.anomalies, threshold)).sum())
     alarms = int(flagged(case.normals, threshold).sum())
