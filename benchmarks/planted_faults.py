@@ -134,12 +134,12 @@ def wrong_way(
     images: Tensor,
     direction: Tensor,
     threat: ThreatModel,
-    generator: torch.Generator,
+    random: list[torch.Generator],
     *,
     start: Tensor | None = None,
 ) -> Attacked:
     """APGD that raises anomalies and lowers normals."""
-    return apgd(score, images, -direction, threat, streams(generator, images), start=start, steps=20)
+    return apgd(score, images, -direction, threat, random, start=start, steps=20)
 
 
 def main() -> None:
