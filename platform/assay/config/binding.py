@@ -33,15 +33,15 @@ class Bound(NamedTuple):
 def recipe(name: str) -> tuple[Callable[..., Any] | None, list[Fault]]:
     """The trainable of that name, or the reason why there is none."""
     try:
-        found = shelves.load("trainables", name)
-        shelves.signature(found)
+        trainable = shelves.load("trainables", name)
+        shelves.signature(trainable)
     except InputError as error:
         return None, [Fault("trainable", shown(name), str(error))]
-    lacking = [method for method in METHODS if not hasattr(found, method)]
+    lacking = [method for method in METHODS if not hasattr(trainable, method)]
     if lacking:
         allowed = f"is not a trainable: it has no {', '.join(lacking)} (see assay.contracts.Trainable)"
         return None, [Fault("trainable", shown(name), allowed)]
-    return found, []
+    return trainable, []
 
 
 def configuration(trainable: Callable[..., Any], fixed: Mapping[str, Any], assignment: Assignment) -> Plain:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def trainables_in_need(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
     """The names of the trainables that need labelled anomalies at any corner of the space, sorted."""
-    return sorted({found for name, given in _configured(trainable, fixed, space) for found in _needy(name, given)})
+    return sorted({needy for name, given in _configured(trainable, fixed, space) for needy in _needy(name, given)})
 
 
 def require(spec: Spec, data: TrainingData) -> None:

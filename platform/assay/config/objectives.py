@@ -34,8 +34,8 @@ def front(points: Sequence[tuple[float, ...]]) -> list[int]:
 
     Goes through the points by descending first figure: only those with the highest last figure so far can qualify.
     """
-    found: list[int] = []
+    indices: list[int] = []
     for at in sorted(range(len(points)), key=lambda at: points[at], reverse=True):
-        if not found or points[at][-1] > points[found[-1]][-1] or points[at] == points[found[-1]]:
-            found.append(at)
-    return sorted(found)
+        if not indices or points[at][-1] > points[indices[-1]][-1] or points[at] == points[indices[-1]]:
+            indices.append(at)
+    return sorted(indices)

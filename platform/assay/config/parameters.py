@@ -52,8 +52,8 @@ def default(field: FieldInfo) -> Any:
 
 def plain_default(field: FieldInfo) -> Any:
     """A parameter's default as it would be written in YAML; raises ValueError if it is required."""
-    found = default(field)
-    return found.plain() if isinstance(found, Item) else resolved(found)
+    value = default(field)
+    return value.plain() if isinstance(value, Item) else resolved(value)
 
 
 def resolved(value: Any) -> Any:

@@ -38,33 +38,33 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
 
     file: the name used in errors. Only code is loaded: no image is decoded and no process started.
     """
-    found = list(faults)
+    all_faults = list(faults)
     values, wrong = trainable_choice.read(raw)
-    found += wrong
+    all_faults += wrong
     if "space" in values:
         values["space"], wrong = space_syntax.read(values["space"])
-        found += wrong
+        all_faults += wrong
     if isinstance(values.get("evaluation"), Mapping):
         values["evaluation"], wrong = _gather_attack(values["evaluation"])
-        found += wrong
+        all_faults += wrong
     try:
         sections: dict[str, Any] = dict(Spec.model_validate(values))
     except ValidationError as error:
-        found += map(_beside_attack, from_validation(error, Spec, values))
+        all_faults += map(_beside_attack, from_validation(error, Spec, values))
         sections = _sound(values, {str(detail["loc"][0]) for detail in error.errors()})
     if isinstance(sections.get("trainable"), Choice):
         sections["epochs"], wrong = trainable_choice.bind(sections["trainable"])
-        found += wrong
+        all_faults += wrong
     elif "trainable" in sections:
         trainable, wrong = binding.recipe(sections["trainable"])
-        found += wrong
+        all_faults += wrong
         if trainable is not None and "fixed" in sections and "space" in sections:
             sections["fixed"], sections["epochs"], wrong = binding.bind(trainable, sections["fixed"], sections["space"])
-            found += wrong
-    found += rules.faults(sections)
-    if found:
+            all_faults += wrong
+    all_faults += rules.faults(sections)
+    if all_faults:
         rank = {name: place for place, name in enumerate(Spec.model_fields)}
-        raise SpecError(file, sorted(found, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
+        raise SpecError(file, sorted(all_faults, key=lambda fault: rank.get(fault.key.split(".")[0], -1)))
     # Everything was validated above; the sections filled in by binding replace those of the file.
     return Spec.model_construct(**{key: value for key, value in sections.items() if key in Spec.model_fields})
 

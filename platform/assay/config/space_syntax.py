@@ -154,8 +154,8 @@ def _simple(value: Any) -> Any:
     """A constant as the study stores it: `2/255` as a number, other text unchanged."""
     if isinstance(value, list):
         return [_simple(part) for part in value]
-    found = number(value)
-    return found if _finite(found) else value
+    parsed = number(value)
+    return parsed if _finite(parsed) else value
 
 
 def _finite(value: Any) -> bool:

@@ -30,9 +30,9 @@ def read(values: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
     if "choice" not in raw:
         faults.append(Fault("trainable", shown(raw), "write a name, or `choice: [NAME, NAME: {parameter: ...}]`"))
         return {**values, "trainable": Choice(()), "fixed": {}, "space": {}}, faults
-    found, wrong = space_syntax.read({"trainable": raw})
+    parsed, wrong = space_syntax.read({"trainable": raw})
     faults += [Fault(fault.key.removeprefix("space."), fault.found, fault.allowed) for fault in wrong]
-    return {**values, "trainable": found.get("trainable", Choice(())), "fixed": {}, "space": {}}, faults
+    return {**values, "trainable": parsed.get("trainable", Choice(())), "fixed": {}, "space": {}}, faults
 
 
 def bind(choice: Choice) -> tuple[int | None, list[Fault]]:

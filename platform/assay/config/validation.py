@@ -55,12 +55,12 @@ def from_validation(error: ValidationError, model: type[BaseModel], data: Any, p
     places: dict[tuple[str, str], list[str]] = {}
     for detail in error.errors(include_url=False):
         keys, known = _locate(detail, model, data)
-        found = "nothing" if detail["type"] == "missing" else shown(detail["input"])
-        allowed = places.setdefault((".".join([prefix, *keys] if prefix else keys), found), [])
+        given = "nothing" if detail["type"] == "missing" else shown(detail["input"])
+        allowed = places.setdefault((".".join([prefix, *keys] if prefix else keys), given), [])
         words = _words(detail, known)
         if words not in allowed:
             allowed.append(words)
-    return [Fault(path, found, ", or ".join(allowed)) for (path, found), allowed in places.items()]
+    return [Fault(path, given, ", or ".join(allowed)) for (path, given), allowed in places.items()]
 
 
 def shown(value: Any) -> str:
