@@ -50,18 +50,18 @@ def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | N
     for path in paths:
         digest.update(file_hash(path).encode())
     entry = folder / f"{digest.hexdigest()}.npy"
-    found = _read(entry)
-    if found is None:
+    cached = _read(entry)
+    if cached is None:
         try:
             _decode_into(entry, paths, size, channels)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
             ) from error
-        found = _read(entry)
-    if found is None:
+        cached = _read(entry)
+    if cached is None:
         raise DataError(f"{entry}: the cache does not keep what is written to it; set ASSAY_CACHE to another folder")
-    return found
+    return cached
 
 
 def _read(entry: Path) -> Decoded | None:

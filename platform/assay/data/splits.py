@@ -41,8 +41,8 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
     labelled = _images(*by_split["labelled"]) if "labelled" in by_split else no_images()
     notes: dict[str, int | str] = {**dataset.notes, **_repeated(by_split)}
     if dataset.validation_anomalies == "pseudo":
-        samples, found = by_split["validation"]
-        keys = components([s.id for s in samples], [s.group for s in samples], found.contents)
+        samples, images = by_split["validation"]
+        keys = components([s.id for s in samples], [s.group for s in samples], images.contents)
         normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
@@ -139,8 +139,8 @@ def _check_contents(by_split: BySplit) -> None:
     """The same image in two splits, or under two labels, would make every figure wrong."""
     seen: dict[str, Sample] = {}
     pairs = []
-    for samples, found in by_split.values():
-        for sample, content in zip(samples, found.contents, strict=True):
+    for samples, images in by_split.values():
+        for sample, content in zip(samples, images.contents, strict=True):
             first = seen.setdefault(content, sample)
             if first.split != sample.split:
                 pairs.append(f"{first.id} ({first.split}) = {sample.id} ({sample.split})")
@@ -157,7 +157,8 @@ def _check_contents(by_split: BySplit) -> None:
 def _repeated(by_split: BySplit) -> dict[str, int]:
     """How many images of each split repeat another image of that split."""
     return {
-        f"duplicates_in_{name}": len(found.contents) - len(set(found.contents)) for name, (_, found) in by_split.items()
+        f"duplicates_in_{name}": len(images.contents) - len(set(images.contents))
+        for name, (_, images) in by_split.items()
     }
 
 
@@ -178,13 +179,13 @@ def _train(by_split: BySplit) -> Images:
     )
 
 
-def _images(samples: Sequence[Sample], found: Decoded) -> Images:
+def _images(samples: Sequence[Sample], images: Decoded) -> Images:
     return Images(
-        pixels=found.pixels,
+        pixels=images.pixels,
         labels=_labels(samples),
         ids=tuple(sample.id for sample in samples),
         defects=tuple(sample.defect for sample in samples),
-        hashes=tuple(found.hashes),
+        hashes=tuple(images.hashes),
     )
 
 
@@ -195,7 +196,7 @@ def _labels(samples: Sequence[Sample]) -> np.ndarray:
 def _hash(by_split: BySplit) -> str:
     rows = sorted(
         (sample.split, sample.label, sample.defect, pixels)
-        for samples, found in by_split.values()
-        for sample, pixels in zip(samples, found.hashes, strict=True)
+        for samples, images in by_split.values()
+        for sample, pixels in zip(samples, images.hashes, strict=True)
     )
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
