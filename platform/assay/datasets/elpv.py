@@ -87,10 +87,10 @@ def elpv(
 
 def _folder() -> Path:
     """The package's data folder. The package itself is not imported: its loader would decode every image."""
-    found = importlib.util.find_spec("elpv_dataset")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("elpv_dataset")
+    if spec is None or not spec.submodule_search_locations:
         raise DataError("the dataset elpv needs the package elpv-dataset; run: pip install 'assay[demo]'")
-    return Path(found.submodule_search_locations[0]) / "data"
+    return Path(spec.submodule_search_locations[0]) / "data"
 
 
 def _rows(file: Path) -> list[tuple[str, float, str]]:

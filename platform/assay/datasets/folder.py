@@ -59,25 +59,25 @@ def folder(
         1: anomaly_shares(validation_anomaly_fraction, validation_anomalies),
     }
     base = Path(root).expanduser()
-    found: list[tuple[str, Path, int]] = []
+    images: list[tuple[str, Path, int]] = []
     skipped = 0
     for label, names in enumerate((normal, anomalous)):
         for name in [names] if isinstance(names, str) else names:
             files, others = image_files(base / _relative(name))
             skipped += others
-            found += [((Path(name) / file.name).as_posix(), file, label) for file in files]
-    found.sort()
-    ids = [id_ for id_, _, _ in found]
+            images += [((Path(name) / file.name).as_posix(), file, label) for file in files]
+    images.sort()
+    ids = [id_ for id_, _, _ in images]
     refuse_equal_ids(ids)
-    kinds = [file.parent.name if label else "normal" for _, file, label in found]
+    kinds = [file.parent.name if label else "normal" for _, file, label in images]
     groups = _groups(ids, group_pattern)
-    keys = components(ids, groups, [content_hash(open_image(file)) for _, file, _ in found])
+    keys = components(ids, groups, [content_hash(open_image(file)) for _, file, _ in images])
     check_kinds(labelled_kinds, set(kinds) - {"normal"})
-    strata = [(label, kind) for (_, _, label), kind in zip(found, kinds, strict=True)]
+    strata = [(label, kind) for (_, _, label), kind in zip(images, kinds, strict=True)]
     parts = _parts(keys, strata, shares, split_seed, labelled_kinds)
     placed = [
         Sample(id_, file, label, part, kind, group)
-        for (id_, file, label), part, kind, group in zip(found, parts, kinds, groups, strict=True)
+        for (id_, file, label), part, kind, group in zip(images, parts, kinds, groups, strict=True)
     ]
     samples, notes = draw(
         placed,
