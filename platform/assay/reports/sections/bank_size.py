@@ -51,21 +51,21 @@ and attack, so differences between them are surer than the intervals look.</p>
 
 def bank_size(audit: Audit) -> Section:
     """AUROC clean and attacked, and time per image, against the size of the neighbour bank, as curves and a table."""
-    title, found = "Size of the neighbour bank", kept(audit, "bank_size", BANK_SIZE)
-    if found is None:
+    title, sizes = "Size of the neighbour bank", kept(audit, "bank_size", BANK_SIZE)
+    if sizes is None:
         asked = audit.info["suite"].get("bank_sizes")
         why = "the detector has no bank of neighbours that can be reduced" if asked else "the suite does not ask for it"
         return section(title, TEMPLATE, rows=[], why=why)
     return section(
         title,
         TEMPLATE,
-        rows=[_row(found, row) for row in range(len(found["rows"]))],
-        deployed=int(found["rows"].max()),
-        counts={"normals": int(found["normals"][0]), "anomalies": int(found["anomalies"][0])},
-        attacked=bool(np.isfinite(found["robust_auroc"]).all()),
-        at=told_budget(ThreatBudget(found["norm"][0], float(found["epsilon"][0]))),
-        confidence=float(found["confidence"][0]),
-        panels=[_aurocs(found), _times(found)],
+        rows=[_row(sizes, row) for row in range(len(sizes["rows"]))],
+        deployed=int(sizes["rows"].max()),
+        counts={"normals": int(sizes["normals"][0]), "anomalies": int(sizes["anomalies"][0])},
+        attacked=bool(np.isfinite(sizes["robust_auroc"]).all()),
+        at=told_budget(ThreatBudget(sizes["norm"][0], float(sizes["epsilon"][0]))),
+        confidence=float(sizes["confidence"][0]),
+        panels=[_aurocs(sizes), _times(sizes)],
     )
 
 
@@ -79,58 +79,60 @@ class BankRow(NamedTuple):
     time: Interval | None
 
 
-def _row(found: Columns, row: int) -> BankRow:
+def _row(sizes: Columns, row: int) -> BankRow:
     def interval(*names: str, unit: float = 1.0) -> Interval | None:
-        value, lower, upper = (unit * float(found[name][row]) for name in names)
+        value, lower, upper = (unit * float(sizes[name][row]) for name in names)
         return Interval(value, lower, upper) if np.isfinite(value) else None
 
     return BankRow(
-        rows=int(found["rows"][row]),
-        share=float(found["share"][row]),
+        rows=int(sizes["rows"][row]),
+        share=float(sizes["share"][row]),
         clean=interval("clean_auroc", "clean_lower", "clean_upper"),
         robust=interval("robust_auroc", "robust_lower", "robust_upper"),
         time=interval("seconds_50", "seconds_25", "seconds_75", unit=1000),
     )
 
 
-def _aurocs(found: Columns) -> Markup:
+def _aurocs(sizes: Columns) -> Markup:
     lines = {"clean": (BLUE, "-", "o"), "robust": (VERMILION, "--", "s")}
 
     def draw(axes: Axes) -> None:
         for name, (colour, line, marker) in lines.items():
-            value, lower, upper = (found[f"{name}_{part}"] for part in ("auroc", "lower", "upper"))
+            value, lower, upper = (sizes[f"{name}_{part}"] for part in ("auroc", "lower", "upper"))
             if np.isfinite(value).any():
-                axes.fill_between(found["rows"], lower, upper, color=colour, alpha=0.12, linewidth=0)
+                axes.fill_between(sizes["rows"], lower, upper, color=colour, alpha=0.12, linewidth=0)
                 label = "clean" if name == "clean" else "under attack"
-                axes.plot(found["rows"], value, color=colour, linestyle=line, marker=marker, label=label)
+                axes.plot(sizes["rows"], value, color=colour, linestyle=line, marker=marker, label=label)
         axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("AUROC")
-        _rows_axis(axes, found)
+        _rows_axis(axes, sizes)
 
-    told = "; ".join(
+    points = "; ".join(
         f"{rows} rows: clean {clean:.3f}, attacked {robust:.3f}"
-        for rows, clean, robust in zip(found["rows"], found["clean_auroc"], found["robust_auroc"], strict=True)
+        for rows, clean, robust in zip(sizes["rows"], sizes["clean_auroc"], sizes["robust_auroc"], strict=True)
     )
-    return figure("bank-auroc", "AUROC by size of the bank", f"AUROC by rows in the bank. {told}.", draw)
+    return figure("bank-auroc", "AUROC by size of the bank", f"AUROC by rows in the bank. {points}.", draw)
 
 
-def _times(found: Columns) -> Markup:
+def _times(sizes: Columns) -> Markup:
     def draw(axes: Axes) -> None:
         axes.fill_between(
-            found["rows"], 1000 * found["seconds_25"], 1000 * found["seconds_75"], color=GREEN, alpha=0.15, linewidth=0
+            sizes["rows"], 1000 * sizes["seconds_25"], 1000 * sizes["seconds_75"], color=GREEN, alpha=0.15, linewidth=0
         )
-        axes.plot(found["rows"], 1000 * found["seconds_50"], color=GREEN, marker="^")
+        axes.plot(sizes["rows"], 1000 * sizes["seconds_50"], color=GREEN, marker="^")
         axes.set_ylim(0, None)
         axes.set_ylabel("ms per image")
-        _rows_axis(axes, found)
+        _rows_axis(axes, sizes)
 
-    told = "; ".join(f"{r} rows: {1000 * s:.3g} ms" for r, s in zip(found["rows"], found["seconds_50"], strict=True))
-    return figure("bank-time", "Time by size of the bank", f"Milliseconds per image by rows in the bank. {told}.", draw)
+    points = "; ".join(f"{r} rows: {1000 * s:.3g} ms" for r, s in zip(sizes["rows"], sizes["seconds_50"], strict=True))
+    return figure(
+        "bank-time", "Time by size of the bank", f"Milliseconds per image by rows in the bank. {points}.", draw
+    )
 
 
-def _rows_axis(axes: Axes, found: Columns) -> None:
+def _rows_axis(axes: Axes, sizes: Columns) -> None:
     axes.set_xscale("log")
-    axes.set_xticks(found["rows"], [f"{rows:,}" for rows in found["rows"]])
+    axes.set_xticks(sizes["rows"], [f"{rows:,}" for rows in sizes["rows"]])
     axes.set_xticks([], minor=True)
     axes.set_xlabel("rows in the bank")

@@ -69,8 +69,8 @@ false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
 
 def explanations(audit: Audit) -> Section:
     """Image, gradient map and mask of a few anomalies; pixel AUROC and AUPRO of the maps, with intervals."""
-    title, found = "Where the detector looks", kept(audit, "explanations", EXPLANATIONS)
-    if found is None:
+    title, explained = "Where the detector looks", kept(audit, "explanations", EXPLANATIONS)
+    if explained is None:
         return section(title, TEMPLATE, why=_why_not(audit))
     localised = kept(audit, "localisation", LOCALISATION)
     threshold = float(audit.info["threshold"]["value"])
@@ -80,7 +80,7 @@ def explanations(audit: Audit) -> Section:
         why=None,
         threshold=threshold,
         fewest=FEWEST,
-        samples=[_sample(found, row, threshold) for row in range(len(found["sample"]))],
+        samples=[_sample(explained, row, threshold) for row in range(len(explained["sample"]))],
         rows=_localised(localised) if localised else [],
         confidence=float(localised["confidence"][0]) if localised else None,
     )
@@ -108,21 +108,21 @@ class ExplainedSample(NamedTuple):
     pictures: dict[str, str]
 
 
-def _sample(found: Columns, row: int, threshold: float) -> ExplainedSample:
+def _sample(explained: Columns, row: int, threshold: float) -> ExplainedSample:
     pictures = {"image": "image_png", "map": "map_png", "mask": "mask_png"}
-    score, auroc = float(found["score"][row]), float(found["pixel_auroc"][row])
+    score, auroc = float(explained["score"][row]), float(explained["pixel_auroc"][row])
     return ExplainedSample(
-        id=str(found["sample"][row]),
-        defect=str(found["defect"][row]),
+        id=str(explained["sample"][row]),
+        defect=str(explained["defect"][row]),
         score=score,
         outcome="detected" if score > threshold else "missed",
-        place=int(found["place"][row]),
-        anomalies=int(found["anomalies"][row]),
+        place=int(explained["place"][row]),
+        anomalies=int(explained["anomalies"][row]),
         auroc=auroc if np.isfinite(auroc) else None,
         pictures={
-            word: base64.b64encode(found[name][row]).decode("ascii")
+            word: base64.b64encode(explained[name][row]).decode("ascii")
             for word, name in pictures.items()
-            if found[name][row] is not None
+            if explained[name][row] is not None
         },
     )
 
@@ -147,16 +147,16 @@ class LocalisedRow:
     aupro: Bounded | None = None
 
 
-def _localised(found: Columns) -> list[LocalisedRow]:
+def _localised(localised: Columns) -> list[LocalisedRow]:
     """One row per kind of defect, both metrics beside each other."""
     rows: dict[str, LocalisedRow] = {}
-    for at in range(len(found["defect"])):
-        kind = str(found["defect"][at])
-        images, left_out, regions = (int(found[name][at]) for name in ("images", "left_out", "regions"))
+    for at in range(len(localised["defect"])):
+        kind = str(localised["defect"][at])
+        images, left_out, regions = (int(localised[name][at]) for name in ("images", "left_out", "regions"))
         row = rows.setdefault(kind, LocalisedRow(kind, images, left_out, regions))
-        values = (float(found[name][at]) for name in ("value", "lower", "upper"))
+        values = (float(localised[name][at]) for name in ("value", "lower", "upper"))
         figure = Bounded(*(value if np.isfinite(value) else None for value in values))
-        if found["metric"][at] == "aupro":
+        if localised["metric"][at] == "aupro":
             row.aupro = figure
         else:
             row.pixel_auroc = figure

@@ -68,20 +68,20 @@ report; gap, from both; rank correlation, models and figures drawn anew.</p>
 
 def fidelity(audit: Audit) -> Section:
     """Cheap and audited AUROC of every audited model of the sweep, their gaps and rank correlation, with intervals."""
-    title, found = "Cheap against audited", kept(audit, "fidelity", FIDELITY)
-    if found is None or not len(found["model"]):
+    title, compared = "Cheap against audited", kept(audit, "fidelity", FIDELITY)
+    if compared is None or not len(compared["model"]):
         again = f"It was not computed: no fidelity.parquet. Make it with: {audit.command}"
         return section(title, TEMPLATE, why=NO_SWEEP if audit.trials is None else again)
     return section(
         title,
         TEMPLATE,
         why=None,
-        at=budget(ThreatBudget(found["norm"][0], float(found["epsilon"][0]))),
-        picture=_picture(found, audit.info["model"]),
-        models=len(set(found["model"])),
+        at=budget(ThreatBudget(compared["norm"][0], float(compared["epsilon"][0]))),
+        picture=_picture(compared, audit.info["model"]),
+        models=len(set(compared["model"])),
         fewest=FEWEST,
-        ranks={style["label"]: rank_correlation(found, metric) for metric, style in STYLES.items()},
-        rows=[_row(found, row, audit.info["model"]) for row in range(len(found["model"]))],
+        ranks={style["label"]: rank_correlation(compared, metric) for metric, style in STYLES.items()},
+        rows=[_row(compared, row, audit.info["model"]) for row in range(len(compared["model"]))],
     )
 
 
@@ -99,37 +99,37 @@ class FidelityRow(NamedTuple):
     gap: Interval | None
 
 
-def _row(found: Columns, row: int, mine: str) -> FidelityRow:
-    limit, model = found["limit"][row], str(found["model"][row])
+def _row(compared: Columns, row: int, mine: str) -> FidelityRow:
+    limit, model = compared["limit"][row], str(compared["model"][row])
     return FidelityRow(
-        trial=int(found["trial"][row]),
+        trial=int(compared["trial"][row]),
         model=model,
         mine=model == mine,
-        metric=str(found["metric"][row]),
-        suite=str(found["suite"][row]),
+        metric=str(compared["metric"][row]),
+        suite=str(compared["suite"][row]),
         limit=int(limit) if limit is not None and np.isfinite(limit) else None,
-        cheap=_interval(found, row, "cheap"),
-        audited=_interval(found, row, "audited"),
-        gap=_interval(found, row, "gap"),
+        cheap=_interval(compared, row, "cheap"),
+        audited=_interval(compared, row, "audited"),
+        gap=_interval(compared, row, "gap"),
     )
 
 
-def _interval(found: Columns, row: int, name: str) -> Interval | None:
-    value, lower, upper = (float(found[key][row]) for key in (name, f"{name}_lower", f"{name}_upper"))
+def _interval(compared: Columns, row: int, name: str) -> Interval | None:
+    value, lower, upper = (float(compared[key][row]) for key in (name, f"{name}_lower", f"{name}_upper"))
     return Interval(value, lower, upper) if np.isfinite(value) else None
 
 
-def _picture(found: Columns, mine: str) -> Markup:
+def _picture(compared: Columns, mine: str) -> Markup:
     def draw(axes: Axes) -> None:
         for metric, style in STYLES.items():
             for this in (False, True):
-                at = (found["metric"] == metric) & ((found["model"] == mine) == this)
-                cheap, audited = found["cheap"][at], found["audited"][at]
+                at = (compared["metric"] == metric) & ((compared["model"] == mine) == this)
+                cheap, audited = compared["cheap"][at], compared["audited"][at]
                 if not np.isfinite(audited).any():
                     continue
                 wide: Style = {
-                    "xerr": [cheap - found["cheap_lower"][at], found["cheap_upper"][at] - cheap],
-                    "yerr": [audited - found["audited_lower"][at], found["audited_upper"][at] - audited],
+                    "xerr": [cheap - compared["cheap_lower"][at], compared["cheap_upper"][at] - cheap],
+                    "yerr": [audited - compared["audited_lower"][at], compared["audited_upper"][at] - audited],
                 }
                 more = (
                     {"markersize": 7, "label": f"{style['label']}, this model"}
@@ -138,16 +138,16 @@ def _picture(found: Columns, mine: str) -> Markup:
                 )
                 axes.errorbar(cheap, audited, **wide, linestyle="none", elinewidth=0.8, **{**style, **more})
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (1, 2)))
-        low = float(np.nanmin([found["cheap_lower"], found["audited_lower"]]))
+        low = float(np.nanmin([compared["cheap_lower"], compared["audited_lower"]]))
         axes.set_xlim(max(0.0, low - 0.05), 1.0)
         axes.set_ylim(max(0.0, low - 0.05), 1.0)
         axes.set_xlabel("cheap: sweep, validation")
         axes.set_ylabel("audited: test")
 
-    told = "; ".join(
-        f"trial {found['trial'][row]}, {words(found['metric'][row])}: cheap {found['cheap'][row]:.3f}, audited "
-        f"{found['audited'][row]:.3f}"
-        for row in range(len(found["model"]))
+    points = "; ".join(
+        f"trial {compared['trial'][row]}, {words(compared['metric'][row])}: cheap {compared['cheap'][row]:.3f}, "
+        f"audited {compared['audited'][row]:.3f}"
+        for row in range(len(compared["model"]))
     )
     title = "On the dotted line the audit confirms the sweep; below it the sweep was too good"
-    return figure("fidelity", title, f"Cheap against audited figures with intervals. {told}.", draw, height=3.0)
+    return figure("fidelity", title, f"Cheap against audited figures with intervals. {points}.", draw, height=3.0)

@@ -62,16 +62,16 @@ it soon gave up is known least.</p>
 
 def importance(audit: Audit) -> Section:
     """Importance of each hyperparameter for each objective with intervals and chance levels, or why there is none."""
-    title, found = "Importance of hyperparameters", kept(audit, "importance", IMPORTANCE)
+    title, importances = "Importance of hyperparameters", kept(audit, "importance", IMPORTANCE)
     if audit.trials is None:
         return section(title, TEMPLATE, why=NO_SWEEP)
-    if found is None or not len(found["parameter"]):
+    if importances is None or not len(importances["parameter"]):
         again = f"It was not computed: no importance.parquet. Make it with: {audit.command}"
         return section(
-            title, TEMPLATE, why=again if found is None else "No complete trial of the sweep varied anything."
+            title, TEMPLATE, why=again if importances is None else "No complete trial of the sweep varied anything."
         )
-    told = np.isfinite(found["importance"])
-    complete = int(found["complete"].max())
+    measured = np.isfinite(importances["importance"])
+    complete = int(importances["complete"].max())
     few = (
         f"Too few trials to say anything: {complete} are complete, and {NEEDED} are needed, {WITH_IT} of them with the "
         "parameter; the figures of fewer would be noise. The counts are in importance.parquet."
@@ -79,24 +79,28 @@ def importance(audit: Audit) -> Section:
     return section(
         title,
         TEMPLATE,
-        why=None if told.any() else few,
-        verdict=_verdict(found, told),
-        panels=[_picture(found, name) for name in _objectives(found) if told[found["objective"] == name].any()],
-        rows=[_row(found, row) for row in _order(found)] if told.any() else [],
+        why=None if measured.any() else few,
+        verdict=_verdict(importances, measured),
+        panels=[
+            _picture(importances, name)
+            for name in _objectives(importances)
+            if measured[importances["objective"] == name].any()
+        ],
+        rows=[_row(importances, row) for row in _order(importances)] if measured.any() else [],
         complete=complete,
-        confidence=float(found["confidence"][0]),
+        confidence=float(importances["confidence"][0]),
     )
 
 
-def _objectives(found: Columns) -> list[str]:
-    return sorted(set(found["objective"]), key=lambda name: ("clean" not in name, name))
+def _objectives(importances: Columns) -> list[str]:
+    return sorted(set(importances["objective"]), key=lambda name: ("clean" not in name, name))
 
 
-def _order(found: Columns) -> list[int]:
+def _order(importances: Columns) -> list[int]:
     """Rows by objective, the most important parameter first, those without a number last."""
-    places = {name: place for place, name in enumerate(_objectives(found))}
-    rank = np.nan_to_num(found["importance"], nan=-1.0)
-    return sorted(range(len(rank)), key=lambda row: (places[str(found["objective"][row])], -rank[row]))
+    places = {name: place for place, name in enumerate(_objectives(importances))}
+    rank = np.nan_to_num(importances["importance"], nan=-1.0)
+    return sorted(range(len(rank)), key=lambda row: (places[str(importances["objective"][row])], -rank[row]))
 
 
 class ImportanceRow(NamedTuple):
@@ -116,31 +120,31 @@ class ImportanceRow(NamedTuple):
         return bool(np.isfinite(self.value))
 
 
-def _row(found: Columns, row: int) -> ImportanceRow:
-    value, lower, upper, chance = (float(found[name][row]) for name in ("importance", "lower", "upper", "chance"))
+def _row(importances: Columns, row: int) -> ImportanceRow:
+    value, lower, upper, chance = (float(importances[name][row]) for name in ("importance", "lower", "upper", "chance"))
     return ImportanceRow(
-        parameter=str(found["parameter"][row]),
-        objective=str(found["objective"][row]),
+        parameter=str(importances["parameter"][row]),
+        objective=str(importances["objective"][row]),
         value=value,
         lower=lower,
         upper=upper,
         chance=chance,
-        trials=int(found["trials"][row]),
+        trials=int(importances["trials"][row]),
     )
 
 
-def _verdict(found: Columns, told: NDArray[np.bool_]) -> str:
-    above = [row for row in np.flatnonzero(told) if found["importance"][row] > found["chance"][row]]
+def _verdict(importances: Columns, measured: NDArray[np.bool_]) -> str:
+    above = [row for row in np.flatnonzero(measured) if importances["importance"][row] > importances["chance"][row]]
     if not above:
         return "Here none is above it: these trials do not show which parameter matters."
-    names = (f"{found['parameter'][row]} for {words(found['objective'][row])}" for row in above)
-    shares = int(told.sum())
+    names = (f"{importances['parameter'][row]} for {words(importances['objective'][row])}" for row in above)
+    shares = int(measured.sum())
     expected = f"of {shares} shares without any effect about {shares / 20:.1f} would be"
     return f"Above it: {', '.join(names)}; {expected}, more after a guided search."
 
 
-def _picture(found: Columns, objective: str) -> Markup:
-    rows = [_row(found, row) for row in _order(found) if found["objective"][row] == objective]
+def _picture(importances: Columns, objective: str) -> Markup:
+    rows = [_row(importances, row) for row in _order(importances) if importances["objective"][row] == objective]
     rows = [row for row in rows if row.measured]
 
     def draw(axes: Axes) -> None:
@@ -159,10 +163,10 @@ def _picture(found: Columns, objective: str) -> Markup:
         axes.spines["left"].set_visible(False)
         axes.set_xlabel("share of the importance of all")
 
-    told = "; ".join(
+    listed = "; ".join(
         f"{row.parameter} {row.value:.2f}, interval {row.lower:.2f} to {row.upper:.2f}, chance "
         f"{row.chance:.2f}, {row.trials} trials"
         for row in rows
     )
     title = f"Importance for {words(objective)}"
-    return figure(f"importance-{slug(objective)}", title, f"{title}. {told}.", draw, height=ROW * len(rows) + 0.6)
+    return figure(f"importance-{slug(objective)}", title, f"{title}. {listed}.", draw, height=ROW * len(rows) + 0.6)

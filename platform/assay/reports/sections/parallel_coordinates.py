@@ -121,8 +121,8 @@ def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> 
         axes.set_ylim(0.5 - len(names), 0.55)
         axes.axis("off")
 
-    told = "; ".join(f"{called(name)} {_told(t, number_of, name)}" for name in names)
-    description = f"{len(rows)} complete trials on {len(names)} axes. The audited model, trial {number_of}: {told}."
+    values = "; ".join(f"{called(name)} {_told(t, number_of, name)}" for name in names)
+    description = f"{len(rows)} complete trials on {len(names)} axes. The audited model, trial {number_of}: {values}."
     title = "Parameters and figures of all complete trials"
     return figure("parallel-coordinates", title, description, draw, height=ROW * len(names) + 0.2)
 

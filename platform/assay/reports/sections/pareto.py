@@ -102,8 +102,8 @@ def _trial(audit: Audit, t: Columns, row: int, goals: list[str]) -> FrontTrial:
 
 
 def _goal(audit: Audit, name: str, value: float) -> str:
-    found = figure_of(audit, name, value)
-    return estimate(found) if found else number(value)
+    interval = figure_of(audit, name, value)
+    return estimate(interval) if interval else number(value)
 
 
 def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:
@@ -131,6 +131,6 @@ def _picture(audit: Audit, t: Columns, across: str, up: str) -> Markup:
         axes.set_xlabel(called(across) + ", validation")
         axes.set_ylabel(called(up) + ", validation")
 
-    told = "; ".join(f"trial {t['trial'][r]} {t[across][r]:.3f} / {t[up][r]:.3f}" for r in np.flatnonzero(front))
-    description = f"{int(complete.sum())} complete trials, {across} against {up}. On the front: {told}."
+    points = "; ".join(f"trial {t['trial'][r]} {t[across][r]:.3f} / {t[up][r]:.3f}" for r in np.flatnonzero(front))
+    description = f"{int(complete.sum())} complete trials, {across} against {up}. On the front: {points}."
     return figure("pareto", "Clean against robust, all trials of the sweep", description, draw, height=2.7)

@@ -94,7 +94,7 @@ def _behind(audit: Audit, name: str) -> Markup:
     entries = audit.attacks(name)
     curves = {entry["name"]: _curve(audit, name, entry["name"], "both") for entry in entries}
     worst, floor = _curve(audit, name, "worst", "both"), _curve(audit, name, "certified", "both")
-    told = {"worst case": worst, **({"certified floor": floor} if len(floor) > 1 else {}), **curves}
+    all_curves = {"worst case": worst, **({"certified floor": floor} if len(floor) > 1 else {}), **curves}
     styles = iter(LINES * (len(entries) // len(LINES) + 1))
 
     def draw(axes: Axes) -> None:
@@ -111,7 +111,7 @@ def _behind(audit: Audit, name: str) -> Markup:
             axes.plot([mark.epsilon * scale(name)], [mark.limit], label=clipped(mark.label, 40), **GATE)
         _frame(axes, audit, name)
 
-    return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, told), draw)
+    return figure(f"security-{slug(name)}-each", f"{norm(name)}: each attack", _spoken(name, all_curves), draw)
 
 
 def _is_noise(entry: SuiteEntry) -> bool:
@@ -147,11 +147,11 @@ def _frame(axes: Axes, audit: Audit, name: str) -> None:
 
 
 def _spoken(name: str, curves: dict[str, Curve]) -> str:
-    told = (
+    parts = (
         f"{label}: " + ", ".join(f"{point.value:.3f} at {in_255(epsilon, name)}" for epsilon, point in curve)
         for label, curve in curves.items()
     )
-    return "AUROC over epsilon. " + "; ".join(told) + "."
+    return "AUROC over epsilon. " + "; ".join(parts) + "."
 
 
 def _gates(audit: Audit, name: str) -> list[GateMark]:

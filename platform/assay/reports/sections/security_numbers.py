@@ -158,13 +158,13 @@ def _minimal(audit: Audit) -> pa.Table:
 
 
 def _brackets(audit: Audit) -> list[BracketRow]:
-    found = []
+    rows = []
     for one in certified.brackets(audit.figures):
         if one.metric == "auroc":
             at = ThreatBudget(one.norm, one.epsilon)
             floor, worst = (audit.attacked("auroc", at, one.regime, attack) for attack in (certified.ATTACK, WORST))
-            found.append(BracketRow(at, REGIMES[one.regime], floor, worst, one.width))
-    return found
+            rows.append(BracketRow(at, REGIMES[one.regime], floor, worst, one.width))
+    return rows
 
 
 def _shares(audit: Audit) -> list[ShareRow]:
