@@ -125,8 +125,8 @@ def _by_epsilon(matrix: ScoreMatrix, threshold: float) -> Iterable[tuple[Setting
             before[name] = before[name] + spent[name]
         forwards, backwards, seconds = (float(spent[name].sum()) for name in SPENT[:3])
         cost = _Spent(int(here.sum()), int(forwards), int(backwards), seconds)
-        found = (matrix.samples, at_risk, broken, reached["forwards"], reached["seconds"])
-        yield setting, cost, _Broken(*(values[attacked] for values in found))
+        arrays = (matrix.samples, at_risk, broken, reached["forwards"], reached["seconds"])
+        yield setting, cost, _Broken(*(values[attacked] for values in arrays))
 
 
 def _row(setting: Setting, knowledge: str, spent: _Spent, broken: _Broken) -> Cost:

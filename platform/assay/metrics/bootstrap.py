@@ -49,7 +49,7 @@ def ranking(
     ends = np.append(0, last + 1)
     by = np.searchsorted(down_normals, down[last], side="right")  # how many normals are at or above them
     before = np.searchsorted(down_normals, down[last], side="left")  # and above
-    found: Distribution = {name: np.empty(len(counts)) for name in METRICS}
+    distribution: Distribution = {name: np.empty(len(counts)) for name in METRICS}
     rows = max(1, CACHED // max(len(normals), len(anomalies)))
     for start in range(0, len(counts), rows):
         block = slice(start, start + rows)
@@ -67,10 +67,10 @@ def ranking(
             precision = true / np.maximum(true + false, np.finfo(float).tiny)
         first = np.argmax(20 * hits >= 19 * total[:, None], axis=1)  # whole numbers: exact at 95 %
         ahead = normal_total - np.vecdot(weights, (alarms_by + alarms_before).astype(np.float64)) / (2 * total)
-        found["auroc"][block] = ahead / normal_total
-        found["average_precision"][block] = np.vecdot(weights, precision) / total
-        found["fpr95"][block] = alarms_by[np.arange(len(first)), first] / normal_total
-    return found
+        distribution["auroc"][block] = ahead / normal_total
+        distribution["average_precision"][block] = np.vecdot(weights, precision) / total
+        distribution["fpr95"][block] = alarms_by[np.arange(len(first)), first] / normal_total
+    return distribution
 
 
 @dataclass
@@ -118,15 +118,16 @@ def distributions(
     Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8). cases: yields them again for every block of
     resamples, so that they need not be held. samples: the most there are in a case.
     """
-    found: list[list[Distribution]] = []
+    by_block: list[list[Distribution]] = []
     for block in blocks(replicates, samples, seed):
         drawn = (
             (normals, anomalies, (block.drawn(0, len(normals)), block.drawn(1, len(anomalies))))
             for normals, anomalies in cases()
         )
-        found.append([ranking(*case, prevalence) for case in drawn])
+        by_block.append([ranking(*case, prevalence) for case in drawn])
     return [
-        {name: np.concatenate([part[name] for part in parts]) for name in METRICS} for parts in zip(*found, strict=True)
+        {name: np.concatenate([part[name] for part in parts]) for name in METRICS}
+        for parts in zip(*by_block, strict=True)
     ]
 
 

@@ -40,7 +40,7 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
     before = np.array([clean[sample] for sample in columns["sample"]], dtype=np.float64)
     labels = columns["label"].astype(np.int64)
     bound = np.where(labels == 1, columns["lower"], columns["upper"])
-    found: list[Figure] = []
+    rows: list[Figure] = []
     for norm, radius in sorted(set(zip(columns["norm"], columns["radius"], strict=True))):
         at = (columns["norm"] == norm) & (columns["radius"] == radius)
         y = labels[at]
@@ -48,11 +48,11 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
             moved = np.where(targets, bound[at], before[at])
             counts = (options.get("confidence", 0.95), int((y == 0).sum()), int((y == 1).sum()))
             of_regime = detection.figures(y, moved, threshold=threshold, **options)
-            found += [
+            rows += [
                 Figure(ATTACK, norm, radius, regime, ALL, metric, *interval, *counts)
                 for metric, interval in of_regime.items()
             ]
-    return figure_table.table(found)
+    return figure_table.table(rows)
 
 
 class Bracket(NamedTuple):
@@ -78,10 +78,10 @@ def brackets(figures: Iterable[Figure]) -> list[Bracket]:
         if figure.attack in (ATTACK, WORST) and figure.defect == ALL:
             key = (figure.norm, epsilon_key(figure.epsilon), figure.regime, figure.metric)
             ends.setdefault(key, {})[figure.attack] = figure
-    found = []
+    bracketed = []
     for (norm, _, regime, metric), both in sorted(ends.items()):
         if len(both) == 2:
             proven, seen = both[ATTACK].value, both[WORST].value
             lower, upper = (proven, seen) if metric in HIGHER_IS_BETTER else (seen, proven)
-            found.append(Bracket(norm, both[WORST].epsilon, regime, metric, lower, upper))
-    return found
+            bracketed.append(Bracket(norm, both[WORST].epsilon, regime, metric, lower, upper))
+    return bracketed

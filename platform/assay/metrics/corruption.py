@@ -74,22 +74,22 @@ def figures(
 
     norm: corruption. epsilon: the severity. regime: natural. Raises DataError.
     """
-    found = cube(corrupted)
-    counts = (confidence, int((found.labels == 0).sum()), int((found.labels == 1).sum()))
+    grid = cube(corrupted)
+    counts = (confidence, int((grid.labels == 0).sum()), int((grid.labels == 1).sum()))
     made: list[Figure] = []
-    for severity, scores in zip(found.severities, found.scores, strict=True):
+    for severity, scores in zip(grid.severities, grid.scores, strict=True):
         of_kinds = [
             detection.figures(
-                found.labels, of_kind, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+                grid.labels, of_kind, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
             )
             for of_kind in scores
         ]
         mean = _mean_figures(
-            found.labels, scores, of_kinds, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+            grid.labels, scores, of_kinds, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
         )
         made += [
             Figure(name, "corruption", float(severity), "natural", ALL, metric, *interval, *counts)
-            for name, intervals in zip([*found.kinds, MEAN], [*of_kinds, mean], strict=True)
+            for name, intervals in zip([*grid.kinds, MEAN], [*of_kinds, mean], strict=True)
             for metric, interval in intervals.items()
         ]
     return figure_table.table(made)
@@ -146,22 +146,22 @@ def monotone(corrupted: pa.Table | Mapping[str, Any]) -> Monotone:
     Compares the mean over the samples of how far a score moved, from each severity to the next. A fall by a tenth
     passes, plus what noise between the samples explains, with one chance in a hundred over all comparisons.
     """
-    found = cube(corrupted)
-    moved = np.abs(found.scores - found.clean)
+    grid = cube(corrupted)
+    moved = np.abs(grid.scores - grid.clean)
     steps = np.diff(moved, axis=0)  # (S - 1, K, N)
-    if not steps.size or len(found.labels) < 2:
+    if not steps.size or len(grid.labels) < 2:
         return Monotone(True, "there is one severity, so there is nothing to compare", 0.0)
     deviations = NormalDist().inv_cdf(1 - CHANCE / (steps.shape[0] * steps.shape[1]))
-    error = steps.std(axis=2, ddof=1) / len(found.labels) ** 0.5
+    error = steps.std(axis=2, ddof=1) / len(grid.labels) ** 0.5
     effect = moved.mean(axis=2)
-    allowed = FLAT * effect[:-1] + deviations * error + SAME * found.clean.std()
+    allowed = FLAT * effect[:-1] + deviations * error + SAME * grid.clean.std()
     ratio = -steps.mean(axis=2) / np.maximum(allowed, np.finfo(float).tiny)
     at, kind = np.unravel_index(ratio.argmax(), ratio.shape)
     value = float(max(0.0, ratio.max()))
     before, after = effect[at : at + 2, kind]
     evidence = (
         f"{int((ratio > 1).sum())} of {ratio.size} steps in severity lose more than a tenth of the effect and noise; "
-        f"nearest to it {found.kinds[kind]} from {found.severities[at]} to {found.severities[at + 1]}: mean "
+        f"nearest to it {grid.kinds[kind]} from {grid.severities[at]} to {grid.severities[at + 1]}: mean "
         f"move {before:.3g}, then {after:.3g}"
     )
     return Monotone(value <= 1, evidence, value)

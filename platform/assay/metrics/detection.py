@@ -134,13 +134,13 @@ def table(
     )
     rows: list[Figure] = []
     kinds: list[tuple[Case, bootstrap.Distribution]] = []
-    for case, found in zip(wanted(), drawn, strict=True):
+    for case, distribution in zip(wanted(), drawn, strict=True):
         if case.defect == ALL:
             rows += _worst_kind(kinds, threshold, confidence, prevalence)
             kinds = []
         else:
-            kinds.append((case, found))
-        rows += _rows(case, _intervals(case, found, threshold, confidence, prevalence), confidence)
+            kinds.append((case, distribution))
+        rows += _rows(case, _intervals(case, distribution, threshold, confidence, prevalence), confidence)
     rows += _worst_kind(kinds, threshold, confidence, prevalence)
     return figure_table.table(rows)
 
@@ -160,8 +160,8 @@ def cases(matrix: ScoreMatrix) -> Iterator[Case]:
 def _lines(matrix: ScoreMatrix) -> Iterator[tuple[Setting, NDArray[np.bool_], Floats, bool]]:
     """What was done, to which samples, their scores, and whether kinds of defect have figures of their own."""
     for setting in matrix.settings:
-        found = matrix.values[SCORE][setting]
-        yield setting, ~np.isnan(found), found, False
+        score = matrix.values[SCORE][setting]
+        yield setting, ~np.isnan(score), score, False
     for worst in worst_cases(matrix):
         yield Setting(WORST, worst.norm, worst.epsilon), worst.attacked, worst.score, True
         yield Setting(WORST_8BIT, worst.norm, worst.epsilon), worst.attacked, worst.rounded, False
@@ -183,8 +183,8 @@ def _intervals(
 ) -> dict[str, Interval]:
     normals, anomalies = len(case.normals), len(case.anomalies)
     value = {
-        name: float(found[0])
-        for name, found in bootstrap.ranking(case.normals, case.anomalies, prevalence=prevalence).items()
+        name: float(values[0])
+        for name, values in bootstrap.ranking(case.normals, case.anomalies, prevalence=prevalence).items()
     }
     result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence))}
     for name in ("auroc", "average_precision"):
@@ -220,23 +220,23 @@ def _worst_kind(
     plain, strict = (
         [_intervals(*kind, threshold, level, prevalence) for kind in kinds] for level in (confidence, divided)
     )
-    found = {}
+    by_metric = {}
     for name in plain[0]:
         worst = min if name in HIGHER_IS_BETTER else max
         bounds = plain, strict
         lower, upper = bounds if worst is min else bounds[::-1]
-        found[name] = Interval(
+        by_metric[name] = Interval(
             worst(one[name].value for one in plain),
             worst(one[name].lower for one in lower),
             worst(one[name].upper for one in upper),
         )
     rarest = min((case for case, _ in kinds), key=lambda case: len(case.anomalies))
-    return _rows(rarest._replace(defect=WORST_KIND), found, confidence)
+    return _rows(rarest._replace(defect=WORST_KIND), by_metric, confidence)
 
 
-def _rows(case: Case, found: dict[str, Interval], confidence: float) -> list[Figure]:
+def _rows(case: Case, by_metric: dict[str, Interval], confidence: float) -> list[Figure]:
     counts = (confidence, len(case.normals), len(case.anomalies))
-    return [Figure(*case[:5], name, *interval, *counts) for name, interval in found.items()]
+    return [Figure(*case[:5], name, *interval, *counts) for name, interval in by_metric.items()]
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -> tuple[Labels, Floats]:

@@ -78,9 +78,9 @@ def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> 
     rows: list[Importance] = []
     for objective, direction in directions.items():
         measured = [row for row in complete if row.get(f"objective.{objective}") is not None]
-        found = _varied(measured)
+        varied = _varied(measured)
         figures = np.array([row[f"objective.{objective}"] for row in measured], dtype=np.float64)
-        rows += _rows(objective, found, figures if direction == "min" else -figures, seed)
+        rows += _rows(objective, varied, figures if direction == "min" else -figures, seed)
     return pa.Table.from_pylist([row._asdict() for row in rows], schema=IMPORTANCE)
 
 
@@ -167,9 +167,9 @@ def _importance(study: optuna.Study, names: Sequence[str], losses: NDArray[np.fl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that it is experimental, and that few trials have a parameter
         evaluator = PedAnovaImportanceEvaluator(target_quantile=QUARTER)
-        found = evaluator.evaluate(study, present, target=lambda trial: float(losses[trial.number]))
-    total = sum(found[name] for name in present)
-    return np.array([found.get(name, 0.0) / total if total else 0.0 for name in names])
+        importances = evaluator.evaluate(study, present, target=lambda trial: float(losses[trial.number]))
+    total = sum(importances[name] for name in present)
+    return np.array([importances.get(name, 0.0) / total if total else 0.0 for name in names])
 
 
 def _range(column: Sequence[Any]) -> optuna.distributions.BaseDistribution:

@@ -76,12 +76,12 @@ def average_precision(
     """
     count, tail = len(normals), (1 - confidence) / 2
     levels, weights = np.unique(-anomalies, return_counts=True)
-    found = np.cumsum(weights) / len(anomalies)
+    recall = np.cumsum(weights) / len(anomalies)
     alarms = np.searchsorted(np.sort(-normals), levels, side="right")
     share = len(anomalies) / (len(anomalies) + count) if prevalence is None else prevalence
 
     def figure(rate: Floats) -> float:
-        return float(np.average(share * found / (share * found + (1 - share) * rate), weights=weights))
+        return float(np.average(share * recall / (share * recall + (1 - share) * rate), weights=weights))
 
     value = figure(alarms / count)
     most = np.where(alarms < count, betaincinv(alarms + 1, np.maximum(count - alarms, 1), 1 - tail), 1.0)

@@ -55,12 +55,12 @@ def masks(dataset: Dataset, ids: Sequence[str]) -> NDArray[np.bool_]:
     unknown = [id_ for id_ in ids if id_ not in of]
     if unknown:
         raise DataError(f"{dataset.name}: no sample is called {unknown[0]}, so it has no mask")
-    found = np.zeros((len(ids), size, size), dtype=np.bool_)
+    marked = np.zeros((len(ids), size, size), dtype=np.bool_)
     for row, id_ in enumerate(ids):
         mask = of[id_]
         if mask is not None:
-            found[row] = decode_mask(mask, size=size)[0]
-    return found
+            marked[row] = decode_mask(mask, size=size)[0]
+    return marked
 
 
 def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Localisation:
@@ -74,8 +74,8 @@ def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Local
     able = np.flatnonzero(usable(marked))
     if not len(able):
         raise DataError(f"none of {len(marked)} masks marks a part of its image, so nothing can be localised")
-    found = [pixel_auroc(maps[row], marked[row]) for row in able]
-    return Localisation(float(np.mean(found)), len(able), len(marked) - len(able))
+    aurocs = [pixel_auroc(maps[row], marked[row]) for row in able]
+    return Localisation(float(np.mean(aurocs)), len(able), len(marked) - len(able))
 
 
 def usable(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -84,11 +84,11 @@ def usable(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return (share > 0) & (share < 1)
 
 
-def pixel_auroc(found: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
+def pixel_auroc(anomaly_map: NDArray[np.floating], mask: NDArray[np.bool_]) -> float:
     """How well a map (H, W) tells the pixels of a mask (H, W) from the others; NaN where it marks none or all."""
     if not usable(mask[None])[0]:
         return float("nan")
-    return auroc(mask.ravel().astype(np.int64), found.ravel())
+    return auroc(mask.ravel().astype(np.int64), anomaly_map.ravel())
 
 
 def table(
@@ -157,12 +157,12 @@ def curves(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Curves:
     falling = -np.append(np.nextafter(free.max(), np.inf), np.quantile(free, 1 - LEVELS))  # the first: no false pixel
     false, covered = np.zeros((2, len(maps), len(falling)))
     regions = np.zeros(len(maps))
-    for row, (found, mask) in enumerate(zip(maps, marked, strict=True)):
-        false[row] = np.searchsorted(np.sort(-found[~mask]), falling, side="right")
+    for row, (anomaly_map, mask) in enumerate(zip(maps, marked, strict=True)):
+        false[row] = np.searchsorted(np.sort(-anomaly_map[~mask]), falling, side="right")
         parts, count = connected_parts(mask, structure=np.ones((3, 3)))
         regions[row] = count
         for number in range(1, count + 1):
-            inside = np.sort(-found[parts == number])
+            inside = np.sort(-anomaly_map[parts == number])
             covered[row] += np.searchsorted(inside, falling, side="right") / len(inside)
     return Curves(false, covered, (~marked).sum(axis=(1, 2)).astype(np.float64), regions)
 

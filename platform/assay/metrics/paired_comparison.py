@@ -300,12 +300,12 @@ def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = 
     """All five metrics of a case in every resample; without one, of the samples as they are."""
     ones = (np.ones((1, len(scores)), np.uint8) for scores in (case.normals, case.anomalies))
     normals, anomalies = drawn or ones
-    found = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
+    distribution = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
     missed = np.flatnonzero(~detection.flagged(case.anomalies, threshold))
     alarms = np.flatnonzero(detection.flagged(case.normals, threshold))
-    found["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
-    found["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
-    return found
+    distribution["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
+    distribution["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
+    return distribution
 
 
 def _side(audit: Audit) -> Side:

@@ -39,13 +39,13 @@ def areas(metrics: pa.Table) -> pa.Table:
             clean[figure.defect] = figure
         elif figure.metric == "auroc" and figure.attack in (WORST, ATTACK) and figure.regime != "natural":
             points.setdefault((figure.attack, figure.norm, figure.regime, figure.defect), []).append(figure)
-    found = []
+    rows = []
     for (_, _, _, defect), figures in sorted(points.items()):
         if defect in clean:
             curve = sorted([clean[defect]._replace(epsilon=0.0), *figures], key=lambda figure: figure.epsilon)
             value, lower, upper = (_area(curve, bound) for bound in ("value", "lower", "upper"))
-            found.append(curve[-1]._replace(metric=METRIC, value=value, lower=lower, upper=upper))
-    return figure_table.table(found)
+            rows.append(curve[-1]._replace(metric=METRIC, value=value, lower=lower, upper=upper))
+    return figure_table.table(rows)
 
 
 def _area(curve: list[Figure], bound: Bound) -> float:
@@ -84,7 +84,7 @@ def quartiles(minimal: pa.Table) -> list[Quartiles]:
     """Of MINIMAL, for every norm and label with a sample that is decided rightly without an attack."""
     columns = {name: minimal[name].to_numpy(zero_copy_only=False) for name in minimal.schema.names}
     right = columns["clean_correct"].astype(bool)
-    found = []
+    rows = []
     for norm, label in sorted(set(zip(columns["norm"][right], columns["label"][right].tolist(), strict=True))):
         at = right & (columns["norm"] == norm) & (columns["label"] == label)
         # A quantile that is one of the samples: between a number and infinity there is nothing to interpolate.
@@ -92,8 +92,8 @@ def quartiles(minimal: pa.Table) -> list[Quartiles]:
         first, second, third = np.quantile(epsilons, CUTS, method="inverted_cdf").tolist()
         largest = float(columns["largest"][at].max())
         bounds = tuple(_between(epsilons, cut) for cut in CUTS)
-        found.append(Quartiles(norm, label, len(epsilons), first, second, third, largest, bounds))
-    return found
+        rows.append(Quartiles(norm, label, len(epsilons), first, second, third, largest, bounds))
+    return rows
 
 
 def _between(ascending: NDArray[np.float64], cut: float) -> tuple[float, float]:

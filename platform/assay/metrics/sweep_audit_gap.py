@@ -85,21 +85,21 @@ def _gaps(store: Store, info: Mapping[str, Any]) -> Iterator[Gap]:
     audit = info["audit"]
     manifest = store.read_json(f"audits/{audit}/manifest.json")
     formats.check_content(manifest, "model", store.place(f"audits/{audit}/manifest.json"))
-    found = figures.read(parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS))
+    rows = figures.read(parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS))
     evaluation, counts = manifest["evaluation"], manifest["dataset"]["counts"]["validation"]
     norm, epsilon = str(evaluation["norm"]), float(evaluation["epsilon"])
     for metric, where in (("clean_auroc", (CLEAN, "", 0.0, "")), ("robust_auroc", (WORST, norm, epsilon, "both"))):
         value = float(manifest["figures"][metric])
         cheap = Interval(value, *newcombe(value, counts["normal"], counts["anomalous"], CONFIDENCE))
-        audited = _audited(found, *where)
+        audited = _audited(rows, *where)
         about = info["model"], info["trial"], audit, info["suite"]["name"], info["limit"]
         yield Gap(*about, metric, norm, epsilon, cheap, audited, difference(cheap, audited))
 
 
-def _audited(found: Iterable[Figure], attack: str, norm: str, epsilon: float, regime: str) -> Interval:
+def _audited(rows: Iterable[Figure], attack: str, norm: str, epsilon: float, regime: str) -> Interval:
     """The AUROC of an audit, NaN where its suite has no such budget."""
     wanted = (attack, norm, epsilon_key(epsilon), regime, "auroc", ALL)
-    for one in found:
+    for one in rows:
         if (one.attack, one.norm, epsilon_key(one.epsilon), one.regime, one.metric, one.defect) == wanted:
             return Interval(one.value, one.lower, one.upper)
     return Interval(*[float("nan")] * 3)
@@ -140,5 +140,5 @@ def _spearman(a: Floats, b: Floats) -> Floats:
     ranks = [rankdata(values, axis=1) - (values.shape[1] + 1) / 2 for values in (a, b)]
     length = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
     product = (ranks[0] * ranks[1]).sum(axis=1)
-    found: Floats = np.divide(product, length, out=np.zeros(len(a)), where=length > 0)
-    return found
+    correlation: Floats = np.divide(product, length, out=np.zeros(len(a)), where=length > 0)
+    return correlation

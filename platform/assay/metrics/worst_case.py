@@ -51,14 +51,14 @@ def worst_cases(matrix: ScoreMatrix) -> Iterator[WorstCase]:
         for epsilon in sorted({setting.epsilon for _, setting in of_norm}):
             for place, setting in of_norm:
                 if setting.epsilon == epsilon:
-                    found = matrix.values[SCORE][setting]
-                    attacked |= ~np.isnan(found)
+                    after = matrix.values[SCORE][setting]
+                    attacked |= ~np.isnan(after)
                     if SELECTION not in matrix.values:
-                        winner[_move(score, found, toward)] = place
+                        winner[_move(score, after, toward)] = place
                         _move(rounded, matrix.values[ROUNDED][setting], toward)
                         continue
                     won = _move(chosen, matrix.values[SELECTION][setting], toward)
-                    winner[won], score[won] = place, found[won]
+                    winner[won], score[won] = place, after[won]
                     rounded[won] = matrix.values[ROUNDED][setting][won]
             yield WorstCase(norm, epsilon, attacked.copy(), score.copy(), rounded.copy(), winner.copy())
 
@@ -88,10 +88,10 @@ def _columns(matrix: ScoreMatrix, case: WorstCase) -> dict[str, object]:
     }
 
 
-def _move(held: Floats, found: Floats, toward: NDArray[np.int8]) -> NDArray[np.bool_]:
-    """Move scores to where `found` (NaN where there is nothing) reaches further, and say which moved."""
-    further = toward * found > toward * held
-    held[further] = found[further]
+def _move(held: Floats, after: Floats, toward: NDArray[np.int8]) -> NDArray[np.bool_]:
+    """Move scores to where `after` (NaN where there is nothing) reaches further, and say which moved."""
+    further = toward * after > toward * held
+    held[further] = after[further]
     return further
 
 
