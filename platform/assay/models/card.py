@@ -111,8 +111,8 @@ class Card(Section):
 
 def kind(detector: str) -> str:
     """The loader of a detector from outside: by file suffix, or `factory` for `module:attribute`."""
-    if found := _endings().get(Path(detector).suffix):
-        return found
+    if loader := _endings().get(Path(detector).suffix):
+        return loader
     if ":" in detector:
         return "factory"
     raise InputError(
@@ -187,24 +187,24 @@ def _write(store: Store, card: Card, where: str, about: Origin, content: bytes, 
 
     where: the card's name in errors. about: the detector's kind, name and known hashes.
     """
-    item, found = _dataset(card, where)
+    item, data = _dataset(card, where)
     manifest = {
         **about,
         "higher_is": card.higher_is,
         "stochastic": card.stochastic,
-        "channels": found.description["channels"],
-        "image_size": found.description["image_size"],
-        "dataset": {"item": parameters.resolved(item), **found.description},
+        "channels": data.description["channels"],
+        "image_size": data.description["image_size"],
+        "dataset": {"item": parameters.resolved(item), **data.description},
         "environment": environment(),
         **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
         **card.purpose.stated(),
     }
     detector = about["detector"]
     built = model_folder.build(detector, manifest, content).to(device)
-    preflight.inspect(built, found.validation, None, device)
-    scores = scoring.clean_scores(built, found.validation, device)
-    manifest["threshold"] = _threshold(card, built, found, scores, device)
-    manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(found.validation.labels, scores)}
+    preflight.inspect(built, data.validation, None, device)
+    scores = scoring.clean_scores(built, data.validation, device)
+    manifest["threshold"] = _threshold(card, built, data, scores, device)
+    manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(data.validation.labels, scores)}
     if content:
         manifest["weights_sha256"] = digest(content)
     elif about["kind"] == "factory":
@@ -263,8 +263,8 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     known = shelves.fields(card.dataset.function)
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
-    found = splits.training_data(item.function(**item.arguments()))
-    gives = {"image_size": found.description["image_size"], "channels": found.description["channels"]}
+    data = splits.training_data(item.function(**item.arguments()))
+    gives = {"image_size": data.description["image_size"], "channels": data.description["channels"]}
     faults = [
         Fault(key, shown(value), f"the dataset gives {gives[key]}; both must be the same")
         for key, value in wanted.items()
@@ -272,15 +272,15 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     ]
     if faults:
         raise SpecError(where, faults)
-    return item, found
+    return item, data
 
 
-def _threshold(card: Card, detector: Any, found: TrainingData, scores: Any, device: str) -> scoring.Threshold:
+def _threshold(card: Card, detector: Any, data: TrainingData, scores: Any, device: str) -> scoring.Threshold:
     """The threshold as in a trial's manifest, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
-        return scoring.threshold(detector, found.validation, card.threshold.false_alarm_rate, device)
+        return scoring.threshold(detector, data.validation, card.threshold.false_alarm_rate, device)
     value = -card.threshold if card.higher_is == "normal" else card.threshold
-    labels = found.validation.labels
+    labels = data.validation.labels
     return {
         "value": value,
         "false_alarm_rate": detection.false_alarm_rate(labels, scores, value),

@@ -212,8 +212,8 @@ def _call(detector: nn.Module, images: Tensor) -> Tensor:
         raise ModelError(
             f"the detector returns {shape} for {len(images)} images, though (B,) for other numbers of them"
         )
-    found: Tensor = scores
-    return found
+    checked: Tensor = scores
+    return checked
 
 
 def _raw(detector: nn.Module, images: Tensor) -> Any:

@@ -98,9 +98,9 @@ def clean_scores(
             for start, end in batches(images)
             for scores in in_halves_if_out_of_memory(functools.partial(part, start), end - start)
         ]
-    found = torch.cat(parts)
-    _refuse_non_finite(found, "images", error)
-    scores: NDArray[np.float64] = found.double().cpu().numpy()
+    joined = torch.cat(parts)
+    _refuse_non_finite(joined, "images", error)
+    scores: NDArray[np.float64] = joined.double().cpu().numpy()
     return scores
 
 

@@ -138,12 +138,12 @@ def _files(records: dict[str, bytes], config: str, name: re.Pattern[str]) -> Ite
 
 def _json(records: dict[str, bytes], name: str) -> Plain:
     try:
-        found = json.loads(records[name])
+        parsed = json.loads(records[name])
     except ValueError as error:
         raise ModelError(f"has a {name} that is not JSON ({error}); export it again") from error
-    if not isinstance(found, dict):
+    if not isinstance(parsed, dict):
         raise ModelError(f"has a {name} that is not a mapping; export it again")
-    return found
+    return parsed
 
 
 def _strip(program: Plain) -> None:
@@ -213,12 +213,12 @@ def _nesting(text: str) -> int:
 
 def _check_numbers(node: Mapping[str, Any], most: int) -> None:
     """Refuse sizes that stand in the program itself and would make a huge tensor whatever the images are."""
-    for key, found in _lists(node):
-        numbers = [abs(n) for n in found if type(n) is int and n]
+    for key, values in _lists(node):
+        numbers = [abs(n) for n in values if type(n) is int and n]
         if (key == "as_ints" and math.prod(numbers) > most) or (
             key == "as_int" and MAKERS.fullmatch(str(node["target"])) and max(numbers, default=0) > most
         ):
-            raise ModelError(f"makes a tensor of {found} with '{node['target']}'; {most:.3g} elements are the most")
+            raise ModelError(f"makes a tensor of {values} with '{node['target']}'; {most:.3g} elements are the most")
 
 
 def _lists(value: Any) -> Iterator[tuple[str, list[Any]]]:

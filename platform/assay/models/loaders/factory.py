@@ -26,7 +26,7 @@ def factory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     name = manifest["detector"]
     code = manifest.get("code_sha256") or own_code(name)
     try:
-        if (found := own_code(name)) and found != code:  # before running any of it
+        if (current := own_code(name)) and current != code:  # before running any of it
             raise ModelError(OTHER_CODE)
         make = shelves.load("loaders", name)
         if isinstance(make, nn.Module):

@@ -36,10 +36,10 @@ def remember(detector: nn.Module) -> Remembered:
 
 def memory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     """The detector as given; raises ModelError in any process other than the one it was given to."""
-    found = _DETECTORS.get((manifest["code_sha256"], manifest["weights_sha256"]))
-    if found is None:
+    detector = _DETECTORS.get((manifest["code_sha256"], manifest["weights_sha256"]))
+    if detector is None:
         raise ModelError(
             "was an object in the memory of a process that has ended; give it to assay.audit again, or bring it as a "
             "file (.pt2, .onnx) or as module:factory with a card"
         )
-    return Outside(found, manifest["higher_is"])
+    return Outside(detector, manifest["higher_is"])
