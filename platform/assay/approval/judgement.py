@@ -71,13 +71,13 @@ def history(store: Store, audit: Audit, because: str = "") -> History:
 
 def _with_answers(decisions: Sequence[DecisionRecord], model: str) -> list[DecisionRecord]:
     """The decisions on a model; those that a later one answered carry its reason."""
-    found: list[DecisionRecord] = []
+    answered: list[DecisionRecord] = []
     for one in decisions:
         if one.model == model:
             if one.because:
-                found = [dataclasses.replace(old, because=old.because or one.because) for old in found]
-            found.append(dataclasses.replace(one, because=""))
-    return found
+                answered = [dataclasses.replace(old, because=old.because or one.because) for old in answered]
+            answered.append(dataclasses.replace(one, because=""))
+    return answered
 
 
 def judge(audit: Audit, policy: Policy, today: datetime.date | None = None) -> Verdict:

@@ -110,12 +110,12 @@ class Gap:
 def gaps(store: Store) -> list[Gap]:
     """The records that are not as later records name them, the oldest first; of the newest nothing can be said."""
     entries = _entries(store)
-    found = {}
+    by_entry = {}
     for content in entries.values():
         for entry, hash in _before(content).items():
             if entry not in entries or digest(entries[entry]) != hash:
-                found[entry] = Gap(entry, "changed" if entry in entries else "missing")
-    return [found[entry] for entry in sorted(found)]
+                by_entry[entry] = Gap(entry, "changed" if entry in entries else "missing")
+    return [by_entry[entry] for entry in sorted(by_entry)]
 
 
 def _ends(store: Store) -> dict[str, str]:

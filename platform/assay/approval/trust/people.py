@@ -59,15 +59,15 @@ def read(path: str | Path) -> Keys:
     """The keys in a YAML file; raises SpecError with every fault, or InputError for one that cannot be read."""
     data = yaml_file.load(path)
     try:
-        found = Keys.model_validate(data)
+        keys = Keys.model_validate(data)
     except ValidationError as error:
         raise SpecError(str(path), validation.from_validation(error, Keys, data)) from None
-    prints = [one.fingerprint for one in found.keys]
+    prints = [one.fingerprint for one in keys.keys]
     if twice := [i for i, one in enumerate(prints) if one in prints[:i]]:
         faults = [Fault(f"keys.{i}.fingerprint", prints[i], "is listed already; a key is one person's") for i in twice]
         raise SpecError(str(path), faults)
-    found._file = str(path)
-    return found
+    keys._file = str(path)
+    return keys
 
 
 def known(given: Path | str | None) -> Keys | None:

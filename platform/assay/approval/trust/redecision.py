@@ -48,10 +48,10 @@ def difference(audit: Audit, verdict: Verdict) -> str:
     if known is None:
         return ""
     made = judgement.judge(audit, known, datetime.date.fromisoformat(verdict.created[:10]))
-    said, found = _rounded(verdict.to_json()), _rounded(made.to_json())
+    said, again = _rounded(verdict.to_json()), _rounded(made.to_json())
     if not verdict.policy.values:
-        del found["policy"]["values"], said["policy"]["values"]
-    differ = [word for key, word in WORDS.items() if said[key] != found[key]]
+        del again["policy"]["values"], said["policy"]["values"]
+    differ = [word for key, word in WORDS.items() if said[key] != again[key]]
     if not differ:
         return _under_a_shipped_name(known)
     return (
