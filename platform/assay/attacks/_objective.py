@@ -129,9 +129,9 @@ class Objective:
 
     def _signed(self, scores: Any, images: Tensor) -> Tensor:
         if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
-            found = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+            actual = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
             raise InputError(
-                f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {found}"
+                f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {actual}"
             )
         runs = len(images) // len(self._direction)
         self._forwards += runs

@@ -44,12 +44,12 @@ class Smoother:
             value = self.detector(images.detach())
         return value + (loss - loss.detach())
 
-    def counted(self, found: Attacked) -> Attacked:
+    def counted(self, attacked: Attacked) -> Attacked:
         """The result of an objective of this score, with every forward counted."""
-        extra = torch.tensor(self.extra, device=found.forwards.device)
-        at = found.broken_at
-        return found._replace(
-            forwards=found.forwards + extra[-1],
+        extra = torch.tensor(self.extra, device=attacked.forwards.device)
+        at = attacked.broken_at
+        return attacked._replace(
+            forwards=attacked.forwards + extra[-1],
             broken_at=None if at is None else torch.where(at > 0, at + extra[at.clamp(min=0)], at),
         )
 

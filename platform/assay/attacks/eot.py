@@ -39,16 +39,16 @@ def eot(
     def mean(batch: Tensor) -> Tensor:
         scores: list[Any] = [score(batch) for _ in range(draws)]
         # float64, so that the mean of equal scores is exactly that score. A non-tensor is rejected by the objective.
-        found: Tensor = torch.stack(scores).double().mean(0) if isinstance(scores[0], Tensor) else scores[0]
-        return found
+        average: Tensor = torch.stack(scores).double().mean(0) if isinstance(scores[0], Tensor) else scores[0]
+        return average
 
-    found: Attacked = attack.function(mean, images, direction, threat, random, start=start, **attack.arguments())
+    attacked: Attacked = attack.function(mean, images, direction, threat, random, start=start, **attack.arguments())
     again = Objective(mean, images, direction, threat, start, norms=NORMS)
-    again.value(found.images)
+    again.value(attacked.images)
     judged = again.attacked()
-    early, late = found.broken_at, judged.broken_at
+    early, late = attacked.broken_at, judged.broken_at
     if early is not None and late is not None:
-        late = torch.where(late > 0, torch.where(early > 0, early, found.forwards + late) * draws, -1)
+        late = torch.where(late > 0, torch.where(early > 0, early, attacked.forwards + late) * draws, -1)
     return judged._replace(
-        forwards=(found.forwards + judged.forwards) * draws, backwards=found.backwards * draws, broken_at=late
+        forwards=(attacked.forwards + judged.forwards) * draws, backwards=attacked.backwards * draws, broken_at=late
     )

@@ -40,8 +40,8 @@ def nes(
     at = images if start is None else start
     kept = torch.zeros_like(at)
     for _ in range(steps):
-        found = slope(objective, at, images, threat, width, (gaussian(random, at) for _ in range(pairs)))
-        kept = momentum * kept + (1 - momentum) * found
+        estimate = slope(objective, at, images, threat, width, (gaussian(random, at) for _ in range(pairs)))
+        kept = momentum * kept + (1 - momentum) * estimate
         at = project(at + step_size * threat.epsilon / steps * steepest(kept, threat.norm), images, threat)
     objective.value(at)
     return objective.attacked()

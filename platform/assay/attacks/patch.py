@@ -80,14 +80,14 @@ def _promised(images: Tensor, gradient: Tensor, side: int) -> Iterator[Tensor]:
 def _tried(objective: Objective, images: Tensor, side: int) -> Iterator[Tensor]:
     """Corners (B, 2) of the squares at which black or white had most effect, best first; queries when first used."""
     height, width = images.shape[2:]
-    found = torch.full((len(images), height - side + 1, width - side + 1), -torch.inf, device=images.device)
+    effects = torch.full((len(images), height - side + 1, width - side + 1), -torch.inf, device=images.device)
     for row in _spread(height - side, side):
         for column in _spread(width - side, side):
             corner = torch.tensor([[row, column]], device=images.device)
             inside, *_ = window(corner, side, height, width)
             shades = [objective.value(images.masked_fill(inside, shade)) for shade in (0.0, 1.0)]
-            found[:, row, column] = torch.maximum(*shades)
-    yield from _best_places(found, side)
+            effects[:, row, column] = torch.maximum(*shades)
+    yield from _best_places(effects, side)
 
 
 def _spread(last: int, side: int) -> list[int]:

@@ -50,9 +50,9 @@ def spatial(
         else:
             # The search radius halves with every eighth of the queries.
             candidate = (best + draw * 0.5 * 2 ** (-8 * (query / queries - 0.5))).clamp(-1, 1)
-        found = objective.value(moved(images, candidate * limits))
-        better = found > value
-        best, value = torch.where(better[:, None], candidate, best), torch.where(better, found, value)
+        reached = objective.value(moved(images, candidate * limits))
+        better = reached > value
+        best, value = torch.where(better[:, None], candidate, best), torch.where(better, reached, value)
     return objective.attacked()
 
 

@@ -45,9 +45,9 @@ def spsa(
     mean = squares = torch.zeros_like(at)
     for step in range(1, steps + 1):
         signs = (gaussian(random, at).sign() for _ in range(pairs))
-        found = slope(objective, at, images, threat, width, signs)
-        mean = KEPT * mean + (1 - KEPT) * found
-        squares = KEPT_SQUARES * squares + (1 - KEPT_SQUARES) * found.square()
+        estimate = slope(objective, at, images, threat, width, signs)
+        mean = KEPT * mean + (1 - KEPT) * estimate
+        squares = KEPT_SQUARES * squares + (1 - KEPT_SQUARES) * estimate.square()
         scale = (squares / (1 - KEPT_SQUARES**step)).sqrt().clamp(min=torch.finfo(at.dtype).tiny)
         at = project(at + length * mean / (1 - KEPT**step) / scale, images, threat)
     objective.value(at)

@@ -49,10 +49,10 @@ def square(
             candidate = (_stripes if threat.norm == "linf" else _tiles)(images, threat, random)
         else:
             candidate = (_painted if threat.norm == "linf" else _carried)(at, images, threat, dice[:, query], side)
-        found = objective.value(candidate)
+        reached = objective.value(candidate)
         # Ties count as better, which lets the search cross plateaus of a score with few levels.
-        better = found >= value
-        at, value = torch.where(per_image(better), candidate, at), torch.where(better, found, value)
+        better = reached >= value
+        at, value = torch.where(per_image(better), candidate, at), torch.where(better, reached, value)
     return objective.attacked()
 
 

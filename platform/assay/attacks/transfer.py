@@ -43,7 +43,7 @@ def transfer(
     if surrogate is None:
         raise InputError("transfer needs a surrogate: the detector to attack first; name one with `surrogate`")
     unaware = ThreatModel(threat.norm, threat.epsilon)  # the threshold belongs to the target, not to the surrogate
-    found = attack.function(surrogate, images, direction, unaware, random, **attack.arguments())
+    attacked = attack.function(surrogate, images, direction, unaware, random, **attack.arguments())
     for part in PARTS:
-        objective.value(project(images + part * (found.images - images), images, threat))
+        objective.value(project(images + part * (attacked.images - images), images, threat))
     return objective.attacked()
