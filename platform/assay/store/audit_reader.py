@@ -238,8 +238,8 @@ class Audit:
     def budgets(self) -> list[ThreatBudget]:
         """Every norm and epsilon with a worst-case figure: linf before l2, small before large."""
         worst = self.metrics["attack"] == WORST
-        found = set(zip(self.metrics["norm"][worst], self.metrics["epsilon"][worst], strict=True))
-        return [ThreatBudget(*pair) for pair in sorted(found, key=lambda pair: (pair[0] != "linf", *pair))]
+        pairs = set(zip(self.metrics["norm"][worst], self.metrics["epsilon"][worst], strict=True))
+        return [ThreatBudget(*pair) for pair in sorted(pairs, key=lambda pair: (pair[0] != "linf", *pair))]
 
     @property
     def norms(self) -> list[str]:

@@ -54,9 +54,9 @@ def of_object_storage(error: OSError) -> str:
         return advice(error)
     if isinstance(error, FileNotFoundError):
         return "there is no such object; look at what the store holds with `assay trials` or `assay models`"
-    for codes, told in CODES:
+    for codes, message in CODES:
         if any(code in text for code in codes):
-            return told
+            return message
     if any(code in text for code in ("ACCESS_DENIED", "HTTP status 403", "HTTP status 401", "PERMISSION_DENIED")):
         if "ACCESS_DENIED" in text and no_credentials():
             return f"not allowed, and no credentials were found; set {KEYS}, {AGAIN}"

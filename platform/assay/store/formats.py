@@ -35,17 +35,17 @@ def written(kind: str) -> int:
     return READ[kind][-1]
 
 
-def check(found: Any, kind: str, place: str) -> None:
-    """Raises DataError (of a model ModelError) unless `found`, the version that the file at `place` says, is read."""
+def check(version: Any, kind: str, place: str) -> None:
+    """Raises DataError (of a model ModelError) unless `version`, that of the file at `place`, is read."""
     known = READ[kind]
-    if type(found) is int and found in known:
+    if type(version) is int and version in known:
         return
     reads = f"this version of Assay ({__version__}) reads format {', '.join(map(str, known))}"
-    if type(found) is int and found > known[-1]:
-        told = f"{place} has format {found}; {reads}: install a newer Assay"
+    if type(version) is int and version > known[-1]:
+        message = f"{place} has format {version}; {reads}: install a newer Assay"
     else:
-        told = f"{place} is damaged: it has format {found!r}, and {reads}; restore it from a copy"
-    raise (ModelError if kind == "model" else DataError)(told)
+        message = f"{place} is damaged: it has format {version!r}, and {reads}; restore it from a copy"
+    raise (ModelError if kind == "model" else DataError)(message)
 
 
 def check_content(content: Any, kind: str, place: str) -> None:
@@ -56,6 +56,6 @@ def check_content(content: Any, kind: str, place: str) -> None:
 
 def check_table(metadata: Mapping[bytes, bytes] | None, place: str) -> None:
     """As `check`, of the metadata of a Parquet file."""
-    found = (metadata or {}).get(TABLE_FIELD)
-    if found is not None:
-        check(int(found) if found.isdigit() else found.decode(errors="replace"), "table", place)
+    version = (metadata or {}).get(TABLE_FIELD)
+    if version is not None:
+        check(int(version) if version.isdigit() else version.decode(errors="replace"), "table", place)

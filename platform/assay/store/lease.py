@@ -67,7 +67,7 @@ class Lease:
 
     def take(self) -> None:
         """Wait until a former holder has lapsed; raises StoreError where he goes on."""
-        first = self.found()
+        first = self.holder()
         if first:
             logging.getLogger(__name__).warning(
                 "%s was running on %s; waiting for %.0f s to see whether it still is", self.what, first["host"], LAPSE
@@ -75,14 +75,14 @@ class Lease:
         until = time.monotonic() + LAPSE
         while first and time.monotonic() < until:
             time.sleep(LOOK)
-            now = self.found()
+            now = self.holder()
             if now is None:
                 break
             if now != first:
                 raise self.refusal(now)
         self.write()
         time.sleep(SETTLE)
-        now = self.found()
+        now = self.holder()
         if now is None or now["name"] != self.name:
             raise self.refusal(now or {"name": "?", "host": "another machine", "process": "?", "time": "?"})
 
@@ -91,13 +91,13 @@ class Lease:
         who = f"on {holder['host']}, process {holder['process']}, which said so last at {holder['time']}"
         return StoreError(f"{self.what} is running in {self.files.root} ({who}); wait until it ends, or stop it")
 
-    def found(self) -> Holder | None:
+    def holder(self) -> Holder | None:
         """What the object says; None where there is none, or none that can be read."""
         try:
-            told = json.loads(self.files.read(self.key))
+            data = json.loads(self.files.read(self.key))
         except (FileNotFoundError, ValueError, RecursionError):
             return None
-        return cast(Holder, told) if isinstance(told, dict) and told.keys() >= Holder.__required_keys__ else None
+        return cast(Holder, data) if isinstance(data, dict) and data.keys() >= Holder.__required_keys__ else None
 
     def write(self) -> None:
         """Say that it is held."""
@@ -110,7 +110,7 @@ class Lease:
     def renew(self) -> None:
         """Say again that it is held, unless another one took it."""
         with self.busy:
-            now = self.found()
+            now = self.holder()
             self.lost = self.lost or now is None or now["name"] != self.name  # gone: another one had it, and has ended
             if not self.lost and not self.ended.is_set():
                 self.write()

@@ -109,17 +109,17 @@ class ObjectFiles:
         from pyarrow.fs import FileSelector
 
         selector = FileSelector(self.object(folder), recursive=recursive, allow_not_found=True)
-        found = self.do(lambda client: client.get_file_info(selector))
-        if not found and not self.seen and not self._info(self.bucket).type:
+        entries = self.do(lambda client: client.get_file_info(selector))
+        if not entries and not self.seen and not self._info(self.bucket).type:
             raise OSError(f"NO_SUCH_BUCKET: {self.bucket}")  # a listing alone does not tell it from an empty one
         self.seen = True
-        return found
+        return entries
 
     def modified(self, keys: Sequence[str]) -> dict[str, float]:
         """When each of these objects was last written, in seconds of the epoch; without those that are not there."""
         with ThreadPoolExecutor(TOGETHER) as pool:
-            found = list(pool.map(lambda key: self._info(self.object(key)), keys))
-        return {key: info.mtime.timestamp() for key, info in zip(keys, found, strict=True) if info.is_file}
+            infos = list(pool.map(lambda key: self._info(self.object(key)), keys))
+        return {key: info.mtime.timestamp() for key, info in zip(keys, infos, strict=True) if info.is_file}
 
     def read(self, key: str) -> bytes:
         """The bytes of an object."""

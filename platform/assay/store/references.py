@@ -19,11 +19,11 @@ def models(store: Store, text: str) -> list[str]:
 def model(store: Store, text: str) -> str:
     """The full hash for a hash or an unambiguous beginning of one; raises UnknownName or InputError."""
     names = store.names("models")
-    found = [name for name in names if name.startswith(text)] if len(text) >= 4 else []
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise InputError(f"model '{text}' is ambiguous: {', '.join(found[:5])}; give more digits")
+    matching = [name for name in names if name.startswith(text)] if len(text) >= 4 else []
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        raise InputError(f"model '{text}' is ambiguous: {', '.join(matching[:5])}; give more digits")
     raise UnknownName("model", text, names[:20])
 
 
@@ -43,14 +43,14 @@ def audit(store: Store, text: str) -> str:
         return newest[-1]
     if ":" in text:
         wanted = models(store, text)
-        found = [name for name in newest if Audit(folder(store, name)).info["model"] in wanted]
-        if not found:
+        audits = [name for name in newest if Audit(folder(store, name)).info["model"] in wanted]
+        if not audits:
             raise InputError(
                 f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id"
             )
         if len(wanted) > 1:
-            raise InputError(f"'{text}' names {len(wanted)} models; give the id of one audit: {', '.join(found)}")
-        return found[-1]
+            raise InputError(f"'{text}' names {len(wanted)} models; give the id of one audit: {', '.join(audits)}")
+        return audits[-1]
     matching = sorted(name for name in newest if name.startswith(text))
     if len(matching) == 1 or text in matching:
         return text if text in matching else matching[0]
@@ -64,10 +64,10 @@ def newest_audit(store: Store, text: str) -> str:
     of_text = [name for name in store.names("models") if name.startswith(text)]
     if len(of_text) != 1 or not store.names("audits"):
         return audit(store, text)
-    found = [name for name in finished(store) if Audit(folder(store, name)).info["model"] == of_text[0]]
-    if not found:
+    audits = [name for name in finished(store) if Audit(folder(store, name)).info["model"] == of_text[0]]
+    if not audits:
         raise InputError(f"model {of_text[0][:12]} has no finished audit; run `assay audit {of_text[0][:12]}` first")
-    return found[-1]
+    return audits[-1]
 
 
 def finished(store: Store) -> list[str]:

@@ -68,15 +68,15 @@ class Store:
 
         What is written to the copy, or removed from it, is so in the store, too.
         """
-        found = self.below(folder)
-        if not isinstance(found._files, ObjectFiles):
-            yield self if not folder else found
+        part = self.below(folder)
+        if not isinstance(part._files, ObjectFiles):
+            yield self if not folder else part
             return
         with tempfile.TemporaryDirectory(prefix="assay-") as scratch:
             with self.explain(folder):
-                found._files.fetch(Path(scratch))
+                part._files.fetch(Path(scratch))
             copy = Store(scratch)
-            copy._origin = found
+            copy._origin = part
             yield copy
 
     def exists(self, key: str) -> bool:
@@ -170,8 +170,8 @@ class Store:
         try:
             yield
         except OSError as error:
-            told = error_messages.advice if self.local and not self._origin else error_messages.of_object_storage
-            raise StoreError(f"{self.place(key)}: {told(error)}") from error
+            advise = error_messages.advice if self.local and not self._origin else error_messages.of_object_storage
+            raise StoreError(f"{self.place(key)}: {advise(error)}") from error
 
 
 def opened(place: Store | Path | str) -> Store:

@@ -211,22 +211,22 @@ def records(events: Iterable[Event]) -> dict[int, Record]:
 
     That is: events of a trial that was never asked for, or one asked for twice, as by two drivers at once.
     """
-    found: dict[int, Record] = {}
+    by_number: dict[int, Record] = {}
     for event in events:
         if event["event"] == "ask":
-            if event["trial"] in found:
+            if event["trial"] in by_number:
                 raise StoreError(
                     f"the log has trial {event['trial']} begun twice, so two drivers wrote to it at once; run the "
                     "sweep again under another name"
                 )
-            found[event["trial"]] = Record(
+            by_number[event["trial"]] = Record(
                 event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
             )
         elif event["event"] != "start" and event["event"] != "spent":
-            if event["trial"] not in found:
+            if event["trial"] not in by_number:
                 raise StoreError(
                     f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "
                     "sweep again under another name"
                 )
-            found[event["trial"]].apply(event)
-    return found
+            by_number[event["trial"]].apply(event)
+    return by_number

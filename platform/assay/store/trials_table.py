@@ -134,9 +134,9 @@ def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
     store.write(f"sweeps/{spec.name}/trials.parquet", parquet.dump(table(trials(spec, records))))
 
 
-def table(found: Iterable[Trial]) -> pa.Table:
+def table(listed: Iterable[Trial]) -> pa.Table:
     """The trials as a table; a parameter that is not always a number is text."""
-    rows = [trial.row() for trial in found]
+    rows = [trial.row() for trial in listed]
     schema = list(schemas.TRIALS)
     for name in sorted({name for row in rows for name in row} - {name for name, _ in schema}):
         values = [row[name] for row in rows if row.get(name) is not None]
