@@ -41,8 +41,8 @@ class SuccessiveHalving:
 
     def levels(self, epochs: int) -> list[int]:
         """The rungs, in epochs, that a trial of this many epochs passes."""
-        found, level = [], self.grace
+        passed, level = [], self.grace
         while level < epochs:
-            found.append(level)
+            passed.append(level)
             level *= self.reduction
-        return found
+        return passed

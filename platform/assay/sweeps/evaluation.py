@@ -40,8 +40,8 @@ def attacked_scores(
     for first, last in batches(images):
         direction = torch.from_numpy(1 - 2 * images.labels[first:last]).to(device)
         random = streams_of(take(images, range(first, last)), seed, "evaluation", device)
-        found = attack(detector, pixels(images, first, last, device), direction, threat, random, **arguments)
-        parts.append(found.scores)
+        attacked = attack(detector, pixels(images, first, last, device), direction, threat, random, **arguments)
+        parts.append(attacked.scores)
     scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
     return scores
 

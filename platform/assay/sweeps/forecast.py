@@ -82,12 +82,12 @@ class Forecast:
             "cpu_hours": (self.before.cpu_hours, (self.spent[0].cpu_hours, self.spent[1].cpu_hours)),
             "cost": (self.before.cost(price), (self.spent[0].cost(price), self.spent[1].cost(price))),
         }
-        count, found = self.trials + self.unfinished, {}
+        count, covered = self.trials + self.unfinished, {}
         for name, (before, (low, high)) in used.items():
             left = max(0.0, (getattr(self.spec.budget, name) or float("inf")) - before)
             if left < high:
-                found[name] = (float(int(count * left / high)), float(min(count, int(count * left / low))))
-        return found
+                covered[name] = (float(int(count * left / high)), float(min(count, int(count * left / low))))
+        return covered
 
 
 def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | None = None) -> Forecast:
@@ -104,15 +104,15 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     if address is not None:
         from assay.sweeps import cluster_probe
 
-        resources, found = cluster_probe.rates(spec, wanted, data, address, seconds)
+        resources, probed = cluster_probe.rates(spec, wanted, data, address, seconds)
     else:
         resources = here()
         try:
             capacity.together(spec, resources, joined=False)
         except SweepError as error:
             raise SweepError(f"{error}; this machine was checked; for a cluster give --address") from error
-        found = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
-    rates |= {rate.trainable: rate for rate in found}
+        probed = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
+    rates |= {rate.trainable: rate for rate in probed}
     rates = {name: rates[name] for name in probe.alternatives(spec)}
     together = capacity.together(spec, resources, joined=address is not None)
     before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()

@@ -82,14 +82,14 @@ class NondominatedFronts:
 
     def first(self, count: int) -> list[int]:
         """The numbers of the best points, front by front; from a front with too many, spread evenly along it."""
-        found: list[int] = []
+        best: list[int] = []
         for front in self._fronts:
             numbers = [number for place in front for number in self._at[place]]
-            left = min(count - len(found), len(numbers))
-            found += [numbers[one * (len(numbers) - 1) // max(1, left - 1)] for one in range(left)]
-            if len(found) == count:
+            left = min(count - len(best), len(numbers))
+            best += [numbers[one * (len(numbers) - 1) // max(1, left - 1)] for one in range(left)]
+            if len(best) == count:
                 break
-        return found
+        return best
 
 
 def _beaten(front: list[Place], place: Place) -> bool:

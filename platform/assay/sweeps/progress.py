@@ -63,20 +63,20 @@ def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter |
     ended = sum(record.state != "running" for record in records.values())
     title = f"{spec.name}: {ended} of {spec.trials} trials ended, {seconds:.0f} s"
     caption = f"spent: {meter.text()}" if meter else None
-    found = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
+    display = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
     for name, side in (("trial", "right"), ("state", "left"), ("epoch", "right")):
-        found.add_column(name, justify=side)  # type: ignore[arg-type]
+        display.add_column(name, justify=side)  # type: ignore[arg-type]
     for name in spec.objectives:
-        found.add_column(str(name), justify="right")
-    found.add_column("varied", overflow="ellipsis", no_wrap=True)
+        display.add_column(str(name), justify="right")
+    display.add_column("varied", overflow="ellipsis", no_wrap=True)
     order = sorted(records.values(), key=lambda r: (r.state == "running", r.number))[-SHOWN:]
     for record in order:
         report = record.reports[-1] if record.reports else None
         values = [f"{record.kept[str(name)]:.3f}" if report else "" for name in spec.objectives]
         epoch = f"{report['epoch']}/{report['epochs']}" if report else "0"
         state = record.failure or record.state
-        found.add_row(str(record.number), state, epoch, *values, varied(record))
-    return found
+        display.add_row(str(record.number), state, epoch, *values, varied(record))
+    return display
 
 
 def varied(record: Record) -> str:

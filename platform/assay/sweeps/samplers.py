@@ -138,7 +138,7 @@ class Generations(optuna.samplers.NSGAIISampler):
 class Grid(optuna.samplers.BruteForceSampler):
     """Every point of the space once, in random order."""
 
-    def after_trial(self, *told: Any) -> None:
+    def after_trial(self, *arguments: Any) -> None:
         """Nothing: Optuna would stop its own loop after the last point, which is not used; Spec.trials decides."""
 
 

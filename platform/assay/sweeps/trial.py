@@ -204,8 +204,8 @@ class Trial:
     def _restore(self) -> None:
         import torch
 
-        found = self.store.read(self.order.checkpoint)
-        content, seal = found[:-DIGEST_LENGTH], found[-DIGEST_LENGTH:]
+        sealed = self.store.read(self.order.checkpoint)
+        content, seal = sealed[:-DIGEST_LENGTH], sealed[-DIGEST_LENGTH:]
         if digest(content).encode() != seal:  # torch.load itself would accept changed bytes as weights
             raise StoreError(
                 f"{self.store.place(self.order.checkpoint)} is damaged; delete it and resume the sweep: "
