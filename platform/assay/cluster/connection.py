@@ -87,7 +87,9 @@ def check_nodes() -> None:
     """
     own, mine = sorted(shelves.own_modules()), versions.here()
     answers = each_node(lambda: (versions.here(), _cannot_import(own)))
-    differing = {node: found for node, (theirs, _) in answers if (found := versions.differences(mine, theirs))}
+    differing = {
+        node: differences for node, (theirs, _) in answers if (differences := versions.differences(mine, theirs))
+    }
     if differing:
         raise SweepError(versions.refusal(differing))
     for node, (_, why) in answers:
@@ -113,15 +115,15 @@ def each_node(question: Callable[[], Answer], patience: float = PATIENCE) -> lis
     answered, late = ray.wait(list(asked), num_returns=len(asked), timeout=patience)
     for one in late:
         ray.cancel(one, force=True)
-    found = []
+    answers = []
     for one in answered:
         try:
-            found.append((asked[one], ray.get(one)))
+            answers.append((asked[one], ray.get(one)))
         except (ray.exceptions.RuntimeEnvSetupError, ray.exceptions.RayTaskError) as error:
             raise SweepError(f"{asked[one]} cannot be used: {ray_failures.reason(error)}") from error
         except ray.exceptions.RayError:  # it went away
             continue
-    return found
+    return answers
 
 
 def _reach(address: str) -> None:

@@ -48,14 +48,14 @@ def top(module: str) -> str:
 def places(name: str) -> list[Path]:
     """The source file or the folders of a package; empty for what is built in, compiled or in an archive."""
     try:
-        found = find_spec(name)
+        spec = find_spec(name)
     except (ImportError, ValueError):  # `__main__`, and what was put among the modules by hand
         return []
-    if found is None:
+    if spec is None:
         return []
-    if found.submodule_search_locations is not None:
-        return [path for text in found.submodule_search_locations if (path := Path(text).resolve()).is_dir()]
-    path = Path(found.origin or "")
+    if spec.submodule_search_locations is not None:
+        return [path for text in spec.submodule_search_locations if (path := Path(text).resolve()).is_dir()]
+    path = Path(spec.origin or "")
     return [path.resolve()] if path.suffix in SOURCE_SUFFIXES and path.is_file() else []
 
 
