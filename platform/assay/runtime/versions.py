@@ -48,8 +48,8 @@ def check() -> None:
 
 def refusal(nodes: Mapping[str, list[str]]) -> str:
     """Why nothing runs on nodes (name -> what differs), and what to do."""
-    found = "; ".join(f"{node} has {', '.join(differing)}" for node, differing in nodes.items())
-    return f"{found}. Figures would depend on where a trial ran; install the same versions on every node and try again"
+    why = "; ".join(f"{node} has {', '.join(differing)}" for node, differing in nodes.items())
+    return f"{why}. Figures would depend on where a trial ran; install the same versions on every node and try again"
 
 
 def _same_part(name: str, version: str) -> list[str]:
