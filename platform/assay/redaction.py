@@ -76,10 +76,10 @@ def _forms(value: str) -> tuple[str, ...]:
         return ()
     whole = [value, *value.splitlines(), *_leaves(value)]
     parts = {part.strip() for part in whole if not part.strip().startswith("-----")}
-    found = {value} if len(value) >= SHORTEST else set()
+    forms = {value} if len(value) >= SHORTEST else set()
     for part in (part for part in parts if len(part) >= SHORTEST):
-        found |= {part, repr(part)[1:-1], json.dumps(part)[1:-1], quote(part), quote(part, safe=""), *_base64(part)}
-    return tuple(found)
+        forms |= {part, repr(part)[1:-1], json.dumps(part)[1:-1], quote(part), quote(part, safe=""), *_base64(part)}
+    return tuple(forms)
 
 
 def _leaves(value: str) -> Iterator[str]:
