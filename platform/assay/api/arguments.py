@@ -45,19 +45,19 @@ def suite_of(given: Mapping[str, Any] | Path | str) -> Suite:
     """A shipped suite by name, that of a file, or that of a mapping."""
     from assay.audits import suite
 
-    found = file_or_values(given, "suite")
-    if isinstance(found, str):
+    source = file_or_values(given, "suite")
+    if isinstance(source, str):
         from assay.cluster import user_code
 
-        if found.endswith((".yaml", ".yml")):
-            user_code.beside(found)
-        return suite.read(found)
-    return suite.of(found, "the suite")
+        if source.endswith((".yaml", ".yml")):
+            user_code.beside(source)
+        return suite.read(source)
+    return suite.of(source, "the suite")
 
 
 def policy_of(given: Mapping[str, Any] | Path | str) -> Policy:
     """A shipped policy by name, that of a file, or that of a mapping."""
     from assay.approval import policy
 
-    found = file_or_values(given, "policy")
-    return policy.read(found) if isinstance(found, str) else policy.Policy.of(found, "the policy")
+    source = file_or_values(given, "policy")
+    return policy.read(source) if isinstance(source, str) else policy.Policy.of(source, "the policy")

@@ -141,7 +141,7 @@ def audit(
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")
     name = _model(place, model, {**outside, "higher_is": higher_is}, device)
-    found = stage.run(
+    audit_id = stage.run(
         place,
         name,
         chosen,
@@ -154,7 +154,7 @@ def audit(
         surrogate=references.model(place, surrogate) if surrogate else None,
         on_progress=on_progress or (lambda _: None),
     )
-    return Audit(found, place)
+    return Audit(audit_id, place)
 
 
 def open_audit(name: str = "latest", *, store: StoreLike = None) -> Audit:
@@ -194,10 +194,10 @@ def _model(store: Store, model: Any, outside: Mapping[str, Any], device: str) ->
             if not model.model:
                 raise InputError(f"trial {model.number} is {model.state} and has no model")
             return model.model
-        found = models_of(store, str(model), outside["card"], device)
-        if len(found) != 1:
-            raise InputError(f"'{model}' names {len(found)} models; audit them one by one: {', '.join(found)}")
-        return found[0]
+        hashes = models_of(store, str(model), outside["card"], device)
+        if len(hashes) != 1:
+            raise InputError(f"'{model}' names {len(hashes)} models; audit them one by one: {', '.join(hashes)}")
+        return hashes[0]
     from torch import nn
 
     from assay.models import card as cards

@@ -32,7 +32,7 @@ def compare(
     """
     place = store_of(store)
     a, b = (Audit(references.folder(place, references.newest_audit(place, text))) for text in (approved, candidate))
-    found = paired_comparison.compare(a, b, margin=margin, non_inferior=non_inferior)
-    content = json.dumps(found.to_json(), indent=2).encode()
+    comparison = paired_comparison.compare(a, b, margin=margin, non_inferior=non_inferior)
+    content = json.dumps(comparison.to_json(), indent=2).encode()
     place.write(f"audits/{b.info['audit']}/comparison.json", content)
-    return found
+    return comparison

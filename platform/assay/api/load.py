@@ -33,7 +33,7 @@ def load(model: str | Trial, *, store: StoreLike = None, allow_import: Sequence[
         if not model.model:
             raise InputError(f"trial {model.number} is {model.state} and has no model")
         return model_folder.load(place, model.model).detector
-    found = references.models(place, model)
-    if len(found) != 1:
-        raise InputError(f"'{model}' names {len(found)} models; load them one by one: {', '.join(found)}")
-    return model_folder.load(place, found[0]).detector
+    hashes = references.models(place, model)
+    if len(hashes) != 1:
+        raise InputError(f"'{model}' names {len(hashes)} models; load them one by one: {', '.join(hashes)}")
+    return model_folder.load(place, hashes[0]).detector

@@ -53,10 +53,10 @@ def _projects(store: Store, names: tuple[str, ...], project: str | None) -> dict
         keys = [f"sweeps/{name}" for name in tracked] + [f"audits/{name}" for name in finished]
     if not keys:
         raise InputError(f"the store {store.root} holds no sweep and no audit; give another --store")
-    found: dict[str, list[str]] = {}
+    projects: dict[str, list[str]] = {}
     for key in sorted(dict.fromkeys(keys), reverse=True):
-        found.setdefault(project or mirror.project_of(store, key), []).append(key)
-    return found
+        projects.setdefault(project or mirror.project_of(store, key), []).append(key)
+    return projects
 
 
 def _key(store: Store, name: str) -> str:
