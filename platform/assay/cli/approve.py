@@ -65,11 +65,11 @@ def command(
 
     store = Store(root)
     policy.read(policy_name)  # whatever is wrong with it is said before a password is asked for
-    found = open_audit(audit, store=store)
+    opened = open_audit(audit, store=store)
     signer = signature.private_key(key, _password) if key else None
-    former = signature.signers(found.reader.folder)
+    former = signature.signers(opened.reader.folder)
     verdict = approve(
-        found.id,
+        opened.id,
         policy_name,
         key=signer,
         reviewer=reviewer,
@@ -80,7 +80,7 @@ def command(
         keys=keys,
         store=store,
     )
-    name, page = found.id, f"{found.location}/report.html"
+    name, page = opened.id, f"{opened.location}/report.html"
     _verdict.write([(verdict, page)], junit, summary)
     if as_json:
         click.echo(json.dumps(verdict.to_json(), indent=2))

@@ -100,19 +100,21 @@ def command(
     where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
-        found = open_audit(_run(store, name, suite_name, console, surrogate=surrogate, **where, **options), store=store)
-        console.print(_summary(found))
-        for line in found.remarks:
+        finished = open_audit(
+            _run(store, name, suite_name, console, surrogate=surrogate, **where, **options), store=store
+        )
+        console.print(_summary(finished))
+        for line in finished.remarks:
             console.print(line, soft_wrap=True, highlight=False)
-        console.print(f"audit {found.id}: {found.location}", soft_wrap=True, highlight=False)
+        console.print(f"audit {finished.id}: {finished.location}", soft_wrap=True, highlight=False)
         if policy_name:
-            verdicts.append((approve(found.id, policy_name, store=store), f"{found.location}/report.html"))
+            verdicts.append((approve(finished.id, policy_name, store=store), f"{finished.location}/report.html"))
             _verdict.tell(*verdicts[-1])
         else:
             fitting = "default" if chosen.name in ("standard", "exhaustive") else "FILE"
-            again = f"assay approve {found.id} --policy {fitting}{_options.store_option()}"
+            again = f"assay approve {finished.id} --policy {fitting}{_options.store_option()}"
             console.print(f"decide with: {again}", soft_wrap=True, highlight=False)
-        _mirror(store, found.id, wandb, console)
+        _mirror(store, finished.id, wandb, console)
     if verdicts:
         _verdict.write(verdicts, junit, summary)
         click.get_current_context().exit(_verdict.exit_code([verdict for verdict, _ in verdicts]))

@@ -55,29 +55,29 @@ def command(approved: str, candidate: str, margin: float, non_inferior: float | 
     from assay.api.compare import compare
     from assay.metrics import paired_comparison
 
-    found = compare(approved, candidate, margin=margin, non_inferior=non_inferior, store=root)
+    comparison = compare(approved, candidate, margin=margin, non_inferior=non_inferior, store=root)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=2))
+        click.echo(json.dumps(comparison.to_json(), indent=2))
     else:
         console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-        console.print(_table(found))
-        for line in _lines(found):
+        console.print(_table(comparison))
+        for line in _lines(comparison):
             console.print(line)
-    click.get_current_context().exit(paired_comparison.EXIT_CODES[found.answer])
+    click.get_current_context().exit(paired_comparison.EXIT_CODES[comparison.answer])
 
 
-def _table(found: Comparison) -> Table:
+def _table(comparison: Comparison) -> Table:
     """The headline figures, and the AUROC of every attack and kind of defect."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE, title=f"{found.b.audit} less {found.a.audit}", title_justify="left")
+    table = Table(box=box.SIMPLE, title=f"{comparison.b.audit} less {comparison.a.audit}", title_justify="left")
     table.add_column("figure", no_wrap=True)
     for name in ("A", "B", "B - A", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("")
     for tested in (True, False):
-        for figure in found.figures:
+        for figure in comparison.figures:
             if figure.headline is tested and (tested or figure.metric == "auroc"):
                 table.add_row(
                     _name(figure),
@@ -101,23 +101,23 @@ def _name(figure: Difference) -> str:
     return f"{figure.attack}{where} {METRIC_WORDS[figure.metric]}{kind}"
 
 
-def _lines(found: Comparison) -> list[str]:
+def _lines(comparison: Comparison) -> list[str]:
     """What has to be said beside the table, and the answer last."""
-    lines = [f"  left out: {reason}" for reason in found.left_out]
-    for side in (found.a, found.b):
+    lines = [f"  left out: {reason}" for reason in comparison.left_out]
+    for side in (comparison.a, comparison.b):
         if side.failed_checks:
             failed = ", ".join(side.failed_checks)
             lines.append(f"  audit {side.audit} is INVALID (checks {failed}): do not rely on its figures")
-    level = f"{found.confidence:.0%}"
+    level = f"{comparison.confidence:.0%}"
     lines.append(
-        f"{found.normals} normals and {found.anomalies} anomalies, paired; intervals of all tested figures "
-        f"together at {level} ({found.multiplicity}), of the others at {level} each"
+        f"{comparison.normals} normals and {comparison.anomalies} anomalies, paired; intervals of all tested figures "
+        f"together at {level} ({comparison.multiplicity}), of the others at {level} each"
     )
-    regressed = [_name(figure) for figure in found.figures if figure.regressed]
-    beyond = f" by more than {found.margin:g}" if found.margin else ""
+    regressed = [_name(figure) for figure in comparison.figures if figure.regressed]
+    beyond = f" by more than {comparison.margin:g}" if comparison.margin else ""
     answer = f"regression{beyond}: {', '.join(regressed)}" if regressed else f"no regression{beyond} found"
-    if found.non_inferior is not None and not regressed:
-        within = f"by {found.non_inferior:g} or more at {level} confidence"
-        unsure = [f"{_name(figure)} (up to {figure.worst:.3f})" for figure in found.not_shown]
+    if comparison.non_inferior is not None and not regressed:
+        within = f"by {comparison.non_inferior:g} or more at {level} confidence"
+        unsure = [f"{_name(figure)} (up to {figure.worst:.3f})" for figure in comparison.not_shown]
         answer = f"not shown: B may be worse {within}: {', '.join(unsure)}" if unsure else f"B is not worse {within}"
     return [*lines, answer]

@@ -33,17 +33,17 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
-    found = registry.standings(store, today)
-    bare = registry.unaudited(store, found)
+    standings = registry.standings(store, today)
+    bare = registry.unaudited(store, standings)
     if as_json:
-        listed = [dataclasses.asdict(one) for one in found]
+        listed = [dataclasses.asdict(one) for one in standings]
         click.echo(json.dumps({"models": listed, "without_audit": bare}, indent=2, default=str))
         return
     head = ("name", "model", "dataset", "state", "serves as", "since", "by", "audit", "verdict")
-    rows = [tuple(map(plain, (*_cells(one), one.audit, one.verdict or "-"))) for one in found]
+    rows = [tuple(map(plain, (*_cells(one), one.audit, one.verdict or "-"))) for one in standings]
     if rows:
         click.echo(table([head, *rows]))
-    for one in found:
+    for one in standings:
         if one.objection:
             click.echo(plain(f"mind: {one.name} ({one.model[:12]}): {one.objection}"))
     for gap in records.gaps(store):

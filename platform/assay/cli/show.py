@@ -63,15 +63,15 @@ def command(
         _draw(shelf, name, item, changes, image, output, seed)
         return
     document = inspect.getdoc(item) or ""
-    found = list(parameters.of(shelves.signature(item)))
+    fields = list(parameters.of(shelves.signature(item)))
     if as_json:
-        listed = [_plain(path, field) for path, field in found]
+        listed = [_plain(path, field) for path, field in fields]
         click.echo(json.dumps({"shelf": shelf, "name": name, "doc": document, "parameters": listed}, indent=2))
         return
     click.echo(f"{name} ({shelf})\n\n{document}\n")
     heads = ("parameter", "default", "may be")
     rows = [
-        (path, "required" if field.is_required() else _shown(field), parameters.words(field)) for path, field in found
+        (path, "required" if field.is_required() else _shown(field), parameters.words(field)) for path, field in fields
     ]
     click.echo(table([heads, *rows]) if rows else "It has no parameters.")
 

@@ -85,8 +85,8 @@ def command(
     store = Store(root)
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     if dry_run:
-        found = api.forecast(file, resume=resume, changes=changes, budget=budget, store=store, address=address)
-        _show_forecast(found, as_json, console)
+        forecast = api.forecast(file, resume=resume, changes=changes, budget=budget, store=store, address=address)
+        _show_forecast(forecast, as_json, console)
         return
     spec = api.read(file, resume=resume, changes=changes, budget=budget, store=store)
     # Nobody looks at earlier trials where there is no live table, and those of a long sweep take a while to read.

@@ -34,8 +34,8 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
 
     store = Store(root)
     if as_json:
-        found = trials_table.trials(*trials_table.load(store, name))
-        plain = [_plain(trial) for trial in found if trial.pareto or not pareto]
+        trials = trials_table.trials(*trials_table.load(store, name))
+        plain = [_plain(trial) for trial in trials if trial.pareto or not pareto]
         click.echo(json.dumps(plain, indent=2))
         return
     sweep = open_sweep(name, store=store)
@@ -60,23 +60,23 @@ def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> An
     from rich.text import Text
 
     objectives, trials = list(objectives), list(trials)
-    found = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
     for column in ("trial", "state", "epoch"):
-        found.add_column(column, justify="right" if column != "state" else "left", no_wrap=True)
+        table.add_column(column, justify="right" if column != "state" else "left", no_wrap=True)
     for name in objectives:
-        found.add_column(name, justify="right", no_wrap=True)
-    found.add_column("model", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("model", no_wrap=True)
     for trial in trials:
         values = [trial.objectives[name] for name in objectives]
         state = trial.state + (" *" if trial.pareto else "") + (f" ({trial.failure})" if trial.failure else "")
-        found.add_row(
+        table.add_row(
             str(trial.number),
             state,
             f"{trial.epoch or '-'}/{trial.epochs}",
             *("-" if value is None else f"{value:.3f}" for value in values),
             (trial.model or "-")[:12],
         )
-    return Group(found, Text("\n".join(map(varied, trials)), overflow="fold"))
+    return Group(table, Text("\n".join(map(varied, trials)), overflow="fold"))
 
 
 def varied(trial: Trial) -> str:

@@ -89,7 +89,7 @@ def _result(file: str) -> Result:
         raw = yaml_file.load(file)
         key = next((key for key in KINDS if key in raw), None)
         if key is None:
-            near = next((hint for found in raw if (hint := suggest(found, KINDS))), "")
+            near = next((hint for word in raw if (hint := suggest(word, KINDS))), "")
             raise InputError(
                 f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, "
                 "a suite `attacks`, a card `detector`"
