@@ -75,24 +75,24 @@ class AttackJob(Job):
         for epsilon in entry["epsilons"]:
             threat = ThreatModel(entry["norm"], epsilon, self.threshold)
             began = time.monotonic()
-            found = item.function(detector, clean, direction, threat, random, start=start, **arguments)
+            result = item.function(detector, clean, direction, threat, random, start=start, **arguments)
             seconds = (time.monotonic() - began) / len(images)
-            start = found.images
-            rounded = to_8_bit(found.images, clean, threat)
+            start = result.images
+            rounded = to_8_bit(result.images, clean, threat)
             # Scored again here: an attack's own report of success is not evidence.
-            reached = score(detector, found.images, self.label)
+            reached = score(detector, result.images, self.label)
             measured = {
                 "clean_score": clean_scores,
                 "adversarial_score": reached,
                 "rounded_score": score(detector, rounded, self.label),
-                "selection_score": score(detector, found.images, self.label) if self.stochastic else reached,
-                "linf": distance(found.images, clean, "linf"),
-                "l2": distance(found.images, clean, "l2"),
-                "l1": distance(found.images, clean, "l1"),
-                "patch": covering_square(found.images, clean),
-                "forwards": found.forwards,
-                "backwards": found.backwards,
-                "broken_at": torch.full_like(found.forwards, -1) if found.broken_at is None else found.broken_at,
+                "selection_score": score(detector, result.images, self.label) if self.stochastic else reached,
+                "linf": distance(result.images, clean, "linf"),
+                "l2": distance(result.images, clean, "l2"),
+                "l1": distance(result.images, clean, "l1"),
+                "patch": covering_square(result.images, clean),
+                "forwards": result.forwards,
+                "backwards": result.backwards,
+                "broken_at": torch.full_like(result.forwards, -1) if result.broken_at is None else result.broken_at,
                 "direction": direction,
             }
             columns = {

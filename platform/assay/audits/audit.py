@@ -52,13 +52,13 @@ def test_split(model: Model) -> tuple[Images, str]:
     Raises ModelError where the manifest names no dataset, DataError where today's files are not those of training.
     """
     dataset, wanted = _dataset(model), model.manifest["dataset"]
-    found = data_module.dataset_hash(dataset)
-    if found != wanted["hash"]:
+    actual = data_module.dataset_hash(dataset)
+    if actual != wanted["hash"]:
         raise DataError(
-            f"dataset '{dataset.name}' is not what the model was trained with (hash {found[:12]}, in the manifest "
+            f"dataset '{dataset.name}' is not what the model was trained with (hash {actual[:12]}, in the manifest "
             f"{wanted['hash'][:12]}); its test images may have been trained on. Restore the files, or train again"
         )
-    return data_module.test_images(dataset), found
+    return data_module.test_images(dataset), actual
 
 
 def _dataset(model: Model) -> Dataset:

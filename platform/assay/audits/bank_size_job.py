@@ -83,18 +83,18 @@ class BankSizeJob(Job):
         direction = torch.from_numpy(1 - 2 * images.labels).to(self.device)
         random = streams_of(images, self.seed, "bank", self.device)
         threat = ThreatModel(self.norm, self.epsilon)
-        found = pgd.pgd(detector, clean, direction, threat, random, steps=self.steps)
-        return score(detector, found.images, "attacked").cpu().numpy()
+        attacked = pgd.pgd(detector, clean, direction, threat, random, steps=self.steps)
+        return score(detector, attacked.images, "attacked").cpu().numpy()
 
 
 def _seconds(detector: nn.Module, images: Tensor) -> list[float]:
     """Seconds to score one image, several times over; `cpu` waits until the device is done."""
-    found = []
+    seconds = []
     for _ in range(REPEATS):
         began = time.perf_counter()
         score(detector, images).cpu()
-        found.append((time.perf_counter() - began) / len(images))
-    return found
+        seconds.append((time.perf_counter() - began) / len(images))
+    return seconds
 
 
 def figures(parts: pa.Table, *, threshold: float) -> pa.Table:
@@ -107,10 +107,10 @@ def figures(parts: pa.Table, *, threshold: float) -> pa.Table:
         for name, column in (("clean", "clean_score"), ("robust", "adversarial_score")):
             scores = part[column].to_numpy()
             nothing = (float("nan"),) * 3
-            found = (
+            auroc = (
                 nothing if np.isnan(scores).any() else detection.figures(labels, scores, threshold=threshold)["auroc"]
             )
-            row |= dict(zip((f"{name}_auroc", f"{name}_lower", f"{name}_upper"), found, strict=True))
+            row |= dict(zip((f"{name}_auroc", f"{name}_lower", f"{name}_upper"), auroc, strict=True))
         normals, anomalies = int((labels == 0).sum()), int((labels == 1).sum())
         rows.append({**row, "confidence": 0.95, "normals": normals, "anomalies": anomalies})
     return pa.Table.from_pylist(rows, schema=BANK_SIZE)

@@ -54,12 +54,12 @@ def tables(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device
                 "score": float(scores[row]),
                 "place": ranked.index(row) + 1,
                 "anomalies": len(ranked),
-                "pixel_auroc": localisation.pixel_auroc(found, masks[row]),
+                "pixel_auroc": localisation.pixel_auroc(heat, masks[row]),
                 "image_png": png(images.pixels[row], LARGEST),
-                "map_png": png(_grey(found), LARGEST),
+                "map_png": png(_grey(heat), LARGEST),
                 "mask_png": png(masks[row, None] * np.uint8(255), LARGEST) if masks[row].any() else None,
             }
-            for row, found in zip(shown, maps, strict=True)
+            for row, heat in zip(shown, maps, strict=True)
         ]
         result = {"explanations": pa.Table.from_pylist(rows, schema=EXPLANATIONS)}
         if localisation.usable(masks).any():
@@ -84,10 +84,10 @@ def _maps(detector: nn.Module, images: Images, device: str) -> NDArray[np.float3
     return np.concatenate(parts)
 
 
-def _grey(found: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _grey(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A map (H, W) as an image (1, H, W): 255 where it is largest."""
-    largest = float(found.max())
-    grey: NDArray[np.uint8] = np.rint(found * (255 / largest if largest else 0)).astype(np.uint8)
+    largest = float(heat.max())
+    grey: NDArray[np.uint8] = np.rint(heat * (255 / largest if largest else 0)).astype(np.uint8)
     return grey[None]
 
 
@@ -106,8 +106,8 @@ def explain(score: Callable[[Tensor], Tensor], images: Tensor, *, sigma: float =
         (gradient,) = torch.autograd.grad(scores.sum(), pixels)
     if not gradient.isfinite().all():
         raise DivergedError("the gradient of the score is not finite; the detector is broken for these images")
-    found = gradient.abs().sum(dim=1)
-    clipped = torch.stack([one.minimum(one.quantile(PERCENTILE)) for one in found])  # torch takes no large batch
+    strength = gradient.abs().sum(dim=1)
+    clipped = torch.stack([one.minimum(one.quantile(PERCENTILE)) for one in strength])  # torch takes no large batch
     return smooth(clipped, sigma)
 
 

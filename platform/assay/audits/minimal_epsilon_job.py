@@ -56,20 +56,20 @@ class MinimalEpsilonJob(Job):
     def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
         """MINIMAL: 0 for a decision that is wrong already, infinite where no epsilon of the suite turned it."""
         began = time.monotonic()
-        found = _Search(self, detector, images)
-        found.climb()
+        search = _Search(self, detector, images)
+        search.climb()
         for _ in range(self.halvings):
-            found.halve()
+            search.halve()
         columns = {
             "norm": self.norm,
             "threshold": self.threshold,
             "largest": self.epsilons[-1],
             "seconds": (time.monotonic() - began) / len(images),
-            "clean_score": found.clean_scores.double().cpu().numpy(),
-            "clean_correct": found.correct.cpu().numpy(),
-            "epsilon": found.broken.cpu().numpy(),
-            "forwards": found.forwards.cpu().numpy(),
-            "backwards": found.backwards.cpu().numpy(),
+            "clean_score": search.clean_scores.double().cpu().numpy(),
+            "clean_correct": search.correct.cpu().numpy(),
+            "epsilon": search.broken.cpu().numpy(),
+            "forwards": search.forwards.cpu().numpy(),
+            "backwards": search.backwards.cpu().numpy(),
         }
         return (self.table(images, MINIMAL, columns),)
 
@@ -110,14 +110,14 @@ class _Search:
         clean, direction = self.clean[at], self.direction[at]
         start = project(self.best[at], clean, threat)
         random = [self.random[i] for i in at.tolist()]
-        found = apgd.apgd(self.detector, clean, direction, threat, random, start=start, steps=self.job.steps)
-        turned = self._turned(score(self.detector, found.images, "attacked"), direction)
-        self.forwards[at] += found.forwards + 1
-        self.backwards[at] += found.backwards
+        attacked = apgd.apgd(self.detector, clean, direction, threat, random, start=start, steps=self.job.steps)
+        turned = self._turned(score(self.detector, attacked.images, "attacked"), direction)
+        self.forwards[at] += attacked.forwards + 1
+        self.backwards[at] += attacked.backwards
         self.broken[at] = self.broken[at].where(~turned, epsilon)
         self.holds[at] = self.holds[at].where(turned, epsilon)
         keep = turned | self.broken[at].isinf()
-        self.best[at[keep]] = found.images[keep]
+        self.best[at[keep]] = attacked.images[keep]
 
     def _turned(self, scores: Tensor, direction: Tensor) -> Tensor:
         """Whether the decision is the wrong one; flagged means score > threshold."""

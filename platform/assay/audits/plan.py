@@ -77,10 +77,10 @@ class Plan:
     @property
     def budgets(self) -> Mapping[Norm, Sequence[float]]:
         """Every norm that is attacked, with all its epsilons, rising."""
-        found: dict[Norm, set[float]] = {}
+        by_norm: dict[Norm, set[float]] = {}
         for entry in self.suite.attacks:
-            found.setdefault(entry.norm, set()).update(entry.epsilons)
-        return {norm: sorted(epsilons) for norm, epsilons in found.items()}
+            by_norm.setdefault(entry.norm, set()).update(entry.epsilons)
+        return {norm: sorted(epsilons) for norm, epsilons in by_norm.items()}
 
     @property
     def about(self) -> About:

@@ -35,7 +35,7 @@ def table(context: Context) -> pa.Table:
 def outcome(name: str, context: Context) -> CheckResult:
     """The result of one check."""
     try:
-        found: CheckResult = shelves.load("checks", name)(context)
+        verdict: CheckResult = shelves.load("checks", name)(context)
     except AssayError as error:
         return result(name, False, f"the check could not be made: {error}", math.nan, math.nan, 0)
-    return found
+    return verdict

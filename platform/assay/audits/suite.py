@@ -246,9 +246,9 @@ def _checked(raw: Mapping[str, Any], where: str, source: str) -> Suite:
         raise SpecError(where, faults)
     headline = suite.headline
     if not any(headline.norm == e.norm and headline.epsilon in e.epsilons for e in suite.white_box()):
-        found = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
+        given = f"{headline.norm} {in_255(headline.epsilon, headline.norm)}"
         allowed = "the norm and epsilon of one of the white-box attacks below"
-        raise SpecError(where, [Fault("headline", found, allowed)])
+        raise SpecError(where, [Fault("headline", given, allowed)])
     suite._source = source or suite.name
     return suite
 

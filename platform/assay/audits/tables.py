@@ -54,13 +54,13 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         clean = pa.table({"sample": matrix.samples, "clean_score": matrix.clean})
         figures.append(certified.figures(parts["certified"], clean, threshold=threshold))
     figures.append(security_curve.areas(pa.concat_tables(figures)))
-    found = pa.concat_tables(figures)
+    metrics = pa.concat_tables(figures)
     context = Context(
         detector=plan.model.detector,
         images=plan.images,
         suite=plan.suite,
         scores=columns(parts["scores"]),
-        metrics=columns(found),
+        metrics=columns(metrics),
         device=device,
         manifest=plan.model.manifest,
         threshold=threshold,
@@ -72,7 +72,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
     candidates = pa.concat_tables(parquet.load(store, job.keys[1], schemas.WORST) for job in plan.attacks)
     return {
-        "metrics": found,
+        "metrics": metrics,
         "worst_case": worst_case.table(matrix),
         "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),

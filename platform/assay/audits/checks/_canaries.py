@@ -149,9 +149,9 @@ def attacked(
     for entry in made:
         most = GRADIENT_STEPS if entry.knowledge == "white-box" else QUERIES
         arguments = shortened(entry.attack.arguments(), most)
-        found = entry.attack.function(twin, images, direction, threat, random, **arguments)
+        outcome = entry.attack.function(twin, images, direction, threat, random, **arguments)
         names.append(entry.name)
-        scores.append(score(twin, found.images))
+        scores.append(score(twin, outcome.images))
     count = len(names)
     columns = {
         "sample": np.array(few.ids * count),

@@ -36,17 +36,17 @@ def pairs(context: Context, stronger: NDArray[np.bool_], weaker: NDArray[np.bool
         for key, value in zip(keys, shift[rows], strict=True):
             pair = best.setdefault(key, [-np.inf, -np.inf])
             pair[which] = max(pair[which], value)
-    found = {key: pair for key, pair in best.items() if np.isfinite(pair).all()}
-    values = np.array(list(found.values())).reshape(-1, 2)
-    return Pairs([sample for sample, _, _ in found], values[:, 0], values[:, 1])
+    complete = {key: pair for key, pair in best.items() if np.isfinite(pair).all()}
+    values = np.array(list(complete.values())).reshape(-1, 2)
+    return Pairs([sample for sample, _, _ in complete], values[:, 0], values[:, 1])
 
 
-def by_sample(found: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evidence:
+def by_sample(compared: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evidence:
     """What some of the pairs show, such as those in which the weaker attackers got further.
 
     The pairs of one sample at several budgets are no independent samples: a sample counts by its share of them.
     """
-    samples = len(set(found.samples))
+    samples = len(set(compared.samples))
     return share(float(beaten.mean()) * samples, samples, allowed)
 
 
@@ -74,9 +74,9 @@ def reached(
         if (sample := scores["sample"][at]) in wanted:
             toward = scores["direction"][at]
             best[sample] = max((toward * chosen_by[at], toward * scores[SCORE][at]), best.get(sample, UNREACHED))
-    labels, found = context.images.labels, []
+    labels, values = context.images.labels, []
     for at in places:
         _, value = best.get(context.images.ids[at], UNREACHED)
         clean = (1 - 2 * labels[at]) * context.clean[at]
-        found.append(value if random and np.isfinite(value) else max(value, clean))
-    return np.array(found)
+        values.append(value if random and np.isfinite(value) else max(value, clean))
+    return np.array(values)

@@ -120,13 +120,13 @@ def scores_of(
 
     Of a random score a fresh draw, as the attack kept the image with the luckiest one.
     """
-    found = []
+    parts = []
     for first in range(0, len(places), BATCH):
         images, direction, random = at(context, places[first : first + BATCH])
         made = attack(images, direction, random)
         scores = score(context.detector, made.images) if context.facts.stochastic else made.scores
-        found.append(scores.double().cpu().numpy())
-    return np.concatenate(found)
+        parts.append(scores.double().cpu().numpy())
+    return np.concatenate(parts)
 
 
 def shortened(arguments: Mapping[str, Any], most: int) -> dict[str, object]:

@@ -35,8 +35,8 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> Check
 
     def look(places: NDArray[np.int64]) -> NDArray[np.float64]:
         sign = 1 - 2 * labels[places]
-        before, found = reached(context, threat, everything, places), sign * scores_of(context, places, attack)
-        after = found if context.redrawn else np.maximum(before, found)
+        before, fresh = reached(context, threat, everything, places), sign * scores_of(context, places, attack)
+        after = fresh if context.redrawn else np.maximum(before, fresh)
         behind = fell_behind(context, places, before, after)
         return np.stack([sign * before, sign * after, behind], axis=1)
 

@@ -52,12 +52,12 @@ class Evidence(NamedTuple):
     @property
     def words(self) -> str:
         """The bounds and the decision, to be read after the share."""
-        told = {
+        bounds = {
             "passed": f"the true share is below {self.upper:.1%}",
             "failed": f"the true share is above {self.lower:.1%}",
             "undecided": f"the true share is {self.lower:.1%} to {self.upper:.1%}, not shown to be too large",
         }
-        return f"{told[self.decision]}; allowed {self.allowed:.0%}"
+        return f"{bounds[self.decision]}; allowed {self.allowed:.0%}"
 
 
 def share(hits: float, samples: int, allowed: float, looks: int = 1) -> Evidence:

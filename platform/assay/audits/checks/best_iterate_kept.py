@@ -43,8 +43,8 @@ def best_iterate_kept(context: Context) -> CheckResult:
             return scores
 
         arguments = shortened(entry.attack.arguments(), STEPS)
-        found = entry.attack.function(seen, images, direction, threat, random, **arguments)
-        worse = direction * score(context.detector, found.images) < best - context.same
+        attacked = entry.attack.function(seen, images, direction, threat, random, **arguments)
+        worse = direction * score(context.detector, attacked.images) < best - context.same
         if count := int(worse.sum()):
             lost[entry.name] = count
     total = sum(lost.values())

@@ -16,11 +16,11 @@ def black_box_beats_noise(context: Context) -> CheckResult:
     """Attackers with scores get further than transfer attacks, and those further than noise."""
     phrases, worst, samples, passed = [], 0.0, 0, True
     for more, less in LADDER:
-        found = pairs(context, context.known_as(more), context.known_as(less))
-        if found.samples:
-            beaten = found.weaker > found.stronger + context.same
-            names = sorted({sample for sample, worse in zip(found.samples, beaten, strict=True) if worse})
-            shown = by_sample(found, beaten, SEEN)
+        compared = pairs(context, context.known_as(more), context.known_as(less))
+        if compared.samples:
+            beaten = compared.weaker > compared.stronger + context.same
+            names = sorted({sample for sample, worse in zip(compared.samples, beaten, strict=True) if worse})
+            shown = by_sample(compared, beaten, SEEN)
             noun = "noise" if less == "none" else less
             phrases.append(
                 f"{noun} beats {more} on {beaten.mean():.1%} of {len(beaten)} samples{listed(names, 3)}: {shown.words}"

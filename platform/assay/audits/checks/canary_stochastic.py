@@ -14,10 +14,10 @@ ABOUT = "strength"
 def canary_stochastic(context: Context) -> CheckResult:
     """The audit flags a twin of the detector that adds noise to its score: randomness cannot pass for robustness."""
     seen = canaries.noisy(context)
-    found = deterministic(seen)
+    verdict = deterministic(seen)
     samples = len(seen.images)
     evidence = (
-        f"a twin with noise of {canaries.NOISE:g} standard deviations on its score gives {found.value:.0f} of "
-        f"{samples} images another score in a second pass, and is {'not noticed' if found.passed else 'flagged'}"
+        f"a twin with noise of {canaries.NOISE:g} standard deviations on its score gives {verdict.value:.0f} of "
+        f"{samples} images another score in a second pass, and is {'not noticed' if verdict.passed else 'flagged'}"
     )
-    return result("canary_stochastic", not found.passed, evidence, found.value, 1, samples)
+    return result("canary_stochastic", not verdict.passed, evidence, verdict.value, 1, samples)

@@ -13,6 +13,6 @@ def corruptions_monotone(context: Context) -> CheckResult:
     """The more severe a corruption, the further it moves the scores; a fall that chance explains is allowed."""
     if context.corrupted is None:
         return not_applicable("corruptions_monotone", "the suite has no corruptions")
-    found = corruption.monotone(context.corrupted)
+    verdict = corruption.monotone(context.corrupted)
     samples = len(context.images)
-    return result("corruptions_monotone", found.passed, found.evidence, found.fall, 1, samples, required=False)
+    return result("corruptions_monotone", verdict.passed, verdict.evidence, verdict.fall, 1, samples, required=False)

@@ -20,8 +20,8 @@ def epsilon_zero(context: Context) -> CheckResult:
     different: dict[str, int] = {}
     for entry in entries:
         threat, arguments = ThreatModel(entry.norm, 0.0, context.threshold), shortened(entry.attack.arguments(), STEPS)
-        found = entry.attack.function(context.detector, images, direction, threat, random, **arguments)
-        if wrong := int(((score(context.detector, found.images) - clean).abs() > allowed).sum()):
+        attacked = entry.attack.function(context.detector, images, direction, threat, random, **arguments)
+        if wrong := int(((score(context.detector, attacked.images) - clean).abs() > allowed).sum()):
             different[entry.name] = wrong
     total = sum(different.values())
     whose = f" ({', '.join(f'{name}: {count}' for name, count in different.items())})" if different else ""

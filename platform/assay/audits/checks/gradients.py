@@ -30,8 +30,8 @@ def gradients(context: Context) -> CheckResult:
     attacked = 0
     if clean == 0 and context.budget:
         images, direction, random = attackable(context)
-        found = apgd(context.detector, images, direction, context.budget, random, steps=STEPS)
-        attacked, count = _useless(context, found.images), count + len(images)
+        after = apgd(context.detector, images, direction, context.budget, random, steps=STEPS)
+        attacked, count = _useless(context, after.images), count + len(images)
         evidence += f", and {attacked} of {len(images)} attacked ones"
     return result("gradients", clean + attacked == 0, evidence, clean + attacked, 0, count)
 

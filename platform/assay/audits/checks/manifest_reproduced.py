@@ -24,12 +24,12 @@ def manifest_reproduced(context: Context) -> CheckResult:
         arguments = shelves.bind(function, parameters)
     validation = splits.training_data(function(**arguments)).validation
     stated = float(figures["clean_auroc"])
-    found = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
+    measured = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (
-        f"clean AUROC on the {len(validation)} validation images is {found:.4f}, {stated:.4f} in the model's manifest; "
-        f"they may differ by {APART:g}"
+        f"clean AUROC on the {len(validation)} validation images is {measured:.4f}, {stated:.4f} in the model's "
+        f"manifest; they may differ by {APART:g}"
     )
-    apart = abs(found - stated)
+    apart = abs(measured - stated)
     # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
     required = not context.facts.stochastic
     return result("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)

@@ -44,11 +44,11 @@ def unbounded(context: Context) -> CheckResult:
         """The AUROC and, where there is a threshold, the rights of each class: the one that decides."""
         label = labels[places]
         counts = [(label == which).sum() for which in (0, 1)]
-        found = [share(detection.auroc(label, seen) * min(counts), min(counts), BROKEN, 3 * looks)]
+        shares = [share(detection.auroc(label, seen) * min(counts), min(counts), BROKEN, 3 * looks)]
         if threshold is not None:
             right = (seen > threshold) == (label == 1)
-            found += [share(right[label == which].sum(), counts[which], RIGHT, 3 * looks) for which in (0, 1)]
-        return min(found, key=lambda one: ("failed", "undecided", "passed").index(one.decision))
+            shares += [share(right[label == which].sum(), counts[which], RIGHT, 3 * looks) for which in (0, 1)]
+        return min(shares, key=lambda one: ("failed", "undecided", "passed").index(one.decision))
 
     shown, places, scores = gathered(
         labels, context.suite.unbounded.samples, lambda at: scores_of(context, at, attack), judge

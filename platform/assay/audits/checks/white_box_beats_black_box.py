@@ -43,11 +43,13 @@ def white_box_beats_black_box(context: Context) -> CheckResult:
     """
     if not context.facts.differentiable:
         return not_applicable("white_box_beats_black_box", NO_GRADIENT)
-    found = pairs(context, context.known_as("white-box"), context.known_as("score", "label", "transfer"))
-    beaten = found.weaker > found.stronger + context.same
+    compared = pairs(context, context.known_as("white-box"), context.known_as("score", "label", "transfer"))
+    beaten = compared.weaker > compared.stronger + context.same
     cases: list[Case] = []
-    if found.samples:
-        cases.append(Case("black-box attacks of the suite", found.samples, beaten, by_sample(found, beaten, SEEN)))
+    if compared.samples:
+        cases.append(
+            Case("black-box attacks of the suite", compared.samples, beaten, by_sample(compared, beaten, SEEN))
+        )
     threat, queries = context.budget, QUERIES * context.suite.unbounded.steps
     if threat and _queries(context, threat) < queries:
         cases.append(_own_attack(context, threat, queries))

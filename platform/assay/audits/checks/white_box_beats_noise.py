@@ -16,15 +16,16 @@ def white_box_beats_noise(context: Context) -> CheckResult:
     """At equal norm and epsilon the white-box attacks move a sample at least as far as random noise does."""
     if not context.facts.differentiable:
         return not_applicable("white_box_beats_noise", NO_GRADIENT)
-    found = pairs(context, context.known_as("white-box"), context.known_as("none"))
-    if not found.samples:
+    compared = pairs(context, context.known_as("white-box"), context.known_as("none"))
+    if not compared.samples:
         evidence = "the suite has no noise control beside a white-box attack"
         return result("white_box_beats_noise", False, evidence, 1, SEEN, 0)
-    beaten = found.weaker > found.stronger + context.same
-    share, white, noise = float(beaten.mean()), float(found.stronger.mean()), float(found.weaker.mean())
-    names = sorted({sample for sample, worse in zip(found.samples, beaten, strict=True) if worse})
-    near = 2 * found.weaker > found.stronger + context.same  # noise gets more than half as far: the attack is no search
-    shown = backed(by_sample(found, beaten, SEEN), by_sample(found, near, BEHIND))
+    beaten = compared.weaker > compared.stronger + context.same
+    share, white, noise = float(beaten.mean()), float(compared.stronger.mean()), float(compared.weaker.mean())
+    names = sorted({sample for sample, worse in zip(compared.samples, beaten, strict=True) if worse})
+    # Noise gets more than half as far: the attack is no search.
+    near = 2 * compared.weaker > compared.stronger + context.same
+    shown = backed(by_sample(compared, beaten, SEEN), by_sample(compared, near, BEHIND))
     evidence = (
         f"noise moves {share:.1%} of {len(beaten)} samples further than every white-box attack of its budget"
         f"{listed(names)}; mean shift {white:.3g} white-box, {noise:.3g} noise; {shown.words}"

@@ -25,8 +25,8 @@ def worst_case_per_sample(context: Context) -> CheckResult:
     figures, apart, compared = context.metrics, 0.0, 0
     rows = (figures["attack"] == "worst") & (figures["metric"] == "auroc") & (figures["defect"] == "all")
     for at in np.flatnonzero(rows):
-        found = _auroc(context, figures["norm"][at], figures["epsilon"][at], figures["regime"][at])
-        apart, compared = max(apart, abs(found - figures["value"][at])), compared + 1
+        recomputed = _auroc(context, figures["norm"][at], figures["epsilon"][at], figures["regime"][at])
+        apart, compared = max(apart, abs(recomputed - figures["value"][at])), compared + 1
     evidence = f"{compared} worst-case AUROCs, computed again from the scores, differ by at most {apart:.1e}"
     return result("worst_case_per_sample", compared > 0 and apart <= APART, evidence, apart, APART, len(context.images))
 
