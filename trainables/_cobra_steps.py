@@ -147,13 +147,13 @@ def _published(step: Step, *, negative_view: bool) -> Terms:
     if loss.on_head and adversary.attacks("classification"):
         attacks["head"] = _against_head(step, first, network.logits_of)
 
-    found: dict[str, Tensor] = {}
+    attacked: dict[str, Tensor] = {}
     for group in [[*attacks]] if step.at_once and attacks else [[name] for name in attacks]:
         moved = step.worst(_sum_of(network, [attacks[name] for name in group]), torch.cat([first] * len(group)))
-        found |= dict(zip(group, moved.chunk(len(group)), strict=True))
+        attacked |= dict(zip(group, moved.chunk(len(group)), strict=True))
 
-    names = ["first", "second", *found]
-    features = network.features(torch.cat([first, second, *found.values()])).chunk(len(names))
+    names = ["first", "second", *attacked]
+    features = network.features(torch.cat([first, second, *attacked.values()])).chunk(len(names))
     of = dict(zip(names, features, strict=True))
     result: Terms = {}
     if loss.on_head:

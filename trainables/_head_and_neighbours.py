@@ -89,8 +89,8 @@ class HeadAndNeighbours(nn.Module):
         """(B, F) of the backbone; computed in the network's precision, then converted to that of the images."""
         low = self.precision == "bfloat16"
         with torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-            found: Tensor = self.backbone(images)
-        return found.to(images.dtype)
+            features: Tensor = self.backbone(images)
+        return features.to(images.dtype)
 
     def logits_of(self, features: Tensor) -> Tensor:
         """Logits (B,) of being anomalous, from features (B, F)."""

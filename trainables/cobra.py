@@ -136,15 +136,15 @@ class Cobra:
         adversary = self.adversary.now(self._warmed(), self.generator)
         images = torch.cat([normals, anomalies])
         step = Step(self.network, images, adversary, self.loss, self.views, self.generator)
-        found = terms(step, self.variant)
-        total = self.loss.total(found)
+        losses = terms(step, self.variant)
+        total = self.loss.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        told = {name: float(term.detach()) for name, term in found.items()}
-        if not all(map(math.isfinite, [*told.values(), float(norm)])):
+        values = {name: float(term.detach()) for name, term in losses.items()}
+        if not all(map(math.isfinite, [*values.values(), float(norm)])):
             raise DivergedError(
-                f"a loss or its gradient is not finite at step {self.step}: {told}, gradient norm {float(norm)}; "
+                f"a loss or its gradient is not finite at step {self.step}: {values}, gradient norm {float(norm)}; "
                 "lower the learning rate, or use precision float32"
             )
         self.optimizer.step()
@@ -152,7 +152,7 @@ class Cobra:
         self.step += 1
         self._average_weights()
         rejected = getattr(self.make_anomalous, "rejected", None)  # if the pseudo-anomaly rejects some of its draws
-        return told if rejected is None else {**told, "rejected": rejected}
+        return values if rejected is None else {**values, "rejected": rejected}
 
     def _warmed(self) -> float:
         """Completed part of the warm-up, 0 to 1: at full strength from the start, training stalls at chance."""

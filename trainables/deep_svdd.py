@@ -116,11 +116,11 @@ class DeepSvdd(Trained):
         self.network.train()
         parts = [self._train_step(normals) for normals in self.shuffled()]
         self.epoch += 1
-        told = {"loss": sum(loss for loss, _ in parts) / len(parts)}
+        figures = {"loss": sum(loss for loss, _ in parts) / len(parts)}
         if self.soft and self.epoch >= self.warm_up:
-            self.network.radius = torch.cat([found for _, found in parts]).sqrt().quantile(1 - self.nu)
-            told["radius"] = float(self.network.radius)
-        return told
+            self.network.radius = torch.cat([distances for _, distances in parts]).sqrt().quantile(1 - self.nu)
+            figures["radius"] = float(self.network.radius)
+        return figures
 
     def _train_step(self, normals: Tensor) -> tuple[float, Tensor]:
         """The loss of a batch, and the squared distances (B,) in it."""

@@ -145,8 +145,8 @@ class Draem(Trained):
     def train_epoch(self) -> dict[str, float]:
         """One pass over the normals in random order; returns the means of the loss terms."""
         self.network.train()
-        told = [self._train_step(normals) for normals in self.shuffled()]
-        return {name: sum(step[name] for step in told) / len(told) for name in told[0]}
+        steps = [self._train_step(normals) for normals in self.shuffled()]
+        return {name: sum(step[name] for step in steps) / len(steps) for name in steps[0]}
 
     def _train_step(self, normals: Tensor) -> dict[str, float]:
         made = self.make_anomalous(normals, self.generator)

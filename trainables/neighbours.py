@@ -38,8 +38,8 @@ class NeighbourBank(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) features, of unit length for the cosine distance."""
-        found: Tensor = self.backbone(images)
-        return F.normalize(found, dim=1) if self.distance == "cosine" else found
+        features: Tensor = self.backbone(images)
+        return F.normalize(features, dim=1) if self.distance == "cosine" else features
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""

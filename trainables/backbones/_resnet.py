@@ -70,11 +70,11 @@ class ResNet(nn.Module):
     def levels(self, images: Tensor) -> list[Tensor]:
         """The feature maps of the four stages, finest first; each has half the side of the one before."""
         x = self.pool(self.bn1(self.conv1(self.shrink(self.normalise(images)))).relu_())
-        found = []
+        levels = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
-            found.append(x)
-        return found
+            levels.append(x)
+        return levels
 
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map: (B, features, h, w), h = H / shrink / 8 (`cifar`) or / 32 (`imagenet`)."""

@@ -51,13 +51,13 @@ class _EfficientNetLite0(nn.Module):
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Four feature maps, finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
-        network, found = self.network, []
+        network, levels = self.network, []
         x = network._swish(network._bn0(network._conv_stem(self.normalise(images))))
         for number, block in enumerate(network._blocks):
             x = block(x)
             if number in LAST_BLOCKS:
-                found.append(x)
-        return found
+                levels.append(x)
+        return levels
 
     def maps(self, images: Tensor) -> Tensor:
         """The last feature map: (B, 1280, H / 32, W / 32), rounded up."""

@@ -25,11 +25,11 @@ class Pixels(nn.Module):
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """Four maps, finest first, whose locations are squares of 2, 4, 8 and 16 pixels of the shrunk image."""
-        x, found = self.standardise(images), []
+        x, levels = self.standardise(images), []
         for square in (2, 4, 8, 16):
             side = max(1, self.side // square) * square
-            found.append(F.pixel_unshuffle(F.adaptive_avg_pool2d(x, side), square))
-        return found
+            levels.append(F.pixel_unshuffle(F.adaptive_avg_pool2d(x, side), square))
+        return levels
 
     def maps(self, images: Tensor) -> Tensor:
         """(B, features, 1, 1): a single location, the whole image."""

@@ -23,9 +23,9 @@ def foreground(images: Tensor) -> Tensor:
     frame = [images[..., 0, :], images[..., -1, :], images[..., :, 0], images[..., :, -1]]
     background = torch.cat(frame, dim=2).median(dim=2).values
     distance = adaptive_avg_pool2d((images - background[:, :, None, None]).abs().mean(1, keepdim=True), CELLS)[:, 0]
-    found = distance > _otsu(distance.flatten(1))[:, None, None]
-    enough = found.float().mean((1, 2)) >= LEAST
-    return found | ~enough[:, None, None]
+    far = distance > _otsu(distance.flatten(1))[:, None, None]
+    enough = far.float().mean((1, 2)) >= LEAST
+    return far | ~enough[:, None, None]
 
 
 def _otsu(values: Tensor) -> Tensor:

@@ -65,8 +65,8 @@ class Acceptance:
     @torch.no_grad()
     def densities(self, images: Tensor) -> Tensor:
         """How typical images (B, C, H, W) are of the normals: log-densities (B,), rejected from `limit` on."""
-        found: Tensor = self.density(self.network(images))
-        return found
+        densities: Tensor = self.density(self.network(images))
+        return densities
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> PseudoAnomalies:
         """The first accepted draw of every image, or else its least typical one."""

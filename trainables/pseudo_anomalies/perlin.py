@@ -93,8 +93,8 @@ def _source(images: Tensor, texture: str, generator: torch.Generator) -> tuple[T
     if texture == "itself":
         return images, torch.arange(len(images), device=images.device)
     channels, height, width = images.shape[1:]
-    found = textures(texture, height, width, channels)
-    chosen = found[whole(images, generator, len(found)).to(found.device)]
+    candidates = textures(texture, height, width, channels)
+    chosen = candidates[whole(images, generator, len(candidates)).to(candidates.device)]
     return chosen.to(images) / 255, torch.arange(len(images), device=images.device)
 
 
