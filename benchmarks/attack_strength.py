@@ -164,7 +164,8 @@ def attacked(detector: nn.Module, images: Images, attack: Attack, epsilon: float
     for first, last in batches(images):
         direction = torch.from_numpy(1 - 2 * images.labels[first:last])
         threat = ThreatModel("linf", epsilon)
-        parts.append(attack(detector, pixels(images, first, last), direction, threat, streams(generator, pixels(images, first, last)), **parameters))
+        batch = pixels(images, first, last)
+        parts.append(attack(detector, batch, direction, threat, streams(generator, batch), **parameters))
     return detection.auroc(images.labels, torch.cat([part.scores for part in parts]).numpy())
 
 

@@ -55,11 +55,11 @@ def main() -> None:
     figures = {"clean": detection.auroc(test.labels, clean)}
     for name, arguments in (("pgd", {"steps": 40, "restarts": 3}), ("apgd", {"steps": 100, "restarts": 2})):
         attack, generator = load("attacks", name), torch.Generator().manual_seed(0)
-        found = [
-            attack(detector, pixels(test, a, b), direction[a:b], ThreatModel("linf", EPSILON), streams(generator, pixels(test, a, b)), **arguments)
-            for a, b in batches(test)
-        ]
-        scores = torch.cat([part.scores for part in found]).double().numpy()
+        attacked = []
+        for a, b in batches(test):
+            batch, threat = pixels(test, a, b), ThreatModel("linf", EPSILON)
+            attacked.append(attack(detector, batch, direction[a:b], threat, streams(generator, batch), **arguments))
+        scores = torch.cat([part.scores for part in attacked]).double().numpy()
         figures[name] = detection.auroc(test.labels, scores)
         worst = np.where(direction > 0, np.maximum(worst, scores), np.minimum(worst, scores))
     bound = certified(training, pixels(test, 0, len(test)), test.labels)

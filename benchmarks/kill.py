@@ -40,11 +40,8 @@ import nodes as nodes_module  # noqa: E402 - they lie in tests
 import toy_runs  # noqa: E402
 from sweep_process import ASSAY, outcome, without_ray  # noqa: E402
 
-from assay.config import (
-    reader,
-    search_space,  # noqa: E402
-)
-from assay.store import trial_log, trials_table
+from assay.config import reader, search_space  # noqa: E402
+from assay.store import trial_log, trials_table  # noqa: E402
 from assay.store.store import Store  # noqa: E402
 
 TRIALS, EPOCHS, PAUSE = 24, 4, 0.1

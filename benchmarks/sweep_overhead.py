@@ -5,8 +5,9 @@
 Target: at most 0.06 s a trial beyond a fixed start. A trial here is everything but training: the sampler's choice,
 the hand-over to a worker, the detector built, scored and attacked (FGSM) on a few tiny validation images, the
 checkpoint and the model folder written and synced to disk, the log, the table of trials. With the mirror on, another
-process sends the trials to a W&B server on the loopback (tests/support/wandb_server.py), on the same cores. What is not sent
-when the trials are done is waited for at the end; that time is printed with every sweep and is none of the trials'.
+process sends the trials to a W&B server on the loopback (tests/support/wandb_server.py), on the same cores. What is
+not sent when the trials are done is waited for at the end; that time is printed with every sweep and is none of the
+trials'.
 
 The fixed part is the time to the end of the first trial (Ray, the workers' imports); a trial's own cost
 is the slope of the rest between two sizes of sweep, medians of several rounds. Rivals in the same run: Ray Tune

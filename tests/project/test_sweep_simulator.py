@@ -45,9 +45,7 @@ RECORDED = [curve(0.0, "none", 0.5), curve(0.03, "none", 0.7), curve(0.0, "supco
 
 
 def play(folder, workers: int = 8) -> simulator.Simulated:
-    return simulator.simulate(
-        reader.check(SPACE, "a test"), Store(folder), simulator.Nearest(RECORDED).to, workers
-    )
+    return simulator.simulate(reader.check(SPACE, "a test"), Store(folder), simulator.Nearest(RECORDED).to, workers)
 
 
 def test_every_trial_gets_the_figures_of_the_recorded_trial_nearest_to_it(tmp_path):
