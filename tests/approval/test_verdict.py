@@ -73,7 +73,9 @@ def test_there_is_no_verdict_until_somebody_decides(audit_folder: Path, verdict_
 def test_the_register_gives_back_what_was_recorded(tmp_path: Path):
     store, day = Store(tmp_path), datetime.date(2026, 6, 15)
     review = Review(reviewer="Jane Doe", role="approver", author="Max Roe", date=day, expires=None, key="k")
-    records.decided(store, Verdict.from_json(content()), review)
+    verdict = Verdict.from_json(content())
+    store.write(f"audits/{verdict.audit}/verdict.json", json.dumps(verdict.to_json()).encode())
+    records.decided(store, verdict, review)
     records.promoted(store, model="m", name="line-3", audit="a-1", dataset="d", by="Ann Lee", key=None)
     [decision], [promotion] = records.decisions(store), records.promotions(store)
     assert (decision.verdict, decision.policy.name, decision.reviewer, decision.date) == ("PASS", "p", "Jane Doe", day)

@@ -185,8 +185,11 @@ class Verdict:
     def to_json(self) -> Content:
         """The content of verdict.json: plain values that JSON can hold."""
         content = _adapter().dump_python(self, mode="json")
-        if self.history is None:  # a verdict from before there was one stays as it was
+        # A verdict from before there were these stays as it was.
+        if self.history is None:
             del content["history"]
+        if not self.policy.values:
+            del content["policy"]["values"]
         return {formats.FIELD: formats.written("verdict"), **content}
 
 

@@ -50,7 +50,7 @@ def difference(audit: Audit, verdict: Verdict) -> str:
     made = judgement.judge(audit, known, datetime.date.fromisoformat(verdict.created[:10]))
     said, again = _rounded(verdict.to_json()), _rounded(made.to_json())
     if not verdict.policy.values:
-        del again["policy"]["values"], said["policy"]["values"]
+        again["policy"].pop("values", None)
     differ = [word for key, word in WORDS.items() if said[key] != again[key]]
     if not differ:
         return _under_a_shipped_name(known)
