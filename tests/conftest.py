@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import runpy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import toy_audit
+from click.testing import CliRunner
+from signed_store import write_keys
 
 from assay.audits import audit, suite
+from assay.cli import main
+from assay.reports import page
 from assay.store.store import Store
 
 REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixture.py"))
@@ -79,6 +83,43 @@ def pristine_store(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) ->
 def store(pristine_store: Path, tmp_path: Path) -> Store:
     """A copy of that store, for one test to change."""
     return Store(shutil.copytree(pristine_store, tmp_path / "store"))
+
+
+@pytest.fixture(scope="session")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A private key and its public one, as files."""
+    return write_keys(tmp_path_factory.mktemp("keys"), "signer")
+
+
+@pytest.fixture
+def run(store: Store) -> Callable[..., str]:
+    """A function: words, exit code -> everything that the command printed about that store."""
+
+    def run(*words: object, code: int = 0, env: dict[str, str] | None = None) -> str:
+        result = CliRunner().invoke(main, [*map(str, words), "--store", str(store.root)], env=env)
+        assert result.exit_code == code, result.output
+        assert "Traceback" not in result.output
+        return result.output
+
+    return run
+
+
+@pytest.fixture
+def assay(tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Runs a command line on the empty store of this test; fails where it would start Ray."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
+
+    def run(*arguments: str) -> Any:
+        return CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "store")])
+
+    return run
+
+
+@pytest.fixture
+def plain_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The report's figures take a second to draw; most tests of decisions do without."""
+    monkeypatch.setattr(page, "write", lambda folder, output=None: folder.place("report.html"))
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,12 @@ import shutil
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from signed_store import add_sibling, write_keys
 
 from assay.approval import policy, records, registry, signature
 from assay.approval.trust import people
-from assay.cli import main
 from assay.errors import SpecError
 from assay.hashing import canonical, digest
-from assay.reports import page
 from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -24,29 +21,7 @@ HARD = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9,
 PEOPLE = ("--reviewer", "Jane Doe", "--author", "Max Roe")
 TODAY = datetime.datetime.now(datetime.UTC).date()
 
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return write_keys(tmp_path_factory.mktemp("keys"), "signer")
-
-
-@pytest.fixture(autouse=True)
-def plain_page(monkeypatch):
-    """The report's figures take a second to draw; no test here needs them."""
-    monkeypatch.setattr(page, "write", lambda folder, output=None: folder.place("report.html"))
-
-
-@pytest.fixture
-def run(store):
-    """A function: words, exit code -> everything that was printed."""
-
-    def run(*words, code=0, env=None):
-        result = CliRunner().invoke(main, [*map(str, words), "--store", str(store.root)], env=env)
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result.output
-
-    return run
+pytestmark = pytest.mark.usefixtures("plain_page")
 
 
 @pytest.fixture

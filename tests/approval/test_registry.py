@@ -7,15 +7,12 @@ import json
 
 import pytest
 import yaml
-from click.testing import CliRunner
 from signed_store import add_sibling, flip, write_keys
 
 from assay import shelves
 from assay.approval import predecessor, records, registry
 from assay.approval.trust import promotion
 from assay.approval.trust.hashed import hashed
-from assay.cli import main
-from assay.reports import page
 from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -23,29 +20,7 @@ HARD = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9,
 PEOPLE = ("--reviewer", "Jane Doe", "--author", "Max Roe")
 TODAY = datetime.datetime.now(datetime.UTC).date()
 
-
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return write_keys(tmp_path_factory.mktemp("keys"), "signer")
-
-
-@pytest.fixture(autouse=True)
-def plain_page(monkeypatch):
-    """The report's figures take a second to draw; no test here needs them."""
-    monkeypatch.setattr(page, "write", lambda folder, output=None: folder.place("report.html"))
-
-
-@pytest.fixture
-def run(store):
-    """A function: words, exit code -> everything that was printed."""
-
-    def run(*words, code=0):
-        result = CliRunner().invoke(main, [*map(str, words), "--store", str(store.root)])
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result.output
-
-    return run
+pytestmark = pytest.mark.usefixtures("plain_page")
 
 
 @pytest.fixture

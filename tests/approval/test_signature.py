@@ -20,11 +20,6 @@ def never():
     raise AssertionError("asked for a password")
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return write_keys(tmp_path_factory.mktemp("keys"), "signer")
-
-
 @pytest.fixture
 def private(keys):
     return signature.private_key(keys[0], never)

@@ -14,7 +14,6 @@ import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.reports import page as report
 from assay.store import references
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -43,12 +42,6 @@ def policy(tmp_path):
         return str(path)
 
     return policy
-
-
-@pytest.fixture
-def plain_page(monkeypatch):
-    """The report's figures take a second to draw; most tests here do without."""
-    monkeypatch.setattr(report, "write", lambda folder, *_: folder.place("report.html"))
 
 
 @pytest.fixture

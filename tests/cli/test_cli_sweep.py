@@ -12,10 +12,8 @@ from pathlib import Path
 import pytest
 import toy_runs
 import yaml
-from click.testing import CliRunner
 from PIL import Image
 
-from assay.cli import main
 from assay.config import reader, search_space
 from assay.data import splits
 from assay.store import trial_log
@@ -27,18 +25,6 @@ from assay.sweeps.study import Study
 from assay.sweeps.trial import Trial
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
-
-
-@pytest.fixture
-def assay(tmp_path, own_cache, monkeypatch):
-    """Runs a command line on the store of this test; fails where it would start Ray."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
-
-    def run(*arguments: str):
-        return CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "store")])
-
-    return run
 
 
 def write(tmp_path, **changes) -> search_space.Spec:

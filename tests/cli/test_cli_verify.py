@@ -26,11 +26,6 @@ GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, 
 PEOPLE = ("--reviewer", "Jane Doe", "--author", "Max Roe")
 
 
-@pytest.fixture(scope="session")
-def keys(tmp_path_factory):
-    return write_keys(tmp_path_factory.mktemp("keys"), "signer")
-
-
 @pytest.fixture(autouse=True)
 def plain_page(monkeypatch):
     """The report's figures take a second to draw; only the test of the page draws it."""
@@ -61,19 +56,6 @@ def policy(tmp_path):
         return str(path)
 
     return policy
-
-
-@pytest.fixture
-def run(store):
-    """A function: words, exit code -> everything that was printed."""
-
-    def run(*words, code=0, env=None):
-        result = CliRunner().invoke(main, [*map(str, words), "--store", str(store.root)], env=env)
-        assert result.exit_code == code, result.output
-        assert "Traceback" not in result.output
-        return result.output
-
-    return run
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import torch
 import toy_audit
 import toy_outside
 import yaml
+from hostile_files import changed
 from torch import nn
 
 from assay.audits import audit, suite
@@ -62,22 +63,6 @@ def dataset(tmp_path_factory, own_cache):
 @pytest.fixture
 def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
-
-
-def changed(content: bytes, files=None, program=None) -> bytes:
-    """The archive with some files added or replaced, and its program changed by a function."""
-    out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w") as new:
-        top = archive.namelist()[0].partition("/")[0]
-        records = {name: archive.read(name) for name in archive.namelist()}
-        records |= {f"{top}/{name}": record for name, record in (files or {}).items()}
-        if program is not None:
-            graph = json.loads(records[f"{top}/models/model.json"])
-            program(graph)
-            records[f"{top}/models/model.json"] = json.dumps(graph).encode()
-        for name, record in records.items():
-            new.writestr(name, record)
-    return out.getvalue()
 
 
 def config(content: bytes, folder: str) -> dict:
@@ -280,7 +265,7 @@ SOURCE = "open('went_off','w')"
 )
 def test_text_that_would_be_run_as_code_is_refused(program, tmp_path, monkeypatch, change, words):
     monkeypatch.chdir(tmp_path)
-    refused(changed(program, program=change), words, tmp_path / "went_off")
+    refused(changed(program, graph=change), words, tmp_path / "went_off")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,7 +283,7 @@ def test_text_that_would_be_run_as_code_is_refused(program, tmp_path, monkeypatc
 def test_sizes_that_take_for_ever_to_compute_are_refused(program, expression):
     start = time.monotonic()
     with pytest.raises(ModelError, match=r"^detector\.pt2 holds the "):
-        built(changed(program, program=lambda graph: symbolic(graph, expression)))
+        built(changed(program, graph=lambda graph: symbolic(graph, expression)))
     assert time.monotonic() - start < 1
 
 
@@ -316,7 +301,7 @@ def test_sizes_multiplied_without_end_are_refused(program):
         ]
 
     with pytest.raises(ModelError, match="multiplies sizes more than 8 times in a row"):
-        built(changed(program, program=change))
+        built(changed(program, graph=change))
 
 
 def test_an_archive_that_unpacks_to_much_more_than_its_size_is_refused(program):
@@ -358,7 +343,7 @@ def test_a_deep_program_is_refused(program):
 )  # fmt: skip
 def test_operators_that_do_more_than_compute_are_refused(program, name):
     with pytest.raises(ModelError, match=rf"calls 'torch\.ops\.aten\.{name}'; only PyTorch's own operators"):
-        built(changed(program, program=lambda graph: call(graph, f"torch.ops.aten.{name}")))
+        built(changed(program, graph=lambda graph: call(graph, f"torch.ops.aten.{name}")))
 
 
 def test_tensors_that_a_program_makes_of_nothing_are_bounded(program):
@@ -417,7 +402,7 @@ def test_guards_and_comments_are_left_out(program, images):
         for node in graph["graph_module"]["graph"]["nodes"]:
             node["metadata"]["nn_module_stack"] = "a (b"
 
-    dirty = changed(program, program=change)
+    dirty = changed(program, graph=change)
     assert torch.equal(built(dirty)(images), toy_outside.good()(images))
     _, kept = vetted(dirty)
     assert kept["guards_code"] == []

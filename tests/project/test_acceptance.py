@@ -6,6 +6,7 @@ import numpy as np
 import pydantic
 import pytest
 import torch
+from seeded import rng
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
@@ -21,10 +22,6 @@ FAINT_OR_PLAIN = {
     "faint": {"item": {"cutpaste": {"area": 0.02, "jitter": 0.0}}},
     "plain": {"item": "cutout"},
 }
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def normals(count: int, seed: int = 0) -> Tensor:

@@ -25,27 +25,28 @@ def program() -> bytes:
 
 
 def changed(
+    content: bytes,
     files: Mapping[str, bytes] | None = None,
     graph: Callable[[dict[str, Any]], None] | None = None,
     compression: int = zipfile.ZIP_STORED,
 ) -> bytes:
-    """That program with some files added or replaced, and its graph changed by a function."""
+    """An exported program with some files added or replaced, and its graph changed by a function."""
     out = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(program())) as archive, zipfile.ZipFile(out, "w", compression) as new:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(out, "w", compression) as new:
         top = archive.namelist()[0].partition("/")[0]
         records = {name: archive.read(name) for name in archive.namelist()}
         records |= {f"{top}/{name}": record for name, record in (files or {}).items()}
         if graph is not None:
-            content = json.loads(records[f"{top}/models/model.json"])
-            graph(content)
-            records[f"{top}/models/model.json"] = json.dumps(content).encode()
+            parsed = json.loads(records[f"{top}/models/model.json"])
+            graph(parsed)
+            records[f"{top}/models/model.json"] = json.dumps(parsed).encode()
         for name, record in records.items():
             new.writestr(name, record)
     return out.getvalue()
 
 
 def sized(expression: str) -> bytes:
-    """With that expression in place of every size that follows from the number of images."""
+    """The good program with that expression in place of every size that follows from the number of images."""
 
     def change(graph: dict[str, Any]) -> None:
         for value in graph["graph_module"]["graph"]["tensor_values"].values():
@@ -53,16 +54,16 @@ def sized(expression: str) -> bytes:
                 if "as_expr" in size:
                     size["as_expr"]["expr_str"] = expression
 
-    return changed(graph=change)
+    return changed(program(), graph=change)
 
 
 def calling(target: str) -> bytes:
-    """With that operator in place of its first one."""
+    """The good program with that operator in place of its first one."""
 
     def change(graph: dict[str, Any]) -> None:
         graph["graph_module"]["graph"]["nodes"][0]["target"] = target
 
-    return changed(graph=change)
+    return changed(program(), graph=change)
 
 
 def onnx_file(nodes: list[Any], initializers: tuple[Any, ...] = (), functions: tuple[Any, ...] = ()) -> bytes:

@@ -7,9 +7,7 @@ import json
 import pytest
 import toy_runs
 import yaml
-from click.testing import CliRunner
 
-from assay.cli import main
 from assay.config import reader, search_space
 from assay.data import splits
 from assay.store.store import Store
@@ -27,18 +25,6 @@ TWO = {
         {"toy_runs_again:Runs": {"epochs": 8}},
     ]
 }
-
-
-@pytest.fixture
-def assay(tmp_path, own_cache, monkeypatch):
-    """Runs a command line on the store of this test; fails where it would start Ray."""
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("ray.init", lambda **_: pytest.fail("Ray was started"))
-
-    def run(*arguments: str):
-        return CliRunner().invoke(main, [*arguments, "--store", str(tmp_path / "store")])
-
-    return run
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from seeded import noise, rng
 from torch import Tensor
 
 from assay import shelves
@@ -33,14 +34,6 @@ SHAPES += [(2, 4, 20, 20)]
 SQUARE_ONLY = {"rotation"}
 WHOLE = {"rotation", "cutperm", "elastic"}
 CASES = [(name, shape) for name in NAMES for shape in SHAPES if name not in SQUARE_ONLY or shape[2] == shape[3]]
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=rng(seed))
 
 
 def make(name: str, images: Tensor, seed: int = 0, **parameters: object) -> PseudoAnomalies:

@@ -9,6 +9,7 @@ import pydantic
 import pytest
 import torch
 from PIL import Image
+from seeded import noise, rng
 from torch import Tensor
 
 from assay import shelves
@@ -28,14 +29,6 @@ from trainables.pseudo_anomalies.mixture import Mixture
 from trainables.pseudo_anomalies.nsa import nsa
 from trainables.pseudo_anomalies.perlin import perlin
 from trainables.pseudo_anomalies.pii import pii
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=rng(seed))
 
 
 def make(name: str, images: Tensor, seed: int = 0, **parameters: object) -> PseudoAnomalies:

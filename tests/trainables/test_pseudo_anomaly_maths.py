@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from seeded import noise, rng
 from torch import Tensor
 
 from trainables.pseudo_anomalies._boxes import Box, Boxed, Source, fill
@@ -17,14 +18,6 @@ from trainables.pseudo_anomalies._noise import perlin_noise, smooth_noise
 from trainables.pseudo_anomalies._paste import Scattered, paste, paste_into, unchanged
 from trainables.pseudo_anomalies._poisson import Blended, Places, between, sine_waves
 from trainables.pseudo_anomalies._spots import Spots, crossings, lines, read, sample
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def noise(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(shape, generator=rng(seed))
 
 
 def waiting_for(batch: int) -> Tensor:

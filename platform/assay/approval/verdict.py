@@ -50,7 +50,7 @@ class WaiverResult:
     @property
     def words(self) -> str:
         """`WAIVED by Jane Doe until 2026-12-31: no network in line 3`."""
-        return f"WAIVED by {self.granted_by} until {self.expires}: {self.reason}"
+        return _waived(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class GateWaiver:
     @property
     def words(self) -> str:
         """`WAIVED by Jane Doe until 2026-12-31: no network in line 3`."""
-        return f"WAIVED by {self.granted_by} until {self.expires}: {self.reason}"
+        return _waived(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +196,10 @@ class Verdict:
 def verdict_of(audit: Audit) -> Verdict | None:
     """The verdict in the folder of an audit, or None while nobody has decided; raises DataError for a damaged one."""
     return None if audit.verdict is None else Verdict.from_json(audit.verdict)
+
+
+def _waived(waiver: WaiverResult | GateWaiver) -> str:
+    return f"WAIVED by {waiver.granted_by} until {waiver.expires}: {waiver.reason}"
 
 
 @functools.cache
