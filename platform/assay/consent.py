@@ -51,7 +51,7 @@ def check(name: str) -> None:
     for place in places:
         if in_a_store(place):
             raise InputError(f"'{name}' lies in a store ({place}); nothing of a store is run: keep it elsewhere")
-    if places and not any(map(_installed, places)):
+    if places and not any(map(installed, places)):
         return
     if not places and module.partition(".")[0] not in sys.modules and next(_specs(module), None) is None:
         return  # there is no such module, as the import is going to say
@@ -113,8 +113,8 @@ def _specs(module: str) -> Iterator[ModuleSpec]:
             return
 
 
-def _installed(place: Path) -> bool:
-    """Whether a module came with Python or was installed."""
+def installed(place: Path) -> bool:
+    """Whether a module at that place came with Python or was installed."""
     libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
     place = place.resolve()
     return any(part in ("site-packages", "dist-packages") for part in place.parts) or any(

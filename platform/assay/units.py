@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, ValidationInfo
 
 
@@ -32,6 +32,7 @@ def pixel_scale(value: Any) -> Any:
 
 Real = Annotated[float, BeforeValidator(number)]
 Fraction = Annotated[float, BeforeValidator(number), Ge(0), Le(1)]
+Rate = Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
 NonNegative = Annotated[float, BeforeValidator(number), Ge(0)]
 Positive = Annotated[float, BeforeValidator(number), Gt(0)]
 Epsilon = Annotated[float, BeforeValidator(pixel_scale), Ge(0), Le(1)]

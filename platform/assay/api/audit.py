@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -15,6 +15,7 @@ from assay.api.arguments import StoreLike, policy_of, store_of, suite_of
 from assay.approval.verdict import Verdict
 from assay.errors import InputError
 from assay.store import parquet, references, schemas
+from assay.store.audit_reader import PARTS
 from assay.store.audit_reader import Audit as AuditReader
 from assay.store.store import Store
 from assay.store.trials_table import Trial
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from assay.audits.audit import Progress
 
 Table = Literal["metrics", "checks", "cost", "worst_case", "scores", "corrupted", "certified", "minimal"]
-PARTS = ("scores", "corrupted", "certified", "minimal")
-"""Tables that lie in parts in a folder of their own."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Audit:
 
     def to_arrow(self, table: Table = "metrics") -> pa.Table:
         """One of its tables; raises InputError for a name there is none of, DataError where it was not made."""
-        names = ("metrics", "checks", "cost", "worst_case", *PARTS)
+        names = get_args(Table)
         if table not in names:
             raise InputError(f"table '{table}' is not known; there is: {', '.join(names)}")
         folder = self.reader.folder

@@ -8,7 +8,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Le
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -27,7 +27,7 @@ from assay.approval.waiver import Waiver
 from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.hashing import canonical, digest
-from assay.units import number
+from assay.units import Rate, number
 
 EXIT_CODES = {"PASS": 0, "PASS WITH WAIVERS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
 """Exit code of the command line for each verdict."""
@@ -62,7 +62,7 @@ class Policy(BaseModel):
     valid_days: Annotated[int, Ge(1), Le(36_500)] | None = None
     approves: bool = True
     screens: Literal["refused", "allowed"] = "refused"
-    prevalence: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)] | None = None
+    prevalence: Rate | None = None
     approvers: Annotated[list[Fingerprint], Field(min_length=1)] | None = None
     waivers: list[Waiver] = []
 

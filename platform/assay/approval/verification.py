@@ -101,56 +101,55 @@ def of_audit(
     keys: who may sign. decided: whether the verdict and the review count; not where both are about to be replaced.
     """
     with hashed(place) as folder:
-        beside = folder.up(2)
-        verified = _of_audit(folder, key, name, decided)
-        if decided and key and verified.signed and (stranger := _stranger(folder, key, keys)):
+        beside, audit = folder.up(2), Audit(folder)  # one for all: each reads and parses its files once
+        verified = _of_audit(audit, folder, key, name, decided)
+        if decided and key and verified.signed and (stranger := _stranger(audit, key, keys)):
             verified = replace(verified, problems=(*verified.problems, stranger))
-        objection = _objection(beside, folder) if decided else ""
+        objection = _objection(beside, audit) if decided else ""
         if objection and objection not in verified.problems:
             verified = replace(verified, problems=(*verified.problems, objection))
-        hash = _model(folder)
+        hash = _model(audit)
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
         return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
     return [verified]
 
 
-def _stranger(folder: HashedFolder, key: Key, keys: Keys | None) -> str:
+def _stranger(audit: Audit, key: Key, keys: Keys | None) -> str:
     """Why the key is not that of the reviewer, or may not approve by the policy; nothing while nobody has decided."""
     try:
-        verdict = verdict_of(Audit(folder))
+        verdict = verdict_of(audit)
         policy = redecision.policy_of(verdict) if verdict else None
         if policy and not policy.may_approve(key.fingerprint):
             return f"policy {policy.name} does not list the key {key.fingerprint[:16]} among its approvers"
-        return people.objection(keys, key, review.read(folder)) if verdict else ""
+        return people.objection(keys, key, review.read(audit.folder)) if verdict else ""
     except AssayError as error:
         return str(error)
 
 
-def _objection(beside: Store, folder: HashedFolder) -> str:
+def _objection(beside: Store, audit: Audit) -> str:
     """What the register beside an audit says against its verdict; nothing where there is none."""
     if not beside.names(records.FOLDER):
         return ""
     try:
-        return Memory.of(beside).objection(Audit(folder))
+        return Memory.of(beside).objection(audit)
     except AssayError as error:
         return str(error)
 
 
-def _model(folder: Store) -> str:
+def _model(audit: Audit) -> str:
     """The hash of the model that an audit names, or nothing where that cannot be read."""
     try:
-        return str(Audit(folder).info["model"])
+        return str(audit.info["model"])
     except AssayError:
         return ""
 
 
-def _of_audit(folder: HashedFolder, key: Key | None, name: str | None, decided: bool) -> Verification:
+def _of_audit(audit: Audit, folder: HashedFolder, key: Key | None, name: str | None, decided: bool) -> Verification:
     files = folder.files
     problems: list[str] = []
     changed: tuple[str, ...] = ()
     says = ""
     try:
-        audit = Audit(folder)
         if name and audit.info["audit"] != name:
             problems.append(f"it is audit {audit.info['audit']}, under another name")
         if not model_folder.names(str(audit.info["model"]), files.get("manifest.json", "")):
@@ -164,7 +163,7 @@ def _of_audit(folder: HashedFolder, key: Key | None, name: str | None, decided: 
         "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
     )
     verified = _with_signature(plain, folder, files, key)
-    if decided and verified.good and not verified.signed and (other := _other(Audit(folder))):
+    if decided and verified.good and not verified.signed and (other := _other(audit)):
         return replace(verified, problems=(other,))
     return verified
 

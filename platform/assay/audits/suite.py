@@ -10,8 +10,6 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, MinLen
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     StringConstraints,
@@ -22,6 +20,7 @@ from pydantic import (
 
 from assay import shelves
 from assay.config import yaml_file
+from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import Knowledge, Norm
 from assay.errors import Fault, SpecError, UnknownName, suggest
@@ -32,12 +31,6 @@ from assay.store.score_matrix import RESERVED
 from assay.units import Count, Fraction, Radius, in_255, number
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-
-
-class Section(BaseModel):
-    """A mapping of a YAML file that has these keys and no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 def _rising(value: list[float]) -> list[float]:
@@ -135,7 +128,7 @@ class Corruptions(Section):
     """Which corruptions of the shelf are measured, and at which severities."""
 
     kinds: Literal["all"] | Annotated[list[Annotated[Item, Shelf("corruptions")]], MinLen(1)] = "all"
-    severities: Annotated[list[Annotated[int, Ge(1), Le(5)]], MinLen(1)] = [1, 2, 3, 4, 5]
+    severities: Annotated[list[Annotated[int, Ge(1), Le(5)]], MinLen(1)] = Field([1, 2, 3, 4, 5])
 
     @property
     def names(self) -> list[str]:
@@ -152,7 +145,9 @@ def _shares(value: list[float]) -> list[float]:
 class BankSizes(Section):
     """The shares a neighbour bank is reduced to, and how each is attacked: steps of PGD, on samples of each class."""
 
-    shares: Annotated[list[Annotated[Fraction, Gt(0)]], MinLen(2), AfterValidator(_shares)] = [0.05, 0.1, 0.25, 0.5, 1]
+    shares: Annotated[list[Annotated[Fraction, Gt(0)]], MinLen(2), AfterValidator(_shares)] = Field(
+        [0.05, 0.1, 0.25, 0.5, 1]
+    )
     steps: Count = 10
     samples: Count = 100
 

@@ -83,7 +83,7 @@ def command(
     from assay import consent
     from assay.api.approve import approve
     from assay.api.arguments import policy_of, suite_of
-    from assay.api.audit import models_of, open_audit
+    from assay.api.audit import models_of
     from assay.approval import undecidable
     from assay.store.store import Store
 
@@ -100,9 +100,7 @@ def command(
     where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
-        finished = open_audit(
-            _run(store, name, suite_name, console, surrogate=surrogate, **where, **options), store=store
-        )
+        finished = _run(store, name, suite_name, console, surrogate=surrogate, **where, **options)
         console.print(_summary(finished))
         for line in finished.remarks:
             console.print(line, soft_wrap=True, highlight=False)
@@ -120,8 +118,8 @@ def command(
         click.get_current_context().exit(_verdict.exit_code([verdict for verdict, _ in verdicts]))
 
 
-def _run(store: Store, name: str, suite: str, console: Console, **options: Any) -> str:
-    """The audit with its progress; returns its id."""
+def _run(store: Store, name: str, suite: str, console: Console, **options: Any) -> Audit:
+    """The audit, made with its progress shown."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from assay.api.audit import audit
@@ -136,7 +134,7 @@ def _run(store: Store, name: str, suite: str, console: Console, **options: Any) 
                 line = f"  {progress.done}/{progress.total} {progress.work} {progress.seconds:.1f} s"
                 console.print(line, highlight=False)
 
-        return audit(name, suite, store=store, on_progress=on_progress, **options).id
+        return audit(name, suite, store=store, on_progress=on_progress, **options)
 
 
 def _mirror(store: Store, audit: str, enabled: bool, console: Console) -> None:

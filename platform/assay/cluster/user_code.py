@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from importlib.machinery import SOURCE_SUFFIXES
 from importlib.util import find_spec
 from pathlib import Path
 
+from assay.consent import installed
 from assay.errors import InputError
 from assay.shelves import FOLDERS, own_modules
 
@@ -29,9 +29,10 @@ def beside(file: str | Path) -> None:
 def to_send() -> list[str]:
     """The source files and package folders that workers of another machine need, a user's own among them.
 
-    A user's own module takes along every module of this process from the same folder, as it may import them.
+    A user's own module takes along every module of this process from the same folder, as it may import them. What is
+    installed is not sent: every machine must have it already.
     """
-    loaded = [place for name in sorted(own_modules()) for place in places(top(name)) if not _installed(place)]
+    loaded = [place for name in sorted(own_modules()) for place in places(top(name)) if not installed(place)]
     roots = {place.parent for place in loaded}
     beside = [place for name in sorted(_tops() - {*OURS}) for place in places(name) if place.parent in roots]
     ours = [place for name in OURS for place in places(name)[:1]]
@@ -61,11 +62,3 @@ def places(name: str) -> list[Path]:
 
 def _tops() -> set[str]:
     return {name for name in list(sys.modules) if "." not in name and not name.startswith("__")}
-
-
-def _installed(path: Path) -> bool:
-    """Whether a module came with Python or was installed: every machine must have it already."""
-    libraries = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")]
-    return any(part in ("site-packages", "dist-packages") for part in path.parts) or any(
-        path.is_relative_to(folder) for folder in libraries
-    )

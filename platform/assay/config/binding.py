@@ -126,7 +126,7 @@ def _unknown(model: type[BaseModel], values: Mapping[str, Any], key: str) -> Fau
             return Fault(f"space.{key}", shown(key), allowed)
         inner = parameters.nested(spot.model_fields[part])
         inside = inside.get(part) if isinstance(inside, Mapping) else None
-        spot = _item(inner, inside) if isinstance(inner, shelves.Shelf) else inner
+        spot = parameters.item_model(inner, inside) if isinstance(inner, shelves.Shelf) else inner
     return None
 
 
@@ -136,19 +136,11 @@ def _paths(model: type[BaseModel], values: Any) -> Iterator[str]:
         inner, inside = parameters.nested(field), values.get(key) if isinstance(values, Mapping) else None
         if isinstance(inner, shelves.Shelf):
             yield key
-            inner = _item(inner, inside)
+            inner = parameters.item_model(inner, inside)
         elif inner is None:
             yield key
         if inner is not None:
             yield from (f"{key}.{path}" for path in _paths(inner, inside))
-
-
-def _item(shelf: shelves.Shelf, value: Any) -> type[BaseModel] | None:
-    """The parameters of the item that a value names, if it names one."""
-    try:
-        return shelves.signature(shelves.load(shelf.name, shelves.normal_form(value)[0]))
-    except (PydanticCustomError, InputError):
-        return None
 
 
 def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Fault:

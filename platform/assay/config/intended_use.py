@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from assay.config.section import Section
 
 
-class Purpose(BaseModel):
+class Purpose(Section):
     """The "intended use" of a report; fields left out appear there as not stated.
 
     materiality: what depends on the detector and how much, for example a tier of your internal rules.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     intended_use: str | None = None
     out_of_scope_use: str | None = None

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import BaseModel, BeforeValidator, TypeAdapter
 from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
+from pydantic_core import PydanticCustomError, to_jsonable_python
 
+from assay import shelves
+from assay.errors import InputError
 from assay.shelves import Item, Shelf, signature
 from assay.units import of_norm, pixel_scale
 
@@ -37,7 +39,7 @@ def of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInf
 
 def nested(field: FieldInfo) -> type[BaseModel] | Shelf | None:
     """What is nested in a parameter: a model's parameters, a shelf item, or neither."""
-    for part in _parts(_annotation(field)):
+    for part in parts_of(_annotation(field)):
         if isinstance(part, Shelf) or (isinstance(part, type) and issubclass(part, BaseModel)):
             return part
     return None
@@ -71,7 +73,7 @@ def resolved(value: Any) -> Any:
 
 def words(field: FieldInfo) -> str:
     """What a parameter may be, as text: `whole number, at least 1`."""
-    parts = list(_parts(_annotation(field)))
+    parts = list(parts_of(_annotation(field)))
     kinds = dict.fromkeys(kind for part in parts if (kind := _kind(part)))
     if any(isinstance(part, Shelf) for part in parts):
         kinds.pop("item", None)
@@ -82,21 +84,29 @@ def words(field: FieldInfo) -> str:
 
 def is_epsilon(field: FieldInfo) -> bool:
     """Whether a parameter is in pixel scale, so that it is best written as `2/255`."""
-    parts = _parts(_annotation(field))
+    parts = parts_of(_annotation(field))
     return any(isinstance(part, BeforeValidator) and part.func in (pixel_scale, of_norm) for part in parts)
+
+
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """The members of a union and the type and metadata of an Annotated, flattened; anything else unchanged."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        for part in get_args(annotation):
+            yield from parts_of(part)
+    else:
+        yield annotation
+
+
+def item_model(shelf: Shelf, value: Any) -> type[BaseModel] | None:
+    """The parameters of the shelf item that a value of a file names, or None if it names none."""
+    try:
+        return signature(shelves.load(shelf.name, shelves.normal_form(value)[0]))
+    except (PydanticCustomError, InputError):
+        return None
 
 
 def _annotation(field: FieldInfo) -> Any:
     return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """The members of a union and the type and metadata of an Annotated, flattened."""
-    if get_origin(annotation) in (Annotated, Union, UnionType):
-        for part in get_args(annotation):
-            yield from _parts(part)
-    else:
-        yield annotation
 
 
 def _kind(part: Any) -> str:
@@ -106,7 +116,7 @@ def _kind(part: Any) -> str:
         return " or ".join(str(value) for value in get_args(part))
     if get_origin(part) in (list, tuple):
         [inner, *_] = get_args(part) or (Any,)
-        return f"list of {' or '.join(filter(None, map(_kind, _parts(inner)))) or 'anything'}"
+        return f"list of {' or '.join(filter(None, map(_kind, parts_of(inner)))) or 'anything'}"
     if isinstance(part, type) and issubclass(part, Item):
         return "item"
     return KINDS.get(part) or (part.__name__ if isinstance(part, type) else "")

@@ -6,12 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, MinLen
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     PlainValidator,
     PrivateAttr,
     SkipValidation,
@@ -21,12 +19,13 @@ from assay import shelves
 from assay.config import binding, parameters, space
 from assay.config.domains import Choice
 from assay.config.intended_use import Purpose
+from assay.config.section import Section
 from assay.config.space import Assignment, Space
 from assay.contracts import Norm, Plain
 from assay.errors import suggest
 from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
-from assay.units import Count, Fraction, NonNegative, Positive, Radius, number
+from assay.units import Count, Fraction, NonNegative, Positive, Radius, Rate
 
 OBJECTIVES = ("clean_auroc", "robust_auroc")
 """The figures a trial measures."""
@@ -62,13 +61,6 @@ def _trainable(value: Any) -> str | Choice:
 
 Name = Annotated[str, AfterValidator(_folder_name)]
 Objective = Annotated[str, _one_of(*OBJECTIVES)]
-Rate = Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
-
-
-class Section(BaseModel):
-    """A mapping in a YAML file that allows no other keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Evaluation(Section):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
 from assay import shelves
-from assay.errors import Fault, InputError, suggest
+from assay.config.parameters import item_model, parts_of
+from assay.errors import Fault, suggest
 from assay.redaction import redacted
 
 PHRASES = {
@@ -87,8 +87,9 @@ def _locate(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[li
     keys: list[str] = []
     known: set[str] = set()
     for part in detail["loc"]:
-        spots = [member for spot in spots for member in _members(spot)]
-        items = [item for spot in spots if isinstance(spot, shelves.Shelf) for item in _item(spot, data)]
+        spots = [member for spot in spots for member in parts_of(spot)]
+        shelf_items = [item_model(spot, data) for spot in spots if isinstance(spot, shelves.Shelf)]
+        items = [item for item in shelf_items if item]
         if items:
             name, parameters = shelves.normal_form(data)
             keys += [name] if name in data else []
@@ -104,14 +105,6 @@ def _locate(detail: ErrorDetails, model: type[BaseModel], data: Any) -> tuple[li
     return keys, sorted(known)
 
 
-def _item(shelf: shelves.Shelf, data: Any) -> Iterator[type[BaseModel]]:
-    """The parameters of the shelf item that `data` names, if it names one."""
-    try:
-        yield shelves.signature(shelves.load(shelf.name, shelves.normal_form(data)[0]))
-    except (PydanticCustomError, InputError):
-        return
-
-
 def _fields(spot: Any) -> dict[str, FieldInfo]:
     """The fields of a model by their names in a file; empty for any other annotation."""
     if not (isinstance(spot, type) and issubclass(spot, BaseModel)):
@@ -125,12 +118,3 @@ def _below(spot: Any, part: int | str) -> Iterator[Any]:
         yield Annotated[(fields[str(part)].annotation, *fields[str(part)].metadata, None)]
     elif get_args(spot):
         yield get_args(spot)[0 if isinstance(part, int) else -1]
-
-
-def _members(spot: Any) -> Iterator[Any]:
-    """The members of a union and the type and metadata of an Annotated, flattened; anything else unchanged."""
-    if get_origin(spot) in (Annotated, Union, UnionType):
-        for member in get_args(spot):
-            yield from _members(member)
-    else:
-        yield spot

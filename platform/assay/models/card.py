@@ -11,11 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self, TypedDict
 
-from annotated_types import Gt, Lt
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     FiniteFloat,
     ValidationError,
     ValidationInfo,
@@ -25,6 +22,7 @@ from pydantic import (
 from assay import shelves
 from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
+from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import TrainingData
 from assay.data import splits
@@ -35,7 +33,7 @@ from assay.models import model_folder, preflight, scoring
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store
-from assay.units import Count, number
+from assay.units import Count, Rate, number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,16 +46,10 @@ EXAMPLE = """
   higher_is: anomalous                  # or normal: what the highest scores mean"""
 
 
-class Section(BaseModel):
-    """A mapping in a YAML file that allows no other keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class FalseAlarms(Section):
     """A threshold that flags this share of the normal validation images."""
 
-    false_alarm_rate: Annotated[float, BeforeValidator(number), Gt(0), Lt(1)]
+    false_alarm_rate: Rate
 
 
 class Card(Section):
@@ -203,7 +195,7 @@ def _write(store: Store, card: Card, where: str, about: Origin, content: bytes, 
     built = model_folder.build(detector, manifest, content).to(device)
     preflight.inspect(built, data.validation, None, device)
     scores = scoring.clean_scores(built, data.validation, device)
-    manifest["threshold"] = _threshold(card, built, data, scores, device)
+    manifest["threshold"] = _threshold(card, data.validation.labels, scores)
     manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(data.validation.labels, scores)}
     if content:
         manifest["weights_sha256"] = digest(content)
@@ -275,12 +267,11 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
     return item, data
 
 
-def _threshold(card: Card, detector: Any, data: TrainingData, scores: Any, device: str) -> scoring.Threshold:
+def _threshold(card: Card, labels: Any, scores: Any) -> scoring.Threshold:
     """The threshold as in a trial's manifest, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
-        return scoring.threshold(detector, data.validation, card.threshold.false_alarm_rate, device)
+        return scoring.threshold_of(labels, scores, card.threshold.false_alarm_rate)
     value = -card.threshold if card.higher_is == "normal" else card.threshold
-    labels = data.validation.labels
     return {
         "value": value,
         "false_alarm_rate": detection.false_alarm_rate(labels, scores, value),

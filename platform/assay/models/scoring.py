@@ -114,7 +114,11 @@ def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float,
 
     images: a split whose normals (label 0) the detector was not trained on.
     """
-    normals = images.labels == 0
-    scores = clean_scores(detector, images, device)[normals]
-    value = float(np.quantile(scores, 1 - rate, method="higher"))
+    return threshold_of(images.labels, clean_scores(detector, images, device), rate)
+
+
+def threshold_of(labels: NDArray[np.int64], scores: NDArray[np.float64], rate: float) -> Threshold:
+    """That of scores (N,) which are there already, with their labels (N,)."""
+    normals = labels == 0
+    value = float(np.quantile(scores[normals], 1 - rate, method="higher"))
     return {"value": value, "false_alarm_rate": rate, "source": "validation normals", "count": int(normals.sum())}

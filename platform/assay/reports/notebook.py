@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -37,9 +38,7 @@ AUDIT = """
 
 def sweep_html(name: str, directions: Mapping[str, str], trials: Sequence[Trial], interrupted: str = "") -> str:
     """The Pareto front of a sweep as a table, and where two objectives are, all trials as points."""
-    states: dict[str, int] = {}
-    for trial in trials:
-        states[trial.state] = states.get(trial.state, 0) + 1
+    states = Counter(trial.state for trial in trials)
     front = [trial for trial in trials if trial.pareto]
     return ENVIRONMENT.from_string(SWEEP).render(
         name=name,

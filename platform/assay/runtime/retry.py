@@ -25,6 +25,12 @@ KINDS = {
 OUTSIDE = frozenset({"host_memory", "store", "worker", "node", "versions"})
 """Kinds that are the machine's fault: a resumed sweep tries such a trial again. The others would end the same way."""
 
+
+def unfinished(state: str, failure: str) -> bool:
+    """Whether a resumed sweep goes on with a trial that was left in that state, with that kind of failure."""
+    return state == "running" or failure in OUTSIDE
+
+
 WORKER = 2
 """How often for a process that died, through its own fault or not; a search space may set it with `retries:`."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay import shelves
+from assay.config.search_space import Evaluation
 from assay.contracts import Images, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.metrics import detection
@@ -19,9 +20,6 @@ from assay.models.scoring import batches, clean_scores, pixels, take
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
-
-OWN_KEYS = frozenset({"attack", "norm", "epsilon", "every", "false_alarm_rate"})
-"""Keys of `evaluation:` that are not parameters of its attack."""
 
 
 def attacked_scores(
@@ -34,7 +32,7 @@ def attacked_scores(
     import torch
 
     attack = shelves.load("attacks", str(evaluation["attack"]))
-    arguments = shelves.bind(attack, {k: v for k, v in evaluation.items() if k not in OWN_KEYS})
+    arguments = shelves.bind(attack, {k: v for k, v in evaluation.items() if k not in Evaluation.model_fields})
     threat = ThreatModel(evaluation["norm"], float(evaluation["epsilon"]))
     parts = []
     for first, last in batches(images):

@@ -136,7 +136,7 @@ def forecast(
     before: Spent = Spent(),
 ) -> Forecast:
     """The figures: every remaining trial at the rate of its trainable, new ones at the mean of those drawn."""
-    unfinished = [r for r in records.values() if r.state == "running" or r.failure in retry.OUTSIDE]
+    unfinished = [r for r in records.values() if retry.unfinished(r.state, r.failure)]
     new = max(0, spec.trials - len(records))
     work = [
         (rates[spec.trainable_of(record.assignment)], record.reports[-1]["epoch"] if record.reports else 0, 1.0)

@@ -67,7 +67,7 @@ class Study:
         """Rebuild records, study and rungs; reports are replayed in order, as the order decides which trials stop."""
         self.records = trial_log.records(events)
         for record in self.records.values():
-            waits = record.state == "running" or record.failure in retry.OUTSIDE
+            waits = retry.unfinished(record.state, record.failure)
             if waits:
                 self.waiting.append(record.number)
             self._add_to_study(record, "running" if waits else record.state)

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraint
 
 from assay.approval.review import Review, same_name
 from assay.approval.signature import Key
+from assay.approval.waiver import Words
 from assay.config import validation, yaml_file
 from assay.errors import Fault, SpecError
 
 VARIABLE = "ASSAY_KEYS"
-Words = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Holder(BaseModel):

@@ -66,10 +66,12 @@ def promote(store: Store, model: str, *, service: str | None, by: str, trust: Tr
         raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
     fingerprint = trust.key.fingerprint if trust.key else None
     records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=fingerprint)
-    former = before.model if before else None
+    replaced = before.model if before and before.model != model else None
+    standings = registry.standings(store, today) if replaced else []  # anew: its state has just changed
+    former = next((one for one in standings if one.model == replaced), None)
     return Promoted(
         standing,
-        next((one for one in registry.standings(store, today) if one.model == former != model), None),
+        former,
         compared["a"]["audit"] if compared and compared.get("regression") else None,
     )
 
@@ -104,12 +106,13 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust
         return f"the store has no folder models/{standing.model}"
     verified = verification.of_audit(folder, key, standing.audit, keys=keys)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
-    if not wrong and not Memory.of(store).records(Audit(folder)):
+    audit = Audit(folder)
+    if not wrong and not Memory.of(store).records(audit):
         return (
             f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
             "register/ was changed; decide again: assay approve"
         )
-    verdict = verdict_of(Audit(folder))
+    verdict = verdict_of(audit)
     if not wrong and key is None and verdict:
         policy = redecision.policy_of(verdict)
         if policy is None:

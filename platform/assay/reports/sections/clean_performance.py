@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from assay.reports.sections._html import Section, norm, section
-from assay.store.audit_reader import Audit
-from assay.units import in_255
+from assay.reports.sections._html import Section, budget, section
+from assay.store.audit_reader import Audit, ThreatBudget
 
 ORDER = 50
 SOURCES = ("metrics.parquet", "audit.yaml", "manifest.json")
@@ -85,5 +84,5 @@ def _under(evaluation: Mapping[str, Any]) -> str:
     parts = [str(evaluation["attack"])] if evaluation.get("attack") else []
     parts += [f"{evaluation['steps']} steps"] if evaluation.get("steps") else []
     if evaluation.get("norm") and evaluation.get("epsilon") is not None:
-        parts.append(f"{norm(evaluation['norm'])} {in_255(float(evaluation['epsilon']), evaluation['norm'])}")
+        parts.append(budget(ThreatBudget(evaluation["norm"], float(evaluation["epsilon"]))))
     return ", ".join(parts)

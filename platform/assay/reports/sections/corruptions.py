@@ -5,15 +5,13 @@ from __future__ import annotations
 from statistics import fmean
 from typing import NamedTuple
 
+from assay.metrics.corruption import MEAN
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit, ThreatBudget
 from assay.store.figures import Figure
 
 ORDER = 58
 SOURCES = ("metrics.parquet",)
-
-MEAN = "corruptions"
-"""The line of the metrics that is the mean over all corruptions."""
 
 SEVERITY = 3.0
 """At which the error rates are shown: the middle one, if it was measured."""

@@ -6,13 +6,10 @@ import hashlib
 
 from assay import shelves
 from assay.reports.sections._html import Section, section
-from assay.store.audit_reader import Audit
+from assay.store.audit_reader import PARTS, Audit
 
 ORDER = 110
 SOURCES = ("audit.yaml",)
-
-PARTS = ("scores", "corrupted", "certified", "minimal")
-"""Tables of many files behind the figures; sections name those that they read themselves."""
 
 TEMPLATE = """
 <p>The same command on the same code and data gives the same scores:</p>
