@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay import consent, shelves
 from assay.audits import fan_out, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.job import Job, notes
@@ -65,12 +64,7 @@ def _dataset(model: Model) -> Dataset:
     item = model.manifest.get("dataset", {}).get("item")
     if not item:
         raise ModelError(f"models/{model.hash}: the manifest names no dataset to audit on")
-    name, parameters = shelves.normal_form(item)
-    with consent.word_of_a_store():
-        function = shelves.load("datasets", name)
-        arguments = shelves.bind(function, parameters)
-    dataset: Dataset = function(**arguments)
-    return dataset
+    return model_module.dataset_of(item)
 
 
 def name_of(

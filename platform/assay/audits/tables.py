@@ -91,7 +91,7 @@ def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
 
 
 def worst(candidates: pa.Table, threshold: float) -> pa.Table:
-    """The samples an attacker gained most on, each once, with their pictures (tables.WORST)."""
+    """The samples an attacker gained most on, each once, with their pictures (schemas.WORST)."""
     label, clean, score = (candidates[name].to_numpy() for name in ("label", "clean_score", "adversarial_score"))
     samples, seen = candidates["sample"].to_pylist(), set()
     keep: list[int] = []

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from assay.metrics.intervals import Interval, newcombe
-from assay.store import figures, formats, parquet
+from assay.store import figures, formats, parquet, references
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import FIDELITY, METRICS
@@ -65,8 +65,8 @@ def table(store: Store, this: Mapping[str, Any]) -> pa.Table:
     this: what audit.yaml says, or will say, of an audit of one of them; its other files are there. Of several audits of
     a model the one counts that is most like this one: the same suite, the same limit, the newest.
     """
-    done = [name for name in store.names("audits") if store.exists(f"audits/{name}/audit.yaml")]
-    infos = [Audit(store.below(f"audits/{name}")).info for name in done if name != this["audit"]]
+    done = [name for name in sorted(references.finished(store)) if name != this["audit"]]
+    infos = [Audit(references.folder(store, name)).info for name in done]
     best: dict[str, Mapping[str, Any]] = {}
     for info in (this, *sorted(infos, key=lambda info: _like(info, this), reverse=True)):
         if (info["sweep"], info["dataset"]["hash"]) == (this["sweep"], this["dataset"]["hash"]):

@@ -14,9 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from assay.store import parquet
 from assay.store.schemas import WORST_CASE
-from assay.store.score_matrix import CLEAN, RESERVED, ROUNDED, SCORE, SELECTION, WORST, WORST_8BIT, Floats, ScoreMatrix
-
-__all__ = ["CLEAN", "RESERVED", "WORST", "WORST_8BIT", "WorstCase", "table", "worst_cases", "worst_first"]
+from assay.store.score_matrix import CLEAN, ROUNDED, SCORE, SELECTION, Floats, ScoreMatrix
 
 
 class WorstCase(NamedTuple):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay import consent, shelves
-from assay.contracts import Plain
+from assay.contracts import Dataset, Plain
 from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
@@ -134,6 +134,16 @@ def load(store: Store, name: str) -> Model:
         raise ModelError(f"models/{name}{outside} does not say which code makes it (code_sha256); name its card again")
     with consent.word_of_a_store():
         return Model(name, manifest, build(f"models/{name}{outside}", manifest, content))
+
+
+def dataset_of(item: Any) -> Dataset:
+    """The dataset that a manifest names; what it may import is what a store may name. Raises as shelves.load does."""
+    name, parameters = shelves.normal_form(item)
+    with consent.word_of_a_store():
+        function = shelves.load("datasets", name)
+        arguments = shelves.bind(function, parameters)
+    dataset: Dataset = function(**arguments)
+    return dataset
 
 
 @functools.lru_cache(maxsize=2)

@@ -46,7 +46,7 @@ def environment() -> Environment:
         "assay": __version__,
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {name: version(name) for name in LIBRARIES},
         "code_hash": code_hash(),
         "git": git_commit(),
         "hardware": hardware(),
@@ -110,7 +110,8 @@ def git_commit() -> str | None:
     return commit + ("+changes" if changed else "")
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """The version of an installed distribution, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

@@ -6,10 +6,9 @@ import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib import metadata
 
 from assay.errors import SweepError
-from assay.runtime.provenance import code_hash
+from assay.runtime.provenance import code_hash, version
 
 PARTS = {"python": 2, "ray": 3, "torch": 3, "numpy": 2, "pyarrow": 1, "safetensors": 2}
 """What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build label (+cpu) is no part."""
@@ -21,7 +20,7 @@ VARIABLE = "ASSAY_DRIVER_VERSIONS"
 def here() -> dict[str, str]:
     """What this process runs, by name; `assay` is the hash of its code. Empty for what is not installed."""
     return {"assay": code_hash()[:12], "python": platform.python_version()} | {
-        name: _version(name) for name in PARTS if name != "python"
+        name: version(name) or "" for name in PARTS if name != "python"
     }
 
 
@@ -54,10 +53,3 @@ def refusal(nodes: Mapping[str, list[str]]) -> str:
 
 def _same_part(name: str, version: str) -> list[str]:
     return version.partition("+")[0].split(".")[: PARTS.get(name)]
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return ""

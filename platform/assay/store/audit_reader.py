@@ -139,7 +139,7 @@ class Audit:
     @functools.cached_property
     def metrics(self) -> Columns:
         """The figures by column: one row per attack, norm, epsilon, regime, defect and metric."""
-        return _columns([self._metrics])
+        return _columns(self._metrics)
 
     @functools.cached_property
     def figures(self) -> list[Figure]:
@@ -149,23 +149,23 @@ class Audit:
     @functools.cached_property
     def checks(self) -> Columns:
         """The checks of the audit itself."""
-        return _columns([self._table("checks.parquet", CHECKS.names)])
+        return _columns(self._table("checks.parquet", CHECKS.names))
 
     @functools.cached_property
     def cost(self) -> Columns:
         """What the attacks cost, and what it took to break samples: a row per attack, norm and epsilon."""
-        return _columns([self._table("cost.parquet", COST.names)])
+        return _columns(self._table("cost.parquet", COST.names))
 
     @functools.cached_property
     def worst(self) -> Columns:
         """The samples an attacker moved furthest, with their images."""
-        return _columns([self._table("worst.parquet", WORST_SAMPLES.names)])
+        return _columns(self._table("worst.parquet", WORST_SAMPLES.names))
 
     @functools.cached_property
     def trials(self) -> Columns | None:
         """The sweep's trials, or None if the model did not come from a sweep."""
         there = self.folder.exists("trials.parquet")
-        return _columns([self._table("trials.parquet", [name for name, _ in TRIALS])]) if there else None
+        return _columns(self._table("trials.parquet", [name for name, _ in TRIALS])) if there else None
 
     @functools.cached_property
     def comparison(self) -> Content | None:
@@ -325,6 +325,5 @@ def _holds(mapping: Any, key: str) -> bool:
     return isinstance(mapping, dict) and first in mapping and (not rest or _holds(mapping[first], rest))
 
 
-def _columns(tables: Sequence[pa.Table]) -> Columns:
-    table = pa.concat_tables(tables)
+def _columns(table: pa.Table) -> Columns:
     return {name: table[name].to_numpy() for name in table.column_names}

@@ -28,7 +28,7 @@ Answer = TypeVar("Answer")
 
 
 class ObjectFiles:
-    """Objects below a prefix, by keys with slashes. Raises OSError as pyarrow does; see store_errors."""
+    """Objects below a prefix, by keys with slashes. Raises OSError as pyarrow does; see error_messages."""
 
     def __init__(self, url: str) -> None:
         self.scheme, _, rest = url.partition("://")

@@ -33,7 +33,7 @@ def dump(table: pa.Table) -> bytes:
     ]
     content = io.BytesIO()
     # Only words repeat; a dictionary of scores costs most of the time and saves nothing. Without the Arrow schema a
-    # reader of any language gets the plain types of tables.py.
+    # reader of any language gets the plain types of schemas.py.
     with pq.ParquetWriter(content, table.schema, use_dictionary=text, store_schema=False) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({formats.TABLE_FIELD: str(formats.written("table"))})

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from assay import consent, shelves
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.data import splits
 from assay.metrics import detection
+from assay.models import model_folder
 from assay.models.scoring import clean_scores
 
 ORDER = 21
@@ -18,11 +18,7 @@ def manifest_reproduced(context: Context) -> CheckResult:
     figures, item = context.manifest.get("figures", {}), context.manifest.get("dataset", {}).get("item")
     if item is None or figures.get("split") != "validation" or "clean_auroc" not in figures:
         return not_applicable("manifest_reproduced", "the model's manifest names no clean AUROC on a validation split")
-    name, parameters = shelves.normal_form(item)
-    with consent.word_of_a_store():
-        function = shelves.load("datasets", name)
-        arguments = shelves.bind(function, parameters)
-    validation = splits.training_data(function(**arguments)).validation
+    validation = splits.training_data(model_folder.dataset_of(item)).validation
     stated = float(figures["clean_auroc"])
     measured = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
     evidence = (
