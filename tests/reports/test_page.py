@@ -161,7 +161,8 @@ def test_cells_say_the_heading_of_their_column(html):
     summary = re.search(r'<section id="summary".*?</section>', html, re.S)[0]
     labels = re.findall(r'data-label="(.*?)"', summary)
     assert labels[:4] == ["Images", "AUROC", "Miss rate (anomalies)", "False-alarm rate (normals)"]
-    table = "<table><thead><tr><th>{{ name }}</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>"
+    rows = "<thead><tr><th>{{ name }}</th></tr></thead><tbody><tr><td>1</td></tr></tbody>"
+    table = f"{{% call table('') %}}{rows}{{% endcall %}}"
     assert '<td data-label="norm &lt;b&gt;">' in _html.section("", table, name="norm <b>").html
 
 

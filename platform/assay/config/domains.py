@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, Decimal
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from assay.contracts import Plain
 
@@ -53,8 +53,23 @@ class Constant:
         return iter(())
 
 
+class _Range:
+    """What all ranges of numbers have in common."""
+
+    low: Any
+    high: Any
+
+    def corners(self) -> list[Any]:
+        """The lowest and the highest value."""
+        return [self.low, self.high]
+
+    def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
+        """Itself."""
+        yield name, cast("Domain", self)
+
+
 @dataclass(frozen=True)
-class Uniform:
+class Uniform(_Range):
     """Numbers from low to high, uniformly; with a step, only low, low + step, ..., high."""
 
     low: float
@@ -76,10 +91,6 @@ class Uniform:
         value = trial.suggest_float(name, self.low, self.high, step=self.step)
         return value if self.step is None else round(value, DIGITS)
 
-    def corners(self) -> list[Any]:
-        """The lowest and the highest value."""
-        return [self.low, self.high]
-
     def size(self) -> int | None:
         """The number of values; None for a continuous range."""
         if self.step is None:
@@ -91,13 +102,9 @@ class Uniform:
         step = {} if self.step is None else {"step": self.step}
         return {"uniform": [self.low, self.high], **step}
 
-    def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Itself."""
-        yield name, self
-
 
 @dataclass(frozen=True)
-class LogUniform:
+class LogUniform(_Range):
     """Numbers from low (above 0) to high, uniform in their logarithm."""
 
     low: float
@@ -107,10 +114,6 @@ class LogUniform:
         """A number drawn by the trial's sampler."""
         return trial.suggest_float(name, self.low, self.high, log=True)
 
-    def corners(self) -> list[Any]:
-        """The lowest and the highest value."""
-        return [self.low, self.high]
-
     def size(self) -> int | None:
         """None, as the range is continuous; 1 if both ends are equal."""
         return 1 if self.low == self.high else None
@@ -119,13 +122,9 @@ class LogUniform:
         """As YAML."""
         return {"loguniform": [self.low, self.high]}
 
-    def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Itself."""
-        yield name, self
-
 
 @dataclass(frozen=True)
-class Integer:
+class Integer(_Range):
     """Whole numbers from low to high, uniform in value or (log) in their logarithm."""
 
     low: int
@@ -136,10 +135,6 @@ class Integer:
         """A whole number drawn by the trial's sampler."""
         return trial.suggest_int(name, self.low, self.high, log=self.log)
 
-    def corners(self) -> list[Any]:
-        """The lowest and the highest value."""
-        return [self.low, self.high]
-
     def size(self) -> int | None:
         """The number of values."""
         return self.high - self.low + 1
@@ -147,10 +142,6 @@ class Integer:
     def plain(self) -> Any:
         """As YAML."""
         return {"logint" if self.log else "integer": [self.low, self.high]}
-
-    def parameters(self, name: str) -> Iterator[tuple[str, Domain]]:
-        """Itself."""
-        yield name, self
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -112,9 +112,9 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def table(label: str) -> Markup:
-    """The opening of a box around a table, closed by `</div>`; `label` names it to a screen reader."""
-    return Markup('<div class="table" role="group" aria-label="{}">').format(label)
+def table(label: str, caller: Callable[[], str]) -> Markup:
+    """The table of a template's `{% call table(label) %}` in a box; `label` names it to a screen reader."""
+    return Markup('<div class="table" role="group" aria-label="{}">{}</div>').format(label, _labelled(caller()))
 
 
 UNSEEN = re.compile(
@@ -147,13 +147,12 @@ ENVIRONMENT.filters.update(
 
 def section(title: str, template: str, **values: Any) -> Section:
     """The section that a Jinja template makes of `values`; every value is escaped."""
-    html = ENVIRONMENT.from_string(template).render(values)
-    return Section(title, Markup(re.sub(r"<table>.*?</table>", _labelled, html, flags=re.S)))
+    return Section(title, Markup(ENVIRONMENT.from_string(template).render(values)))
 
 
-def _labelled(match: re.Match[str]) -> str:
+def _labelled(content: str) -> Markup:
     """A table whose cells each say the heading of their column: on a narrow screen every row becomes a card of them."""
-    head, end, body = match[0].partition("</thead>")
+    head, end, body = content.partition("</thead>")
     names = [Markup(cell).striptags() for cell in re.findall(r"<th\b[^>]*>(.*?)</th>", head, re.S)]
     kind = next(kind for kind, most in COLUMNS.items() if len(names) <= most)
 
@@ -162,4 +161,4 @@ def _labelled(match: re.Match[str]) -> str:
         return re.sub(r"<t[dh]\b", lambda cell: f'{cell[0]} data-label="{next(labels, "")}"', match[0])
 
     body = re.sub(r"<tr\b.*?</tr>", row, body, flags=re.S)
-    return f'<table class="{kind}">' + head.removeprefix("<table>") + end + body
+    return Markup(f'<table class="{kind}">{head}{end}{body}</table>')

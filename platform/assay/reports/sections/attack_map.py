@@ -43,8 +43,7 @@ from the scores; all others are in <code>metrics.parquet</code>.</p>
 {% if audit.defects %}
 <h3>Worst case of each kind, at every budget</h3>
 {% for norm in audit.norms %}
-{{ table("Worst case of each kind, " ~ (norm | norm)) }}
-<table>
+{% call table("Worst case of each kind, " ~ (norm | norm)) %}
 <thead><tr><th>Kind</th>
 {% for budget in audit.budgets_of(norm) %}<th>{{ budget | budget }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -56,8 +55,7 @@ from the scores; all others are in <code>metrics.parquet</code>.</p>
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% endfor %}
 {% endif %}
 """

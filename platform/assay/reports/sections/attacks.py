@@ -15,8 +15,7 @@ over all attacks up to the budget, so it is never above that of the strongest at
 {% if rounded %}At 8 bits: the same after every attacked image was rounded to whole grey levels, as a camera or a file
 delivers it.{% endif %}
 Average precision and the false-positive rate at 95% detection are in <code>metrics.parquet</code>.</p>
-{{ table("AUROC of each attack") }}
-<table>
+{% call table("AUROC of each attack") %}
 <thead><tr><th>Attack</th><th>Budget</th>
 {% for regime in regimes.values() %}<th>{{ regime | capitalize }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -29,8 +28,7 @@ Average precision and the false-positive rate at 95% detection are in <code>metr
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 """
 
 

@@ -26,8 +26,7 @@ was scored on {{ counts.normals }} normal and {{ counts.anomalies }} anomalous t
 {% if attacked %}The attack, at {{ at }}, is one short PGD for comparing sizes; those of the whole audit find more.
 {%- else %}None of them was attacked: the score has no gradient that PGD could follow at {{ at }}.{% endif %}</p>
 <div class="panels">{% for panel in panels %}{{ panel }}{% endfor %}</div>
-{{ table("AUROC and time by size of the bank") }}
-<table>
+{% call table("AUROC and time by size of the bank") %}
 <caption>In brackets {{ (confidence * 100) | round | int }}% intervals; of times, the quartiles of repeated passes on
 the machine of the audit</caption>
 <thead><tr><th>Rows</th><th>Share</th><th>Clean AUROC</th><th>AUROC under attack</th><th>ms per image</th></tr>
@@ -39,8 +38,7 @@ the machine of the audit</caption>
 <td>{{ row.clean | estimate }}</td><td>{{ row.robust | estimate }}</td><td>{{ row.time | estimate }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">Made of the scores in <code>bank/</code>. The sizes share images
 and attack, so differences between them are surer than the intervals look.</p>
 {% else %}

@@ -15,8 +15,7 @@ TEMPLATE = """
 <p>{{ passed }} of {{ applicable }} checks passed
 {{- "; %d had nothing to look at in this audit" % (checks | length - applicable) if applicable < checks | length }}.
 A required check that does not pass makes the audit INVALID.</p>
-{{ table("Checks of the audit") }}
-<table>
+{% call table("Checks of the audit") %}
 <thead><tr><th>Outcome</th><th>Check</th><th>Evidence</th><th>Value and limit</th>
 <th class="right">Samples</th></tr></thead>
 <tbody>
@@ -34,8 +33,7 @@ A required check that does not pass makes the audit INVALID.</p>
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>The audit made no checks of itself: nothing below or above has been shown to be trustworthy.</p>
 {% endif %}

@@ -24,20 +24,17 @@ TEMPLATE = """
 <p>{{ info.samples.normals | number }} normal and {{ info.samples.anomalies | number }} anomalous test images, none of
 them seen in training or when the threshold {{ info.threshold.value | number }} was set. Brackets are
 {{ (confidence * 100) | round | int }}% intervals.</p>
-{{ table("Clean performance") }}
-<table>
+{% call table("Clean performance") %}
 <thead><tr><th>Metric</th><th>Figure</th><th>What it is</th></tr></thead>
 <tbody>
 {% for metric, (name, meaning) in metrics.items() %}
 <tr><th>{{ name }}</th><td>{{ audit.clean(metric) | estimate }}</td><td class="wide">{{ meaning }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% if audit.defects %}
 <h3>By kind of defect</h3>
-{{ table("Clean performance by kind of defect") }}
-<table>
+{% call table("Clean performance by kind of defect") %}
 <caption>Each kind against all normals</caption>
 <thead><tr><th>Kind</th><th class="right">Images</th>
 {% for metric in of_kind %}<th>{{ metrics[metric][0] }}</th>{% endfor %}</tr></thead>
@@ -47,8 +44,7 @@ them seen in training or when the threshold {{ info.threshold.value | number }} 
 {% for metric in of_kind %}<td>{{ audit.clean(metric, kind) | estimate }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>All anomalies are of one kind, so there are no figures by kind.</p>
 {% endif %}

@@ -28,8 +28,7 @@ could not be compared with this one, audit <code>{{ comparison.a.audit }}</code>
 <p class="mark invalid">The other audit did not pass {{ comparison.a.failed_checks | join(", ") }}: its figures must not
 be relied on.</p>
 {% endif %}
-{{ table("Difference to the other model") }}
-<table>
+{% call table("Difference to the other model") %}
 <caption>This model less the other one, with the paired interval; a figure whose whole interval is worse regressed
 </caption>
 <thead><tr><th>Images</th>{% for name in metrics.values() %}<th>{{ name }}</th>{% endfor %}</tr></thead>
@@ -43,8 +42,7 @@ be relied on.</p>
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">Paired bootstrap, {{ comparison.multiplicity }}, {{ (comparison.confidence * 100) | round | int }}%
 together. Rates are at each model's own threshold.
 {% if comparison.left_out %}Not alike in both audits, and so left out: {{ comparison.left_out | join("; ") }}.

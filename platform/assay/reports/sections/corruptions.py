@@ -23,8 +23,7 @@ TEMPLATE = """
 <p>Images that were corrupted, not attacked; severity 1 is the mildest. The AUROC is {{ clean | estimate }} on clean
 images. The darker a field, the more of it is lost. {{ hardest | words | capitalize }} hurts most:
 averaged over the severities it costs {{ loss | number }} AUROC.</p>
-{{ table("AUROC under corruption") }}
-<table>
+{% call table("AUROC under corruption") %}
 <thead><tr><th>Corruption</th>
 {% for severity in severities %}<th>Severity {{ "%g" | format(severity) }}</th>{% endfor %}
 </tr></thead>
@@ -38,11 +37,9 @@ averaged over the severities it costs {{ loss | number }} AUROC.</p>
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <h3>Decisions at severity {{ "%g" | format(shown) }}</h3>
-{{ table("Rates under corruption") }}
-<table>
+{% call table("Rates under corruption") %}
 <thead><tr><th>Corruption</th><th>False-alarm rate</th><th>Miss rate</th></tr></thead>
 <tbody>
 <tr><th>None (clean)</th><td>{{ audit.clean("false_alarm_rate") | estimate }}</td>
@@ -53,8 +50,7 @@ averaged over the severities it costs {{ loss | number }} AUROC.</p>
 <td>{{ line.alarms | estimate }}</td><td>{{ line.misses | estimate }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">Rates are at the deployed threshold; brackets are {{ (audit.confidence * 100) | round | int }}%
 intervals. The mean of all counts every corruption alike; its interval is of the sample, not of the choice of
 corruptions.</p>

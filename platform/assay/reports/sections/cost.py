@@ -32,8 +32,7 @@ TEMPLATE = """
 <p>No check of convergence was made: stronger attacks may find more.</p>
 {% endif %}
 <h3>What the audit cost</h3>
-{{ table("Cost of each attack") }}
-<table>
+{% call table("Cost of each attack") %}
 <caption>An attacked image is one sample at one budget in one regime; in brackets, per attacked image; seconds of
 all workers are added up</caption>
 <thead><tr><th>Attack</th><th class="right">Attacked images</th><th class="right">Forward passes</th>
@@ -47,16 +46,14 @@ all workers are added up</caption>
 <td class="right">{{ "%.1f" | format(row.seconds) }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">{{ "By the clock the audit took %.0f s, checks and figures included." | format(seconds) if seconds }}
 More passes are no proof of strength.</p>
 <h3>What it takes to break a sample</h3>
 <p>At risk is a sample that the detector decides rightly when clean; it is broken once its score is on the other side of
 the threshold. By what the attacker must know, any of his attacks; queries are passes through the detector until then.
 </p>
-{{ table("Cost to break a sample, by knowledge") }}
-<table>
+{% call table("Cost to break a sample, by knowledge") %}
 <caption>Median, in brackets the quartiles, over the broken samples whose moment of breaking is known</caption>
 <thead><tr><th>Knowledge</th><th>Budget</th><th class="right">Broken of those at risk</th>
 <th class="right">Queries</th><th class="right">Seconds</th></tr></thead>
@@ -73,8 +70,7 @@ the threshold. By what the attacker must know, any of his attacks; queries are p
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 """
 
 

@@ -46,8 +46,7 @@ Threshold {{ threshold | number }}.</p>
 <p>Whether the maps find what the masks mark. Pixel AUROC: the chance that a pixel of the defect has a larger value than
 another one of the same image, averaged over images; 0.5 is chance. AUPRO: the share of each defect that is covered, at
 false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
-{{ table("Localisation") }}
-<table>
+{% call table("Localisation") %}
 <caption>In brackets {{ (confidence * 100) | round | int }}% intervals: the images redrawn; none where fewer than
 {{ fewest }} have a mask</caption>
 <thead><tr><th>Defect</th><th>Pixel AUROC</th><th>AUPRO</th><th>Images with a mask</th><th>Regions</th></tr></thead>
@@ -58,8 +57,7 @@ false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
 <td>{{ row.images }}{{ ", %d without" | format(row.left_out) if row.left_out }}</td><td>{{ row.regions }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>No masks: the dataset does not say where its defects are, so nobody can say how well the maps find them.</p>
 {% endif %}

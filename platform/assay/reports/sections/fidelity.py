@@ -38,8 +38,7 @@ this store. {% for name, found in ranks.items() %}
 {% endfor %}
 {% if not ranks.values() | select | list %}A rank correlation needs {{ fewest }} models with both figures.{% endif %}
 </p>
-{{ table("Cheap against audited figures") }}
-<table>
+{% call table("Cheap against audited figures") %}
 <caption>Gap: cheap less audited. In brackets 95% intervals{{ "; bold: this model" if models > 1 }}</caption>
 <thead><tr><th>Model</th><th>Figure</th><th>Cheap, validation</th><th>Audited, test</th><th>Gap</th><th>Audit</th></tr>
 </thead>
@@ -57,8 +56,7 @@ this store. {% for name, found in ranks.items() %}
 <td class="nowrap">{{ row.suite }}{{ ", %d of each class" | format(row.limit) if row.limit }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">As it stood when this audit was made; models that were audited later come in when the same command is
 given again. Intervals: cheap, Newcombe's closed form over the validation images; audited, as everywhere in this
 report; gap, from both; rank correlation, models and figures drawn anew.</p>

@@ -33,8 +33,7 @@ well more often, and then more of them rise above it by chance. {{ verdict }}</p
 <div class="panels">{% for panel in panels %}{{ panel }}{% endfor %}</div>
 {% endif %}
 {% if rows %}
-{{ table("Importance of each hyperparameter") }}
-<table>
+{% call table("Importance of each hyperparameter") %}
 <caption>Complete trials: {{ complete }}; in brackets {{ (confidence * 100) | round | int }}% intervals</caption>
 <thead><tr><th>Parameter</th><th>Objective</th><th>Importance</th><th>Chance level</th><th>Trials that have it</th></tr>
 </thead>
@@ -50,8 +49,7 @@ well more often, and then more of them rise above it by chance. {{ verdict }}</p
 <td>{{ row.trials }} of {{ complete }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">Of the complete trials. Intervals: the trials redrawn with replacement, as if each had been drawn on
 its own; of a guided search they are a rough guide, and probably too narrow. A parameter that only some
 trials have is compared among those, and weighted by how many they are. A search does not try all values alike: what

@@ -42,8 +42,7 @@ TEMPLATE = """
 <div class="panels">
 {% for panel in rates %}{{ panel }}{% endfor %}
 </div>
-{{ table("Rates at the deployed threshold") }}
-<table>
+{% call table("Rates at the deployed threshold") %}
 <caption>Worst case over all attacks up to the budget, with {{ (audit.confidence * 100) | round | int }}% intervals
 </caption>
 <thead><tr><th>Images</th><th>Miss rate, anomalies hidden</th><th>False-alarm rate, normals raised</th></tr></thead>
@@ -56,8 +55,7 @@ TEMPLATE = """
 <td>{{ audit.rate("false_alarm_rate", budget) | estimate }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <h3>Scores before and after the attack</h3>
 <p>Above the line: clean scores. Below it: the worst score of each sample over all attacks up to the budget.
 Anomalies left of the threshold are missed; normals right of it are false alarms.</p>

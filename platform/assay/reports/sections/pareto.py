@@ -33,8 +33,7 @@ trials looks better than it is.</p>
 {% endif %}
 <h3>The Pareto front{{ " and the audited model" if place else "" }}</h3>
 {% if front %}
-{{ table("Trials on the Pareto front") }}
-<table>
+{% call table("Trials on the Pareto front") %}
 <thead><tr><th>Trial</th><th class="right">Epoch</th>{% for name in goals %}<th>{{ name }}</th>{% endfor %}
 <th>Parameters</th></tr></thead>
 <tbody>
@@ -45,8 +44,7 @@ trials looks better than it is.</p>
 <td class="wide">{{ row.parameters | parameters }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>No trial is on the front.</p>
 {% endif %}

@@ -16,8 +16,7 @@ TEMPLATE = """
 <pre>{{ command }}</pre>
 <p>This page is made of the files below and of nothing else, by <code>assay report {{ info.audit }}</code>. They lie in
 the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 matches is the one that was read.</p>
-{{ table("Files behind this report and their SHA-256") }}
-<table>
+{% call table("Files behind this report and their SHA-256") %}
 <thead><tr><th>File</th><th class="right">Parts</th><th>SHA-256</th></tr></thead>
 <tbody>
 {% for record in records %}
@@ -25,8 +24,7 @@ the store under <code>audits/{{ info.audit }}/</code>. A file whose SHA-256 matc
 <td class="wide"><code>{{ record.digest }}</code></td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 <p class="note">Where a folder has parts, the hash is of all parts one after the other, in the order of their names.</p>
 """
 

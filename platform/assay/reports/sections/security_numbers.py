@@ -27,8 +27,7 @@ TEMPLATE = """
 three quarters of the samples that were decided rightly are decided wrongly; a stronger attack may need less. Below
 them their {{ (confidence * 100) | round | int }}% intervals, from order statistics, which assume nothing of how the
 epsilons are distributed.</p>
-{{ table("Areas and epsilons") }}
-<table>
+{% call table("Areas and epsilons") %}
 <thead><tr><th>Norm</th><th>Area, worst case [interval]</th><th>Area, certified</th>
 <th>Turns normals (¼, ½, ¾)</th><th>Turns anomalies (¼, ½, ¾)</th></tr></thead>
 <tbody>
@@ -38,13 +37,11 @@ epsilons are distributed.</p>
 <span class="note">{{ turned.intervals }}</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% endif %}
 {% if brackets %}
 <h3>The bracket</h3>
-{{ table("Certified floor and worst case") }}
-<table>
+{% call table("Certified floor and worst case") %}
 <thead><tr><th>Budget</th><th>Regime</th><th>Certified AUROC</th><th>Worst-case AUROC</th><th>Width</th></tr></thead>
 <tbody>
 {% for row in brackets %}
@@ -53,13 +50,11 @@ epsilons are distributed.</p>
  (a contradiction: a bound or a score is wrong){% endif %}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% endif %}
 {% if shares %}
 <h3>Patches and placement</h3>
-{{ table("Patches and placement") }}
-<table>
+{% call table("Patches and placement") %}
 <thead><tr><th>Budget</th><th>Attack</th>
 {% for regime in regimes %}<th>AUROC, {{ regime }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -68,8 +63,7 @@ epsilons are distributed.</p>
 {% for point in row.points %}<td>{{ point | estimate }}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% endif %}
 {% if not (rows or brackets or shares) %}
 <p>The audit measured no area, no certificate, no smallest epsilon and no patches.</p>

@@ -15,8 +15,7 @@ TEMPLATE = """
 audit <code>{{ info.audit }}</code>, verdict <strong>{{ word }}</strong>, with its limits
 and the checks that did not pass.</p>
 <div class="sign">
-{{ table("Signatures") }}
-<table>
+{% call table("Signatures") %}
 <thead><tr><th>Role</th><th>Name</th><th>Date</th><th>Signature</th></tr></thead>
 <tbody>
 <tr><th>Author of the model</th><td>{{ review.author or "" }}</td><td></td><td></td></tr>
@@ -28,8 +27,7 @@ and the checks that did not pass.</p>
 <tr><th>Approver</th><td></td><td></td><td></td></tr>
 {% endif %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 </div>
 {% if review.key %}
 <p>This page and every other file of the audit and of the model were signed with the key

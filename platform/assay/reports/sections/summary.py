@@ -17,8 +17,7 @@ TEMPLATE = """
 under both regimes at once: the attacker hides anomalies and raises normals. Rates are at the deployed
 threshold {{ threshold.value | number }}.
 Brackets are {{ (confidence * 100) | round | int }}% intervals.</p>
-{{ table("Key figures") }}
-<table>
+{% call table("Key figures") %}
 <caption>{{ samples.normals | number }} normal and {{ samples.anomalies | number }} anomalous test images
 {{- "; bold: the suite's headline budget" if headline }}</caption>
 <thead><tr><th>Images</th><th>AUROC</th><th>Miss rate (anomalies)</th><th>False-alarm rate (normals)</th></tr></thead>
@@ -32,8 +31,7 @@ Brackets are {{ (confidence * 100) | round | int }}% intervals.</p>
 <td>{{ audit.rate("false_alarm_rate", budget) | estimate }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 """
 
 

@@ -41,8 +41,7 @@ TEMPLATE = """
 <li><strong>Both</strong>: at once; the worst case for the AUROC.</li>
 </ul>
 <h3>Attacks</h3>
-{{ table("Attacks of the suite") }}
-<table>
+{% call table("Attacks of the suite") %}
 <thead><tr><th>Name</th><th>Attack</th><th>Norm</th><th>Budgets</th><th>Knowledge</th>
 <th>Parameters</th></tr></thead>
 <tbody>
@@ -54,8 +53,7 @@ TEMPLATE = """
 <td class="wide">{{ (entry.parameters or {}) | parameters }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% if audit.info.left_out %}
 <p>Not made on this detector:</p>
 <ul>

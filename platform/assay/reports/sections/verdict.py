@@ -71,8 +71,7 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 {% endif %}
 {% if verdict.waivers %}
 <h3>Waivers</h3>
-{{ table("Waivers of the policy") }}
-<table>
+{% call table("Waivers of the policy") %}
 <thead><tr><th>What is waived</th><th>Granted by</th><th>Until</th><th>Reason</th><th>Effect</th></tr></thead>
 <tbody>
 {% for waiver in verdict.waivers %}
@@ -81,8 +80,7 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 <td>{{ waiver.state }}{{ ", does not count" if waiver.state == "expired" }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% endif %}
 {% if verdict.history %}
 <h3>What else was looked at</h3>
@@ -90,8 +88,7 @@ Confidence {{ percent(verdict.confidence) }}, {{ corrections[verdict.multiplicit
 images. No correction was made for that, nor for earlier verdicts: the more was tried, the more a PASS owes to chance.
 </p>
 {% if verdict.history.decisions %}
-{{ table("Earlier verdicts on this model") }}
-<table>
+{% call table("Earlier verdicts on this model") %}
 <thead><tr><th>Day</th><th>Verdict</th><th>Policy</th><th>Audit</th><th>Why it no longer stands</th></tr></thead>
 <tbody>
 {% for one in verdict.history.decisions %}
@@ -99,8 +96,7 @@ images. No correction was made for that, nor for earlier verdicts: the more was 
 <td class="wide">{{ one.answered or "–" }}</td></tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>This is the first verdict on the model.</p>
 {% endif %}
@@ -110,8 +106,7 @@ images. No correction was made for that, nor for earlier verdicts: the more was 
 {% endif %}
 <h3>Gates</h3>
 {% if verdict.gates %}
-{{ table("Gates of the policy") }}
-<table>
+{% call table("Gates of the policy") %}
 <thead><tr><th>Decision</th><th>Gate</th><th>Figure [interval]</th><th>Confidence</th><th>Limit</th>
 <th>Why</th></tr></thead>
 <tbody>
@@ -132,8 +127,7 @@ without the waiver: {{ gate.waiver.instead_of }}{% endif %}</td>
 </tr>
 {% endfor %}
 </tbody>
-</table>
-</div>
+{% endcall %}
 {% else %}
 <p>The policy's gates were not evaluated.</p>
 {% endif %}
