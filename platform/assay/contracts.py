@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,7 +140,10 @@ class Corruption(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a dataset, not yet decoded. Samples with the same `group` must stay in one split."""
+    """One image of a dataset, not yet decoded. Samples with the same `group` must stay in one split.
+
+    masks: files that mark the defect; several are united.
+    """
 
     id: str
     path: Path
@@ -148,7 +151,7 @@ class Sample:
     split: Split
     defect: str = "normal"
     group: str | None = None
-    mask: Path | None = None
+    masks: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,10 @@ class Dataset:
     """The result of a dataset function: the samples of all splits, still on disk, and how to decode them.
 
     notes: counts and remarks for the manifest, such as the number of dropped uncertain samples.
+    notices: what its user must know of how it was read, in sentences.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
+    bit_depth: of 16-bit files; None: 16, if their values use that many. mask_above: the value of a mask above which a
+    pixel is marked.
     """
 
     name: str
@@ -167,6 +173,9 @@ class Dataset:
     allow_duplicates: bool = False
     licence: str = "unknown"
     notes: Mapping[str, int | str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    bit_depth: int | None = None
+    mask_above: int = 127
 
 
 @dataclass(frozen=True)
@@ -194,7 +203,7 @@ class Description(TypedDict):
     """What the manifest says about a dataset.
 
     hash: of all decoded images. counts: split -> how many are `normal` and how many `anomalous`. notes: those of the
-    Dataset, and what was found in decoding it.
+    Dataset, and what was found in decoding it. notices: those of the Dataset, if there are any.
     """
 
     name: str
@@ -205,6 +214,7 @@ class Description(TypedDict):
     validation_anomalies: str
     licence: str
     notes: dict[str, int | str]
+    notices: NotRequired[list[str]]
 
 
 @dataclass(frozen=True)

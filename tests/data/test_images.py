@@ -14,7 +14,6 @@ from assay.data.images import (
     FORMATS,
     content_hash,
     decode,
-    decode_mask,
     file_hash,
     image_files,
     open_image,
@@ -196,16 +195,6 @@ def test_shrinking_averages_and_does_not_alias_or_overshoot(tmp_path: Path) -> N
     small = decode(saved(tmp_path / "edge.png", Image.fromarray(edge)), size=20, channels=1)
     assert small.min() == 50
     assert small.max() == 200
-
-
-def test_masks_are_thresholded_before_they_shrink(tmp_path: Path) -> None:
-    soft = np.zeros((64, 64), dtype=np.uint8)
-    soft[:32] = 127
-    soft[40, 8] = 128  # a defect of one pixel
-    mask = decode_mask(saved(tmp_path / "mask.png", Image.fromarray(soft)), size=8)
-    assert mask.shape == (1, 8, 8)
-    assert mask.dtype == bool
-    assert np.argwhere(mask[0]).tolist() == [[5, 1]]
 
 
 def test_content_is_the_picture_and_not_the_file(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ def mvtec_layout(root: Path, good: int = 20, test_good: int = 4, kinds: dict[str
     for place, (kind, count) in enumerate((kinds or {"crack": 6, "hole": 3}).items()):
         for index in range(count):
             picture(root / f"test/{kind}/{index:03}.png", 10_000 * (place + 1) + index)
-            marked = Image.new("L", (20, 20), 255)
+            marked = Image.new("L", (20, 20))
+            marked.paste(255, (3, 3, 9, 9))
             (root / f"ground_truth/{kind}").mkdir(parents=True, exist_ok=True)
             marked.save(root / f"ground_truth/{kind}/{index:03}_mask.png")
     return root
@@ -218,10 +219,10 @@ def test_mvtec_finds_masks_and_counts_missing_and_empty_ones(tmp_path: Path) -> 
     Image.new("L", (20, 20), 127).save(root / "ground_truth/hole/001_mask.png")
     (root / "train/good/Thumbs.db").write_bytes(b"x")
     dataset = mvtec(root=str(root))
-    masks = {s.id: s.mask for s in dataset.samples if s.defect == "hole"}
-    assert masks["test/hole/000.png"] is None
-    assert masks["test/hole/001.png"] == root / "ground_truth/hole/001_mask.png"
-    assert all(s.mask is None for s in dataset.samples if s.label == 0)
+    masks = {s.id: s.masks for s in dataset.samples if s.defect == "hole"}
+    assert masks["test/hole/000.png"] == ()
+    assert masks["test/hole/001.png"] == (root / "ground_truth/hole/001_mask.png",)
+    assert all(s.masks == () for s in dataset.samples if s.label == 0)
     assert dataset.notes == {"split_seed": 0, "files_skipped": 1, "anomalies_without_mask": 1, "empty_masks": 1}
 
 
@@ -350,7 +351,7 @@ def test_folders_named_twice_or_absolutely_are_errors(tmp_path: Path) -> None:
 
 def test_ids_and_splits_do_not_depend_on_where_the_folder_lies(tmp_path: Path) -> None:
     def without_paths(dataset: Dataset) -> list[Sample]:
-        return [replace(sample, path=Path(), mask=None) for sample in dataset.samples]
+        return [replace(sample, path=Path(), masks=()) for sample in dataset.samples]
 
     here, there = (plain(plain_folders(tmp_path / name / "cells")) for name in ("here", "there"))
     assert without_paths(here) == without_paths(there)

@@ -258,8 +258,9 @@ def test_masks_are_soft_and_a_sample_without_one_marks_nothing(tmp_path):
     grey = np.zeros((8, 8), np.uint8)
     grey[:2], grey[2:4], grey[4:] = 255, 128, 127
     Image.fromarray(grey).save(tmp_path / "mask.png")
+    Image.fromarray(grey).save(tmp_path / "a.png")
     samples = (
-        Sample("a", tmp_path / "a.png", 1, "test", "crack", mask=tmp_path / "mask.png"),
+        Sample("a", tmp_path / "a.png", 1, "test", "crack", masks=(tmp_path / "mask.png",)),
         Sample("b", tmp_path / "b.png", 1, "test", "crack"),
     )
     dataset = Dataset("cells", samples, 8, 1, "pseudo")

@@ -1,7 +1,8 @@
 """Decoded images on disk: every split is decoded once, then memory-mapped by all processes of a machine.
 
 An entry is `<key>.npy` (uint8 (N, C, H, W)) and `<key>.json` (hashes of every image, and a checksum of the entry).
-The key is a hash of the files' bytes, the image size, the channels and the decode version, so entries are never stale.
+The key is a hash of the files' bytes, the image size, the channels, the bit depth and the decode version, so entries
+are never stale.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +17,17 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from assay.data.images import DECODE_VERSION, content_hash, file_hash, open_image, pixel_hash, resized
+from assay.data import file_facts
+from assay.data.images import (
+    DECODE_VERSION,
+    Content,
+    decoded_content,
+    eight_bit,
+    file_hash,
+    pixel_hash,
+    resized,
+    stored,
+)
 from assay.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -27,37 +37,37 @@ class Decoded(NamedTuple):
     """Images as decoded: pixels uint8 (N, C, H, W), read-only and mapped from disk, and two hashes of each.
 
     hashes: of these pixels. contents: of the image at its native size; equal for the same image in any file format.
+    largest: the largest value of all images with 16 bits, 0 if there are none.
     """
 
     pixels: np.ndarray
     hashes: list[str]
     contents: list[str]
+    largest: int
 
 
-def default_folder() -> Path:
-    """The folder given by the environment variable ASSAY_CACHE, or ~/.cache/assay."""
-    return Path(os.environ.get("ASSAY_CACHE") or Path.home() / ".cache" / "assay")
-
-
-def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | None = None) -> Decoded:
+def decoded(
+    paths: Sequence[Path], *, size: int, channels: int, bit_depth: int | None = None, folder: Path | None = None
+) -> Decoded:
     """The images of `paths` (at least one), in order, decoded or read from the cache.
 
-    A damaged entry is decoded again. Raises DataError for a file that cannot be read or decoded, and for a cache
-    folder that is not writable.
+    bit_depth: of 16-bit files. A damaged entry is decoded again. Raises DataError for a file that cannot be read or
+    decoded, and for a cache folder that is not writable.
     """
-    folder = folder or default_folder()
-    digest = hashlib.sha256(f"{DECODE_VERSION} {size} {channels}".encode())
-    for path in paths:
-        digest.update(file_hash(path).encode())
+    folder = folder or file_facts.default_folder()
+    files = file_facts.file_hashes(paths, folder)
+    about = f"{DECODE_VERSION} {size} {channels} {bit_depth or 16} "
+    digest = hashlib.sha256((about + " ".join(files)).encode())
     entry = folder / f"{digest.hexdigest()}.npy"
     cached = _read(entry)
     if cached is None:
         try:
-            _decode_into(entry, paths, size, channels)
+            contents = _decode_into(entry, paths, size, channels, bit_depth)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
             ) from error
+        file_facts.remember(dict(zip(files, contents, strict=True)), folder)
         cached = _read(entry)
     if cached is None:
         raise DataError(f"{entry}: the cache does not keep what is written to it; set ASSAY_CACHE to another folder")
@@ -74,32 +84,41 @@ def _read(entry: Path) -> Decoded | None:
         # Checked before numpy reads it: a flipped bit in an image would otherwise go unnoticed.
         if seal != _seal(record) or record["pixels"] != file_hash(entry):
             raise ValueError("its seal does not match")
-        return Decoded(np.load(entry, mmap_mode="r"), record["hashes"], record["contents"])
+        return Decoded(np.load(entry, mmap_mode="r"), record["hashes"], record["contents"], record["largest"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         log.warning("cached images %s are damaged (%s); decoding them again", entry, error)
         return None
 
 
-def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int) -> None:
+def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int, bit_depth: int | None) -> list[Content]:
     entry.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
-    contents: list[str] = []
+    contents: list[Content] = []
+
+    def one(path: Path) -> tuple[np.ndarray, Content]:
+        image, orientation = stored(path)
+        native = eight_bit(image, orientation, path, bit_depth)
+        return resized(native, size=size, channels=channels), decoded_content(image, orientation, path)
 
     def write_pixels(file: BinaryIO) -> None:
         # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, size, size)}
         np.lib.format.write_array_header_1_0(file, header)
-        for path in paths:
-            image = open_image(path)
-            pixels = resized(image, size=size, channels=channels)
+        for pixels, content in file_facts.in_parallel(one, paths):
             hashes.append(pixel_hash(pixels))
-            contents.append(content_hash(image))
+            contents.append(content)
             file.write(pixels.tobytes())
 
     pixels_hash = _write_whole(entry, write_pixels)
-    record = {"pixels": pixels_hash, "hashes": hashes, "contents": contents}
+    record = {
+        "pixels": pixels_hash,
+        "hashes": hashes,
+        "contents": [content.hash for content in contents],
+        "largest": max(content.largest for content in contents),
+    }
     record["seal"] = _seal(record)
     _write_whole(entry.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))
+    return contents
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> str:

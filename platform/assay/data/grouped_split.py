@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
@@ -77,6 +78,28 @@ def anomaly_shares(validation: float, source: str) -> dict[Split, float]:
     """Shares of anomalies: `validation` of them if the source is "labelled", none if it is "pseudo"; the rest test."""
     share = validation if source == "labelled" else 0.0
     return {"validation": share, "test": 1 - share}
+
+
+def group_names(ids: Sequence[str], pattern: str) -> list[str]:
+    """The group of each id: the first group of a regular expression, searched in the file name.
+
+    A pattern with a slash is searched in the whole id. Raises InputError for an invalid pattern, DataError for ids in
+    which it finds nothing.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"group_pattern '{pattern}' is not a regular expression: {error}") from error
+    if compiled.groups < 1:
+        raise InputError(f"group_pattern '{pattern}' has no group; put the part that names the group in parentheses")
+    matches = [compiled.search(id_ if "/" in pattern else id_.rpartition("/")[2]) for id_ in ids]
+    without = [id_ for id_, match in zip(ids, matches, strict=True) if match is None or match.group(1) is None]
+    if without:
+        raise DataError(
+            f"group_pattern '{pattern}' finds no group in {len(without)} of {len(ids)} file names, such as "
+            f"{', '.join(without[:5])}; every file needs a group"
+        )
+    return [match.group(1) for match in matches if match]
 
 
 def refuse_equal_ids(ids: Sequence[str]) -> None:

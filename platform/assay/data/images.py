@@ -2,7 +2,8 @@
 
 A file is decoded by its content, whatever its suffix. The result is always 8-bit grey or RGB:
 
-- 16-bit grey is scaled by 1/257 (65535 becomes 255), never clipped; 32-bit pixels have no agreed range and are refused;
+- 16-bit grey is scaled so that the largest value of its bit depth becomes 255 (65535 for 16), never clipped; 32-bit
+  pixels have no agreed range and are refused;
 - alpha is composited on black; palette, 1-bit and CMYK are converted; colour to grey is ITU-R 601 luma;
 - EXIF orientation is applied; animations and multi-page files give their first frame.
 
@@ -15,15 +16,17 @@ import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from assay.errors import DataError
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Increase whenever `decode` may give different pixels for the same file: caches of decoded images are keyed by it."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
@@ -39,7 +42,18 @@ RESAMPLING = Image.Resampling.BILINEAR
 """Pillow widens this triangle filter by the scale factor, so it does not alias. Unlike LANCZOS it has no negative
 lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
 
-MASK_THRESHOLD = 127
+ORIENTATION = 0x0112
+"""The EXIF tag that says how an image is turned when it is shown."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Orientation -> what turns the image upright, by the EXIF standard."""
 
 # What Pillow raises on damaged files: found by damaging files of every format above and from Pillow's own handlers.
 _UNREADABLE = (
@@ -62,17 +76,40 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
 
     Files count as images by their suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
     counts as an image but cannot be decoded is an error later, and is not skipped. Raises DataError if the folder does
-    not exist or contains no image.
+    not exist, contains no image or an image's name that is not UTF-8, or has images that are links to nothing.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
-    files = sorted(path for path in folder.iterdir() if path.is_file())
-    images = [path for path in files if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    there = sorted(folder.iterdir())
+    named = [path for path in there if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    if dead := [path for path in named if path.is_symlink() and not path.exists()]:
+        raise DataError(
+            f"{folder}: {len(dead)} images are links to a file that is not there: {first_five(dead)}; fetch the files "
+            "(git annex get, dvc pull), mount the disk, or remove the links"
+        )
+    if odd := [path for path in there if not _is_utf8(path.name)]:
+        shown = ", ".join(ascii(path.name) for path in odd[:5])
+        raise DataError(f"{str(folder)!a}: {len(odd)} names are not UTF-8: {shown}; rename them")
+    images = [path for path in named if path.is_file()]
     if not images:
-        folders = sorted(path.name for path in folder.iterdir() if path.is_dir())
+        folders = [path.name for path in there if path.is_dir()]
         hint = f"; it holds the folders {', '.join(folders[:5])}: name one of these" if folders else ""
         raise DataError(f"{folder}: no image in it ({' '.join(SUFFIXES)}){hint}")
-    return images, len(files) - len(images)
+    return images, sum(path.is_file() for path in there) - len(images)
+
+
+def first_five(paths: Sequence[Path]) -> str:
+    """The names of the first five files, and how many more there are."""
+    more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
+    return ", ".join(path.name for path in paths[:5]) + more
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
@@ -80,38 +117,48 @@ def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
     return resized(open_image(path), size=size, channels=channels)
 
 
-def decode_mask(path: Path, *, size: int) -> np.ndarray:
-    """A defect mask as bool (1, size, size): True where a pixel covers anything brighter than MASK_THRESHOLD.
+def open_image(path: Path, bit_depth: int | None = None) -> Image.Image:
+    """The first frame at its native size, mode L or RGB, upright; raises DataError if it cannot be decoded.
 
-    The threshold is applied before resizing, so that a defect thinner than a pixel of the small image is kept.
+    bit_depth: of the values in 16-bit files, whose largest becomes 255; default 16.
     """
-    grey = np.asarray(open_image(path).convert("L"))
-    marked = Image.fromarray((grey > MASK_THRESHOLD).astype(np.float32))
-    small = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
-    return small[None] > 0
+    return eight_bit(*stored(path), path, bit_depth)
 
 
-def open_image(path: Path) -> Image.Image:
-    """The first frame at its native size, mode L or RGB, upright; raises DataError if it cannot be decoded."""
+def eight_bit(image: Image.Image, orientation: int, path: Path, bit_depth: int | None = None) -> Image.Image:
+    """An image from `stored` as `open_image` gives it."""
+    try:
+        return _eight_bit(turned(image, orientation), image.format, 16 if bit_depth is None else bit_depth)
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; convert it to 8-bit grey or RGB") from error
+
+
+def stored(path: Path, *, header_only: bool = False) -> tuple[Image.Image, int]:
+    """The first frame as it is stored, and its EXIF orientation (1: upright); raises DataError as `open_image`.
+
+    header_only: do not decode it; only its size, its mode and the orientation are good for anything.
+    """
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(
                     f"{path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels; make it smaller"
                 )
-            kind = image.format
-            image.load()
-            upright = ImageOps.exif_transpose(image)
+            if not header_only:
+                image.load()
+            orientation = image.getexif().get(ORIENTATION, 1)
+            return image, orientation if orientation in TURNS else 1
     except FileNotFoundError:
         raise DataError(f"{path}: no such file; was it moved after the dataset was read?") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); make it smaller") from error
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be decoded ({_reason(path, error)}); replace it or remove it") from error
-    try:
-        return _eight_bit(upright, kind)
-    except ValueError as error:
-        raise DataError(f"{path}: {error}; convert it to 8-bit grey or RGB") from error
+
+
+def turned(image: Image.Image, orientation: int) -> Image.Image:
+    """An image as its EXIF orientation says that it is to be shown."""
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
 def resized(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
@@ -131,6 +178,26 @@ def pixel_hash(pixels: np.ndarray) -> str:
 def content_hash(image: Image.Image) -> str:
     """SHA-256 (hex) of an image at its native size; equal for the same image as PNG or BMP, as grey or RGB."""
     return pixel_hash(np.asarray(image.convert("RGB")))
+
+
+class Content(NamedTuple):
+    """The hash of an image's pixels at native size, and the largest of its values if they have 16 bits, else 0."""
+
+    hash: str
+    largest: int
+
+
+def content(path: Path) -> Content:
+    """What an image file holds, whatever its format; raises DataError if it cannot be decoded."""
+    return decoded_content(*stored(path), path)
+
+
+def decoded_content(image: Image.Image, orientation: int, path: Path) -> Content:
+    """As `content`, of an image from `stored`."""
+    if is_sixteen_bit(image, image.format):
+        values = np.asarray(turned(image, orientation)).astype(np.uint16)
+        return Content(pixel_hash(values), int(values.max()))
+    return Content(content_hash(eight_bit(image, orientation, path)), 0)
 
 
 def file_hash(path: Path) -> str:
@@ -155,12 +222,18 @@ def _reason(path: Path, error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _eight_bit(image: Image.Image, kind: str | None) -> Image.Image:
+def is_sixteen_bit(image: Image.Image, kind: str | None) -> bool:
+    """Whether the pixels are grey values of 16 bits; kind: the format of the file."""
+    return image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
+
+
+def _eight_bit(image: Image.Image, kind: str | None, bit_depth: int) -> Image.Image:
     """The same image in mode L or RGB; raises ValueError for pixels without an agreed range."""
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind in ("PNG", "PPM"))
-    if sixteen:
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    if is_sixteen_bit(image, kind):
+        values, largest = np.asarray(image).astype(np.uint32), 2**bit_depth - 1
+        if values.max() > largest:
+            raise ValueError(f"it holds {values.max()}, more than {bit_depth} bits can; set a larger `bit_depth`")
+        return Image.fromarray(((values * 255 + largest // 2) // largest).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("its 32-bit pixels have no agreed range")
     if image.has_transparency_data:

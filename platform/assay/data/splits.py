@@ -57,6 +57,8 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         "licence": dataset.licence,
         "notes": notes,
     }
+    if dataset.notices:
+        description["notices"] = list(dataset.notices)
     return TrainingData(train, validation, description, labelled)
 
 
@@ -77,13 +79,33 @@ def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
     samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
     _check_samples(dataset, samples)
     by_split = {
-        name: (of, decoded([s.path for s in of], size=dataset.image_size, channels=dataset.channels, folder=cache))
+        name: (
+            of,
+            decoded(
+                [sample.path for sample in of],
+                size=dataset.image_size,
+                channels=dataset.channels,
+                bit_depth=dataset.bit_depth,
+                folder=cache,
+            ),
+        )
         for name, of in samples.items()
         if of
     }
+    _check_depth(dataset, max(images.largest for _, images in by_split.values()))
     if not dataset.allow_duplicates:
         _check_contents(by_split)
     return by_split
+
+
+def _check_depth(dataset: Dataset, largest: int) -> None:
+    """Raise DataError for 16-bit files whose values use fewer bits: scaled as if they had 16, they would be black."""
+    if dataset.bit_depth is None and 0 < largest < 2**15:
+        bits = max(largest.bit_length(), 8)
+        raise DataError(
+            f"{dataset.name}: the largest value of all 16-bit images is {largest}, which {bits} bits hold. Set "
+            f"`bit_depth: {bits}` if that is what the camera delivers, or `bit_depth: 16` if the images are dark"
+        )
 
 
 def _check_samples(dataset: Dataset, samples: Mapping[Split, Sequence[Sample]]) -> None:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected_parts
 
 from assay.contracts import Dataset
-from assay.data.images import decode_mask
+from assay.data import masks as mask_files
 from assay.errors import DataError
 from assay.metrics.detection import auroc
 from assay.store.schemas import LOCALISATION
@@ -48,19 +48,13 @@ class Localisation(NamedTuple):
 def masks(dataset: Dataset, ids: Sequence[str]) -> NDArray[np.bool_]:
     """The defect masks (N, S, S) of samples by id at the dataset's image size; all False where there is no mask.
 
-    A mask is a grey image, brighter than 127 where the defect is. Raises DataError for an id that is not there and a
-    mask that cannot be decoded.
+    Raises DataError for an id that is not there and a mask that cannot be decoded or does not fit its image.
     """
-    size, of = dataset.image_size, {sample.id: sample.mask for sample in dataset.samples}
-    unknown = [id_ for id_ in ids if id_ not in of]
-    if unknown:
+    samples = {sample.id: sample for sample in dataset.samples}
+    if unknown := [id_ for id_ in ids if id_ not in samples]:
         raise DataError(f"{dataset.name}: no sample is called {unknown[0]}, so it has no mask")
-    marked = np.zeros((len(ids), size, size), dtype=np.bool_)
-    for row, id_ in enumerate(ids):
-        mask = of[id_]
-        if mask is not None:
-            marked[row] = decode_mask(mask, size=size)[0]
-    return marked
+    size = (dataset.image_size, dataset.image_size)
+    return np.array([mask_files.mask(samples[id_], size, dataset.mask_above) for id_ in ids]).reshape(len(ids), *size)
 
 
 def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Localisation:

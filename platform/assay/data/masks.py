@@ -1,0 +1,173 @@
+"""Defect masks: which pixels of an image are marked, in whatever way the mask was stored.
+
+A mask is read as strengths at its own size: grey values as they are (of 8 or 16 bits, never rescaled), the brightest
+channel of a colour or of a palette's colour, or, where transparency varies, the opacity. A pixel is marked where its
+strength is above a threshold, one for all masks of a dataset: see `threshold`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assay.contracts import Sample
+from assay.data.images import stored, turned
+from assay.errors import DataError
+
+SHOWN = 5
+MOST = 0.5
+"""Share of an image above which a mask marks so much that it may be inverted."""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the masks of a dataset were found to be.
+
+    above: the threshold of their strengths. empty: how many mark nothing. notices: sentences for the user.
+    """
+
+    above: int
+    empty: int
+    notices: tuple[str, ...]
+
+
+def threshold(largest: int) -> int:
+    """The strength above which a pixel is marked, by the largest strength of all masks of a dataset.
+
+    Masks that hold nothing brighter than 127 were stored as 0 and 1, as class numbers or dimly: all above 0 is marked.
+    """
+    if largest <= 127:
+        return 0
+    return 127 if largest <= 255 else largest // 2
+
+
+def mask(sample: Sample, size: tuple[int, int], above: int) -> NDArray[np.bool_]:
+    """The marked pixels (H, W) of a sample at `size` (height, width); all False for a sample without a mask.
+
+    A pixel is marked where it covers anything that is marked at native size, so that thin defects are kept. Several
+    masks are united. Raises DataError for a mask that cannot be read or does not fit its image.
+    """
+    united = np.zeros(size, dtype=np.bool_)
+    for path in sample.masks:
+        marked = Image.fromarray((_upright(path, sample.path) > above).astype(np.float32))
+        united |= np.asarray(marked.resize(size[::-1], Image.Resampling.BOX)) > 0
+    return united
+
+
+def examined(samples: Iterable[Sample], above: int | None = None, large_defects: bool = False) -> Findings:
+    """Read all masks of a dataset once and say what they are.
+
+    above: the threshold of their strengths, where the owner knows it; else it is found. large_defects: the owner says
+    that defects cover most of their image. Raises DataError for masks that cannot be read, do not fit their
+    images, all mark nothing, or mostly mark more than half of their image.
+    """
+    counted = {s.id: [np.unique(_upright(m, s.path), return_counts=True) for m in s.masks] for s in samples if s.masks}
+    every = [values for of in counted.values() for values, _ in of]
+    if not every:
+        return Findings(127 if above is None else above, 0, ())
+    largest = max(int(values.max()) for values in every)
+    notices = []
+    if above is None:
+        above = threshold(largest)
+        if above == 0:
+            notices.append(
+                f"no mask holds a value above {largest}: a pixel above {above} is taken as marked "
+                "(`mask_above` sets another value)"
+            )
+    if largest <= above:
+        raise DataError(
+            f"none of {len(every)} masks marks anything: the largest value is {largest}, and a pixel above {above} is "
+            "marked; set `mask_above`, or remove the masks"
+        )
+    shares = {
+        id_: max(float(counts[values > above].sum() / counts.sum()) for values, counts in of)
+        for id_, of in counted.items()
+    }
+    crowded = [id_ for id_, share in shares.items() if share > MOST]
+    if not large_defects and 2 * len(crowded) > len(shares):
+        raise DataError(
+            f"{len(crowded)} of {len(shares)} masks mark more than half of their image: {named(crowded)}. If they mark "
+            "what is sound, invert the files; if the defects are that large, set `large_defects: true`"
+        )
+    return Findings(above, sum(share == 0 for share in shares.values()), tuple(notices))
+
+
+def named(items: Sequence[str]) -> str:
+    """The first five, and how many more there are."""
+    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
+    return ", ".join(items[:SHOWN]) + more
+
+
+def by_name(folder: Path, stems: Sequence[str], endings: Sequence[str] = ("_mask", "")) -> Mapping[str, list[Path]]:
+    """Stem of an image -> its masks in `folder`: `STEM_mask.png`, `STEM.png`, or all files of a folder STEM.
+
+    Masks are found by name, never by their order. Raises DataError where two files could be the mask of one image.
+    """
+    if not folder.is_dir():
+        return {}
+    there: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            there.setdefault(path.name, []).extend(sorted(p for p in path.iterdir() if not p.name.startswith(".")))
+        else:
+            there.setdefault(path.stem, []).append(path)
+    chosen: dict[str, list[Path]] = {}
+    for stem in stems:
+        found = [there[stem + ending] for ending in endings if stem + ending in there]
+        if len(found) > 1:
+            both = [path.name for paths in found for path in paths]
+            raise DataError(f"{folder}: {named(both)} could all be the mask of {stem}; keep one of them")
+        if found:
+            chosen[stem] = found[0]
+    return chosen
+
+
+def _strengths(image: Image.Image) -> NDArray[np.uint16]:
+    """(H, W) strengths of a decoded image file, as the module says."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return np.asarray(image).astype(np.uint16)
+    if image.has_transparency_data:
+        opacity = np.asarray(image.convert("RGBA"))[..., 3]
+        if opacity.min() < opacity.max():
+            return opacity.astype(np.uint16)
+    if image.mode in ("1", "L"):
+        return np.asarray(image.convert("L")).astype(np.uint16)
+    brightest: NDArray[np.uint8] = np.asarray(image.convert("RGB")).max(axis=2)
+    return brightest.astype(np.uint16)
+
+
+def _upright(path: Path, of: Path) -> NDArray[np.uint16]:
+    """The strengths of a mask, turned like the image that it belongs to; raises DataError where it doesn't fit."""
+    image, turn = stored(of, header_only=True)
+    lying = image.size
+    shown = lying[::-1] if turn >= 5 else lying  # 5 to 8 exchange the sides
+    drawn, own = stored(path)
+    drawn = turned(drawn, own)
+    if turn != 1 and own == 1:
+        if _alike(drawn.size, shown) and _alike(drawn.size, lying):
+            raise DataError(
+                f"{of} is turned by its EXIF tag (orientation {turn}) and its mask {path.name} is not; nothing shows "
+                "if the mask was drawn on the image as stored or as shown: save the images upright, without the tag"
+            )
+        if _alike(drawn.size, lying):
+            drawn = turned(drawn, turn)
+    if not _alike(drawn.size, shown):
+        raise DataError(
+            f"{path}: the mask has {drawn.width} x {drawn.height} pixels, its image {of.name} {shown[0]} x {shown[1]}; "
+            "a mask must have the shape of its image"
+        )
+    return _strengths(drawn)
+
+
+def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes have the same aspect, to a pixel of the smaller one."""
+    small, large = sorted((one, other))
+    scale = max(small) / max(large)
+    return all(abs(a - b * scale) <= 1 for a, b in zip(small, large, strict=True))

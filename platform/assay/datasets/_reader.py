@@ -1,0 +1,275 @@
+"""What all readers have in common: a reader lists the images of a layout, and this makes a dataset of them.
+
+A reader is a small function that returns a `Table`, a row for each image, decorated with `published` where the layout
+comes with a split, or with `drawn` where it has none. The decorator adds the parameters that every dataset has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from annotated_types import Ge, Le
+
+from assay.contracts import Dataset, Plain, Sample, Split
+from assay.data import masks
+from assay.data.file_facts import contents, file_hashes
+from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
+from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
+from assay.datasets._parts import Placed, Shares, parts
+from assay.errors import DataError, InputError
+from assay.units import Fraction
+
+RESERVED = ("all", "normal", "worst_kind")
+"""Names that stand for something else in tables of figures, so that no kind of defect may have them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image of a layout. id: relative to the root. kind: of the defect; of normals it doesn't matter.
+
+    split: the published one, or None where the layout has none. stratum: any text; images of one stratum are shared out
+    together, by default those of one kind.
+    """
+
+    id: str
+    path: Path
+    label: int
+    kind: str = "normal"
+    split: Literal["train", "validation", "test"] | None = None
+    group: str | None = None
+    masks: tuple[Path, ...] = ()
+    stratum: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a reader found. notes: counts for the manifest. notices: sentences for the user.
+
+    mask_above: the strength above which a pixel is marked, where the layout states it.
+    """
+
+    name: str
+    rows: Sequence[Row]
+    licence: str = "unknown"
+    notes: dict[str, int | str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    mask_above: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Parameters of every dataset.
+
+    validation_fraction: share of the normals to train on that is set aside for validation, drawn by seed.
+    validation_anomaly_fraction: share of every kind used for validation if these are "labelled", at least one image of
+    a kind with three or more. With "pseudo", every anomaly is test.
+    labelled_anomalies: number of test anomalies moved to training. contamination: share of the train images that are
+    anomalies labelled as normal. labelled_seed draws both from the test split, at most half of the labelled_kinds.
+    labelled_kinds: kinds that may be drawn, default all; other kinds stay unseen, in the test split only.
+    group_pattern: a regular expression searched in the ids; its first group names images that belong together, such as
+    the views of a part: they stay in one split, and intervals resample them together.
+    bit_depth: of the values in 16-bit files. mask_above: the value above which a pixel of a mask is marked, if it can't
+    be told from the masks. large_defects: defects cover most of their image.
+    """
+
+    image_size: Annotated[int, Ge(16), Le(512)] = 128
+    channels: Literal[1, 3] = 3
+    split_seed: Annotated[int, Ge(0)] = 0
+    validation_fraction: Fraction = 0.2
+    validation_anomaly_fraction: Fraction = 1 / 3
+    validation_anomalies: Literal["labelled", "pseudo"] = "labelled"
+    labelled_anomalies: Labelled = 0
+    labelled_kinds: list[str] | None = None
+    labelled_seed: Annotated[int, Ge(0)] = 0
+    contamination: Contamination = 0
+    group_pattern: str | None = None
+    bit_depth: Annotated[int, Ge(8), Le(16)] | None = None
+    mask_above: Annotated[int, Ge(0), Le(65534)] | None = None
+    large_defects: bool = False
+    allow_duplicates: bool = False
+    licence: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedOptions(Options):
+    """test_fraction: share of the published train normals used as test normals, for layouts that have none."""
+
+    test_fraction: Fraction = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawnOptions(Options):
+    """train_fraction, validation_fraction: shares of the normals; the rest are test."""
+
+    train_fraction: Fraction = 0.6
+
+
+def published(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
+    """Make a reader of a layout that has a split a dataset; defaults: of parameters in Options that differ."""
+    return functools.partial(_dataset, PublishedOptions, defaults)
+
+
+def drawn(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
+    """Make a reader of a layout without a split a dataset; defaults: of parameters in Options that differ."""
+    return functools.partial(_dataset, DrawnOptions, defaults)
+
+
+def _dataset(kind: type[Options], defaults: Plain, read: Callable[..., Table]) -> Callable[..., Dataset]:
+    common = {one.name: defaults.get(one.name, one.default) for one in dataclasses.fields(kind)}
+    own = inspect.signature(read).parameters
+
+    @functools.wraps(read)
+    def dataset(**values: Any) -> Dataset:
+        options = kind(**{name: values.get(name, default) for name, default in common.items()})
+        shares = _shares(options)  # says what is wrong with them before anything is read
+        return _assembled(read(**{name: values[name] for name in own if name in values}), options, shares)
+
+    added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in common.items()]
+    dataset.__signature__ = inspect.Signature([*own.values(), *added])  # type: ignore[attr-defined]
+    dataset.__annotations__ = {
+        **get_type_hints(kind, include_extras=True),
+        **get_type_hints(read, include_extras=True),
+        "return": Dataset,
+    }
+    dataset.__doc__ = f"{inspect.cleandoc(read.__doc__ or '')}\n\n{_described(kind)}"
+    return dataset
+
+
+def _described(kind: type[Options]) -> str:
+    """What the parameters that every dataset has mean."""
+    own = "" if kind is Options else f"{inspect.cleandoc(kind.__doc__ or '')}\n"
+    return own + inspect.cleandoc(Options.__doc__ or "").split("\n", 2)[2]
+
+
+def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
+    """The dataset of a table: every row in a split, and every mask looked at."""
+    rows = sorted(table.rows, key=lambda row: row.id)
+    _check_names(rows)
+    check_kinds(options.labelled_kinds, {row.kind for row in rows if row.label})
+    ids = [row.id for row in rows]
+    refuse_equal_ids(ids)
+    groups = [row.group for row in rows]
+    if options.group_pattern is not None:
+        groups = list(group_names(ids, options.group_pattern))
+    keys = _keys(rows, groups)
+    seen = None if options.labelled_kinds is None else set(options.labelled_kinds)
+    if any(row.split == "validation" and not row.label for row in rows):
+        shares = _for_training(shares)
+    placed = [
+        Placed(key, row.label, row.kind, row.split, row.stratum or f"{row.label} {row.kind if row.label else 'normal'}")
+        for key, row in zip(keys, rows, strict=True)
+    ]
+    chosen = parts(placed, shares, options.split_seed, seen)
+    samples = [
+        Sample(row.id, row.path, row.label, part, row.kind if row.label else "normal", group, row.masks)
+        for row, part, group in zip(rows, chosen, groups, strict=True)
+        if part is not None
+    ]
+    aside = [row.id for row, part in zip(rows, chosen, strict=True) if part is None]
+    moved, notes = draw(
+        samples,
+        labelled=options.labelled_anomalies,
+        contamination=options.contamination,
+        seed=options.labelled_seed,
+        kinds=options.labelled_kinds,
+        keys=dict(zip(ids, keys, strict=True)),
+    )
+    about = masks.examined(moved, options.mask_above or table.mask_above, large_defects=options.large_defects)
+    notices = [*table.notices, *about.notices]
+    if aside:
+        notices.append(f"{len(aside)} anomalies among the images to train on are set aside: {masks.named(aside)}")
+    return Dataset(
+        name=table.name,
+        samples=tuple(moved),
+        image_size=options.image_size,
+        channels=options.channels,
+        validation_anomalies=options.validation_anomalies,
+        allow_duplicates=options.allow_duplicates,
+        licence=table.licence if options.licence is None else options.licence,
+        bit_depth=options.bit_depth,
+        mask_above=about.above,
+        notes={
+            "split_seed": options.split_seed,
+            **table.notes,
+            **({"anomalies_set_aside": len(aside)} if aside else {}),
+            **_about_masks(moved, about.empty),
+            **notes,
+        },
+        notices=tuple(notices),
+    )
+
+
+def _about_masks(samples: Sequence[Sample], empty: int) -> dict[str, int | str]:
+    without = sum(sample.label and not sample.masks for sample in samples)
+    if not any(sample.masks for sample in samples):
+        return {}
+    return {"anomalies_without_mask": without, "empty_masks": empty}
+
+
+def _shares(options: Options) -> Shares:
+    """What share of a stratum each split gets, by one of its images and how many it holds."""
+    anomalies = anomaly_shares(options.validation_anomaly_fraction, options.validation_anomalies)
+    if isinstance(options, DrawnOptions):
+        normals = normal_shares(options.train_fraction, options.validation_fraction)
+    else:
+        test = options.test_fraction if isinstance(options, PublishedOptions) else 0.0
+        normals = {"train": 1 - options.validation_fraction - test, "validation": options.validation_fraction}
+        if normals["train"] <= 1e-9:
+            taken = f"validation_fraction {options.validation_fraction:g}" + (
+                f", test_fraction {test:g}" if test else ""
+            )
+            raise InputError(f"{taken} leaves nothing to train on; it must be below 1 in all")
+        normals["test"] = test
+
+    def shares(one: Placed, count: int) -> dict[Split, float]:
+        if one.label == 0:
+            return normals
+        if one.split is None or count < 3 or not anomalies["validation"]:
+            return anomalies
+        return anomaly_shares(max(anomalies["validation"], 1 / count), "labelled")
+
+    return shares
+
+
+def _for_training(shares: Shares) -> Shares:
+    """The same, without a share of the train normals for validation, which has normals of its own."""
+
+    def kept(one: Placed, count: int) -> dict[Split, float]:
+        own = shares(one, count)
+        if one.split != "train" or one.label:
+            return own
+        return {"train": own["train"] + own["validation"], "validation": 0.0, "test": own["test"]}
+
+    return kept
+
+
+def _keys(rows: Sequence[Row], groups: Sequence[str | None]) -> list[str]:
+    """A key for every image: images of one group, and equal images, have the same and stay in one split.
+
+    In a published split only files with the same bytes of one stratum are equal; without one, pictures in any format.
+    """
+    ids, paths = [row.id for row in rows], [row.path for row in rows]
+    if any(row.split is None for row in rows):
+        return components(ids, groups, [content.hash for content in contents(paths)])
+    strata = [f"{row.split} {row.stratum or row.kind}" for row in rows]
+    hashes = [f"{stratum} {file}" for stratum, file in zip(strata, file_hashes(paths), strict=True)]
+    return components(ids, groups, hashes)
+
+
+def _check_names(rows: Sequence[Row]) -> None:
+    """Raise DataError for names that would end the work later: kinds that stand for something else, odd bytes."""
+    counts = Counter(row.kind for row in rows if row.label)
+    if bad := sorted(kind for kind in counts if kind.casefold() in RESERVED):
+        raise DataError(
+            f"a kind of defect is called '{bad[0]}' ({counts[bad[0]]} images), a name that stands for something else "
+            f"in tables of figures, as {', '.join(RESERVED)} do; rename its folder"
+        )
+    if not rows:
+        raise DataError("the dataset holds no image; check its root")
