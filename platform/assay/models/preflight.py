@@ -154,10 +154,12 @@ def differentiable(detector: nn.Module, images: Tensor) -> bool:
     try:
         scores = detector(asked)
         (gradient,) = torch.autograd.grad(scores.sum(), asked, allow_unused=True)
-    except RuntimeError as error:  # raised by torch if some operation has no derivative
-        if out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:  # raised by torch if some operation has no derivative
+        if not out_of_memory(error):
+            return False
+        if len(images) == 1:
             raise
-        return False
+        return differentiable(detector, images[:1])
     return gradient is not None
 
 

@@ -32,7 +32,7 @@ def exported(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     except Exception as error:  # torch has no error class for a program it cannot read
         why = " ".join(str(error).split())[:200]
         raise ModelError(f"cannot be read by torch {torch.__version__}: {why}; export it with this version") from error
-    return Outside(Program(program, largest), manifest["higher_is"])
+    return Outside(Program(program, largest, len(content)), manifest["higher_is"])
 
 
 def _largest_batch(description: Mapping[str, Any], manifest: Mapping[str, Any]) -> int | None:
