@@ -49,11 +49,11 @@ class _EfficientNetLite0(nn.Module):
             self.network.eval()
         return self
 
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """Four feature maps, finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
+    def levels(self, images: Tensor, last: int = 4) -> list[Tensor]:
+        """The first `last` feature maps, finest first: 24, 40, 112, 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
         network, levels = self.network, []
         x = network._swish(network._bn0(network._conv_stem(self.normalise(images))))
-        for number, block in enumerate(network._blocks):
+        for number, block in enumerate(network._blocks[: LAST_BLOCKS[last - 1] + 1]):
             x = block(x)
             if number in LAST_BLOCKS:
                 levels.append(x)
