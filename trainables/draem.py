@@ -7,6 +7,7 @@ wide, not 128; images are not rotated, and the learning rate is constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -138,7 +139,7 @@ class Draem(Trained):
         self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, width: int, **unused: Any) -> nn.Module:
+    def build(cls, *, channels: int, image_size: int | Sequence[int], width: int, **unused: Any) -> nn.Module:
         """An untrained detector of the same shape."""
         return RepairAndCompare(channels, width)
 

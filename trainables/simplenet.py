@@ -5,6 +5,7 @@ Source: Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detectio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -110,7 +111,9 @@ class Simplenet(Trained):
         self.optimizer = torch.optim.AdamW([adapter, others], learning_rate, weight_decay=weight_decay)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, backbone: Item, levels: Levels, **unused: Any) -> nn.Module:
+    def build(
+        cls, *, channels: int, image_size: int | Sequence[int], backbone: Item, levels: Levels, **unused: Any
+    ) -> nn.Module:
         """An untrained detector of the same shape."""
         return PatchDiscriminator(backbone, channels, levels)
 

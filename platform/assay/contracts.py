@@ -155,13 +155,14 @@ class Sample:
 class Dataset:
     """The result of a dataset function: the samples of all splits, still on disk, and how to decode them.
 
+    image_size: the side of square images, [height, width], or `native` where all files have one size and keep it.
     notes: counts and remarks for the manifest, such as the number of dropped uncertain samples.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
     """
 
     name: str
     samples: tuple[Sample, ...]
-    image_size: int
+    image_size: int | Sequence[int] | Literal["native"]
     channels: int
     validation_anomalies: Literal["labelled", "pseudo"]
     allow_duplicates: bool = False
@@ -171,13 +172,22 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each."""
+    """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each.
+
+    groups: the physical part that each image shows, None for one without; empty where none has any.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
     defects: tuple[str, ...]
     hashes: tuple[str, ...]
+    groups: tuple[str | None, ...] = ()
+
+    @property
+    def group_names(self) -> tuple[str | None, ...] | None:
+        """The group of each image, or None where no image has one."""
+        return self.groups if any(group is not None for group in self.groups) else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -193,13 +203,13 @@ def no_images() -> Images:
 class Description(TypedDict):
     """What the manifest says about a dataset.
 
-    hash: of all decoded images. counts: split -> how many are `normal` and how many `anomalous`. notes: those of the
-    Dataset, and what was found in decoding it.
+    hash: of all decoded images. image_size: the side of square images, or [height, width]. counts: split -> how many
+    are `normal` and how many `anomalous`. notes: those of the Dataset, and what was found in decoding it.
     """
 
     name: str
     hash: str
-    image_size: int
+    image_size: int | list[int]
     channels: int
     counts: dict[Split, dict[str, int]]
     validation_anomalies: str
@@ -279,6 +289,9 @@ class Trainable(Protocol):
         ...
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, **parameters: Any) -> nn.Module:
-        """An untrained detector of the same shape, to load saved weights into (buffers may be resized)."""
+    def build(cls, *, channels: int, image_size: int | Sequence[int], **parameters: Any) -> nn.Module:
+        """An untrained detector of the same shape, to load saved weights into (buffers may be resized).
+
+        image_size: as the manifest states it, the side of square images or [height, width].
+        """
         ...

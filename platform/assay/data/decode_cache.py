@@ -17,7 +17,15 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from assay.data.images import DECODE_VERSION, content_hash, file_hash, open_image, pixel_hash, resized
+from assay.data.images import (
+    DECODE_VERSION,
+    content_hash,
+    file_hash,
+    height_and_width,
+    open_image,
+    pixel_hash,
+    resized,
+)
 from assay.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -39,21 +47,23 @@ def default_folder() -> Path:
     return Path(os.environ.get("ASSAY_CACHE") or Path.home() / ".cache" / "assay")
 
 
-def decoded(paths: Sequence[Path], *, size: int, channels: int, folder: Path | None = None) -> Decoded:
+def decoded(paths: Sequence[Path], *, size: int | Sequence[int], channels: int, folder: Path | None = None) -> Decoded:
     """The images of `paths` (at least one), in order, decoded or read from the cache.
 
     A damaged entry is decoded again. Raises DataError for a file that cannot be read or decoded, and for a cache
     folder that is not writable.
     """
     folder = folder or default_folder()
-    digest = hashlib.sha256(f"{DECODE_VERSION} {size} {channels}".encode())
+    height, width = height_and_width(size)
+    sides = height if height == width else f"{height}x{width}"
+    digest = hashlib.sha256(f"{DECODE_VERSION} {sides} {channels}".encode())
     for path in paths:
         digest.update(file_hash(path).encode())
     entry = folder / f"{digest.hexdigest()}.npy"
     cached = _read(entry)
     if cached is None:
         try:
-            _decode_into(entry, paths, size, channels)
+            _decode_into(entry, paths, (height, width), channels)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
@@ -80,14 +90,14 @@ def _read(entry: Path) -> Decoded | None:
         return None
 
 
-def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int) -> None:
+def _decode_into(entry: Path, paths: Sequence[Path], size: tuple[int, int], channels: int) -> None:
     entry.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
     contents: list[str] = []
 
     def write_pixels(file: BinaryIO) -> None:
         # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, size, size)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, *size)}
         np.lib.format.write_array_header_1_0(file, header)
         for path in paths:
             image = open_image(path)

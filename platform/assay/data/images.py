@@ -15,6 +15,7 @@ import hashlib
 import io
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from assay.errors import DataError
 
-DECODE_VERSION = 1
+DECODE_VERSION = 2
 """Increase whenever `decode` may give different pixels for the same file: caches of decoded images are keyed by it."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
@@ -40,6 +41,9 @@ RESAMPLING = Image.Resampling.BILINEAR
 lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
 
 MASK_THRESHOLD = 127
+
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of orientation, and its values that swap height and width."""
 
 # What Pillow raises on damaged files: found by damaging files of every format above and from Pillow's own handlers.
 _UNREADABLE = (
@@ -75,19 +79,29 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
     return images, len(files) - len(images)
 
 
-def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
-    """One file as uint8 (C, size, size): antialiased, aspect ratio not kept; raises DataError naming the file."""
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) of the side of square images, or of [height, width]."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def decode(path: Path, *, size: int | Sequence[int], channels: int) -> np.ndarray:
+    """One file as uint8 (C, H, W): antialiased, aspect ratio not kept; raises DataError naming the file.
+
+    size: the side of square images, or [height, width].
+    """
     return resized(open_image(path), size=size, channels=channels)
 
 
-def decode_mask(path: Path, *, size: int) -> np.ndarray:
-    """A defect mask as bool (1, size, size): True where a pixel covers anything brighter than MASK_THRESHOLD.
+def decode_mask(path: Path, *, size: int | Sequence[int]) -> np.ndarray:
+    """A defect mask as bool (1, H, W): True where a pixel covers anything brighter than MASK_THRESHOLD.
 
     The threshold is applied before resizing, so that a defect thinner than a pixel of the small image is kept.
     """
     grey = np.asarray(open_image(path).convert("L"))
     marked = Image.fromarray((grey > MASK_THRESHOLD).astype(np.float32))
-    small = np.asarray(marked.resize((size, size), Image.Resampling.BOX))
+    height, width = height_and_width(size)
+    small = np.asarray(marked.resize((width, height), Image.Resampling.BOX))
     return small[None] > 0
 
 
@@ -114,9 +128,23 @@ def open_image(path: Path) -> Image.Image:
         raise DataError(f"{path}: {error}; convert it to 8-bit grey or RGB") from error
 
 
-def resized(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
-    """An image of mode L or RGB as uint8 (C, size, size), C being 1 or 3."""
-    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), RESAMPLING)
+def upright_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a file's image at its native size, upright, without decoding it; raises DataError like open_image."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            (width, height), turned = image.size, image.getexif().get(ORIENTATION) in ON_ITS_SIDE
+    except _UNREADABLE:
+        opened = open_image(path)
+        return opened.height, opened.width
+    return (width, height) if turned else (height, width)
+
+
+def resized(image: Image.Image, *, size: int | Sequence[int], channels: int) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3."""
+    height, width = height_and_width(size)
+    image = image.convert("L" if channels == 1 else "RGB")
+    # Along the rows first: which of the two comes first depends on Pillow's version, and moves pixels by a grey level.
+    image = image.resize((width, image.height), RESAMPLING).resize((width, height), RESAMPLING)
     pixels = np.asarray(image)
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 

@@ -15,6 +15,7 @@ from typing import get_args
 import numpy as np
 
 from assay.contracts import Dataset, Description, Images, Sample, Split, TrainingData, no_images
+from assay.data import image_size
 from assay.data.decode_cache import Decoded, decoded
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
@@ -50,7 +51,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
     description: Description = {
         "name": dataset.name,
         "hash": _hash(by_split),
-        "image_size": dataset.image_size,
+        "image_size": image_size.stated(dataset),
         "channels": dataset.channels,
         "counts": {name: {"normal": int((of == 0).sum()), "anomalous": int(of.sum())} for name, of in labels.items()},
         "validation_anomalies": dataset.validation_anomalies,
@@ -76,8 +77,9 @@ BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
 def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
     samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
     _check_samples(dataset, samples)
+    size = image_size.of(dataset)
     by_split = {
-        name: (of, decoded([s.path for s in of], size=dataset.image_size, channels=dataset.channels, folder=cache))
+        name: (of, decoded([s.path for s in of], size=size, channels=dataset.channels, folder=cache))
         for name, of in samples.items()
         if of
     }
@@ -168,7 +170,7 @@ def _train(by_split: BySplit) -> Images:
     if "contamination" not in by_split:
         return train
     hidden = _images(*by_split["contamination"])
-    ids, hashes = train.ids + hidden.ids, train.hashes + hidden.hashes
+    ids, hashes, groups = train.ids + hidden.ids, train.hashes + hidden.hashes, train.groups + hidden.groups
     order = sorted(range(len(ids)), key=lambda index: (hashes[index], ids[index]))
     return Images(
         pixels=np.concatenate([train.pixels, hidden.pixels])[order],
@@ -176,6 +178,7 @@ def _train(by_split: BySplit) -> Images:
         ids=tuple(ids[index] for index in order),
         defects=("normal",) * len(ids),
         hashes=tuple(hashes[index] for index in order),
+        groups=tuple(groups[index] for index in order),
     )
 
 
@@ -186,6 +189,7 @@ def _images(samples: Sequence[Sample], images: Decoded) -> Images:
         ids=tuple(sample.id for sample in samples),
         defects=tuple(sample.defect for sample in samples),
         hashes=tuple(images.hashes),
+        groups=tuple(sample.group for sample in samples),
     )
 
 

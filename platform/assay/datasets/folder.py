@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from assay.contracts import Dataset, Sample, Split
 from assay.data.grouped_split import anomaly_shares, components, normal_shares, refuse_equal_ids, split
 from assay.data.images import content_hash, image_files, open_image
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.errors import DataError, InputError
-from assay.units import Fraction
+from assay.units import Fraction, ImageSize
 
 
 def folder(
@@ -23,7 +23,7 @@ def folder(
     root: str,
     normal: str | list[str],
     anomalous: str | list[str],
-    image_size: Annotated[int, Ge(16), Le(512)] = 128,
+    image_size: ImageSize = 128,
     channels: Literal[1, 3] = 3,
     split_seed: Annotated[int, Ge(0)] = 0,
     group_pattern: str | None = None,

@@ -8,21 +8,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from assay.contracts import Dataset, Sample, Split
 from assay.data.grouped_split import anomaly_shares, components, refuse_equal_ids, split
 from assay.data.images import decode_mask, file_hash, image_files
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.errors import DataError, InputError
-from assay.units import Fraction
+from assay.units import Fraction, ImageSize
 
 
 def mvtec(
     *,
     root: str,
     category: str | None = None,
-    image_size: Annotated[int, Ge(16), Le(512)] = 128,
+    image_size: ImageSize = 128,
     channels: Literal[1, 3] = 3,
     split_seed: Annotated[int, Ge(0)] = 0,
     validation_fraction: Fraction = 0.2,

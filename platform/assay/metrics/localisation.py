@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected_parts
 
 from assay.contracts import Dataset
+from assay.data import image_size
 from assay.data.images import decode_mask
 from assay.errors import DataError
 from assay.metrics.detection import auroc
@@ -46,16 +47,16 @@ class Localisation(NamedTuple):
 
 
 def masks(dataset: Dataset, ids: Sequence[str]) -> NDArray[np.bool_]:
-    """The defect masks (N, S, S) of samples by id at the dataset's image size; all False where there is no mask.
+    """The defect masks (N, H, W) of samples by id at the dataset's image size; all False where there is no mask.
 
     A mask is a grey image, brighter than 127 where the defect is. Raises DataError for an id that is not there and a
     mask that cannot be decoded.
     """
-    size, of = dataset.image_size, {sample.id: sample.mask for sample in dataset.samples}
+    size, of = image_size.of(dataset), {sample.id: sample.mask for sample in dataset.samples}
     unknown = [id_ for id_ in ids if id_ not in of]
     if unknown:
         raise DataError(f"{dataset.name}: no sample is called {unknown[0]}, so it has no mask")
-    marked = np.zeros((len(ids), size, size), dtype=np.bool_)
+    marked = np.zeros((len(ids), *size), dtype=np.bool_)
     for row, id_ in enumerate(ids):
         mask = of[id_]
         if mask is not None:

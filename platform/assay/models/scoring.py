@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
@@ -24,13 +24,15 @@ SAME = 1e-3
 class Threshold(TypedDict):
     """The score above which an image is flagged, as in a manifest.
 
-    false_alarm_rate: the share of the `count` normals of the source that may be flagged, or that are.
+    false_alarm_rate: the share of the `count` normals of the source that may be flagged, or that are. also_trained_on:
+    how many of these the detector may have been trained on, where that is known.
     """
 
     value: float
     false_alarm_rate: float
     source: str
     count: int
+    also_trained_on: NotRequired[int]
 
 
 def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor:
@@ -54,6 +56,7 @@ def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
         tuple(images.ids[i] for i in at),
         tuple(images.defects[i] for i in at),
         tuple(images.hashes[i] for i in at),
+        tuple(images.groups[i] for i in at) if images.groups else (),
     )
 
 

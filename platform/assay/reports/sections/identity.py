@@ -45,7 +45,7 @@ TEMPLATE = """
 </dl>
 <h3>Data</h3>
 <dl>
-<dt>Dataset</dt><dd>{{ info.dataset.name }}, {{ info.dataset.image_size }} × {{ info.dataset.image_size }} pixels,
+<dt>Dataset</dt><dd>{{ info.dataset.name }}, {{ info.dataset.image_size | sides }} pixels,
 {{ info.dataset.channels }} channel{{ "s" if info.dataset.channels != 1 }}</dd>
 <dt>Content hash</dt><dd><code>{{ info.dataset.hash }}</code></dd>
 <dt>Images</dt><dd>{{ counts }}</dd>
