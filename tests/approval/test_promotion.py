@@ -336,3 +336,75 @@ def test_faults_of_a_keys_file(tmp_path, text, fault):
     (tmp_path / "keys.yaml").write_text(text.replace("F,", "a" * 64 + ","))
     with pytest.raises(SpecError, match=fault):
         people.read(tmp_path / "keys.yaml")
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("content", [DEEP, b"[]", b"{}", b'{"ev', b"\xff", b'{"format": "one"}'])
+def test_a_damaged_record_stops_its_own_model_alone(sign, decide, run, store, audit, model, keys, content):
+    sign()
+    twin = add_sibling(store)
+    decide(of=twin)
+    other = str(Audit(store.path(f"audits/{twin}")).info["model"])
+    damaged = entries(store)[-1]
+    store.write(f"register/{damaged}", content)
+    assert f"mind: register/{damaged} is damaged" in run("models")
+    assert [damaged in one for one in json.loads(run("models", "--json"))["damaged"]] == [True]
+    run("verify", audit, "--key", keys[1])
+    run("promote", model, "--key", keys[1])
+    assert f"register/{damaged}, a decision on this model, is damaged" in run("verify", twin, code=3)
+    run("promote", other, "--unsigned", code=3)
+    assert [one.model for one in records.promotions(store)] == [model]
+
+
+def test_a_failure_is_not_hidden_by_a_damaged_record(sign, run, store, audit, model, keys, tmp_path):
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    sign(HARD, code=3)
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    store.write(f"register/{entries(store)[-1]}", DEEP)
+    later = "a later decision on this model, is damaged"
+    assert later in run("verify", audit, "--key", keys[1], code=3)
+    assert later in run("promote", model, "--key", keys[1], code=3)
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"[" * 10_000, b"audit: 1", b"\xff"])
+def test_a_damaged_audit_stops_its_own_model_alone(sign, run, store, audit, model, keys, content):
+    sign()
+    twin = add_sibling(store)
+    store.write(f"audits/{twin}/audit.yaml", content)
+    assert f"mind: audit {twin} is passed over" in run("models")
+    run("promote", model, "--key", keys[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"because": "it was only a screen"}, "a decision on this model, is unsigned"),
+        ({"signature": ""}, "a decision on this model, is unsigned"),
+        ({"key": None}, "verdict.json is not as it was recorded"),
+    ],
+)
+def test_a_record_that_its_signer_did_not_write(sign, run, store, audit, model, keys, changes, said):
+    sign()
+    run("verify", audit, "--key", keys[1])
+    [entry] = entries(store)
+    store.write(f"register/{entry}", canonical({**store.read_json(f"register/{entry}"), **changes}))
+    assert said in run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)
+    assert records.promotions(store) == []
+
+
+def test_a_removed_failure_cannot_be_taken_out_of_what_follows_it(sign, run, store, audit, model, keys, tmp_path):
+    """The record that follows is changed as if there had been none; it is signed, so that is seen."""
+    sign(HARD, code=3)
+    sign(GATE, *PEOPLE, "--because", "a typing mistake")
+    fail, last = entries(store)
+    store.remove(f"register/{fail}")
+    record = store.read_json(f"register/{last}")
+    store.write(f"register/{last}", canonical({**record, "before": {}, "because": ""}))
+    assert records.gaps(store) == []
+    assert "is unsigned" in run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)

@@ -105,7 +105,7 @@ def of_audit(
         verified = _of_audit(audit, folder, key, name, decided)
         if decided and key and verified.signed and (stranger := _stranger(audit, key, keys)):
             verified = replace(verified, problems=(*verified.problems, stranger))
-        objection = _objection(beside, audit) if decided else ""
+        objection = _objection(beside, audit, key) if decided else ""
         if objection and objection not in verified.problems:
             verified = replace(verified, problems=(*verified.problems, objection))
         hash = _model(audit)
@@ -126,12 +126,12 @@ def _stranger(audit: Audit, key: Key, keys: Keys | None) -> str:
         return str(error)
 
 
-def _objection(beside: Store, audit: Audit) -> str:
+def _objection(beside: Store, audit: Audit, key: Key | None) -> str:
     """What the register beside an audit says against its verdict; nothing where there is none."""
     if not beside.names(records.FOLDER):
         return ""
     try:
-        return Memory.of(beside).objection(audit)
+        return Memory.of(beside, key).objection(audit)
     except AssayError as error:
         return str(error)
 
