@@ -370,6 +370,15 @@ def test_a_failure_is_not_hidden_by_a_damaged_record(sign, run, store, audit, mo
     assert later in run("promote", model, "--key", keys[1], code=3)
 
 
+def test_a_damaged_record_is_answered_before_a_later_pass(decide, run, store, audit, model):
+    decide(HARD, code=3)
+    store.write(f"register/{entries(store)[-1]}", b"[]")
+    assert "is damaged and may be a FAIL" in decide(GATE, code=2)
+    assert store.read_json(f"audits/{audit}/verdict.json")["verdict"] == "FAIL"
+    decide(GATE, "--because", "the record was lost with its disk")
+    run("promote", model, "--unsigned")
+
+
 @pytest.mark.parametrize("content", [b"a: [", b"[" * 10_000, b"audit: 1", b"\xff"])
 def test_a_damaged_audit_stops_its_own_model_alone(sign, run, store, audit, model, keys, content):
     sign()

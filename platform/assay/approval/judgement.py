@@ -41,6 +41,11 @@ def decide(
             f"the model was decided {last.verdict} by policy {last.policy} on {last.date} (audit {last.audit}), and a "
             f"later {verdict.verdict} must say why that no longer stands: add --because REASON; nothing was written"
         )
+    if verdict.passed and policy.approves and not because and (damaged := records.damaged(store, verdict.model)):
+        raise InputError(
+            f"register/{damaged[0]}, an earlier decision on the model, is damaged and may be a FAIL; restore it from a "
+            "copy, or add --because REASON; nothing was written"
+        )
     verdict = dataclasses.replace(verdict, history=past)
     store.write(f"audits/{audit}/verdict.json", json.dumps(verdict.to_json(), indent=2).encode())
     return verdict

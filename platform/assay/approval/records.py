@@ -137,6 +137,11 @@ def gaps(store: Store, key: Key | None = None) -> list[Gap]:
     return [by_entry[entry] for entry in sorted(by_entry)]
 
 
+def damaged(store: Store, model: str) -> list[str]:
+    """The names of the records of decisions on a model that cannot be read, the oldest first."""
+    return [gap.entry for gap in gaps(store) if gap.what == "damaged" and f"-decided-{model[:12]}." in gap.entry]
+
+
 def _ends(store: Store) -> dict[str, str]:
     """Name and SHA-256 of each record that no other follows yet: one, or several where two were written at once."""
     entries = _entries(store)
