@@ -6,9 +6,10 @@ of an audit are protected by a signature alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assay.approval import records, review, signature
 from assay.approval.judgement import judged
@@ -18,8 +19,8 @@ from assay.approval.trust.hashed import HashedFolder, hashed
 from assay.approval.trust.memory import Memory
 from assay.approval.trust.people import Keys
 from assay.approval.verdict import verdict_of
-from assay.errors import AssayError, InputError, StoreError
-from assay.models import model_folder
+from assay.errors import AssayError, InputError, ModelError, StoreError
+from assay.models import deployed_file, model_folder
 from assay.store import formats, references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
@@ -187,12 +188,22 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
     try:
         manifest = folder.read_json("manifest.json")
         formats.check_content(manifest, "model", folder.place("manifest.json"))
-        weights = manifest.get("weights_sha256")
-    except (StoreError, AttributeError):
+        weights, sides = manifest.get("weights_sha256"), _more_files(manifest)
+    except (StoreError, ModelError, AttributeError):
         return ["manifest.json"], [], []
+    changed = [file for file, wanted in sides.items() if files.get(file, wanted) != wanted]
+    missing = [file for file in sides if file not in files]
+    others = [file for file in others if file not in sides]
     if weights in (None, *files.values()):
-        return [], [], [file for file in others if files[file] != weights]
-    return (others, [], []) if others else ([], ["the file beside manifest.json"], [])
+        return changed, missing, [file for file in others if files[file] != weights]
+    if not others:
+        return changed, [*missing, "the file beside manifest.json"], []
+    return [*changed, *others], missing, []
+
+
+def _more_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of a model's files but its first one: its side files, and the file that is deployed in its place."""
+    return {**model_folder.side_files(manifest), **deployed_file.hashes(manifest)}
 
 
 def _with_signature(plain: Verification, folder: Store, files: dict[str, str], key: Key | None) -> Verification:

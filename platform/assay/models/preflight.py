@@ -87,7 +87,7 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
                 f"an image's score depends on the other images of its batch: in batches of {size} it moves by up to "
                 f"{apart:.2g}; is a part in train mode, such as batch-norm, or are scores normalised over the batch?"
             )
-    changed = [name for name, tensor in _tensors(detector) if not tensor.equal(before[name])]
+    changed = [name for name, tensor in _tensors(detector) if not _same(tensor, before[name])]
     if changed:
         raise ModelError(
             f"the detector changes itself when it scores: {', '.join(changed[:5])}; is a part in train mode, such as "
@@ -230,6 +230,14 @@ def _raw(detector: nn.Module, images: Tensor) -> Any:
             raise
         what = f"{tuple(images.shape)} on {images.device}"
         raise ModelError(f"the detector fails on images {what}: {type(error).__name__}: {error}") from error
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values; a NaN that stays one has not changed."""
+    if one.equal(other):
+        return True
+    floats = one.is_floating_point() or one.is_complex()
+    return floats and one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _tensors(detector: nn.Module) -> Iterator[tuple[str, Tensor]]:

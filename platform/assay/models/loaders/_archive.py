@@ -26,6 +26,9 @@ PROGRAM = "models/model.json"
 TENSORS = {"weights": re.compile(r"weight_\d+"), "constants": re.compile(r"tensor_\d+")}
 """Folder below data/ -> naming pattern of the raw tensors in it."""
 
+ACCELERATORS = ("cuda", "mps", "xpu", "hip", "mtia", "hpu")
+"""Devices, as torch calls them, on which a program may have been exported and need not be run."""
+
 KEPT = re.compile(
     r"archive_format|archive_version|byteorder"
     r"|data/weights/(?:weight_\d+|model_weights_config\.json)"
@@ -89,6 +92,7 @@ def _vetted(content: bytes) -> tuple[bytes, Plain]:
             if f"data/{folder}/{file}" not in records:
                 raise ModelError(f"lacks data/{folder}/{file}; it was cut short, export it again")
     program = _json(records, PROGRAM)
+    _to_cpu(records, program)
     _strip(program)
     for key, text in _texts(program):
         _check_text(key, text)
@@ -144,6 +148,35 @@ def _json(records: dict[str, bytes], name: str) -> Plain:
     if not isinstance(parsed, dict):
         raise ModelError(f"has a {name} that is not a mapping; export it again")
     return parsed
+
+
+def _to_cpu(records: dict[str, bytes], program: Plain) -> None:
+    """Name the CPU wherever a program exported on an accelerator names that: its raw tensors are the same anywhere."""
+    for value in _mappings(program):
+        _place_on_cpu(value)
+    for folder in TENSORS:
+        config = _json(records, name := f"data/{folder}/model_{folder}_config.json")
+        moved = [_place_on_cpu(value) for value in _mappings(config)]
+        if any(moved):
+            records[name] = json.dumps(config).encode()
+
+
+def _place_on_cpu(value: Plain) -> bool:
+    """Turn a device that is an accelerator into the CPU; returns whether it was one."""
+    if value.keys() != {"type", "index"} or value["type"] not in ACCELERATORS:
+        return False
+    value |= {"type": "cpu", "index": None}
+    return True
+
+
+def _mappings(value: Any) -> Iterator[Plain]:
+    """Every mapping, however deeply nested."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for below in value:
+            yield from _mappings(below)
 
 
 def _strip(program: Plain) -> None:

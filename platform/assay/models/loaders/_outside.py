@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,10 +15,16 @@ KNOWN = ("score_with", "certify", "CERTIFIES")
 
 
 class Outside(nn.Module):
-    """Any callable images (B, C, H, W) -> scores (B,), as float32, negated if normal images score highest."""
+    """Any callable images (B, C, H, W) -> scores (B,), as float32, negated if normal images score highest.
 
-    def __init__(self, inner: Callable[[Tensor], Any], higher_is: str) -> None:
+    runs: how a file is run where its card did not say, for the manifest: the output that is the score, the precision.
+    """
+
+    def __init__(
+        self, inner: Callable[[Tensor], Any], higher_is: str, runs: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
         super().__init__()
+        self.runs = dict(runs)
         self.inner = inner
         self.sign = -1.0 if higher_is == "normal" else 1.0
         for name in KNOWN:

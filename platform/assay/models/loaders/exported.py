@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.export.pt2_archive._package import load_pt2  # torch.export.load would fall back to older, pickled formats
 
+from assay.data.images import height_and_width
 from assay.errors import ModelError
 from assay.models.loaders._archive import SIZE, vetted
 from assay.models.loaders._outside import Outside
@@ -37,7 +38,7 @@ def exported(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
 
 def _largest_batch(description: Mapping[str, Any], manifest: Mapping[str, Any]) -> int | None:
     """The largest number of images the program takes (None: any), according to its input signature."""
-    size = manifest["image_size"]
+    size = height_and_width(manifest["image_size"])
     try:
         graph = description["graph_module"]
         specs = [spec["user_input"] for spec in graph["signature"]["input_specs"] if "user_input" in spec]
@@ -49,7 +50,7 @@ def _largest_batch(description: Mapping[str, Any], manifest: Mapping[str, Any]) 
     if symbol is None:
         count = batch.get("as_int", "certain numbers of")
         raise ModelError(f"takes {count} images at a time and no other number; export it with {EXPORT}")
-    wanted = (manifest["channels"], size, size)
+    wanted = (manifest["channels"], *size)
     have = tuple(one.get("as_int") for one in rest)
     if len(have) != 3 or any(is_ not in (None, want) for is_, want in zip(have, wanted, strict=True)):
         raise ModelError(f"takes images {have} (C, H, W); those of the dataset are {wanted}")
