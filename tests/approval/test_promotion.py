@@ -417,3 +417,21 @@ def test_a_removed_failure_cannot_be_taken_out_of_what_follows_it(sign, run, sto
     assert records.gaps(store) == []
     assert "is unsigned" in run("verify", audit, "--key", keys[1], code=3)
     run("promote", model, "--key", keys[1], code=3)
+
+
+def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
+    """Both follow the same record, and the next one follows both."""
+    decide()
+    [first] = entries(store)
+    ends = records._ends(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_ends", lambda _: ends)  # what each has read before the other wrote
+        for name in ("line-3", "line-4"):
+            records.promoted(store, model=model, name=name, audit="a", dataset=None, by="-", key=None)
+    decide()
+    _, one, other, last = entries(store)
+    assert [set(store.read_json(f"register/{entry}")["before"]) for entry in (one, other)] == [{first}, {first}]
+    assert set(store.read_json(f"register/{last}")["before"]) == {one, other}
+    assert records.gaps(store) == []
+    store.remove(f"register/{other}")
+    assert [(gap.entry, gap.what) for gap in records.gaps(store)] == [(other, "missing")]
