@@ -14,12 +14,15 @@ import toy_audit
 import toy_outside
 import yaml
 from hostile_files import program
+from PIL import Image
 from torch import nn
 
 from assay.approval import verification
+from assay.audits import audit, suite
 from assay.contracts import Images
-from assay.errors import InputError, ModelError
+from assay.errors import DataError, InputError, ModelError, SpecError
 from assay.models import card, model_folder, preflight
+from assay.store import parquet, schemas
 from assay.store.store import Store
 
 SIZE = toy_audit.SIZE
@@ -319,3 +322,58 @@ def test_a_buffer_that_is_not_a_number_has_not_changed(images):
     detector.grows = True
     with pytest.raises(ModelError, match="changes itself when it scores: maximum"):
         preflight.inspect(detector, some, None)
+
+
+def photographs(folder: Path, sizes) -> dict:
+    """A dataset whose files have those (height, width), in turn; anomalies are brighter."""
+    random = np.random.default_rng(0)
+    for kind, light in (("good", 60), ("spot", 180)):
+        (folder / kind).mkdir(parents=True)
+        for i in range(24):
+            height, width = sizes[i % len(sizes)]
+            pixels = (random.integers(0, 60, (height, width)) + light).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / kind / f"{i:02}.png")
+    return {"name": "folder", "root": str(folder), "normal": "good", "anomalous": "spot", "channels": 1}
+
+
+@pytest.fixture
+def resizing() -> bytes:
+    """A file that takes images of any size."""
+    return graph(size=None)
+
+
+def test_native_images_go_in_at_their_own_size(store, write, tmp_path, own_cache, resizing):
+    data = photographs(tmp_path / "native", [(20, 36)])
+    name = card.bring(store, write({"own.onnx": resizing}, dataset=data, input="native"))
+    found = model_folder.load(store, name)
+    assert (found.manifest["image_size"], found.manifest["input"]) == ([20, 36], "native")
+    square = {"name": "square", "attack": {"square": {"queries": 5}}, "threat": toy_audit.SUITE["attacks"][0]["threat"]}
+    attacks = [*toy_audit.SUITE["attacks"], square]
+    done = audit.run(store, name, suite.read(toy_audit.write_suite(tmp_path / "tiny.yaml", attacks=attacks)))
+    worst = parquet.load(store, f"audits/{done}/worst.parquet", schemas.WORST)
+    shown = Image.open(io.BytesIO(worst["adversarial_png"][0].as_py()))
+    assert shown.size == (36, 20)
+    assert (Image.open(tmp_path / "native" / "good" / "00.png").size) == (36, 20)
+
+
+def test_native_images_of_several_sizes_are_counted(store, write, tmp_path, own_cache, resizing):
+    data = photographs(tmp_path / "native", [(20, 36), (20, 36), (24, 24)])
+    with pytest.raises(DataError, match=r"2 sizes \(height x width\): 32 of 20 x 36, 16 of 24 x 24; native images"):
+        card.bring(store, write({"own.onnx": resizing}, dataset=data, input="native"))
+
+
+def test_keys_that_contradict_each_other_or_the_file(store, write, dataset, resizing):
+    with pytest.raises(SpecError, match="image_size: found 16; the size of the files themselves"):
+        card.bring(store, write({"own.onnx": resizing}, input="native"))
+    with pytest.raises(SpecError, match="precision: found .*f16.*; a key for detectors of the kind openvino"):
+        card.bring(store, write({"own.onnx": resizing}, precision="f16"))
+    with pytest.raises(SpecError, match=r"image_size: .*16 to 512 pixels, as a number or as \[height, width\]"):
+        card.bring(store, write({"own.onnx": resizing}, image_size=8))
+
+
+def test_images_of_any_height_and_width(store, write, dataset, resizing):
+    data = {**dataset, "image_size": [16, 24]}
+    name = card.bring(store, write({"own.onnx": resizing}, dataset=data, image_size=[16, 24]))
+    assert model_folder.read_manifest(store, name)["image_size"] == [16, 24]
+    with pytest.raises(ModelError, match=r"takes images \(1, 16, 16\) .*; those of the dataset are \(1, 16, 24\)"):
+        card.bring(store, write({"own.onnx": graph()}, dataset=data))

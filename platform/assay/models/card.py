@@ -7,7 +7,7 @@ or an OpenVINO model (`.xml`). Importing it into a store writes an ordinary mode
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self, TypedDict
 
@@ -25,7 +25,7 @@ from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import Plain, TrainingData
-from assay.data import splits
+from assay.data import images, splits
 from assay.errors import Fault, InputError, ModelError, SpecError
 from assay.interop.anomalib import ImageModel
 from assay.metrics import detection
@@ -36,7 +36,7 @@ from assay.models.trained_on import TrainedOn, also_trained_on
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store
-from assay.units import Count, Rate, number
+from assay.units import ImageSize, Rate, number
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,18 +65,19 @@ class Card(Section):
 
     detector: `module:attribute`, or a file path relative to the card; optional if the command names the detector.
     threshold: a number on the detector's own scale, a rule for finding one, or `model` for that which an anomalib
-    checkpoint brings along. image_size, channels: the detector's
-    input, by default that of the dataset; `input: native` gives the images at their own size, for a detector that
-    resizes them itself. output: which output is the score, if there are several. precision: in which OpenVINO computes.
-    stochastic: whether the same image gets a different score each time. trained_on: which of the dataset's images the
-    detector was trained on. deployed: the file that is deployed in its place, to be compared with it.
-    anomalib: the class of an anomalib checkpoint, with parameters that replace those in it.
+    checkpoint brings along. image_size, channels: the detector's input, by default that of the dataset. input: `native`
+    gives the images at their own size, for a detector that resizes them itself. output: which output is the score, if
+    a file has several. precision: in which OpenVINO computes. stochastic: whether the same image gets a different score
+    each time. trained_on: which of the dataset's images the detector was trained on. deployed: the file that is
+    deployed in its place, to be compared with it. anomalib: the class of an anomalib checkpoint, with parameters that
+    replace those in it.
     """
 
     detector: str | None = None
     dataset: Annotated[Item, Shelf("datasets")]
     threshold: Annotated[FiniteFloat, BeforeValidator(number)] | FalseAlarms | Literal["model"]
-    image_size: Count | None = None
+    image_size: ImageSize | None = None
+    input: Literal["resized", "native"] = "resized"
     channels: Literal[1, 3] | None = None
     higher_is: Literal["anomalous", "normal"] = "anomalous"
     stochastic: bool = False
@@ -209,6 +210,7 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
 
     where: the card's name in errors. about: the detector's kind, name and known hashes.
     """
+    _check_keys(card, where, about["kind"])
     item, data, seen = _dataset(card, where)
     manifest = {
         **about,
@@ -219,6 +221,7 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
         "dataset": {"item": parameters.resolved(item), **data.description},
         "environment": environment(),
         **{key: value for key in STATED if (value := getattr(card, key)) is not None},
+        **({"input": card.input} if card.input == "native" else {}),
         **card.purpose.stated(),
     }
     detector = about["detector"]
@@ -246,6 +249,18 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
         )
         more = deployed_file.content(manifest["deployed"], its_files)
     return _same(store, manifest) or model_folder.write_folder(store, manifest, *files, more)
+
+
+def _check_keys(card: Card, where: str, kind: str) -> None:
+    """Raise SpecError for keys that say how a file is run, where this kind of detector is run otherwise."""
+    of_files = {"output": ("onnx", "openvino"), "precision": ("openvino",)}
+    faults = [
+        Fault(key, shown(getattr(card, key)), f"a key for detectors of the kind {' or '.join(kinds)}; this is {kind}")
+        for key, kinds in of_files.items()
+        if getattr(card, key) is not None and kind not in kinds
+    ]
+    if faults:
+        raise SpecError(where, faults)
 
 
 def _same(store: Store, manifest: Mapping[str, Any]) -> str | None:
@@ -289,6 +304,11 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData, int | None]:
     The last is None where the card does not say what the detector was trained on.
     """
     wanted = {key: value for key in ("image_size", "channels") if (value := getattr(card, key)) is not None}
+    if card.input == "native":
+        if sizes := [value for value in (card.image_size, card.dataset.parameters.get("image_size")) if value]:
+            allowed = "the size of the files themselves, as `input: native` asks for: leave image_size out, or input"
+            raise SpecError(where, [Fault("image_size", shown(sizes[0]), allowed)])
+        wanted["image_size"] = "native"
     known = shelves.fields(card.dataset.function)
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
@@ -298,11 +318,15 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData, int | None]:
     faults = [
         Fault(key, shown(value), f"the dataset gives {gives[key]}; both must be the same")
         for key, value in wanted.items()
-        if gives[key] != value
+        if value != "native" and _sides(gives[key]) != _sides(value)
     ]
     if faults:
         raise SpecError(where, faults)
     return item, data, also_trained_on(card.trained_on or "unknown", dataset, data.validation, where)
+
+
+def _sides(value: int | Sequence[int]) -> tuple[int, int]:
+    return images.height_and_width(value)
 
 
 def _threshold(card: Card, where: str, detector: nn.Module, labels: Any, scores: Any) -> scoring.Threshold:
