@@ -419,6 +419,36 @@ def test_a_removed_failure_cannot_be_taken_out_of_what_follows_it(sign, run, sto
     run("promote", model, "--key", keys[1], code=3)
 
 
+@pytest.mark.parametrize("name", ["its own", "none"])
+def test_a_signed_record_is_not_filed_again_as_the_latest(sign, run, store, audit, model, keys, tmp_path, name):
+    """An old PASS and its record put back after the FAIL: its name is signed with it."""
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    [first] = entries(store)
+    sign(HARD, code=3)
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    record = store.read_json(f"register/{first}")
+    again = first.replace(first[:8], "20990101")
+    if name == "none":
+        del record["entry"]
+    store.write(f"register/{again}", canonical(record))
+    run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)
+    assert f"mind: register/{again}" in run("models") or name == "none"
+    assert records.promotions(store) == []
+
+
+def test_a_record_of_another_event_or_model_is_damage(sign, run, store, audit, model, keys):
+    sign()
+    [entry] = entries(store)
+    record = store.read_json(f"register/{entry}")
+    for changes in ({"event": "promoted", "because": "x"}, {"model": "0" * 64}):
+        store.write(f"register/{entry}", canonical({**record, **changes}))
+        run("verify", audit, "--key", keys[1], code=3)
+        run("promote", model, "--key", keys[1], code=3)
+
+
 def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
     """Both follow the same record, and the next one follows both."""
     decide()

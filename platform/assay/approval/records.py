@@ -26,6 +26,8 @@ from assay.store.store import Store
 FOLDER = "register"
 BEFORE = "before"
 """The key under which a record names those it follows, each with its hash."""
+ENTRY = "entry"
+"""The key under which a record holds its own name, so that none is put in another's place."""
 SIGNATURE = "signature"
 """The key of its signature, which is over all other keys."""
 
@@ -102,7 +104,7 @@ def _write(store: Store, event: str, model: str, content: Mapping[str, object], 
     now = datetime.datetime.now(datetime.UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}-{event}-{model[:12]}.json"
     about = {formats.FIELD: formats.written("register"), "event": event, "time": now.isoformat(timespec="seconds")}
-    record = {**about, BEFORE: _ends(store), **content}
+    record = {**about, ENTRY: name, BEFORE: _ends(store), **content}
     if key:
         record[SIGNATURE] = signature.of_text(canonical(record), key)
     store.write(f"{FOLDER}/{name}", canonical(record))
@@ -128,7 +130,7 @@ def gaps(store: Store, key: Key | None = None) -> list[Gap]:
     entries = _entries(store)
     by_entry = {entry: Gap(entry, "damaged") for entry, content in entries.items() if not _readable(store, entry)}
     if key:
-        forged = [entry for entry, content in entries.items() if not _signed(content, key)]
+        forged = [entry for entry, content in entries.items() if not _signed(entry, content, key)]
         by_entry |= {entry: Gap(entry, "unsigned") for entry in forged if entry not in by_entry}
     for content in entries.values():
         for entry, hash in _before(content).items():
@@ -163,11 +165,11 @@ def _before(content: bytes) -> dict[str, str]:
     return {str(entry): str(hash) for entry, hash in before.items()} if isinstance(before, dict) else {}
 
 
-def _signed(content: bytes, key: Key) -> bool:
-    """Whether a record is signed with a key, if it names that key."""
+def _signed(entry: str, content: bytes, key: Key) -> bool:
+    """Whether the record of a decision is signed with a key, if it names that key."""
     try:
         record = json.loads(content)
-        if record.get("key") != key.fingerprint or record.get("event") != "decided":
+        if record.get("key") != key.fingerprint or "-decided-" not in entry:
             return True
         given = record.pop(SIGNATURE, "")
         if not given and BEFORE not in record:
@@ -192,11 +194,14 @@ def _read(store: Store, event: str, kind: type[Record]) -> Iterator[Record]:
 
 
 def _record(store: Store, name: str, adapter: TypeAdapter[Record]) -> Record | None:
-    """A record, or None where it cannot be read."""
+    """A record, or None where it cannot be read, or where it is that of another name or model."""
     try:
         content = store.read_json(f"{FOLDER}/{name}")
         formats.check_content(content, "register", store.place(f"{FOLDER}/{name}"))
-        return adapter.validate_python({**content, "entry": name}) if isinstance(content, dict) else None
+        if not isinstance(content, dict) or content.get(ENTRY, name) != name:
+            return None
+        record = adapter.validate_python({**content, ENTRY: name})
+        return record if f"-{record.model[:12]}." in name else None
     except formats.NewerFormatError:
         raise
     except (StoreError, DataError, ValidationError):
