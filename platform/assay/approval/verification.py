@@ -188,8 +188,12 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
     try:
         manifest = folder.read_json("manifest.json")
         formats.check_content(manifest, "model", folder.place("manifest.json"))
-        weights, sides = manifest.get("weights_sha256"), _more_files(manifest)
-    except (StoreError, ModelError, AttributeError):
+        weights = manifest.get("weights_sha256")
+    except (StoreError, AttributeError):
+        return ["manifest.json"], [], []
+    try:
+        sides = _more_files(manifest)
+    except ModelError:
         return ["manifest.json"], [], []
     changed = [file for file, wanted in sides.items() if files.get(file, wanted) != wanted]
     missing = [file for file in sides if file not in files]
