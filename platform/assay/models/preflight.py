@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PROBED = 4  # samples of each class that are scored repeatedly
 OTHER_SIZES = (1, 3)  # batch sizes
+ALIKE = 0.01
+"""Scores that differ by less than this share of their own size are reported."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,14 @@ def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], thresh
     if auroc < 0.5:
         text = f"clean AUROC is {auroc:.3f}, below chance: is a lower score more anomalous? Set `higher_is: normal`"
         yield Finding("below_chance", text)
+    size = float(np.abs(scores).max())
+    if (spread := float(np.ptp(scores))) < ALIKE * size:
+        text = (
+            f"the scores of all images lie between {scores.min():.6g} and {scores.max():.6g}, {spread / size:.1g} of "
+            "their own size: does the detector want another range of pixels than [0, 1], such as 0 to 255, or is it "
+            "not trained? Such a range belongs inside it"
+        )
+        yield Finding("scores_alike", text)
     if threshold is not None and not scores.min() <= threshold < scores.max():
         flags = "all" if threshold < scores.min() else "none"
         text = (

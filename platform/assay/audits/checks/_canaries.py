@@ -101,7 +101,8 @@ def blocks(images: Tensor) -> Tensor:
 
 def sizes(context: Context) -> list[int]:
     """Samples of each class that a twin is tried on, one number after the other while it is undecided."""
-    return [FEW, *(more for more in (2 * FEW, 4 * FEW) if more <= context.suite.unbounded.samples)]
+    most = context.suite.unbounded.samples
+    return [min(FEW, most), *(more for more in (2 * FEW, 4 * FEW) if more <= most)]
 
 
 def left_over(context: Context, seen: Context, looks: int) -> Evidence:

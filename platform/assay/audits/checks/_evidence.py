@@ -106,13 +106,14 @@ def gathered(
     first: int,
     look: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     judge: Callable[[NDArray[np.int64], NDArray[np.float64], int], Evidence],
+    most: int = MOST,
 ) -> tuple[Evidence, NDArray[np.int64], NDArray[np.float64]]:
     """(the evidence, the samples looked at, what was seen of each), from `first` samples of each class on.
 
     look: places of samples (n,) -> what is seen of each (n, ...); each sample is looked at once. judge: (places, seen,
-    how many looks there may be) -> the evidence of all of them.
+    how many looks there may be) -> the evidence of all of them. most: of each class, at most.
     """
-    sizes = looks(labels, first)
+    sizes = looks(labels, first, most)
     places = some_of_each(labels, sizes[0])
     seen = look(places)
     evidence = judge(places, seen, len(sizes))
@@ -126,9 +127,9 @@ def gathered(
     return evidence, places[order], seen[order]
 
 
-def looks(labels: NDArray[np.int64], first: int) -> list[int]:
-    """How many samples of each class are looked at, each number twice the one before, up to all or MOST."""
-    most = min(MOST, int(np.bincount(labels, minlength=2).max()))
+def looks(labels: NDArray[np.int64], first: int, most: int = MOST) -> list[int]:
+    """How many samples of each class are looked at, each number twice the one before, up to all or `most`."""
+    most = min(most, int(np.bincount(labels, minlength=2).max()))
     sizes = [min(first, most)]
     while sizes[-1] < most:
         sizes.append(min(2 * sizes[-1], most))

@@ -48,7 +48,9 @@ def half_range(context: Context) -> CheckResult:
         return backed(kept, share(behind.sum(), len(places), BEHIND, looks))
 
     first = min(FEW, context.suite.unbounded.samples)
-    shown, places, scores = gathered(labels, first, lambda more: scores_of(context, more, attack), judge)
+    shown, places, scores = gathered(
+        labels, first, lambda more: scores_of(context, more, attack), judge, context.suite.unbounded.most
+    )
     auroc = detection.auroc(labels[places], scores)
     evidence = (
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "

@@ -51,7 +51,11 @@ def unbounded(context: Context) -> CheckResult:
         return min(shares, key=lambda one: ("failed", "undecided", "passed").index(one.decision))
 
     shown, places, scores = gathered(
-        labels, context.suite.unbounded.samples, lambda at: scores_of(context, at, attack), judge
+        labels,
+        context.suite.unbounded.samples,
+        lambda at: scores_of(context, at, attack),
+        judge,
+        context.suite.unbounded.most,
     )
     auroc = detection.auroc(labels[places], scores)
     evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(places)} samples"
