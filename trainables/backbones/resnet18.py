@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from trainables.backbones._resnet import ResNet, Stem, published
+from trainables.backbones._weights import WeightsFile
 
 
-def resnet18(*, channels: int, stem: Stem = "cifar", weights: str | None = None) -> nn.Module:
+def resnet18(*, channels: int, stem: Stem = "cifar", weights: WeightsFile | None = None) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, 512).
 
     stem: `cifar` for images of about 32 to 64 pixels; `imagenet` for larger ones and for published weights (three

@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from trainables.backbones._resnet import ResNet, Stem, published
+from trainables.backbones._weights import WeightsFile
 
 
-def resnet50(*, channels: int, stem: Stem = "imagenet", weights: str | None = None) -> nn.Module:
+def resnet50(*, channels: int, stem: Stem = "imagenet", weights: WeightsFile | None = None) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, 2048); four levels of 256, 512, 1024 and 2048 features.
 
     stem: `imagenet` for published weights (three channels, grey is repeated; ImageNet's mean and deviation); `cifar`

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from assay import shelves
 from assay.errors import InputError
 from trainables.backbones._normalise import Normalise
-from trainables.backbones._weights import fit, read
+from trainables.backbones._weights import WORDS, WeightsFile, fit, read
 
 LEVELS = 4
 """Levels of a backbone, at most."""
@@ -25,14 +25,14 @@ LEVELS = 4
 def timm(
     *,
     channels: int,
-    name: str,
-    weights: str,
+    model: str,
+    weights: WeightsFile,
     levels: Annotated[tuple[Annotated[int, Ge(0)], ...], MinLen(1), MaxLen(LEVELS)] | None = None,
     frozen: bool = True,
 ) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, F), the mean of the last level; mean and deviation are the model's own.
 
-    name: as in `timm.list_models()`, with the tag of the weights (`vit_small_patch14_dinov2.lvd142m`), as it decides
+    model: as in `timm.list_models()`, with the tag of the weights (`vit_small_patch14_dinov2.lvd142m`), as it decides
     mean and deviation. weights: a .safetensors file, or a .pth file of tensors only, with timm's names; `hub` downloads
     those of the tag, `random` is for tests. levels: numbers of the model's feature maps, up to four, which become this
     backbone's levels 1, 2, ...; by default the last four of a network whose maps shrink, and of a plain transformer the
@@ -42,10 +42,10 @@ def timm(
     Raises InputError if timm is not installed, for an unknown name, for weights that cannot be used and for a level
     that is not there; the network raises it for images of a size that it does not take.
     """
-    network = _create(name, weights)
-    if weights not in ("hub", "random") and not shelves.weights_follow():
-        _load(network, weights, name)
-    return _Timm(network, name, channels, levels, frozen)
+    network = _create(model, weights)
+    if weights not in WORDS and not shelves.weights_follow():
+        _load(network, weights, model)
+    return _Timm(network, model, channels, levels, frozen)
 
 
 class _Timm(nn.Module):
@@ -149,7 +149,7 @@ def _sized(library: Any, name: str, fetch: bool) -> Any:
 
 def _load(network: Any, weights: str, name: str) -> None:
     """Weights in timm's names, or in those of the model's authors where timm can translate them; no classifier."""
-    state = read(Path(weights).expanduser())
+    state = read(Path(weights))
     translate = getattr(sys.modules[type(network).__module__], "checkpoint_filter_fn", None)
     if translate is not None and set(state) ^ set(network.state_dict()):
         try:

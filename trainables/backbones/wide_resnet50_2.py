@@ -5,9 +5,10 @@ from __future__ import annotations
 from torch import nn
 
 from trainables.backbones._resnet import ResNet, Stem, published
+from trainables.backbones._weights import WeightsFile
 
 
-def wide_resnet50_2(*, channels: int, stem: Stem = "imagenet", weights: str | None = None) -> nn.Module:
+def wide_resnet50_2(*, channels: int, stem: Stem = "imagenet", weights: WeightsFile | None = None) -> nn.Module:
     """(B, channels, H, W) in [0, 1] -> (B, 2048); ResNet-50 with twice the width inside each block.
 
     stem: `imagenet` for published weights (three channels, grey is repeated; ImageNet's mean and deviation); `cifar`
