@@ -156,7 +156,7 @@ def test_a_second_audit_by_the_same_module_goes_on_and_prints_nothing(audited, i
         on_progress=progress.append,
     )
     assert again.id == found.id
-    assert {one.seconds for one in progress} == {0.0}
+    assert {one.seconds for one in progress if not one.work.startswith("check ")} == {0.0}
     assert capfd.readouterr() == ("", "")
 
 

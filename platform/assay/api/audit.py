@@ -123,7 +123,7 @@ def audit(
     `threshold` (a number, or {"false_alarm_rate": 0.05}), as a card would say them, and takes `higher_is`.
     suite: the name of a shipped one, a file, or a mapping. limit: attack at most so many samples of each class.
     workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
-    cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every job.
+    cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every piece.
     allow_import: installed modules that the store may name (docs/security.md).
     An interrupted audit goes on when it is asked for again. Raises InputError, SpecError, ModelError, DataError.
 
