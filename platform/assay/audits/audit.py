@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay.audits import fan_out, tables
+from assay.audits import fan_out, self_checks, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
@@ -37,7 +37,7 @@ from assay.store.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """Reported after every job: how many are done of how many, and which was the last."""
+    """Reported after every job and every check: how many are done of how many, and which was the last."""
 
     done: int
     total: int
@@ -112,23 +112,44 @@ def run(
     with one_thread():
         seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
     facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
-    able, left_out = applicable(suite, facts, surrogate)
+    fitting = suite.spared(*images.pixels.shape[2:])
+    able, left_out = applicable(fitting, facts, surrogate)
     audit = name_of(model, able, dataset, images, seed, device, surrogate)
     plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
-    before = _work(store, plan, on_progress, workers=workers, gpus=gpus, address=address)
+    jobs, checks = len(plan.jobs), self_checks.names()
+
+    def on_check(check: str, seconds: float) -> None:
+        on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
+
+    before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
 
     folder = f"audits/{audit}"
     with one_thread():
-        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here)
+        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here, on_check)
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
-    about = describe(plan, suite, left_out, limit, list(notes(plan.jobs, store)), before + time.monotonic() - started)
+    seconds = before + time.monotonic() - started
+    remarks = [*_spared(suite, fitting, images), *notes(plan.jobs, store)]
+    about = describe(plan, suite, left_out, limit, remarks, seconds)
     sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
         _write(store, folder, tables.of_sweep(store, about))
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
+
+
+def _spared(suite: Suite, fitting: Suite, images: Images) -> list[str]:
+    """A remark where attacks were cut short because images are large."""
+    large = suite.large_images
+    if fitting is suite or large is None:
+        return []
+    height, width = images.pixels.shape[2:]
+    return [
+        f"images of {width} x {height} pixels are large for the suite {suite.name}: attacks make at most {large.most} "
+        f"steps, draws or queries, and checks attack {large.samples} images of each class at first with "
+        f"{large.steps} steps; robustness looks better than under a suite that spares nothing"
+    ]
 
 
 def _device_here(device: str, address: str | None) -> str:
@@ -143,14 +164,17 @@ def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
         store.write(f"{folder}/{table}.parquet", parquet.dump(content))
 
 
-def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], object], **where: Any) -> float:
-    """Do the jobs that are not done; returns the seconds that interrupted runs had spent on those that are."""
+def _work(store: Store, plan: Plan, further: int, on_progress: Callable[[Progress], object], **where: Any) -> float:
+    """Do the jobs that are not done; returns the seconds that interrupted runs had spent on those that are.
+
+    further: how many pieces of work follow.
+    """
     jobs, done = plan.jobs, 0
 
     def on_done(job: Job, seconds: float) -> None:
         nonlocal done
         done += 1
-        on_progress(Progress(done, len(jobs), job.label, seconds))
+        on_progress(Progress(done, len(jobs) + further, job.label, seconds))
 
     kept: list[Job] = []
     todo: list[Job] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,17 @@ from assay.store.store import Store
 SHOWN = 12  # pictures of worst samples
 
 
-def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dict[str, pa.Table]:
+def made(
+    store: Store,
+    plan: Plan,
+    masks: NDArray[np.bool_],
+    device: str,
+    on_check: Callable[[str, float], object] = lambda name, seconds: None,
+) -> dict[str, pa.Table]:
     """Name -> table, of a plan whose jobs are all done; masks (N, S, S) of its images, all False where there is none.
 
-    device: where the checks run the detector; this machine may lack the device of the jobs.
+    device: where the checks run the detector; this machine may lack the device of the jobs. on_check: called after each
+    check with its name and the seconds it took.
     """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
@@ -76,7 +83,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         "worst_case": worst_case.table(matrix),
         "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
-        "checks": self_checks.table(context),
+        "checks": self_checks.table(context, on_check),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
         **(explanations.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),
