@@ -139,6 +139,11 @@ def run(
     return audit
 
 
+def _long(job: Job) -> bool:
+    """Whether a job takes long: a search by decisions alone asks for many."""
+    return isinstance(job, AttackJob) and job.entry["knowledge"] == "label"
+
+
 def _spared(suite: Suite, fitting: Suite, images: Images) -> list[str]:
     """A remark where attacks were cut short because images are large."""
     large = suite.large_images
@@ -180,6 +185,7 @@ def _work(store: Store, plan: Plan, further: int, on_progress: Callable[[Progres
     todo: list[Job] = []
     for job in jobs:
         (kept if job.done(store) else todo).append(job)
+    todo.sort(key=_long, reverse=True)  # so that at the end no worker waits for one that began it last
     for job in kept:
         on_done(job, 0.0)
     fan_out.run(todo, str(store.root), on_done=on_done, **where)
