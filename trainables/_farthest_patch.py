@@ -40,6 +40,7 @@ def _squares(rows: Tensor, bank: Tensor, halves: Tensor) -> Tensor:
 
     halves: half the squared lengths (M,) of the bank's rows.
     """
-    blocks = torch.split(rows, max(1, BLOCK // len(bank)))
+    whole = torch.compiler.is_exporting()  # the number of blocks would be that of one batch size
+    blocks = [rows] if whole else torch.split(rows, max(1, BLOCK // len(bank)))
     least = torch.cat([torch.addmm(halves, block, bank.T, alpha=-1).amin(dim=1) for block in blocks])
     return rows.square().sum(dim=1) + 2 * least

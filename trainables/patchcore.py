@@ -45,7 +45,7 @@ class PatchBank(nn.Module):
         """The score (B,) with `pool` of the farthest patch's distances (B, N) in place of the smallest of them."""
         patches = self.patches(images)
         farthest = farthest_patch(patches.detach(), self.bank)
-        patch = patches[torch.arange(len(patches), device=patches.device), farthest]
+        patch = patches.gather(1, farthest[:, None, None].expand(-1, -1, patches.shape[2]))[:, 0]
         # Not via a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         distances = torch.cdist(patch, self.bank, compute_mode=EXACT)
         score = pool(distances)

@@ -211,6 +211,15 @@ class TestPatchcore:
         assert len(one.bank) == len(projected.bank)
         assert reach() <= reach(projection=12) < 1.5 * reach()
 
+    def test_it_can_be_exported_for_batches_of_any_size(self, monkeypatch):
+        monkeypatch.setattr(_farthest_patch, "LEAST", 1)
+        monkeypatch.setattr(_farthest_patch, "BLOCK", 7)
+        detector, images = self.detector(reweight=3), torch.rand(5, 1, 16, 16)
+        sizes = ({0: torch.export.Dim.DYNAMIC},)
+        with torch.no_grad():
+            program = torch.export.export(detector.requires_grad_(False), (images[:2],), dynamic_shapes=sizes)
+        torch.testing.assert_close(program.module()(images), detector(images))
+
     def test_levels_that_a_backbone_does_not_have_are_refused(self, monkeypatch):
         four = ResNet.levels
         monkeypatch.setattr(ResNet, "levels", lambda self, images: four(self, images)[:2])
