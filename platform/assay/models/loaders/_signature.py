@@ -19,6 +19,8 @@ from assay.errors import ModelError
 
 PIXELS: Mapping[str, np.dtype[Any]] = {name: np.dtype(name) for name in ("float32", "float16", "uint8")}
 """The types of images that are given: floats in [0, 1], or bytes from 0 to 255."""
+MOST = 256
+"""Images of a fixed batch, which is filled up however few there are."""
 SCORES = ("float32", "float16", "float64", "bfloat16")
 
 
@@ -94,6 +96,8 @@ def _layout(images: Port, manifest: Mapping[str, Any]) -> tuple[int | None, bool
     if len(images.shape) != 4:
         raise ModelError(f"takes an input of {len(images.shape)} dimensions; must take images (B, C, H, W)")
     batch, *have = images.shape
+    if batch is not None and not 1 <= batch <= MOST:
+        raise ModelError(f"takes {batch} images at a time; at most {MOST} are given, or any number")
     channels, size = manifest["channels"], height_and_width(manifest["image_size"])
     last = have[2] == channels and have[0] != channels
     order, wanted = ("H, W, C", (*size, channels)) if last else ("C, H, W", (channels, *size))
