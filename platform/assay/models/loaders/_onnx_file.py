@@ -72,10 +72,15 @@ def _check_sizes(model: Any, most: int) -> None:
     """Tensors whose size the file determines, whatever images it is given."""
     import onnx
 
+    _check_stated(model, most)  # first: inferring sizes takes memory in proportion to those that are stated
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # noqa: BLE001 - sizes that cannot be inferred are left to ONNX Runtime
         return
+    _check_stated(model, most)
+
+
+def _check_stated(model: Any, most: int) -> None:
     for message in messages(model.graph):
         if message.DESCRIPTOR.name == "ValueInfoProto":
             sizes = [d.dim_value for d in message.type.tensor_type.shape.dim if d.WhichOneof("value") == "dim_value"]
