@@ -22,6 +22,7 @@ Split = Literal["train", "labelled", "contamination", "validation", "test"]
 """`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
+Monotonicity = Literal["rising", "falling", "mixed"]
 Plain = dict[str, Any]
 """Values by name, nested as in YAML and JSON: numbers, text, true and false, null, lists, mappings.
 
@@ -71,8 +72,8 @@ class Attack(Protocol):
     Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and never returns
     an image that is worse (for the attacker) than the clean one.
     Its module sets `NORMS`, the supported norms, `KNOWLEDGE`, what the attacker sees of the detector, and `NEEDS` if it
-    needs more than that: "neighbours" (a SoftNeighbours), "surrogate" (another detector, passed as the keyword
-    `surrogate`), "randomness" (a score that differs from call to call).
+    needs more than that: "neighbours" (a SoftNeighbours), "monotone" (a Monotone), "surrogate" (another detector,
+    passed as the keyword `surrogate`), "randomness" (a score that differs from call to call).
     """
 
     def __call__(
@@ -126,6 +127,26 @@ class Certified(Protocol):
 
         The confidence holds for all bounds at once. `random` has one generator per image. A deterministic proof
         ignores both.
+        """
+        ...
+
+
+class Monotone(Protocol):
+    """A detector whose score only rises or only falls with each pixel, or is made of parts that do.
+
+    MONOTONE: `rising`, the score never falls as a pixel brightens; `falling`, it never rises; `mixed`, it has parts of
+    both kinds, and a method `decomposed(rising, falling)`. Over an linf ball the extremes of the first two are those of
+    its two ends, exactly; `mixed` gives sound bounds. Assay certifies such a detector for linf without a `certify`, and
+    an audit tests the claim.
+    """
+
+    MONOTONE: Monotonicity
+
+    def decomposed(self, rising: Tensor, falling: Tensor) -> Tensor:
+        """Scores (B,) that see `rising` where they rise with a pixel, and `falling` where they fall; for `mixed` alone.
+
+        `decomposed(x, x)` is the score of x. A sum of a rising and a falling part is rise(rising) + fall(falling).
+        Source: mixed monotone functions and their decomposition (Coogan and Arcak 2015, section 2).
         """
         ...
 

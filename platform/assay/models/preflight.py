@@ -16,6 +16,7 @@ import numpy as np
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
 from assay.metrics import detection
+from assay.models import certificates
 from assay.models.scoring import SAME, clean_scores, pixels, some_of_each, take
 from assay.runtime.out_of_memory import out_of_memory
 
@@ -43,7 +44,7 @@ class Facts:
 
     differentiable: whether there is a gradient from score to pixel (possibly zero). neighbours: whether it implements
     contracts.SoftNeighbours. certifies: the norms for which it has certificates (contracts.Certified). stochastic:
-    whether two passes over the same images differ.
+    whether two passes over the same images differ. monotone: whether it states that its score is (contracts.Monotone).
     """
 
     differentiable: bool
@@ -51,6 +52,7 @@ class Facts:
     certifies: tuple[Norm, ...]
     stochastic: bool
     findings: tuple[Finding, ...]
+    monotone: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
         )
     gradient, random = differentiable(detector, probe), change > limit
     findings = [*_about_scores(images.labels, scores, threshold), *_about_detector(gradient, change if random else 0.0)]
-    certifies = tuple(getattr(detector, "CERTIFIES", ()))
-    return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings))
+    certifies = certificates.norms(detector)
+    monotone = certificates.monotone(detector) is not None
+    return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings), monotone)
 
 
 def check_classes(images: Images) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-KNOWN = ("score_with", "certify", "CERTIFIES")
-"""Optional methods that attacks and certificates use besides the score (contracts.SoftNeighbours, Certified)."""
+KNOWN = ("score_with", "certify", "CERTIFIES", "MONOTONE", "decomposed")
+"""What attacks and certificates use besides the score (contracts.SoftNeighbours, Certified, Monotone)."""
 
 
 class Outside(nn.Module):
