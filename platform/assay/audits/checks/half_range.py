@@ -9,6 +9,7 @@ import numpy as np
 from assay.attacks.pgd import pgd
 from assay.audits.checks._context import FEW, NO_GRADIENT, Context, at, chosen, scores_of
 from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, share
+from assay.audits.checks._proven import bracketed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
@@ -56,4 +57,7 @@ def half_range(context: Context) -> CheckResult:
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "
         f"{len(places)} samples; as a share of pairs, {shown.words}"
     )
-    return result("half_range", shown.passed, evidence, auroc, CHANCE, len(places))
+    proof = None if shown.passed else bracketed(context)
+    if proof:
+        evidence += f"; {proof}"
+    return result("half_range", shown.passed, evidence, auroc, CHANCE, len(places), required=proof is None)

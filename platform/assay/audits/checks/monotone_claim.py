@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -69,8 +70,20 @@ def _rising(detector: Any, claim: str) -> Iterator[Callable[[Tensor], Tensor]]:
         yield lambda images: -detector(images)
     else:
         for level in (0.25, 0.75):
-            yield lambda images, level=level: detector.decomposed(images, images.detach() * 0 + level)
-            yield lambda images, level=level: -detector.decomposed(images.detach() * 0 + level, images)
+            yield functools.partial(_rise, detector, level)
+            yield functools.partial(_fall, detector, level)
+
+
+def _rise(detector: Any, level: float, images: Tensor) -> Tensor:
+    """The score as it rises with images, where it falls with a plain grey."""
+    scores: Tensor = detector.decomposed(images, images.new_full(images.shape, level))
+    return scores
+
+
+def _fall(detector: Any, level: float, images: Tensor) -> Tensor:
+    """Minus the score as it falls with images, where it rises with a plain grey."""
+    scores: Tensor = detector.decomposed(images.new_full(images.shape, level), images)
+    return -scores
 
 
 def _draw(images: Tensor, random: list[torch.Generator]) -> Tensor:

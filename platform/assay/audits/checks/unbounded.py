@@ -9,6 +9,7 @@ import numpy as np
 from assay.attacks.pgd import pgd
 from assay.audits.checks._context import NO_GRADIENT, Context, scores_of
 from assay.audits.checks._evidence import Evidence, gathered, share
+from assay.audits.checks._proven import bracketed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
@@ -64,4 +65,7 @@ def unbounded(context: Context) -> CheckResult:
         alarms = detection.false_alarm_rate(labels[places], scores, threshold)
         evidence += f"; at the threshold it hides {missed:.0%} of the anomalies and flags {alarms:.0%} of the normals"
     evidence += f"; of what it leaves, {shown.words}"
-    return result("unbounded", shown.passed, evidence, auroc, BROKEN, len(places))
+    proof = None if shown.passed else bracketed(context)
+    if proof:
+        evidence += f"; {proof}"
+    return result("unbounded", shown.passed, evidence, auroc, BROKEN, len(places), required=proof is None)
