@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from assay.contracts import Norm
+from assay.contracts import Monotonicity, Norm
 
 ROUNDING = 1e-5
 """How far bounds are widened, in score: more than float32 rounds by in distances of pixels."""
 SOFTNESS = 0.003
 """Of the maximum over places, in pixel scale: less than a grey level."""
+CLAIMS: dict[str, Monotonicity] = {"dark": "falling", "bright": "rising", "both": "mixed"}
 TINY = 1e-12
 """Least mean square of a distance: the root has no gradient at 0."""
 
@@ -59,6 +60,8 @@ class LocalPixels(nn.Module):
         super().__init__()
         self.size, self.k, self.weights, self.shared = size, k, (patches, extremes), places == "shared"
         self.signs = {"dark": (-1.0,), "bright": (1.0,), "both": (-1.0, 1.0)}[polarity]
+        if not patches:  # what is left rises or falls with each pixel (contracts.Monotone)
+            self.MONOTONE = CLAIMS[polarity]
         count = 1 if self.shared else (image_size // size) ** 2
         self.register_buffer("bank", torch.zeros(count, 1, channels * size * size))
         self.register_buffer("patch_usual", torch.zeros(count))
@@ -79,6 +82,12 @@ class LocalPixels(nn.Module):
         weight, extreme = self.weights
         score = extreme * self._extremes(images) if extreme else images.new_zeros(len(images))
         return score + weight * self._patches(self._nearest(self.rows(images)), len(images)) if weight else score
+
+    def decomposed(self, rising: Tensor, falling: Tensor) -> Tensor:
+        """The extremes alone (B,), as of contracts.Monotone."""
+        seen = {1.0: rising, -1.0: falling}
+        beyond = torch.stack([sign * (seen[sign] - self.median) for sign in self.signs], dim=1)
+        return self.weights[1] * soft_maximum((beyond - self.usual).flatten(1))
 
     def _extremes(self, images: Tensor, moved: float = 0.0) -> Tensor:
         """The largest excess (B,); moved: every pixel by so much in its own direction, its worst within linf."""

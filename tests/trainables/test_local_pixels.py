@@ -8,6 +8,7 @@ import torch
 
 from assay.contracts import Images, ThreatModel, TrainingData
 from assay.errors import InputError
+from assay.models import certificates
 from assay.norm_balls import project, random_point, steepest, streams
 from trainables.local_pixels import LocalPixels
 
@@ -100,3 +101,16 @@ def test_a_bank_that_does_not_fit_is_an_error(monkeypatch):
     with pytest.raises(InputError, match=r"set `bank` to 0.50"):
         run(20)
     assert run(20, bank=0.5).bank.shape[1] == 10
+
+
+@pytest.mark.parametrize("polarity", ["dark", "bright", "both"])
+def test_the_extremes_alone_are_monotone_and_patches_are_not(polarity):
+    detector, images = run(patches=0.0, polarity=polarity), some()
+    radii = torch.tensor([2 / 255], dtype=torch.float64)
+    own = detector.certify(images, "linf", radii, [], 1)
+    assert certificates.monotone(detector) == {"dark": "falling", "bright": "rising", "both": "mixed"}[polarity]
+    detector.CERTIFIES = ()
+    for one, other in zip(own, certificates.bounds(detector, images, "linf", radii, [], 1), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    torch.testing.assert_close(detector.decomposed(images, images), detector(images))
+    assert certificates.monotone(run()) is None
