@@ -91,8 +91,8 @@ def _computed(audit: Audit, gates: Sequence[Gate], confidence: float) -> list[Fi
 
 def _parts(audit: Audit, folder: str, schema: pa.Schema) -> pa.Table | None:
     """All parts of a folder of the audit as one table, or None where there are none."""
-    parts = [part.cast(schema) for part in parquet.parts(audit.folder, audit.parts(folder), schema.names)]
-    return pa.concat_tables(parts) if parts else None
+    keys = audit.parts(folder)
+    return parquet.whole(audit.folder, keys, schema) if keys else None
 
 
 def _agreeing(audit: Audit, own: list[Figure], computed: list[Figure]) -> list[Figure]:

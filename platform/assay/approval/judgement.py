@@ -125,4 +125,8 @@ def _table(folder: Store, name: str) -> pa.Table:
 
 
 def _content(table: pa.Table) -> str:
-    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in table.to_pylist())).encode())
+    rows = [
+        {name: value for name, value in row.items() if value is not None or name not in schemas.NEWER}
+        for row in table.to_pylist()
+    ]
+    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in rows)).encode())

@@ -75,6 +75,8 @@ def name_of(
     own = [model.made_by, *(entry.attack.name for entry in suite.attacks), *corruptions]
     code = [code_hash(), *map(own_code, own)]
     content = [model.hash, suite.plain(), dataset, images.ids, seed, device, surrogate, code]
+    if groups := images.group_names:
+        content.append(groups)
     return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
 
 

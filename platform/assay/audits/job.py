@@ -17,6 +17,7 @@ from assay.models.scoring import take
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.runtime.threads import one_thread
 from assay.store import parquet
+from assay.store.schemas import GROUP
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Job:
     def keys(self) -> tuple[str, ...]:
         """The store's key of each table, named by the hash of everything that decides its content."""
         samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
+        if groups := self.images.group_names:
+            samples.append(list(groups))
         content = [self.model, self.dataset, self.seed, self.label, samples, self.settings]
         part = f"part-{digest(canonical(content))[:16]}.parquet"
         return tuple(f"audits/{self.audit}/{folder}/{self.label}/{part}" for folder in self.FOLDERS)
@@ -122,6 +125,7 @@ class Job:
             "label": images.labels,
             "defect": list(images.defects),
             "seed": self.seed,
+            GROUP: [group or id_ for group, id_ in zip(images.groups or images.ids, images.ids, strict=True)],
         }
         return parquet.table({**known, **columns}, schema).cast(schema)
 

@@ -280,7 +280,7 @@ def _differences(pair: list[ScoreMatrix], thresholds: list[float], seed: int, re
     for block in bootstrap.blocks(replicates, len(pair[0].samples), seed):
         differences: list[Floats] = []
         for cases in zip(*map(_cases, pair), strict=True):
-            counts = block.drawn(0, len(cases[0].normals)), block.drawn(1, len(cases[0].anomalies))
+            counts = block.counts(len(cases[0].normals), len(cases[0].anomalies), cases[0].groups)
             before, after = (_values(*case, counts) for case in zip(cases, thresholds, strict=True))
             differences += [after[name] - before[name] for name in before]
         drawn.append(differences)
@@ -303,8 +303,9 @@ def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = 
     distribution = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
     missed = np.flatnonzero(~detection.flagged(case.anomalies, threshold))
     alarms = np.flatnonzero(detection.flagged(case.normals, threshold))
-    distribution["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
-    distribution["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
+    for name, counts, wrong in (("miss_rate", anomalies, missed), ("false_alarm_rate", normals, alarms)):
+        total = counts.sum(axis=1, dtype=np.int64)  # groups differ in size, and so do resamples of them
+        distribution[name] = counts.take(wrong, 1).sum(axis=1, dtype=np.int64) / total
     return distribution
 
 

@@ -53,6 +53,5 @@ def kept(audit: Audit, name: str, schema: pa.Schema) -> Columns | None:
     key = f"{name}.parquet"
     if not audit.folder.exists(key):
         return None
-    parts = parquet.parts(audit.folder, [key], schema.names, f"delete it and make it with: {audit.command}")
-    table = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+    table = parquet.whole(audit.folder, [key], schema, f"delete it and make it with: {audit.command}")
     return {column: table[column].to_numpy() for column in schema.names}
