@@ -107,11 +107,12 @@ def sizes(context: Context) -> list[int]:
 
 def left_over(context: Context, seen: Context, looks: int) -> Evidence:
     """What a twin keeps under attack, on few samples: failed where it is shown not to be broken."""
-    labels = seen.images.labels
-    smaller = int(np.bincount(labels, minlength=2).min())
+    labels, places = seen.images.labels, np.arange(len(seen.images))
+    smaller = seen.worth_of_pairs(places)
     moved = seen.shift.reshape(-1, len(labels)).max(axis=0)
     behind = int((2 * moved < REACH * context.spread).sum())
-    return backed(share(auroc(seen) * smaller, smaller, BROKEN, looks), share(behind, len(labels), BEHIND, looks))
+    far = share(behind, len(labels), BEHIND, looks, seen.worth(places))
+    return backed(share(auroc(seen) * smaller, smaller, BROKEN, looks), far)
 
 
 def weak(context: Context, threat: ThreatModel, few: int = FEW) -> Weak:

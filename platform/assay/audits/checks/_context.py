@@ -12,6 +12,7 @@ import numpy as np
 from assay.audits.suite import Suite
 from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
+from assay.metrics import groups as grouping
 from assay.models.preflight import Facts, Unexamined
 from assay.models.scoring import BATCH, SAME, clean_scores, pixels, score, some_of_each, take
 from assay.store.score_matrix import SCORE, SELECTION
@@ -84,6 +85,21 @@ class Context:
         headline = self.suite.headline
         balls = [(headline.norm, headline.epsilon), *((e.norm, e.epsilons[-1]) for e in self.suite.attacks)]
         return next((ThreatModel(norm, size, self.threshold) for norm, size in balls if norm in BALLS), None)
+
+    def groups(self, places: NDArray[np.int64]) -> list[str | None] | None:
+        """The part that each of some samples shows, None where no sample is of a group."""
+        names = self.images.group_names
+        return None if names is None else [names[at] for at in places]
+
+    def worth(self, places: NDArray[np.int64]) -> float:
+        """How many independent samples those are worth."""
+        return grouping.number(self.groups(places), len(places))
+
+    def worth_of_pairs(self, places: NDArray[np.int64]) -> float:
+        """The same for a share of the pairs of a normal and an anomaly: that of the class that is worth less."""
+        labels = self.images.labels[places]
+        counts = int((labels == 0).sum()), int((labels == 1).sum())
+        return grouping.worth(*counts, grouping.of(labels, self.groups(places))).smaller
 
     def known_as(self, *knowledge: str) -> NDArray[np.bool_]:
         """Which rows of the scores are of attackers with that knowledge."""

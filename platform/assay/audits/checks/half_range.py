@@ -43,10 +43,10 @@ def half_range(context: Context) -> CheckResult:
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
         label = labels[places]
-        smaller = int(min((label == which).sum() for which in (0, 1)))
+        smaller = context.worth_of_pairs(places)
         kept = share(detection.auroc(label, seen) * smaller, smaller, CHANCE, looks)
         behind = (1 - 2 * label) * (grey - seen) > context.same
-        return backed(kept, share(behind.sum(), len(places), BEHIND, looks))
+        return backed(kept, share(behind.sum(), len(places), BEHIND, looks, context.worth(places)))
 
     first = min(FEW, context.suite.unbounded.samples)
     shown, places, scores = gathered(

@@ -45,7 +45,7 @@ def iterative_beats_single_step(context: Context) -> CheckResult:
         return further.astype(np.float64)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks)
+        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
 
     evidence, places, seen = gathered(
         labels, context.suite.unbounded.samples, look, judge, context.suite.unbounded.most

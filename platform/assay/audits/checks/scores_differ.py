@@ -24,12 +24,13 @@ def scores_differ(context: Context) -> CheckResult:
     Without a gradient nothing else shows this. Images with the same pixels count once.
     """
     _, first = np.unique(np.array(context.images.hashes), return_index=True)
-    scores = context.clean[np.sort(first)]
+    places = np.sort(first)
+    scores = context.clean[places]
     counts = Counter(scores.tolist())
     tied = sum(count for count in counts.values() if count > 1)
     ends = {name: counts[value] for name, value in (("highest", scores.max()), ("lowest", scores.min()))}
     saturated = ", ".join(f"{count} have the {name} of all" for name, count in ends.items() if count > 1)
-    shown = share(tied, len(scores), SHARED)
+    shown = share(tied, len(scores), SHARED, worth=context.worth(places))
     evidence = (
         f"{tied} of {len(scores)} different images have the same score as another one ({len(counts)} different scores"
         f"{'; ' + saturated if saturated else ''}); {shown.words}"

@@ -44,11 +44,14 @@ def unbounded(context: Context) -> CheckResult:
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
         """The AUROC and, where there is a threshold, the rights of each class: the one that decides."""
         label = labels[places]
-        counts = [(label == which).sum() for which in (0, 1)]
-        shares = [share(detection.auroc(label, seen) * min(counts), min(counts), BROKEN, 3 * looks)]
+        smaller, classes = context.worth_of_pairs(places), [places[label == which] for which in (0, 1)]
+        shares = [share(detection.auroc(label, seen) * smaller, smaller, BROKEN, 3 * looks)]
         if threshold is not None:
             right = (seen > threshold) == (label == 1)
-            shares += [share(right[label == which].sum(), counts[which], RIGHT, 3 * looks) for which in (0, 1)]
+            shares += [
+                share(right[label == which].sum(), len(of), RIGHT, 3 * looks, context.worth(of))
+                for which, of in enumerate(classes)
+            ]
         return min(shares, key=lambda one: ("failed", "undecided", "passed").index(one.decision))
 
     shown, places, scores = gathered(

@@ -85,7 +85,7 @@ def _own_attack(context: Context, threat: ThreatModel, queries: int) -> Case:
         return (blind > reached(context, threat, seeing, places) + context.same).astype(np.float64)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks)
+        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
 
     shown, places, seen = gathered(
         labels, min(FEW, context.suite.unbounded.samples), look, judge, context.suite.unbounded.most
