@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 if TYPE_CHECKING:
     import numpy as np
@@ -210,6 +210,11 @@ class Images:
         """The group of each image, or None where no image has one."""
         return self.groups if any(group is not None for group in self.groups) else None
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The group of each image, the image itself where it has none."""
+        return tuple(group or id_ for group, id_ in zip(self.groups or self.ids, self.ids, strict=True))
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -225,7 +230,8 @@ class Description(TypedDict):
     """What the manifest says about a dataset.
 
     hash: of all decoded images. image_size: the side of square images, or [height, width]. counts: split -> how many
-    are `normal` and how many `anomalous`. notes: those of the Dataset, and what was found in decoding it.
+    are `normal` and how many `anomalous`. groups: how many groups hold them, where images are of groups. notes: those
+    of the Dataset, and what was found in decoding it.
     """
 
     name: str
@@ -233,6 +239,7 @@ class Description(TypedDict):
     image_size: int | list[int]
     channels: int
     counts: dict[Split, dict[str, int]]
+    groups: NotRequired[dict[Split, dict[str, int]]]
     validation_anomalies: str
     licence: str
     notes: dict[str, int | str]

@@ -21,6 +21,7 @@ from assay.data import decode_cache, splits
 from assay.data.images import decode, pixel_hash
 from assay.datasets.folder import folder
 from assay.errors import DataError
+from assay.models.scoring import take
 
 SIZE = 16
 
@@ -209,6 +210,24 @@ def test_a_group_may_hold_labelled_anomalies_and_train_normals_but_no_test_image
     assert len(splits.training_data(grouped, cache=cache).labelled) == 2
     with pytest.raises(DataError, match="1 groups are in two splits, such as p"):
         splits.training_data(changed(grouped, "test-0-0", group="p"), cache=cache)
+
+
+def test_groups_go_with_their_images_and_are_counted(dataset: Dataset, cache: Path) -> None:
+    assert "groups" not in splits.training_data(dataset, cache=cache).description
+    tests = [sample.id for sample in dataset.samples if sample.split == "test" and sample.label == 0]
+    grouped = dataset
+    for id_ in tests[:2]:
+        grouped = changed(grouped, id_, group="part")
+    found = splits.training_data(grouped, cache=cache).description
+    before = found["counts"]["test"]
+    assert found["groups"]["test"] == {"normal": before["normal"] - 1, "anomalous": before["anomalous"]}
+    assert found["groups"]["train"] == found["counts"]["train"]
+    images = splits.test_images(grouped, cache=cache)
+    assert [id_ for id_, group in zip(images.ids, images.groups, strict=True) if group == "part"] == tests[:2]
+    assert take(images, [0, 1]).groups == images.groups[:2]
+    assert take(images, [0, 1]).parts == tuple(
+        group or id_ for id_, group in zip(images.ids[:2], images.groups, strict=False)
+    )
 
 
 # What is refused

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assay.errors import DataError
-from assay.metrics import bootstrap, certified, corruption, detection, groups, security_curve
+from assay.metrics import bootstrap, certified, corruption, detection, groups, localisation, security_curve
 from assay.store import figures, parquet, score_matrix
 from assay.store.schemas import CERTIFIED, CORRUPTED, METRICS, MINIMAL, SCORES
 
@@ -183,3 +183,27 @@ def test_figures_of_an_older_table_count_samples():
     assert row.units == (5, 6)
     [older] = figures.read(table.drop_columns(["normal_groups", "anomaly_groups"]))
     assert older.units == (20, 30)
+
+
+def test_localisation_draws_and_counts_groups():
+    random = np.random.default_rng(1)
+    masks = np.zeros((2 * PARTS, 8, 8), bool)
+    masks[PARTS:, 2:5, 2:5] = True
+    maps = random.random(masks.shape) + 0.3 * masks
+    one = localisation.table(maps, masks, LABELS, ["dent"] * len(LABELS)).to_pylist()
+    six = [copied_images(maps), copied_images(masks), copied(LABELS), ["dent"] * len(copied(LABELS))]
+    for first, grouped, naive in zip(
+        one,
+        localisation.table(*six, groups=copied(NAMES)).to_pylist(),
+        localisation.table(*six).to_pylist(),
+        strict=True,
+    ):
+        for bound in ("value", "lower", "upper"):
+            assert grouped[bound] == pytest.approx(first[bound], abs=1e-3)
+        assert naive["upper"] - naive["lower"] < 0.6 * (first["upper"] - first["lower"])
+    few = localisation.table(*six, groups=[f"{i % 25}" for i in range(len(six[2]))]).to_pylist()
+    assert all(np.isnan(row["lower"]) for row in few), "25 groups are too few, however many images"
+
+
+def copied_images(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values, COPIES, axis=0)

@@ -49,7 +49,7 @@ class Reach(NamedTuple):
 
 
 class MinimumSamples(BaseModel):
-    """How many test samples of each class a figure needs before a gate may act on it."""
+    """How many test samples of each class a figure needs before a gate may act on it; of grouped ones, groups."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -143,11 +143,11 @@ class Gate(BaseModel):
 
     def holds(self, figure: Figure) -> bool:
         """Whether the deciding bound of a figure keeps the limit."""
-        return self._keeps(getattr(figure, self.deciding))
+        return self.keeps(getattr(figure, self.deciding))
 
     def broken(self, figure: Figure) -> bool:
         """Whether not even the bound that is best for the model keeps it."""
-        return not self._keeps(self._best(figure))
+        return not self.keeps(self._best(figure))
 
     def find(self, figures: Sequence[Figure], minimum: MinimumSamples) -> tuple[Figure | None, str]:
         """The figure that the gate is about, or None; and what keeps it from deciding, or nothing.
@@ -166,9 +166,11 @@ class Gate(BaseModel):
         [figure] = rest
         if any(np.isnan((figure.value, figure.lower, figure.upper))):
             return None, "the audit's figure is not a number"
-        for kind, needed in minimum:
-            if (tested := getattr(figure, kind)) < needed:
-                return figure, f"{tested} {kind} were tested, the policy needs at least {needed}"
+        images = figure.normals, figure.anomalies
+        for (kind, needed), tested, count in zip(minimum, figure.units, images, strict=True):
+            if tested < needed:
+                what = kind if tested == count else f"groups of {kind}"
+                return figure, f"{tested} {what} were tested, the policy needs at least {needed}"
         return figure, ""
 
     def why_decided(self, decision: Decision, figure: Figure) -> str:
@@ -203,7 +205,7 @@ class Gate(BaseModel):
         """The end of the interval at which the figure is best for the model."""
         return figure.upper if self.bad == "lower" else figure.lower
 
-    def _keeps(self, bound: float) -> bool:
+    def keeps(self, bound: float) -> bool:
         """Whether a bound keeps the limit; NaN does not."""
         return bool(bound >= self.limit if self.bad == "lower" else bound <= self.limit)
 

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,6 +196,13 @@ def _work(store: Store, plan: Plan, further: int, on_progress: Callable[[Progres
     return sum(float(pc.sum(parquet.load(store, key, schemas.SCORES)["seconds"]).as_py()) for key in keys)
 
 
+def _groups(images: Images) -> dict[str, int]:
+    """How many groups hold the normals, and how many the anomalies."""
+    named = zip(images.parts, images.labels.tolist(), strict=True)
+    of_class = Counter(label for _, label in set(named))
+    return {"normals": of_class[0], "anomalies": of_class[1]}
+
+
 def describe(
     plan: Plan, suite: Suite, left_out: Sequence[LeftOut], limit: int | None, notes: Sequence[str], seconds: float
 ) -> Content:
@@ -229,6 +237,7 @@ def describe(
         "seed": plan.seed,
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
+        **({"groups": _groups(images)} if images.group_names else {}),
         "command": shlex.join(command),
         "environment": environment(),
         "seconds": round(seconds, 1),

@@ -125,7 +125,7 @@ class Job:
             "label": images.labels,
             "defect": list(images.defects),
             "seed": self.seed,
-            GROUP: [group or id_ for group, id_ in zip(images.groups or images.ids, images.ids, strict=True)],
+            GROUP: list(images.parts),
         }
         return parquet.table({**known, **columns}, schema).cast(schema)
 

@@ -84,7 +84,7 @@ def command(
     from assay.api.approve import approve
     from assay.api.arguments import policy_of, suite_of
     from assay.api.audit import models_of
-    from assay.approval import undecidable
+    from assay.approval import out_of_reach, undecidable
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -100,6 +100,8 @@ def command(
     where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
+        for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():
+            click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
         finished = _run(store, name, suite_name, console, surrogate=surrogate, **where, **options)
         console.print(_summary(finished))
         for line in finished.remarks:

@@ -47,17 +47,19 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
-    labels = {name: _labels(samples) for name, (samples, _) in by_split.items()} | {"validation": validation.labels}
+    splits = {name: _images(*of) for name, of in by_split.items()} | {"validation": validation}
     description: Description = {
         "name": dataset.name,
         "hash": _hash(by_split),
         "image_size": image_size.stated(dataset),
         "channels": dataset.channels,
-        "counts": {name: {"normal": int((of == 0).sum()), "anomalous": int(of.sum())} for name, of in labels.items()},
+        "counts": {name: _by_class(images, images.ids) for name, images in splits.items()},
         "validation_anomalies": dataset.validation_anomalies,
         "licence": dataset.licence,
         "notes": notes,
     }
+    if any(images.group_names for images in splits.values()):
+        description["groups"] = {name: _by_class(images, images.parts) for name, images in splits.items()}
     return TrainingData(train, validation, description, labelled)
 
 
@@ -191,6 +193,12 @@ def _images(samples: Sequence[Sample], images: Decoded) -> Images:
         hashes=tuple(images.hashes),
         groups=tuple(sample.group for sample in samples),
     )
+
+
+def _by_class(images: Images, names: Sequence[str]) -> dict[str, int]:
+    """How many different names the normals have, and how many the anomalies."""
+    of_class = [{name for name, y in zip(names, images.labels, strict=True) if y == label} for label in (0, 1)]
+    return {"normal": len(of_class[0]), "anomalous": len(of_class[1])}
 
 
 def _labels(samples: Sequence[Sample]) -> np.ndarray:

@@ -126,6 +126,13 @@ def number(names: Sequence[str | None] | NDArray[np.object_] | None, count: int)
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
 
+def of_split(dataset: Mapping[str, Any], split: str) -> tuple[int, int] | None:
+    """How many independent normals and anomalies a manifest says that a split has; None where it does not say."""
+    of_split = [(dataset.get(key) or {}).get(split) for key in ("groups", "counts")]
+    counts = next((one for one in of_split if one), None)
+    return None if counts is None else (counts["normal"], counts["anomalous"])
+
+
 def named(table: pa.Table | Mapping[str, Any]) -> NDArray[np.object_] | None:
     """The group of each row of a table (N,); None for older tables, which have none."""
     if GROUP not in (table.column_names if isinstance(table, pa.Table) else table):
