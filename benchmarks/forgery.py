@@ -585,6 +585,14 @@ put("register", "a signed record, its key gone", rewritten(key=None))
 put("register", "a signed record, as an older version wrote them", rewritten(signature="", before=None))
 
 
+@add("register", "an old PASS filed again as the latest")
+def _(place: Place) -> Words:
+    words = put_back(place, "kept")
+    first = place.store.names("register")[0]
+    place.write(f"store/register/{first.replace(first[:8], '20990101')}", place.store.read(f"register/{first}"))
+    return words
+
+
 @add("register", "a FAIL taken out of what follows it")
 def _(place: Place) -> Words:
     decided(place, "FAIL")

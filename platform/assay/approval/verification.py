@@ -193,7 +193,7 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
         return ["manifest.json"], [], []
     try:
         sides = _more_files(manifest)
-    except ModelError:
+    except (ModelError, AttributeError):
         return ["manifest.json"], [], []
     changed = [file for file, wanted in sides.items() if files.get(file, wanted) != wanted]
     missing = [file for file in sides if file not in files]
