@@ -128,6 +128,7 @@ def test_what_is_required_is_what_no_audit_can_be_valid_without(healthy):
         *("threshold_in_range", "black_box_beats_noise", "stable_in_small_ball", "not_the_training_attack_alone"),
         *("adaptive", "averaged_over_draws", "black_box_without_gradient", "corruptions_monotone"),
         *("certified_below_empirical", "attacks_described", "every_figure_has_an_interval", "threat_models_stated"),
+        *("deployed_equal", "monotone_claim"),
     }
 
 

@@ -17,6 +17,7 @@ from assay.approval.records import DecisionRecord
 from assay.approval.verdict import EarlierDecision, History, Verdict
 from assay.errors import InputError
 from assay.hashing import digest
+from assay.models import trained_on
 from assay.store import parquet, schemas
 from assay.store.audit_reader import Audit
 from assay.store.references import finished, folder
@@ -112,8 +113,15 @@ def judged(folder: Store) -> dict[str, str]:
     return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
 
 
+def doubts(info: Mapping[str, Any]) -> list[str]:
+    """Sentences about a threshold whose false-alarm rate is not to be believed; info: of audit.yaml."""
+    named = [finding["text"] for finding in info.get("findings", []) if finding["name"] == trained_on.IN_DOUBT]
+    return [f"{text[0].upper()}{text[1:]}." for text in map(str, named) if text]
+
+
 def _remarks(info: Mapping[str, Any]) -> Iterator[str]:
-    """What the audit left out of its suite: the figures that decide are without it."""
+    """What the figures that decide do not say: what is in doubt, and what the audit left out of its suite."""
+    yield from doubts(info)
     if limit := info.get("limit"):
         yield f"The audit is a screen: at most {limit} samples of each class were attacked (--limit)."
     for one in info.get("left_out", []):

@@ -25,8 +25,8 @@ from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
 from assay.hashing import canonical, digest
 from assay.metrics import localisation
+from assay.models import deployed_file, preflight, trained_on
 from assay.models import model_folder as model_module
-from assay.models import preflight
 from assay.models.model_folder import Model
 from assay.models.scoring import some_of_each, take
 from assay.runtime.provenance import code_hash, environment, own_code
@@ -111,6 +111,8 @@ def run(
         images = take(images, some_of_each(images.labels, limit))
     if surrogate is not None:
         model_module.load(store, surrogate)  # an error now, not in a worker
+    if "deployed" in model.manifest:
+        deployed_file.load(store, name)
     here = _device_here(device, address)
     with one_thread():
         seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
@@ -132,8 +134,11 @@ def run(
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     seconds = before + time.monotonic() - started
-    remarks = [*_spared(suite, fitting, images), *notes(plan.jobs, store)]
-    about = describe(plan, suite, left_out, limit, remarks, seconds)
+    about = describe(
+        plan, suite, left_out, limit, [*_spared(suite, fitting, images), *notes(plan.jobs, store)], seconds
+    )
+    doubts = trained_on.findings(model.manifest, written["metrics"])
+    about["findings"] += [dataclasses.asdict(finding) for finding in doubts]
     sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
@@ -234,6 +239,7 @@ def describe(
         "surrogate": plan.surrogate,
         "dataset": dict(model.manifest["dataset"]),
         "threshold": dict(model.manifest["threshold"]),
+        **({"deployed": dict(model.manifest["deployed"])} if "deployed" in model.manifest else {}),
         "seed": plan.seed,
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},

@@ -109,6 +109,7 @@ class Plan:
                 threshold=self.model.threshold,
                 surrogate=self.surrogate if entry.needs == "surrogate" else None,
                 stochastic=self.facts.stochastic,
+                replayed="deployed" in self.model.manifest,
             )
             for entry in self.suite.attacks
             for images in self.slices

@@ -23,6 +23,7 @@ from assay.metrics import (
     sweep_audit_gap,
     worst_case,
 )
+from assay.metrics import deployed as deployed_figures
 from assay.metrics.worst_case import worst_first
 from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
@@ -53,6 +54,8 @@ def made(
         )
         if works
     }
+    if replays := [job.keys[-1] for job in plan.attacks if job.replayed]:
+        parts["deployed"] = pa.concat_tables(parquet.load(store, key, schemas.DEPLOYED) for key in replays)
     matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
     figures = [detection.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
@@ -62,6 +65,9 @@ def made(
         figures.append(certified.figures(parts["certified"], clean, threshold=threshold))
     figures.append(security_curve.areas(pa.concat_tables(figures)))
     metrics = pa.concat_tables(figures)
+    if "deployed" in parts:
+        deployed = deployed_figures.figures(parts["deployed"], deployed_figures.thresholds(plan.model.manifest))
+        metrics = pa.concat_tables([metrics, deployed])
     context = Context(
         detector=plan.model.detector,
         images=plan.images,
@@ -74,6 +80,7 @@ def made(
         facts=plan.facts,
         corrupted=columns(parts["corrupted"]) if "corrupted" in parts else None,
         certified=columns(parts["certified"]) if "certified" in parts else None,
+        deployed=columns(parts["deployed"]) if "deployed" in parts else None,
     )
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}

@@ -36,7 +36,8 @@ NO_GRADIENT = "the score has no gradient"
 class Context:
     """What the checks are given: the audited detector, its test images, and the scores and metrics of the audit.
 
-    threshold: the score above which the deployed detector flags. corrupted, certified: None where the suite has none.
+    threshold: the score above which the deployed detector flags. corrupted, certified, deployed: None where the audit
+    has none.
     """
 
     detector: nn.Module
@@ -50,6 +51,7 @@ class Context:
     facts: Facts | Unexamined = UNEXAMINED
     corrupted: Mapping[str, NDArray[Any]] | None = None  # the columns of CORRUPTED
     certified: Mapping[str, NDArray[Any]] | None = None  # the columns of CERTIFIED
+    deployed: Mapping[str, NDArray[Any]] | None = None  # the columns of DEPLOYED
 
     @cached_property
     def clean(self) -> NDArray[np.float64]:

@@ -92,6 +92,8 @@ def _limits(audit: Audit) -> Iterator[str]:
         yield f"Kinds of defect of which there are fewer than {FEW} {what}, with wide intervals: {', '.join(few)}."
     if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):
         yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one shown here."
+    if file := info.get("deployed"):
+        yield f"Attacks on {file['detector']} itself, which is deployed: it was given what was found on the detector."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
     yield "Tampering with the training data."
