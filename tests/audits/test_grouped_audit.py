@@ -93,3 +93,10 @@ def test_an_audit_counts_groups_from_the_data_set_to_the_verdict(run):
     assert "in 12 and 8 groups over which the intervals are" in page["summary"]
     assert "every interval is over groups" in page["clean_performance"]
     assert "anomalous test images in 12 and 8 groups" in page["identity"]
+    for key in audit.parts("scores"):  # as if every image were a part
+        table = parquet.load(audit.folder, key, SCORES)
+        alone = table.set_column(table.schema.get_field_index("group"), "group", table["sample"])
+        audit.folder.write(key, parquet.dump(alone))
+    code, _, errors = run("approve", name, "--policy", "policy.yaml")
+    assert code == 1
+    assert "counts 12 independent normals and 8 anomalies, the scores beside it 48 and 32, so one of them" in errors

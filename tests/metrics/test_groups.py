@@ -207,3 +207,25 @@ def test_localisation_draws_and_counts_groups():
 
 def copied_images(values: np.ndarray) -> np.ndarray:
     return np.repeat(values, COPIES, axis=0)
+
+
+@pytest.mark.parametrize(("kind", "naive"), [("hidden", 0.1), ("wrong", 0.1)])
+def test_bounds_of_few_groups_miss_on_either_side_as_rarely_as_they_say(kind, naive):
+    """Parts of six images: one in ten is not seen, or, where a part holds both, is taken for its opposite."""
+    rng, parts = np.random.default_rng(2), 20
+    labels = np.repeat([0, 1], parts * COPIES)
+    same = kind == "wrong"
+    names = [f"{(i // COPIES) % parts if same else i // COPIES}" for i in range(len(labels))]
+    truth = {"hidden": (0.9, 0.1, 0.0228), "wrong": (0.81, 0.1, 0.1)}[kind]
+    misses = np.zeros((3, 2)), np.zeros((3, 2))
+    for number in range(200):
+        bad = rng.random(parts) < 0.1
+        normals = np.where(bad & same, 99.0, rng.uniform(0, 1, parts) if same else rng.normal(0, 1, parts))
+        anomalies = np.where(bad, -99.0, 9.0)
+        scores = np.repeat([*normals, *anomalies], COPIES)
+        for held, missed in zip((names, None), misses, strict=True):
+            found = detection.figures(labels, scores, threshold=2.0, groups=held, replicates=60, seed=number)
+            bounds = [found[name][1:] for name in ("auroc", "miss_rate", "false_alarm_rate")]
+            missed += [[low > true, high < true] for true, (low, high) in zip(truth, bounds, strict=True)]
+    assert (misses[0] / 200 <= 0.045).all(), misses[0]  # nominal 0.025, three standard deviations of 200 audits above
+    assert misses[1].max() / 200 >= naive

@@ -108,8 +108,9 @@ def _agreeing(audit: Audit, own: list[Figure], computed: list[Figure]) -> list[F
         said, units = named[name_of(figure)].value, named[name_of(figure)].units
         if units != figure.units:
             raise DataError(
-                f"{audit.folder.place('metrics.parquet')} counts {units[0]} independent normals and {units[1]} anomalies, "
-                f"the scores beside it {figure.units[0]} and {figure.units[1]}, so one of them was changed; {parquet.AGAIN}"
+                f"{audit.folder.place('metrics.parquet')} counts {units[0]} independent normals and {units[1]} "
+                f"anomalies, the scores beside it {figure.units[0]} and {figure.units[1]}, so one of them was changed; "
+                f"{parquet.AGAIN}"
             )
         if not abs(said - figure.value) < 1e-9:
             what = f"{figure.metric} of {figure.attack} {figure.norm} {figure.epsilon:.4g}"
