@@ -27,7 +27,7 @@ ROWS = (
     "tracking",
     "reports",
     "approval",
-    "sweeps audits",
+    "sweeps audits deploy",
     "models",
     "metrics",
     "store cluster datasets",
