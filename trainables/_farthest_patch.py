@@ -35,6 +35,13 @@ def farthest_patch(patches: Tensor, bank: Tensor) -> Tensor:
     return squares.argmax(dim=1)
 
 
+@torch.no_grad()
+def nearest_squares(patches: Tensor, bank: Tensor) -> Tensor:
+    """Squared distances (B, P) of patches (B, P, F) to the nearest row of the bank (M, F), at least 0."""
+    halves = torch.linalg.vector_norm(bank, dim=1).square() / 2
+    return _squares(patches.flatten(0, 1), bank, halves).view(patches.shape[:2]).clamp(min=0)
+
+
 def _squares(rows: Tensor, bank: Tensor, halves: Tensor) -> Tensor:
     """Squared distances (N,) of rows (N, F) to the nearest row of the bank, accurate enough for comparisons.
 

@@ -80,8 +80,9 @@ class LocalPixels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,)."""
         weight, extreme = self.weights
-        score = extreme * self._extremes(images) if extreme else images.new_zeros(len(images))
-        return score + weight * self._patches(self._nearest(self.rows(images)), len(images)) if weight else score
+        count = images.shape[0]  # len() would be that of one batch in a program
+        score = extreme * self._extremes(images) if extreme else images.new_zeros(count)
+        return score + weight * self._patches(self._nearest(self.rows(images)), count) if weight else score
 
     def decomposed(self, rising: Tensor, falling: Tensor) -> Tensor:
         """The extremes alone (B,), as of contracts.Monotone."""

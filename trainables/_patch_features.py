@@ -57,9 +57,12 @@ class PatchFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, P, F) of the locations, row by row."""
+        return self.maps(images).flatten(2).transpose(1, 2)
+
+    def maps(self, images: Tensor) -> Tensor:
+        """Features (B, F, h, w) of the locations."""
         maps = self.backbone.levels(images, **self.until)
         chosen = [maps[level - 1] for level in self.levels]
         size, zeros = chosen[0].shape[-2:], self.border == "zeros"
         around = [F.avg_pool2d(one, NEIGHBOURHOOD, 1, 1, count_include_pad=zeros) for one in chosen]
-        beside = torch.cat([F.interpolate(one, size, mode="bilinear") for one in around], dim=1)
-        return beside.flatten(2).transpose(1, 2)
+        return torch.cat([F.interpolate(one, size, mode="bilinear") for one in around], dim=1)

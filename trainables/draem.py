@@ -82,9 +82,14 @@ class RepairAndCompare(nn.Module):
         Same order as the paper's scores, which are the probabilities of these log-odds. Those saturate at 1 in float32,
         where scores become equal and lose their gradient.
         """
+        return self.score_and_map(images)[0]
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the log-odds (B, H, W) of the smoothed map, of which they are the largest."""
         _, logits = self.maps(images)
         anomalous, normal = (_smoothed(torch.sigmoid(side)).clamp(min=LEAST) for side in (logits, -logits))
-        return (anomalous.log() - normal.log()).flatten(1).amax(dim=1)
+        odds = (anomalous.log() - normal.log())[:, 0]
+        return odds.flatten(1).amax(dim=1), odds
 
 
 def _smoothed(maps: Tensor) -> Tensor:

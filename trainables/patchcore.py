@@ -19,7 +19,7 @@ from assay.contracts import TrainingData
 from assay.shelves import Item, Shelf
 from assay.units import Fraction
 from trainables._coreset import kept, projected
-from trainables._farthest_patch import farthest_patch
+from trainables._farthest_patch import farthest_patch, nearest_squares
 from trainables._fitted import Fitted
 from trainables._patch_features import Border, Levels, PatchFeatures
 
@@ -44,7 +44,18 @@ class PatchBank(nn.Module):
     def score_with(self, images: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
         """The score (B,) with `pool` of the farthest patch's distances (B, N) in place of the smallest of them."""
         patches = self.patches(images)
-        farthest = farthest_patch(patches.detach(), self.bank)
+        return self._score(patches, farthest_patch(patches.detach(), self.bank), pool)
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the distance (B, h, w) of every patch to the row of the bank nearest to it."""
+        maps = self.patches.maps(images)
+        patches = maps.flatten(2).transpose(1, 2)
+        squares = nearest_squares(patches, self.bank)
+        score = self._score(patches, squares.argmax(dim=1), lambda distances: distances.min(dim=1).values)
+        return score, squares.sqrt().view(-1, *maps.shape[2:])
+
+    def _score(self, patches: Tensor, farthest: Tensor, pool: Callable[[Tensor], Tensor]) -> Tensor:
+        """The score (B,) of the patches (B, P, F) whose index (B,) is given."""
         patch = patches.gather(1, farthest[:, None, None].expand(-1, -1, patches.shape[2]))[:, 0]
         # Not via a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         distances = torch.cdist(patch, self.bank, compute_mode=EXACT)

@@ -60,14 +60,22 @@ class PatchDiscriminator(nn.Module):
 
     def adapted(self, images: Tensor) -> Tensor:
         """(B, P, F) of the locations, after the adapter."""
-        rows: Tensor = self.adapter((self.patches(images) - self.mean) / self.deviation)
+        return self._adapted(self.patches(images))
+
+    def _adapted(self, patches: Tensor) -> Tensor:
+        rows: Tensor = self.adapter((patches - self.mean) / self.deviation)
         return rows
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        adapted = self.adapted(images)
-        logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(adapted.shape[:2])
-        return logits.amax(dim=1)
+        return self.score_and_map(images)[0]
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the logits (B, h, w) of all patches, of which they are the largest."""
+        maps = self.patches.maps(images)
+        adapted = self._adapted(maps.flatten(2).transpose(1, 2))
+        logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(-1, *maps.shape[2:])
+        return logits.flatten(1).amax(dim=1), logits
 
 
 class Simplenet(Trained):

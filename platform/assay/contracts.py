@@ -115,6 +115,14 @@ class Banked(Protocol):
         ...
 
 
+class Mapped(Protocol):
+    """A detector that scores places of an image on the way to its score."""
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (B,), and the scores (B, h, w) of as many places as the detector has; higher is more anomalous."""
+        ...
+
+
 class Certified(Protocol):
     """A detector that can prove how far its score can be moved."""
 
