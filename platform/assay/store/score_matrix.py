@@ -166,13 +166,14 @@ class _Filling:
 
     def _samples(self, part: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """The place of each row's sample, new ones added, and its label."""
-        codes, ids = _encoded(part, "sample")
-        at = np.array([self.place.setdefault(sample, len(self.place)) for sample in ids], dtype=np.int64)[codes]
+        codes_of_samples, ids = _encoded(part, "sample")
+        places = np.array([self.place.setdefault(sample, len(self.place)) for sample in ids], dtype=np.int64)
+        at = places[codes_of_samples]
         codes, names = _encoded(part, "defect")
         if bad := {ALL, WORST_KIND} & set(names):
             raise DataError(f"a defect kind is called '{min(bad)}', a name that stands for something else; rename it")
         defect = np.array([self.kinds.setdefault(name, len(self.kinds)) for name in names], dtype=np.int32)[codes]
-        codes, names = _encoded(part, GROUP if _grouped(part) else "sample")
+        codes, names = _encoded(part, GROUP) if _grouped(part) else (codes_of_samples, ids)
         group = np.array([self.parts.setdefault(name, len(self.parts)) for name in names], dtype=np.int32)[codes]
         label = _numbers(part, "label").astype(np.int8)
         count = len(self.place)
@@ -192,8 +193,8 @@ class _Filling:
 
 
 def _grouped(part: pa.Table) -> bool:
-    """Whether it says the group of its samples; older tables have no such column, or nothing in it."""
-    return GROUP in part.column_names and part[GROUP].null_count < len(part)
+    """Whether samples have groups; in older tables there is no such column, or nothing in it, and else each its own."""
+    return GROUP in part.column_names and part[GROUP].null_count < len(part) and not part[GROUP].equals(part["sample"])
 
 
 def _settings(part: pa.Table) -> Iterable[tuple[Setting, NDArray[np.int64]]]:
