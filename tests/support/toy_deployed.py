@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import toy_audit
 import torch
+import toy_audit
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -60,3 +60,11 @@ def save(detector: nn.Module, path: Path) -> Path:
     program = torch.export.export(detector.eval(), (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     torch.export.save(program, path)
     return path
+
+
+class Bright(nn.Module):
+    """Images (B, 1, S, S) -> how bright their brightest spot is, without a resize: (B,)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,)."""
+        return torch.logsumexp(8 * functional.avg_pool2d(images, 3).flatten(1), 1) / 8

@@ -242,8 +242,9 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
         model_folder.build(detector, manifest, *files)  # built again: it must give the same weights each time
     more: dict[str, bytes] = {}
     if card.deployed is not None:
-        known, path = kind(card.deployed.detector), Path(card.deployed.detector)
-        its_files = outside_files.read(path, known)
+        known = kind(card.deployed.detector)
+        _check_keys(card.deployed, where, known, "deployed.")
+        its_files = outside_files.read(Path(card.deployed.detector), known)
         manifest["deployed"] = deployed_file.describe(
             card.deployed, known, its_files, manifest, data.validation, device
         )
@@ -251,13 +252,13 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
     return _same(store, manifest) or model_folder.write_folder(store, manifest, *files, more)
 
 
-def _check_keys(card: Card, where: str, kind: str) -> None:
+def _check_keys(card: Card | DeployedFile, where: str, kind: str, prefix: str = "") -> None:
     """Raise SpecError for keys that say how a file is run, where this kind of detector is run otherwise."""
     of_files = {"output": ("onnx", "openvino"), "precision": ("openvino",)}
     faults = [
-        Fault(key, shown(getattr(card, key)), f"a key for detectors of the kind {' or '.join(kinds)}; this is {kind}")
+        Fault(prefix + key, shown(value), f"a key for detectors of the kind {' or '.join(kinds)}; this is {kind}")
         for key, kinds in of_files.items()
-        if getattr(card, key) is not None and kind not in kinds
+        if (value := getattr(card, key)) is not None and kind not in kinds
     ]
     if faults:
         raise SpecError(where, faults)

@@ -41,7 +41,7 @@ OPTIONS = {
     "--suite": r"[^-].*", "--seed": r"\d+", "--limit": r"\d+", "--device": r"[a-z]+(:\d+)?", "--surrogate": MODEL,
 }  # fmt: skip
 """The options of `assay audit` that an audit's command may name, and what their values look like."""
-PARTS = ("scores", "corrupted", "certified", "minimal")
+PARTS = ("scores", "deployed", "corrupted", "certified", "minimal")
 """Tables of many files behind the figures."""
 PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
