@@ -141,7 +141,7 @@ class HeadAndNeighbours(nn.Module):
 
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B,) and the rows (B, D) to compare with the bank, averaged over the views."""
-        views = [images, *(self.views.fixed(images, draws) for draws in self.draws)]
+        views = [images, *(self.views.fixed(images, self.draws[view]) for view in range(self.weights.views - 1))]
         features = [self.features(view) for view in views]
         logits = _mean([self.logits_of(each) for each in features])
         if self.released:

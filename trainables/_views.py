@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Annotated
 
@@ -49,10 +50,10 @@ class Views(BaseModel):
 
     def fixed(self, images: Tensor, draws: Tensor) -> Tensor:
         """The view (B, C, H, W) of all images that DRAWS numbers from U[0, 1] make, as `draw` shares one draw."""
-        each = iter(draws.unbind())
+        place = itertools.count()
 
         def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
-            return low + (high - low) * next(each).to(images.device).view(1, 1, 1, 1)
+            return low + (high - low) * draws[next(place)].to(images.device).view(1, 1, 1, 1)
 
         return self._drawn(images, uniform)
 
