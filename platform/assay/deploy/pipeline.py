@@ -32,7 +32,7 @@ class Pipeline(nn.Module):
         """The outputs by their order in `outputs`."""
         pixels = self.resize(images) / 255
         if len(self.outputs) == len(OUTPUTS):
-            score, places = self.detector.score_and_map(pixels)
+            score, places = self.detector.score_and_map(pixels)  # type: ignore[operator]
             return score, score > self.threshold, places
         score = self.detector(pixels)
         return score, score > self.threshold

@@ -73,8 +73,11 @@ ONE_TENSOR_IN = [1, {"type": "builtins.tuple", "context": "null", "children_spec
     {"type": "builtins.tuple", "context": "null", "children_spec": [
         {"type": None, "context": None, "children_spec": []}]},
     {"type": "builtins.dict", "context": "[]", "children_spec": []}]}]  # fmt: skip
-ONE_TENSOR_OUT = [1, {"type": None, "context": None, "children_spec": []}]
+TENSOR: Plain = {"type": None, "context": None, "children_spec": []}
+ONE_TENSOR_OUT = [1, TENSOR]
 """Declares in the archive that the program is called with one tensor and returns one."""
+OUTPUTS = 8
+"""The most tensors that a program may return, as a tuple."""
 
 
 def vetted(content: bytes) -> tuple[bytes, Plain]:
@@ -187,13 +190,20 @@ def _strip(program: Plain) -> None:
         called = [json.loads(whole["signature"].pop(spec)) for spec in ("in_spec", "out_spec")]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError("does not say how it is called; export it again with torch.export.export") from error
-    if called != [ONE_TENSOR_IN, ONE_TENSOR_OUT]:
-        raise ModelError("must take one tensor, the images (B, C, H, W), and return one, the scores (B,)")
-    whole["signature"] |= {"in_spec": json.dumps(ONE_TENSOR_IN), "out_spec": json.dumps(ONE_TENSOR_OUT)}
+    known = [ONE_TENSOR_OUT, *(_tensors_out(count) for count in range(1, OUTPUTS + 1))]
+    out = next((spec for spec in known if spec == called[1]), None)
+    if called[0] != ONE_TENSOR_IN or out is None:
+        raise ModelError("must take one tensor, the images (B, C, H, W), and return one, the scores (B,), or a tuple")
+    whole["signature"] |= {"in_spec": json.dumps(ONE_TENSOR_IN), "out_spec": json.dumps(out)}
     graph |= {"module_call_graph": [whole], "metadata": {}, "treespec_namedtuple_fields": {}}
     program |= {"guards_code": []}
     for node in _nodes(graph):
         node["metadata"] = {}
+
+
+def _tensors_out(count: int) -> list[Any]:
+    """Declares that a program returns a tuple of so many tensors."""
+    return [1, {"type": "builtins.tuple", "context": "null", "children_spec": [TENSOR] * count}]
 
 
 def _nodes(value: Any) -> Iterator[Plain]:

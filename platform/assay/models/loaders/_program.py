@@ -15,12 +15,21 @@ from assay.models.loaders._memory_limit import MemoryLimit, allowed
 class Program(nn.Module):
     """Images (B, C, H, W) -> whatever the program returns; more than `largest` images are split into batches.
 
-    file: the bytes of its file, by which its memory is limited. Raises ModelError where one image is beyond the limit,
-    MemoryError where several are and gradients are wanted: fewer may fit.
+    file: the bytes of its file, by which its memory is limited. grey_levels: whether it takes uint8 images, from 0 to
+    255. output: which of several tensors is returned, None for a program that returns one. Raises ModelError where one
+    image is beyond the limit, MemoryError where several are and gradients are wanted: fewer may fit.
     """
 
-    def __init__(self, exported: ExportedProgram, largest: int | None, file: int) -> None:
+    def __init__(
+        self,
+        exported: ExportedProgram,
+        largest: int | None,
+        file: int,
+        grey_levels: bool = False,
+        output: int | None = None,
+    ) -> None:
         super().__init__()
+        self.grey_levels, self.output = grey_levels, output
         self.exported, self.largest, self.file = exported, largest, file
         self.program = _module(exported)
         self.training = False
@@ -43,12 +52,16 @@ class Program(nn.Module):
         """The same, within its memory: sizes follow from the shape of the images, and are looked at once for each."""
         shape = (images.shape, images.dtype, images.device, _differentiated(images))
         if shape in self._within or images.device.type == "meta":
-            return self.program(images)
+            return self._called(images)
         with MemoryLimit(allowed(self.file, images), len(images)) as limit:
-            scores = self.program(images)
+            scores = self._called(images)
         if not limit.by_value:
             self._within.add(shape)
         return scores
+
+    def _called(self, images: Tensor) -> Any:
+        returned = self.program((images * 255).round().byte() if self.grey_levels else images)
+        return returned if self.output is None else returned[self.output]
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: a program's mode was fixed when it was exported."""

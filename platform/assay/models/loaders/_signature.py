@@ -86,7 +86,7 @@ def signature(inputs: Sequence[Port], outputs: Sequence[Port], manifest: Mapping
             f"{export}"
         )
     batch, last = _layout(images, manifest)
-    return Signature(images.name, images.type, last, batch, _score(outputs, manifest.get("output"), batch).name)
+    return Signature(images.name, images.type, last, batch, the_score(outputs, manifest.get("output"), batch).name)
 
 
 def _layout(images: Port, manifest: Mapping[str, Any]) -> tuple[int | None, bool]:
@@ -110,7 +110,7 @@ def _layout(images: Port, manifest: Mapping[str, Any]) -> tuple[int | None, bool
     return batch, last
 
 
-def _score(outputs: Sequence[Port], name: str | None, batch: int | None) -> Port:
+def the_score(outputs: Sequence[Port], name: str | None, batch: int | None) -> Port:
     """The output that a card names, the only one, or the only one with one number for each image."""
     if name is not None:
         for port in outputs:
