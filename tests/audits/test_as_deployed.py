@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 import toy_audit
 import toy_deployed
 import yaml
+from rich.console import Console
 
 import assay
 from assay.api.audit import Audit
+from assay.cli.audit import _summary
 from assay.errors import InputError
 from assay.models import card, model_folder
 from assay.reports.sections.as_deployed import as_deployed
@@ -125,6 +128,19 @@ def test_the_figures_of_a_shifted_file_stand_beside_the_audited_ones(audited):
     assert f"{rates[0]:.3f} [" in shown
     assert f"{rates[1]:.3f} [" in shown
     assert "Attacks on shifted.pt2 itself" in text(limitations(audit.reader))
+
+
+def test_the_command_line_shows_both(audited):
+    audit = audited(deployed="shifted.pt2", trained_on="train")
+    console = Console(width=200, file=io.StringIO())
+    console.print(_summary(audit))
+    shown = console.file.getvalue()
+    assert "as deployed" in shown
+    [line] = [line for line in shown.splitlines() if "8/255" in line and "both" in line]
+    for name in ("worst", "deployed:worst"):
+        assert f"{figure(audit, name, 'auroc', 8 / 255, 'both'):.3f} [" in line
+    console.print(_summary(audited(trained_on="train")))
+    assert shown.count("as deployed") == console.file.getvalue().count("as deployed")
 
 
 def test_gates_act_on_the_deployed_figures_where_the_check_is_waived(audited):

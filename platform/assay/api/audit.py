@@ -142,7 +142,7 @@ def audit(
     consent.allow(allow_import)
     place = store_of(store)
     chosen = suite_of(suite)
-    outside = {"card": card, "dataset": dataset, "threshold": threshold}
+    outside: dict[str, Any] = {"card": card, "dataset": dataset, "threshold": threshold}
     outside |= {"trained_on": trained_on, "deployed": str(deployed) if isinstance(deployed, Path) else deployed}
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")

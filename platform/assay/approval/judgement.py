@@ -115,7 +115,7 @@ def judged(folder: Store) -> dict[str, str]:
 
 def doubts(info: Mapping[str, Any]) -> list[str]:
     """Sentences about a threshold whose false-alarm rate is not to be believed; info: of audit.yaml."""
-    named = [finding["text"] for finding in info.get("findings", []) if finding["name"] == trained_on.IN_DOUBT]
+    named = [finding["text"] for finding in info.get("findings", []) if finding.get("name") == trained_on.IN_DOUBT]
     return [f"{text[0].upper()}{text[1:]}." for text in map(str, named) if text]
 
 

@@ -154,17 +154,30 @@ def _summary(audit: Audit) -> Table:
     """Clean and worst-case AUROC with intervals, and the checks."""
     from rich.table import Table
 
+    from assay.store.score_matrix import CLEAN, DEPLOYED, WORST
     from assay.units import in_255
 
     shown = Table(title="AUROC on the test split (worst case over all attacks)", title_justify="left")
     for name in ("norm", "epsilon", "regime"):
         shown.add_column(name)
     shown.add_column("AUROC", justify="right")
-    for row in audit.to_arrow("metrics").to_pylist():
-        if row["metric"] == "auroc" and row["defect"] == "all" and row["attack"] in ("clean", "worst"):
-            epsilon = in_255(row["epsilon"], row["norm"])
-            budget = (row["norm"], epsilon, row["regime"]) if row["norm"] else ("clean", "", "")
-            shown.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
+    figures = [
+        row for row in audit.to_arrow("metrics").to_pylist() if row["metric"] == "auroc" and row["defect"] == "all"
+    ]
+    by_line = {
+        (row["attack"], row["norm"], row["epsilon"], row["regime"]): (
+            f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
+        )
+        for row in figures
+    }
+    deployed = any(attack.startswith(DEPLOYED) for attack, *_ in by_line)
+    if deployed:
+        shown.add_column("as deployed", justify="right")
+    for (attack, *line), auroc in by_line.items():
+        if attack in (CLEAN, WORST):
+            norm, epsilon, regime = line
+            budget = (norm, in_255(epsilon, norm), regime) if norm else ("clean", "", "")
+            shown.add_row(*budget, auroc, *([by_line[DEPLOYED + attack, norm, epsilon, regime]] if deployed else []))
     checks = audit.to_arrow("checks").to_pylist()
     failed = [check for check in checks if not check["passed"]]
     lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]
