@@ -12,8 +12,9 @@ from signed_store import add_sibling, write_keys
 
 from assay.approval import policy, records, registry, signature
 from assay.approval.trust import people
-from assay.errors import SpecError
+from assay.errors import SpecError, UnknownName
 from assay.hashing import canonical, digest
+from assay.store import references
 from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -465,3 +466,13 @@ def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
     assert records.gaps(store) == []
     store.remove(f"register/{other}")
     assert [(gap.entry, gap.what) for gap in records.gaps(store)] == [(other, "missing")]
+
+
+def test_a_model_is_known_by_the_name_it_serves_under(sign, run, store, model, audit, keys):
+    sign()
+    run("promote", model, "--as", "line-9", "--key", keys[1])
+    assert references.model(store, "line-9") == references.models(store, "line-9")[0] == model
+    assert references.newest_audit(store, "line-9") == audit
+    assert model in run("verify", "line-9")
+    with pytest.raises(UnknownName, match=r"did you mean 'line-9'.*available: .*line-9"):
+        references.model(store, "line-8")

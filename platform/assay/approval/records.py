@@ -21,9 +21,9 @@ from assay.approval.verdict import AppliedPolicy, Verdict, Word
 from assay.errors import DataError, StoreError
 from assay.hashing import canonical, digest
 from assay.store import formats
+from assay.store.services import FOLDER as FOLDER
 from assay.store.store import Store
 
-FOLDER = "register"
 BEFORE = "before"
 """The key under which a record names those it follows, each with its hash."""
 ENTRY = "entry"

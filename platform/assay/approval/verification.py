@@ -21,7 +21,7 @@ from assay.approval.trust.people import Keys
 from assay.approval.verdict import verdict_of
 from assay.errors import AssayError, InputError, ModelError, StoreError
 from assay.models import deployed_file, model_folder
-from assay.store import formats, references
+from assay.store import formats, references, services
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
 
@@ -58,7 +58,7 @@ class Verification:
 def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -> list[Verification]:
     """Verify the model that `text` names, or the audit and its model where the store holds it.
 
-    text: a model's hash or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
+    text: a model's hash, a service or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
     Raises InputError where it names neither.
     """
     if "://" in text:
@@ -73,6 +73,8 @@ def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -
     if any(name.startswith(text) for name in store.names("models")):
         name = references.model(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
+    if text in (serves := services.serving(store)):
+        return [of_model(store.below(f"models/{serves[text]}"), key, serves[text])]
     name = references.audit(store, text)
     return of_audit(references.folder(store, name), key, name, keys=keys)
 
