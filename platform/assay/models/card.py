@@ -232,6 +232,7 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
     manifest["threshold"] = _threshold(card, where, built, data.validation.labels, scores)
     if seen is not None:
         manifest["threshold"]["also_trained_on"] = seen
+    manifest["normal_scores"] = scoring.normal_scores(data.validation.labels, scores)
     manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(data.validation.labels, scores)}
     if files.content:
         manifest |= model_folder.hashes(*files)
