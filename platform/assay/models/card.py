@@ -347,8 +347,8 @@ def _threshold(card: Card, where: str, detector: nn.Module, labels: Any, scores:
 
 def _own_threshold(detector: nn.Module, where: str) -> float:
     """The threshold that a detector brings along, on its own scale."""
-    value: float | None = getattr(getattr(detector, "inner", None), "threshold", None)
+    value: float | None = getattr(detector, "threshold", None)
     if value is None:
-        allowed = "this detector brings no threshold (as after training without validation): write a number or false_alarm_rate"
+        allowed = "this detector brings none, as after training without validation; write a number or false_alarm_rate"
         raise SpecError(where, [Fault("threshold", "model", allowed)])
     return value

@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
+from assay.interop.open_gradients import SHOWN, why_none
 from assay.metrics import detection
 from assay.models import certificates
 from assay.models.scoring import SAME, clean_scores, pixels, some_of_each, take
@@ -98,7 +99,13 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
             "batch-norm? Export or save it after `eval()`"
         )
     gradient, random = differentiable(detector, probe), change > limit
-    findings = [*_about_scores(images.labels, scores, threshold), *_about_detector(gradient, change if random else 0.0)]
+    findings = [
+        *_about_scores(images.labels, scores, threshold),
+        *_about_gradient(detector, gradient, probe[:1], limit),
+    ]
+    if random:
+        text = f"the score is random: two passes over the same images differ by up to {change:.2g}"
+        findings.append(Finding("stochastic", text))
     certifies = certificates.norms(detector)
     monotone = certificates.monotone(detector) is not None
     return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings), monotone)
@@ -190,13 +197,17 @@ def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], thresh
         yield Finding("threshold_out_of_range", text)
 
 
-def _about_detector(gradient: bool, change: float) -> Iterator[Finding]:
+def _about_gradient(detector: nn.Module, gradient: bool, image: Tensor, limit: float) -> Iterator[Finding]:
+    """Why there is no gradient, or through which closed regions it goes; image: (1, C, H, W)."""
     if not gradient:
-        text = "there is no gradient from score to pixel: the detector is attacked as a black box"
+        text = f"there is no gradient from score to pixel ({why_none(detector, image)}): attacked as a black box"
         yield Finding("no_gradient", text)
-    if change:
-        text = f"the score is random: two passes over the same images differ by up to {change:.2g}"
-        yield Finding("stochastic", text)
+    elif places := getattr(detector, "closed_places", None):
+        apart = float((_call(detector, image) - detector(image.clone().requires_grad_(True)).detach()).abs().max())
+        where = ", ".join(f"{place.kind} at {place.where}" for place in list(places)[:SHOWN])
+        same = "the same with and without it" if apart <= limit else f"NOT the same with it: they differ by {apart:.2g}"
+        text = f"its forward turns gradients off ({where}); the attacks' gradient goes through, and scores are {same}"
+        yield Finding("gradients_opened", text)
 
 
 def _advice(shape: tuple[int, ...]) -> str:

@@ -54,9 +54,8 @@ def anomalib(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
         module = _built(model, {**own, **given}, checkpoint)
     except (InputError, ValidationError, TypeError, ValueError) as error:
         raise ModelError(f"cannot be rebuilt: {' '.join(str(error).split())[:500]}") from error
-    detector = Outside(anomalib_detector.detector(module), manifest["higher_is"])
-    detector.runs = {"anomalib_version": version("anomalib"), "anomalib_model": model.__name__}
-    return detector
+    runs = {"anomalib_version": version("anomalib"), "anomalib_model": model.__name__}
+    return Outside(anomalib_detector.detector(module), manifest["higher_is"], runs)
 
 
 def _check_version(manifest: Mapping[str, Any]) -> None:

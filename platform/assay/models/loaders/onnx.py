@@ -21,6 +21,7 @@ EXPORT = (
     'torch.onnx.export(detector, (images,), FILE, dynamo=True, dynamic_shapes=({0: "batch"},), external_data=False)'
 )
 
+NO_GRADIENT = "ONNX Runtime gives scores alone; for a white box, bring the model it was exported from"
 NO_MEMORY = "Available memory of"
 """ONNX Runtime's message when a tensor does not fit into its limited memory."""
 
@@ -71,7 +72,9 @@ def onnx(manifest: Mapping[str, Any], content: bytes, sides: Mapping[str, bytes]
         scores: NDArray[Any] = answer
         return scores
 
-    return Outside(lambda images: wanted.scores(images, run), manifest["higher_is"], {"output": wanted.output})
+    return Outside(
+        lambda images: wanted.scores(images, run), manifest["higher_is"], {"output": wanted.output}, NO_GRADIENT
+    )
 
 
 def _port(one: Any) -> Port:

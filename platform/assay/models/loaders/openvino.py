@@ -20,6 +20,7 @@ WEIGHTS = "weights.bin"
 EXPORT = 'openvino.save_model(openvino.convert_model(detector, input=[-1, C, H, W]), "detector.xml", False)'
 TYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "bf16": "bfloat16", "u8": "uint8", "boolean": "bool"}
 """OpenVINO's names of types -> numpy's."""
+NO_GRADIENT = "OpenVINO gives scores alone; for a white box, bring the model it was converted from"
 PRECISION = "f32"
 """By default: OpenVINO may take bfloat16 where the processor can, which moves scores by half a standard deviation."""
 
@@ -73,7 +74,7 @@ def openvino(manifest: Mapping[str, Any], content: bytes, sides: Mapping[str, by
         return np.array(answer)
 
     runs = {"output": wanted.output, "precision": precision}
-    return Outside(lambda images: wanted.scores(images, run), manifest["higher_is"], runs)
+    return Outside(lambda images: wanted.scores(images, run), manifest["higher_is"], runs, NO_GRADIENT)
 
 
 def _port(one: Any, name: str) -> Port:
