@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 import toy_audit
 import toy_deployed
-import torch
 import yaml
 from signed_store import write_keys
 

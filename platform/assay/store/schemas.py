@@ -35,7 +35,10 @@ SCORES = pa.schema(
         ("broken_at", pa.int64()),  # forwards after which the score first crossed the threshold; -1 never or unknown
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
-        (GROUP, pa.string()),  # the physical part, whose images are not independent; the sample itself where it has none
+        (
+            GROUP,
+            pa.string(),
+        ),  # the physical part, whose images are not independent; the sample itself where it has none
     ]
 )
 
