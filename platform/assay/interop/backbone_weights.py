@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 from unittest import mock
 
 import torch
+from pydantic import AfterValidator
 from torch import Tensor, nn
+
+
+def _known(value: str) -> str:
+    if value not in ("random", "hub") and not Path(value).is_file():
+        raise ValueError(f"there is no file {value}; write random, hub (downloads them), or a file of weights")
+    return value
+
+
+Weights = Annotated[str, AfterValidator(_known)]
+"""Of a backbone: `random`, `hub` (downloads them), or a file in the names of timm or torchvision."""
 
 
 @contextmanager
