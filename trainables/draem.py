@@ -87,9 +87,15 @@ class RepairAndCompare(nn.Module):
     def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B,), and the log-odds (B, H, W) of the smoothed map, of which they are the largest."""
         _, logits = self.maps(images)
-        anomalous, normal = (_smoothed(torch.sigmoid(side)).clamp(min=LEAST) for side in (logits, -logits))
+        anomalous, normal = (_smoothed(_logistic(side)).clamp(min=LEAST) for side in (logits, -logits))
         odds = (anomalous.log() - normal.log())[:, 0]
         return odds.flatten(1).amax(dim=1), odds
+
+
+def _logistic(logits: Tensor) -> Tensor:
+    """The logistic function by exponentials: some runtimes' own has small values wrong by half, which logs show."""
+    small = torch.exp(-logits.abs())
+    return torch.where(logits < 0, small, 1.0) / (1 + small)
 
 
 def _smoothed(maps: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from assay.api.audit import audit as audit
     from assay.api.audit import open_audit as open_audit
     from assay.api.compare import compare as compare
+    from assay.api.export import export as export
     from assay.api.load import load as load
     from assay.api.promote import promote as promote
     from assay.api.publish import publish as publish
@@ -34,6 +35,7 @@ _PLACES = {
     "audit": "audit",
     "open_audit": "audit",
     "compare": "compare",
+    "export": "export",
     "load": "load",
     "promote": "promote",
     "publish": "publish",

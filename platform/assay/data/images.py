@@ -40,6 +40,9 @@ RESAMPLING = Image.Resampling.BILINEAR
 """Pillow widens this triangle filter by the scale factor, so it does not alias. Unlike LANCZOS it has no negative
 lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
 
+MODES = {1: "L", 3: "RGB"}
+"""Number of channels -> Pillow's mode."""
+
 MASK_THRESHOLD = 127
 
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
@@ -142,10 +145,15 @@ def upright_size(path: Path) -> tuple[int, int]:
 def resized(image: Image.Image, *, size: int | Sequence[int], channels: int) -> np.ndarray:
     """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3."""
     height, width = height_and_width(size)
-    image = image.convert("L" if channels == 1 else "RGB")
+    image = image.convert(MODES[channels])
     # Along the rows first: which of the two comes first depends on Pillow's version, and moves pixels by a grey level.
     image = image.resize((width, image.height), RESAMPLING).resize((width, height), RESAMPLING)
-    pixels = np.asarray(image)
+    return pixels_of(image, channels)
+
+
+def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, H, W) at its own size, C being 1 or 3."""
+    pixels = np.asarray(image.convert(MODES[channels]))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 

@@ -51,7 +51,7 @@ def _weights(length: int, wanted: int, device: torch.device) -> tuple[Tensor, Te
     here = 2 * torch.arange(length, device=device).float() + 1
     there = 2 * torch.arange(wanted, device=device).float() + 1
     distance = (here[:, None] * wanted - there[None] * length).abs()
-    weight = (2.0 * torch.sym_max(length, wanted) - distance).clamp(min=0)  # type: ignore[no-untyped-call]
+    weight = (2 * torch.sym_max(length, wanted) - distance).clamp(min=0)  # type: ignore[no-untyped-call]
     total = weight.sum(dim=0, keepdim=True)
     high = torch.floor(DIGIT * weight / total + 0.5)
     low = torch.floor((DIGIT * weight - high * total) / total * DIGIT + 0.5)

@@ -25,6 +25,7 @@ READ: Mapping[str, tuple[int, ...]] = {
     "register": (1,),
     "comparison": (1,),
     "published": (1,),
+    "export": (1,),  # the sidecar of an exported file
     "table": (1,),  # every Parquet file
 }
 """Kind of artefact -> the versions that are read, the oldest first; the last one is written."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from assay.contracts import Plain
 from assay.deploy.pipeline import INPUT
 from assay.deploy.program import operation
 from assay.errors import InputError, ModelError
@@ -21,10 +22,10 @@ from assay.runtime.provenance import version
 
 SUFFIX = ".onnx"
 SIDES: tuple[str, ...] = ()
-OPSET = 18
+OPSET: int | None = 18
 """Version of ONNX's operators: the oldest that has all of a pipeline, so that older runtimes read the file, too."""
+CDIST = torch.ops.aten.cdist.default
 AXES = {0: "batch", 2: "height", 3: "width"}
-STATED: Plain = {"opset": OPSET, "output": "score"}
 
 
 def write(graph: ExportedProgram, path: Path, outputs: tuple[str, ...], about: Mapping[str, str]) -> None:
@@ -34,23 +35,33 @@ def write(graph: ExportedProgram, path: Path, outputs: tuple[str, ...], about: M
         import onnxscript as _  # noqa: F401 - torch's exporter is made of it
     except ImportError as error:
         raise InputError("exporting to ONNX needs packages that are missing: pip install 'assay[onnx]'") from error
-    quiet = logging.getLogger("torch.onnx")
-    level = quiet.level
-    quiet.setLevel(logging.ERROR)  # it warns of every library that it knows and that is not installed
     try:
-        simple = graph.run_decompositions({torch.ops.aten.cdist.default: _distances})
-        made = torch.onnx.export(
-            simple, (), dynamo=True, verbose=False, opset_version=OPSET, external_data=False, input_names=[INPUT],
-            output_names=list(outputs), dynamic_shapes=(AXES,), optimize=True,
-        )  # fmt: skip
+        with _quietly():
+            if any(node.target == CDIST for node in graph.graph.nodes):
+                graph = graph.run_decompositions({CDIST: _distances})
+            made = torch.onnx.export(
+                graph, (), dynamo=True, verbose=False, opset_version=OPSET, external_data=False, input_names=[INPUT],
+                output_names=list(outputs), dynamic_shapes=(AXES,), optimize=True,
+            )  # fmt: skip
     except Exception as error:  # torch has one class of error for each of its steps
         raise ModelError(f"cannot be exported to ONNX: {operation(error)}") from error
-    finally:
-        quiet.setLevel(level)
     assert made is not None
     model = made.model_proto
     onnx.helper.set_model_props(model, dict(about))
     path.write_bytes(model.SerializeToString())
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without what the exporter says about itself, and about libraries that are not installed."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def reader(path: Path) -> Callable[[NDArray[np.uint8]], list[NDArray[Any]]]:

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from assay.contracts import Plain
 from assay.deploy.formats import onnx
 from assay.errors import InputError, ModelError
 from assay.runtime.provenance import version
@@ -20,7 +19,7 @@ SUFFIX = ".xml"
 SIDES = (".bin",)
 PRECISION = "f32"
 """Of the comparison. OpenVINO may take bfloat16 where the processor can, which moves scores."""
-STATED: Plain = {"output": "score", "precision": PRECISION}
+OPSET = onnx.OPSET
 
 
 def write(graph: ExportedProgram, path: Path, outputs: tuple[str, ...], about: Mapping[str, str]) -> None:

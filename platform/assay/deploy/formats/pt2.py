@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
-from assay.contracts import Plain
 from assay.runtime.provenance import version
 
 SUFFIX = ".pt2"
 SIDES: tuple[str, ...] = ()
 ABOUT = "assay.json"
 """The file in the archive that holds the metadata."""
-STATED: Plain = {}
+OPSET: int | None = None
 
 
 def write(graph: ExportedProgram, path: Path, outputs: tuple[str, ...], about: Mapping[str, str]) -> None:
