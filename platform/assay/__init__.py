@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from assay.api.promote import promote as promote
     from assay.api.publish import publish as publish
     from assay.api.report import report as report
+    from assay.api.score import Scores as Scores
+    from assay.api.score import score as score
     from assay.api.sweep import Sweep as Sweep
     from assay.api.sweep import forecast as forecast
     from assay.api.sweep import open_sweep as open_sweep
@@ -40,6 +42,8 @@ _PLACES = {
     "promote": "promote",
     "publish": "publish",
     "report": "report",
+    "Scores": "score",
+    "score": "score",
     "Sweep": "sweep",
     "forecast": "sweep",
     "open_sweep": "sweep",
