@@ -20,7 +20,10 @@ from assay.store.store import Store
 ELSEWHERE = {"smoothed", "anomalib"}
 """Trainables that no format can hold, and that another library exports."""
 SMALL = {"backbone": {"name": "small_resnet", "width": 4}, "steps_per_epoch": 2, "epochs": 1}
-NEEDED: dict[str, dict[str, Any]] = {"devnet": {"pseudo_anomaly": "cutout"}, "draem": {"learning_rate": 0.05, "batch_size": 2, "width": 4}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "devnet": {"pseudo_anomaly": "cutout"},
+    "draem": {"learning_rate": 0.05, "batch_size": 2, "width": 4},
+}
 """What they need besides to train at all, or in one epoch."""
 
 
