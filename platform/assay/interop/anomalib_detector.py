@@ -75,7 +75,7 @@ class Detector(nn.Module):
         return scores
 
     def _score(self, images: Tensor) -> Tensor:
-        images = images.expand(-1, 3, -1, -1)  # anomalib reads grey images as colour
+        images = images.expand(-1, 3, -1, -1).contiguous()  # anomalib reads grey images as colour, and some models view
         found = self.model(images if self.transform is None else self.transform(images))
         score: Tensor = found.anomaly_map.flatten(1).amax(1) if found.pred_score is None else found.pred_score
         return score.flatten() if score.numel() == len(images) else score
