@@ -1,8 +1,8 @@
 """Ten thousand images from disk by `assay score`, against a plain loop: open, convert, resize, detector, one at a time.
 
-The files are ELPV's (300 x 300 PNG), each named as often as it takes; the detector is COBRA's residual network at 64 px,
-trained for no epoch, as only its time counts. The command is timed whole, its start included; the loop without one, and
-on all threads. Decisions and scores must be the same. RESULT ratio= images_per_second= loop_images_per_second=
+The files are ELPV's (300 x 300 PNG), each named as often as it takes; the detector is COBRA's residual network at 64
+px, trained for no epoch, as only its time counts. The command is timed whole, its start included; the loop without one,
+and on all threads. Decisions and scores must be the same. RESULT ratio= images_per_second= loop_images_per_second=
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ def main() -> None:
     scores = [json.loads(line)["score"] for line in told.stdout.splitlines()]
     apart = np.abs(np.array(scores) - expected).max() / np.std(expected)
     print(
-        f"{count} images: assay score {ours:.1f} s, plain loop {loop:.1f} s; scores at most {apart:.1g} deviations apart"
+        f"{count} images: assay score {ours:.1f} s, plain loop {loop:.1f} s; scores at most {apart:.1g} deviations "
+        "apart"
     )
     print(
         f"RESULT ratio={loop / ours:.2f} images_per_second={count / ours:.0f} loop_images_per_second={count / loop:.0f}"
