@@ -8,6 +8,8 @@ draws its map, which is part of its forward. Target: at most 1.0 of its time.
 efficientnet: the backbone `efficientnet_lite0` at 224 pixels, from an image to its features. The rival is the network
 of the package whose weights it uses, in eval mode with normalised images, without its classifier; timm's
 `tf_efficientnet_lite0` is timed beside it.
+onnx: neighbours on EfficientNet-lite0 and patchcore on ResNet-18, at 224 pixels, from 8-bit image to decision: the
+exported file by ONNX Runtime, and the same pipeline by PyTorch. The ratio is that of the slower file. Target: 1.0.
 Every figure is the median over runs that are taken in turns, in seconds of processor time. Weights are random where it
 does not matter, images are waves with noise, half of them with a square that normals do not have: how much of the
 search patchcore can leave out depends on them.
@@ -18,19 +20,27 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from assay.deploy import program
+from assay.deploy.formats import onnx
+from assay.deploy.pipeline import INPUT, Pipeline
 from assay.shelves import Item
 from trainables.backbones._resnet import IMAGENET_MEAN, IMAGENET_STD
 from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
+from trainables.neighbours import NeighbourBank
 from trainables.patchcore import PatchBank
 
 SIDE, NORMALS, IMAGES, CORESET = 224, 60, 8, 0.1
+ROWS = 2000
 
 
 def waves(count: int, seed: int, *, square: bool = False) -> Tensor:
@@ -101,6 +111,36 @@ def efficientnet() -> dict[str, Callable[[Tensor], Any]]:
     }
 
 
+def exported(name: str, detector: nn.Module, scratch: Path) -> dict[str, Callable[[Tensor], Any]]:
+    """A detector's exported ONNX file and its pipeline in PyTorch; checked to give the same scores."""
+    pipeline = Pipeline(detector, SIDE, SIDE, 0.5).eval()
+    file = scratch / f"{name}.onnx"
+    onnx.write(program.graph(pipeline, 3), file, pipeline.outputs, {})
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+    def run(image: Tensor) -> Any:
+        return session.run(None, {INPUT: (image * 255).byte().numpy()})
+
+    def plain(image: Tensor) -> Any:
+        return pipeline((image * 255).byte())
+
+    image = waves(1, 7)
+    torch.testing.assert_close(torch.from_numpy(run(image)[0]), plain(image)[0], rtol=1e-3, atol=1e-5)
+    return {f"{name}, ONNX file": run, f"{name}, PyTorch": plain}
+
+
+def to_export() -> dict[str, nn.Module]:
+    """Detectors with random weights and banks of waves."""
+    near = NeighbourBank(Item("backbones", "efficientnet_lite0", {}), 3, 3, "cosine").eval()
+    near.bank = near.features(waves(NORMALS, 0))
+    patches = PatchBank(Item("backbones", "resnet18", {}), 3, (2, 3), 8).eval()
+    rows = patches.patches(waves(8, 0)).flatten(0, 1)
+    patches.bank = rows[torch.randperm(len(rows))[:ROWS]]  # only their number matters to its time
+    return {"neighbours": near, "patchcore on ResNet-18": patches}
+
+
 def main() -> None:
     """Measure, print a table and the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -119,6 +159,15 @@ def main() -> None:
                 print(f"{rival:<24}{1000 * median:8.1f} ms")
             first, second, *_ = seconds.values()
             ratios[name] = first / second
+        slower = []
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, detector in to_export().items():
+                seconds = medians(exported(name, detector, Path(scratch)), images, arguments.rounds)
+                for rival, median in seconds.items():
+                    print(f"{rival:<36}{1000 * median:8.1f} ms")
+                first, second = seconds.values()
+                slower.append(first / second)
+        ratios["onnx"] = max(slower)
     print(" ".join(["RESULT", *(f"{name}_ratio={ratio:.2f}" for name, ratio in ratios.items())]))
 
 
