@@ -1,17 +1,18 @@
-# make demo | make test | make lint | make types | make dependencies | make constraints
+# make demo | make test | make test-anomalib | make lint | make types | make dependencies | make constraints
 #
 # Each makes $(VENV) where it is missing and installs what it needs with pip, in the versions of constraints.txt, once
 # for every change of that file or of pyproject.toml.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+CONSTRAINTS ?= constraints.txt
 BIN := $(VENV)/bin
 
 # One thread a process: sweeps and audits run one process a core.
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: demo test lint types dependencies constraints
+.PHONY: demo test test-anomalib lint types dependencies constraints
 
 # From nothing to a verdict, in a store of its own that is made anew each time. FAIL (3) and INCONCLUSIVE (5) are
 # results; an audit that cannot be trusted (4) and an error (1, 2) are not.
@@ -27,6 +28,12 @@ demo: $(VENV)/.installed-demo
 # Three files at a time whatever the cores: those that start clusters mostly wait for them.
 test: $(VENV)/.installed-test
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# Models of anomalib and backbones of timm, about 20 minutes on two cores, in an environment of their own: torchvision
+# is built for one version of PyTorch.
+test-anomalib:
+	$(MAKE) VENV=.venv-anomalib CONSTRAINTS=constraints-anomalib.txt .venv-anomalib/.installed-test-anomalib
+	.venv-anomalib/bin/python -m pytest -n 2 tests/anomalib
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
@@ -45,10 +52,10 @@ constraints: $(VENV)/.installed-test
 	$(BIN)/python -m pip freeze --all --exclude-editable --exclude assay --exclude pip > $(VENV)/freeze.txt
 	{ echo "# What make and clusters install, tested with $$($(BIN)/python --version | cut -d. -f1,2)."; \
 	  echo "# Written by: make constraints"; \
-	  sed -n 's/^\([^ ]*==[^ +]*\).*/\1/p' $(VENV)/freeze.txt | LC_ALL=C sort -f; } > constraints.txt
+	  sed -n 's/^\([^ ]*==[^ +]*\).*/\1/p' $(VENV)/freeze.txt | LC_ALL=C sort -f; } > $(CONSTRAINTS)
 	touch $(VENV)/.installed-test
 
-$(VENV)/.installed-%: pyproject.toml constraints.txt
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -c constraints.txt -e '.[$*]'
+	$(BIN)/python -m pip install -c $(CONSTRAINTS) -e '.[$*]'
 	touch $@

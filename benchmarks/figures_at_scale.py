@@ -102,7 +102,7 @@ def columns(given: dict[str, Any], attack: str, norm: str, rows: slice, rng: np.
     repeated |= {name: epsilon * rng.uniform(0.9, 1, 5 * count) for name in ("linf", "l2", "l1")}
     once = {"model": "m" * 64, "dataset": "d" * 64, "attack": attack, "parameters": "0123456789ab", "norm": norm}
     once |= {"backwards": 100, "seconds": 0.01, "seed": 0}
-    return dict.fromkeys(SCORES.names, 0.0) | repeated | once
+    return dict.fromkeys(SCORES.names, 0.0) | repeated | once | {"group": repeated["sample"]}
 
 
 def write(folder: Path, count: int) -> tuple[float, float]:

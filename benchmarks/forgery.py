@@ -251,6 +251,11 @@ DETECTORS: dict[tuple[str, str], Callable[[], bytes]] = {
             "torch.ops.aten.empty.memory_format", "torch.ops.aten._unsafe_index.Tensor", "torch.ops.mine.op.default",
         )
     },
+    **{
+        ("sizes", name): lambda name=name: files.chain(name)  # type: ignore[misc]
+        for name in files.CHAINS
+        if name != "of the batch alone"  # few images at a time fit, and are scored
+    },
     ("onnx", "weights in another file"): lambda: elsewhere("initializer"),
     ("onnx", "a constant in another file"): lambda: elsewhere("constant"),
     ("onnx", "a loop without end"): lambda: endless("Loop"),
@@ -559,6 +564,43 @@ for name_, raw_ in {"nested deeply": DEEP, "a list": b"[]", "cut short": b'{"ev'
         return words
 
     put("register", f"a record, {name_}", recorded)
+
+
+def rewritten(**changes: Any) -> Callable[[Place], Words]:
+    """The record of a signed decision, changed by somebody without its key."""
+
+    def put(place: Place) -> Words:
+        words = decided(place)
+        name = f"register/{place.store.names('register')[-1]}"
+        place.store.write(name, canonical({**place.store.read_json(name), **changes}))
+        return words
+
+    return put
+
+
+put("register", "a signed record, other words", rewritten(because="it was only a screen"))
+put("register", "a signed record, its signature gone", rewritten(signature=""))
+put("register", "a signed record, its signature nonsense", rewritten(signature="AAAA"))
+put("register", "a signed record, its key gone", rewritten(key=None))
+put("register", "a signed record, as an older version wrote them", rewritten(signature="", before=None))
+
+
+@add("register", "an old PASS filed again as the latest")
+def _(place: Place) -> Words:
+    words = put_back(place, "kept")
+    first = place.store.names("register")[0]
+    place.write(f"store/register/{first.replace(first[:8], '20990101')}", place.store.read(f"register/{first}"))
+    return words
+
+
+@add("register", "a FAIL taken out of what follows it")
+def _(place: Place) -> Words:
+    decided(place, "FAIL")
+    words = decided(place)
+    fail, last = place.store.names("register")
+    place.store.remove(f"register/{fail}")
+    place.store.write(f"register/{last}", canonical({**place.store.read_json(f"register/{last}"), "before": {}}))
+    return words
 
 
 @add("signature", "none")

@@ -18,7 +18,7 @@ def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
     count = min(total, max(1, round(bank * total) if bank <= ALL else round(bank)))
     if count == total:
         return torch.arange(total, device=rows.device)
-    at = int(torch.randint(total, (), generator=torch.Generator().manual_seed(seed)))
+    at = first_row(total, seed)
     chosen = torch.empty(count, dtype=torch.long, device=rows.device)
     squares = rows.square().sum(1)
     distance = torch.full((total,), torch.inf, device=rows.device)
@@ -28,3 +28,21 @@ def kept(rows: Tensor, bank: float, seed: int = 0) -> Tensor:
         distance[at] = -1  # among equal rows, none is chosen twice
         at = int(distance.argmax())
     return chosen.sort().values
+
+
+def first_row(total: int, seed: int) -> int:
+    """The row of `total` with which a coreset begins, drawn by the seed."""
+    return int(torch.randint(total, (), generator=torch.Generator().manual_seed(seed)))
+
+
+def projected(rows: Tensor, dimensions: int, seed: int) -> Tensor:
+    """Rows (N, D) in random directions, (N, dimensions): distances change little (Johnson and Lindenstrauss 1984).
+
+    Returns the rows themselves if `dimensions` is 0 or not below D.
+    """
+    if not 0 < dimensions < rows.shape[1]:
+        return rows
+    generator = torch.Generator().manual_seed(seed)
+    directions = torch.randn(rows.shape[1], dimensions, generator=generator) / dimensions**0.5
+    nearby: Tensor = rows @ directions.to(rows)
+    return nearby

@@ -16,7 +16,7 @@ from assay.shelves import Item
 from assay.units import Count, NonNegative, Positive
 from trainables._coreset import kept
 from trainables._nearest import nearest, nearest_others
-from trainables._views import Views
+from trainables._views import DRAWS, Views
 from trainables.backbones.pixels import Pixels
 
 SIDE = 32  # of the images in the pixel bank
@@ -61,6 +61,7 @@ class HeadAndNeighbours(nn.Module):
     pixel_bank: Tensor
     location: Tensor
     scale: Tensor
+    draws: Tensor
 
     def __init__(
         self,
@@ -84,6 +85,9 @@ class HeadAndNeighbours(nn.Module):
         self.register_buffer("pixel_bank", torch.zeros(1, self.pixels.features))
         self.register_buffer("location", torch.zeros(3))
         self.register_buffer("scale", torch.ones(3))
+        seeded = [torch.Generator().manual_seed(view) for view in range(1, weights.views)]
+        draws = [torch.rand(DRAWS, generator=generator) for generator in seeded]  # here, as a program cannot draw them
+        self.register_buffer("draws", torch.stack(draws) if draws else torch.empty(0, DRAWS), persistent=False)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) of the backbone; computed in the network's precision, then converted to that of the images."""
@@ -114,7 +118,7 @@ class HeadAndNeighbours(nn.Module):
         weights = self.weights
 
         def in_pixels(rows: Tensor) -> Tensor:  # a pixel bank is more expensive, and often has no weight
-            return nearest(rows, self.pixel_bank, weights.k) if weights.pixels else rows.new_zeros(len(rows))
+            return nearest(rows, self.pixel_bank, weights.k) if weights.pixels else rows.new_zeros(rows.shape[0])
 
         return self._score(images, lambda rows: nearest(rows, self.bank, weights.k, offset=self.offset), in_pixels)
 
@@ -137,8 +141,7 @@ class HeadAndNeighbours(nn.Module):
 
     def _seen(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (B,) and the rows (B, D) to compare with the bank, averaged over the views."""
-        generators = [torch.Generator().manual_seed(view) for view in range(1, self.weights.views)]
-        views = [images, *(self.views.draw(images, generator, shared=True) for generator in generators)]
+        views = [images, *(self.views.fixed(images, self.draws[view]) for view in range(self.weights.views - 1))]
         features = [self.features(view) for view in views]
         logits = _mean([self.logits_of(each) for each in features])
         if self.released:

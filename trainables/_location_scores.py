@@ -43,7 +43,13 @@ class LocationScores(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        return self.pooled(self.locations(self.maps(images)))
+        return self.score_and_map(images)[0]
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the scores (B, h, w) of the locations at full size."""
+        maps = self.maps(images)
+        locations = self.locations(maps)
+        return self.pooled(locations), locations[0].view(-1, *maps[0].shape[2:])
 
 
 def _mean_of_top(scores: Tensor, share: float) -> Tensor:

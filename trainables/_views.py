@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Annotated
 
 import torch
@@ -12,6 +14,9 @@ from torch.nn import functional as F
 
 from assay.units import Fraction
 from trainables.pseudo_anomalies._colour import hue_matrix
+
+DRAWS = 12
+"""Most uniform numbers that one view of all images takes."""
 
 
 class Views(BaseModel):
@@ -41,6 +46,18 @@ class Views(BaseModel):
             draws = torch.rand(count, generator=generator, device=generator.device).to(images.device)
             return low + (high - low) * draws.view(-1, 1, 1, 1)
 
+        return self._drawn(images, uniform)
+
+    def fixed(self, images: Tensor, draws: Tensor) -> Tensor:
+        """The view (B, C, H, W) of all images that DRAWS numbers from U[0, 1] make, as `draw` shares one draw."""
+        place = itertools.count()
+
+        def uniform(low: float = 0.0, high: float = 1.0) -> Tensor:
+            return low + (high - low) * draws[next(place)].to(images.device).view(1, 1, 1, 1)
+
+        return self._drawn(images, uniform)
+
+    def _drawn(self, images: Tensor, uniform: Callable[..., Tensor]) -> Tensor:
         if self.flips:
             images = torch.where(uniform() < 0.5, images.flip(3), images)
             images = torch.where(uniform() < 0.5, images.flip(2), images)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -107,7 +108,7 @@ class Cobra:
         cls,
         *,
         channels: int,
-        image_size: int,
+        image_size: int | Sequence[int],
         backbone: Item,
         score: ScoreWeights,
         views: Views,

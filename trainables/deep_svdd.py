@@ -7,6 +7,7 @@ initial weights are random: there is no auto-encoder pretraining.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -14,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from torch import Tensor, nn
 
 from assay.contracts import TrainingData
+from assay.data.images import height_and_width
 from assay.units import Count, NonNegative, Positive, Real
 from trainables._trained import Trained
 from trainables.backbones._normalise import Standardise
@@ -32,11 +34,12 @@ class Sphere(nn.Module):
     centre: Tensor
     radius: Tensor
 
-    def __init__(self, channels: int, image_size: int, width: int, features: int) -> None:
+    def __init__(self, channels: int, image_size: int | Sequence[int], width: int, features: int) -> None:
         super().__init__()
         wide = [channels, width, 2 * width, 4 * width]
         blocks = [_block(inputs, outputs) for inputs, outputs in itertools.pairwise(wide)]
-        places = (image_size // 8) ** 2
+        height, across = height_and_width(image_size)
+        places = (height // 8) * (across // 8)
         last = nn.Linear(4 * width * places, features, bias=False)
         self.network = nn.Sequential(Standardise(), *blocks, nn.Flatten(), last)
         self.register_buffer("centre", torch.zeros(features))
@@ -99,7 +102,7 @@ class DeepSvdd(Trained):
         self.soft, self.epoch = objective == "soft_boundary", 0
         self.normals = torch.from_numpy(data.train.pixels.copy()).to(device).float().div_(255)
         self.generator = torch.Generator(device).manual_seed(seed)
-        channels, image_size = self.normals.shape[1:3]
+        channels, *image_size = self.normals.shape[1:]
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             self.network = Sphere(channels, image_size, width, features).to(device)
@@ -107,7 +110,9 @@ class DeepSvdd(Trained):
         self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate, weight_decay=weight_decay)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, width: int, features: int, **unused: Any) -> nn.Module:
+    def build(
+        cls, *, channels: int, image_size: int | Sequence[int], width: int, features: int, **unused: Any
+    ) -> nn.Module:
         """An untrained detector of the same shape."""
         return Sphere(channels, image_size, width, features)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import torch
@@ -82,7 +83,9 @@ class Devnet:
         self.remembered = self._maps_of_all() if self._maps_never_change() else None
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, backbone: Item, top: float, **unused: Any) -> nn.Module:
+    def build(
+        cls, *, channels: int, image_size: int | Sequence[int], backbone: Item, top: float, **unused: Any
+    ) -> nn.Module:
         """An untrained detector of the same shape."""
         return LocationScores(backbone, channels, top)
 

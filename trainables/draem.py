@@ -7,6 +7,7 @@ wide, not 128; images are not rotated, and the learning rate is constant.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -81,9 +82,20 @@ class RepairAndCompare(nn.Module):
         Same order as the paper's scores, which are the probabilities of these log-odds. Those saturate at 1 in float32,
         where scores become equal and lose their gradient.
         """
+        return self.score_and_map(images)[0]
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the log-odds (B, H, W) of the smoothed map, of which they are the largest."""
         _, logits = self.maps(images)
-        anomalous, normal = (_smoothed(torch.sigmoid(side)).clamp(min=LEAST) for side in (logits, -logits))
-        return (anomalous.log() - normal.log()).flatten(1).amax(dim=1)
+        anomalous, normal = (_smoothed(_logistic(side)).clamp(min=LEAST) for side in (logits, -logits))
+        odds = (anomalous.log() - normal.log())[:, 0]
+        return odds.flatten(1).amax(dim=1), odds
+
+
+def _logistic(logits: Tensor) -> Tensor:
+    """The logistic function by exponentials: some runtimes' own has small values wrong by half, which logs show."""
+    small = torch.exp(-logits.abs())
+    return torch.where(logits < 0, small, 1.0) / (1 + small)
 
 
 def _smoothed(maps: Tensor) -> Tensor:
@@ -138,7 +150,7 @@ class Draem(Trained):
         self.optimizer = torch.optim.Adam(self.network.parameters(), learning_rate)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, width: int, **unused: Any) -> nn.Module:
+    def build(cls, *, channels: int, image_size: int | Sequence[int], width: int, **unused: Any) -> nn.Module:
         """An untrained detector of the same shape."""
         return RepairAndCompare(channels, width)
 

@@ -6,6 +6,7 @@ Anomaly Detection", section 3; covariance by Ledoit and Wolf 2004, so that it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -75,6 +76,6 @@ class Gaussian(Fitted):
         self.network.fit(normals)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, backbone: Item) -> nn.Module:
+    def build(cls, *, channels: int, image_size: int | Sequence[int], backbone: Item) -> nn.Module:
         """An unfitted detector of the same shape."""
         return GaussianFeatures(backbone, channels)

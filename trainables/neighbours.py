@@ -105,6 +105,8 @@ class Neighbours(Fitted):
         self.network.bank = torch.cat(parts)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, backbone: Item, k: int, distance: str) -> nn.Module:
+    def build(
+        cls, *, channels: int, image_size: int | Sequence[int], backbone: Item, k: int, distance: str
+    ) -> nn.Module:
         """A detector of the same shape with an empty bank."""
         return NeighbourBank(backbone, channels, k, distance)

@@ -5,6 +5,7 @@ Source: Liu et al. 2023, "SimpleNet: A Simple Network for Image Anomaly Detectio
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import torch
@@ -59,14 +60,22 @@ class PatchDiscriminator(nn.Module):
 
     def adapted(self, images: Tensor) -> Tensor:
         """(B, P, F) of the locations, after the adapter."""
-        rows: Tensor = self.adapter((self.patches(images) - self.mean) / self.deviation)
+        return self._adapted(self.patches(images))
+
+    def _adapted(self, patches: Tensor) -> Tensor:
+        rows: Tensor = self.adapter((patches - self.mean) / self.deviation)
         return rows
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        adapted = self.adapted(images)
-        logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(adapted.shape[:2])
-        return logits.amax(dim=1)
+        return self.score_and_map(images)[0]
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (B,), and the logits (B, h, w) of all patches, of which they are the largest."""
+        maps = self.patches.maps(images)
+        adapted = self._adapted(maps.flatten(2).transpose(1, 2))
+        logits: Tensor = self.discriminator(adapted.flatten(0, 1)).view(-1, *maps.shape[2:])
+        return logits.flatten(1).amax(dim=1), logits
 
 
 class Simplenet(Trained):
@@ -110,7 +119,9 @@ class Simplenet(Trained):
         self.optimizer = torch.optim.AdamW([adapter, others], learning_rate, weight_decay=weight_decay)
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, backbone: Item, levels: Levels, **unused: Any) -> nn.Module:
+    def build(
+        cls, *, channels: int, image_size: int | Sequence[int], backbone: Item, levels: Levels, **unused: Any
+    ) -> nn.Module:
         """An untrained detector of the same shape."""
         return PatchDiscriminator(backbone, channels, levels)
 

@@ -132,7 +132,7 @@ class Smoothed:
         self.settings: dict[str, Any] = {"sigma": sigma, "draws": draws, "certify_draws": certify_draws, "tries": tries}
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, of: Item, **settings: Any) -> nn.Module:
+    def build(cls, *, channels: int, image_size: int | Sequence[int], of: Item, **settings: Any) -> nn.Module:
         """An untrained detector of the same shape."""
         build = of.function.build  # type: ignore[attr-defined]
         return SmoothedDetector(build(channels=channels, image_size=image_size, **of.arguments()), **settings)

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
     from assay.api.audit import audit as audit
     from assay.api.audit import open_audit as open_audit
     from assay.api.compare import compare as compare
+    from assay.api.export import export as export
     from assay.api.load import load as load
     from assay.api.promote import promote as promote
     from assay.api.publish import publish as publish
     from assay.api.report import report as report
+    from assay.api.score import Scores as Scores
+    from assay.api.score import score as score
     from assay.api.sweep import Sweep as Sweep
     from assay.api.sweep import forecast as forecast
     from assay.api.sweep import open_sweep as open_sweep
@@ -34,10 +37,13 @@ _PLACES = {
     "audit": "audit",
     "open_audit": "audit",
     "compare": "compare",
+    "export": "export",
     "load": "load",
     "promote": "promote",
     "publish": "publish",
     "report": "report",
+    "Scores": "score",
+    "score": "score",
     "Sweep": "sweep",
     "forecast": "sweep",
     "open_sweep": "sweep",

@@ -22,6 +22,7 @@ Split = Literal["train", "labelled", "contamination", "validation", "test"]
 """`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
+Monotonicity = Literal["rising", "falling", "mixed"]
 Plain = dict[str, Any]
 """Values by name, nested as in YAML and JSON: numbers, text, true and false, null, lists, mappings.
 
@@ -71,8 +72,8 @@ class Attack(Protocol):
     Uses the raw score as its loss, keeps the best iterate by the true score, never stops at "success" and never returns
     an image that is worse (for the attacker) than the clean one.
     Its module sets `NORMS`, the supported norms, `KNOWLEDGE`, what the attacker sees of the detector, and `NEEDS` if it
-    needs more than that: "neighbours" (a SoftNeighbours), "surrogate" (another detector, passed as the keyword
-    `surrogate`), "randomness" (a score that differs from call to call).
+    needs more than that: "neighbours" (a SoftNeighbours), "monotone" (a Monotone), "surrogate" (another detector,
+    passed as the keyword `surrogate`), "randomness" (a score that differs from call to call).
     """
 
     def __call__(
@@ -114,6 +115,14 @@ class Banked(Protocol):
         ...
 
 
+class Mapped(Protocol):
+    """A detector that scores places of an image on the way to its score."""
+
+    def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores (B,), and the scores (B, h, w) of as many places as the detector has; higher is more anomalous."""
+        ...
+
+
 class Certified(Protocol):
     """A detector that can prove how far its score can be moved."""
 
@@ -126,6 +135,26 @@ class Certified(Protocol):
 
         The confidence holds for all bounds at once. `random` has one generator per image. A deterministic proof
         ignores both.
+        """
+        ...
+
+
+class Monotone(Protocol):
+    """A detector whose score only rises or only falls with each pixel, or is made of parts that do.
+
+    MONOTONE: `rising`, the score never falls as a pixel brightens; `falling`, it never rises; `mixed`, it has parts of
+    both kinds, and a method `decomposed(rising, falling)`. Over an linf ball the extremes of the first two are those of
+    its two ends, exactly; `mixed` gives sound bounds. Assay certifies such a detector for linf without a `certify`, and
+    an audit tests the claim.
+    """
+
+    MONOTONE: Monotonicity
+
+    def decomposed(self, rising: Tensor, falling: Tensor) -> Tensor:
+        """Scores (B,) that see `rising` where they rise with a pixel, and `falling` where they fall; for `mixed` alone.
+
+        `decomposed(x, x)` is the score of x. A sum of a rising and a falling part is rise(rising) + fall(falling).
+        Source: mixed monotone functions and their decomposition (Coogan and Arcak 2015, section 2).
         """
         ...
 
@@ -158,6 +187,7 @@ class Sample:
 class Dataset:
     """The result of a dataset function: the samples of all splits, still on disk, and how to decode them.
 
+    image_size: the side of square images, [height, width], or `native` where all files have one size and keep it.
     notes: counts and remarks for the manifest, such as the number of dropped uncertain samples.
     notices: what its user must know of how it was read, in sentences.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
@@ -167,7 +197,7 @@ class Dataset:
 
     name: str
     samples: tuple[Sample, ...]
-    image_size: int
+    image_size: int | Sequence[int] | Literal["native"]
     channels: int
     validation_anomalies: Literal["labelled", "pseudo"]
     allow_duplicates: bool = False
@@ -180,13 +210,27 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Images:
-    """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each."""
+    """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each.
+
+    groups: the physical part that each image shows, None for one without; empty where none has any.
+    """
 
     pixels: np.ndarray
     labels: np.ndarray
     ids: tuple[str, ...]
     defects: tuple[str, ...]
     hashes: tuple[str, ...]
+    groups: tuple[str | None, ...] = ()
+
+    @property
+    def group_names(self) -> tuple[str | None, ...] | None:
+        """The group of each image, or None where no image has one."""
+        return self.groups if any(group is not None for group in self.groups) else None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The group of each image, the image itself where it has none."""
+        return tuple(group or id_ for group, id_ in zip(self.groups or self.ids, self.ids, strict=True))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -202,15 +246,17 @@ def no_images() -> Images:
 class Description(TypedDict):
     """What the manifest says about a dataset.
 
-    hash: of all decoded images. counts: split -> how many are `normal` and how many `anomalous`. notes: those of the
-    Dataset, and what was found in decoding it. notices: those of the Dataset, if there are any.
+    hash: of all decoded images. image_size: the side of square images, or [height, width]. counts: split -> how many
+    are `normal` and how many `anomalous`. groups: how many groups hold them, where images are of groups. notes: those
+    of the Dataset, and what was found in decoding it. notices: those of the Dataset, if there are any.
     """
 
     name: str
     hash: str
-    image_size: int
+    image_size: int | list[int]
     channels: int
     counts: dict[Split, dict[str, int]]
+    groups: NotRequired[dict[Split, dict[str, int]]]
     validation_anomalies: str
     licence: str
     notes: dict[str, int | str]
@@ -289,6 +335,9 @@ class Trainable(Protocol):
         ...
 
     @classmethod
-    def build(cls, *, channels: int, image_size: int, **parameters: Any) -> nn.Module:
-        """An untrained detector of the same shape, to load saved weights into (buffers may be resized)."""
+    def build(cls, *, channels: int, image_size: int | Sequence[int], **parameters: Any) -> nn.Module:
+        """An untrained detector of the same shape, to load saved weights into (buffers may be resized).
+
+        image_size: as the manifest states it, the side of square images or [height, width].
+        """
         ...

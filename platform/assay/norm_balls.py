@@ -86,6 +86,11 @@ def _into_l1(images: Tensor, clean: Tensor, epsilon: Tensor) -> Tensor:
     return torch.where(per_image(outside), moved, images)
 
 
+def ends(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """The darkest and the brightest image of the linf ball within the box: every other one lies between them."""
+    return (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+
+
 def room(direction: Tensor, clean: Tensor) -> Tensor:
     """How far (B, C * H * W), float64, each entry can move in the sign of its direction before it leaves the box."""
     return torch.where(direction > 0, 1 - clean, clean).mul(direction != 0).flatten(1).double()

@@ -15,7 +15,9 @@ import os
 import pkgutil
 import sys
 import sysconfig
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -150,6 +152,27 @@ def bind(item: Callable[..., Any], values: Mapping[str, Any]) -> Plain:
 def fields(item: Callable[..., Any]) -> dict[str, FieldInfo]:
     """The item's parameters by name: annotation, default, limits."""
     return signature(item).model_fields
+
+
+_WEIGHTS_FOLLOW: ContextVar[bool] = ContextVar("weights_follow", default=False)
+
+
+@contextmanager
+def before_weights() -> Iterator[None]:
+    """Within the block, items are built for a state dict that is loaded next: they read no weight files of their own.
+
+    A stored model needs no file but its own, on any machine, and what it names is neither read nor fetched.
+    """
+    before = _WEIGHTS_FOLLOW.set(True)
+    try:
+        yield
+    finally:
+        _WEIGHTS_FOLLOW.reset(before)
+
+
+def weights_follow() -> bool:
+    """Whether an item is built for a state dict that is loaded next; see `before_weights`."""
+    return _WEIGHTS_FOLLOW.get()
 
 
 @dataclass(frozen=True)

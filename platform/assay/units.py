@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BeforeValidator, ValidationInfo
@@ -38,6 +38,21 @@ Positive = Annotated[float, BeforeValidator(number), Gt(0)]
 Epsilon = Annotated[float, BeforeValidator(pixel_scale), Ge(0), Le(1)]
 Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
+
+
+SMALLEST, LARGEST = 16, 512
+"""Pixels of a side to which images are resized."""
+
+
+def _image_size(value: Any) -> Any:
+    sides = value if isinstance(value, list) and len(value) == 2 else [value]
+    if value == "native" or all(type(side) is int and SMALLEST <= side <= LARGEST for side in sides):
+        return value
+    raise ValueError(f"must be {SMALLEST} to {LARGEST} pixels, as a number or as [height, width], or native")
+
+
+ImageSize = Annotated[int | list[int] | Literal["native"], BeforeValidator(_image_size)]
+"""A size to which images are resized: a number for square ones, [height, width], or the one size that they all have."""
 
 
 def of_norm(value: Any, info: ValidationInfo) -> Any:

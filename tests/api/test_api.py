@@ -67,7 +67,7 @@ def test_a_mapping_gets_the_same_faults_in_the_same_words_as_a_file(tmp_path, ch
         (lambda: assay.audit(object(), store="s"), "model: found <object object"),
         (lambda: assay.audit("abcd1234", "quack", store="s"), "suite 'quack' is not known"),
         (lambda: assay.audit("abcd1234", {"name": "x"}, store="s"), "the suite: "),
-        (lambda: assay.audit("abcd1234", dataset="elpv", store="s"), "dataset and threshold go with an nn.Module"),
+        (lambda: assay.audit("abcd1234", dataset="elpv", store="s"), "dataset: goes with an nn.Module"),
         (lambda: assay.audit(nn.Flatten(), toy_audit.SUITE, store="s"), "the detector's arguments: 2 faults"),
         (lambda: assay.load("abcd1234", store="s"), "model 'abcd1234' is not known"),
         (lambda: assay.compare("a", "b", store="s"), "holds no audit"),
@@ -156,7 +156,7 @@ def test_a_second_audit_by_the_same_module_goes_on_and_prints_nothing(audited, i
         on_progress=progress.append,
     )
     assert again.id == found.id
-    assert {one.seconds for one in progress} == {0.0}
+    assert {one.seconds for one in progress if not one.work.startswith("check ")} == {0.0}
     assert capfd.readouterr() == ("", "")
 
 

@@ -12,8 +12,9 @@ from signed_store import add_sibling, write_keys
 
 from assay.approval import policy, records, registry, signature
 from assay.approval.trust import people
-from assay.errors import SpecError
+from assay.errors import SpecError, UnknownName
 from assay.hashing import canonical, digest
+from assay.store import references
 from assay.store.audit_reader import Audit
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
@@ -336,3 +337,142 @@ def test_faults_of_a_keys_file(tmp_path, text, fault):
     (tmp_path / "keys.yaml").write_text(text.replace("F,", "a" * 64 + ","))
     with pytest.raises(SpecError, match=fault):
         people.read(tmp_path / "keys.yaml")
+
+
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("content", [DEEP, b"[]", b"{}", b'{"ev', b"\xff", b'{"format": "one"}'])
+def test_a_damaged_record_stops_its_own_model_alone(sign, decide, run, store, audit, model, keys, content):
+    sign()
+    twin = add_sibling(store)
+    decide(of=twin)
+    other = str(Audit(store.path(f"audits/{twin}")).info["model"])
+    damaged = entries(store)[-1]
+    store.write(f"register/{damaged}", content)
+    assert f"mind: register/{damaged} is damaged" in run("models")
+    assert [damaged in one for one in json.loads(run("models", "--json"))["damaged"]] == [True]
+    run("verify", audit, "--key", keys[1])
+    run("promote", model, "--key", keys[1])
+    assert f"register/{damaged}, a decision on this model, is damaged" in run("verify", twin, code=3)
+    run("promote", other, "--unsigned", code=3)
+    assert [one.model for one in records.promotions(store)] == [model]
+
+
+def test_a_failure_is_not_hidden_by_a_damaged_record(sign, run, store, audit, model, keys, tmp_path):
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    sign(HARD, code=3)
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    store.write(f"register/{entries(store)[-1]}", DEEP)
+    later = "a later decision on this model, is damaged"
+    assert later in run("verify", audit, "--key", keys[1], code=3)
+    assert later in run("promote", model, "--key", keys[1], code=3)
+
+
+def test_a_damaged_record_is_answered_before_a_later_pass(decide, run, store, audit, model):
+    decide(HARD, code=3)
+    store.write(f"register/{entries(store)[-1]}", b"[]")
+    assert "is damaged and may be a FAIL" in decide(GATE, code=2)
+    assert store.read_json(f"audits/{audit}/verdict.json")["verdict"] == "FAIL"
+    decide(GATE, "--because", "the record was lost with its disk")
+    run("promote", model, "--unsigned")
+
+
+@pytest.mark.parametrize("content", [b"a: [", b"[" * 10_000, b"audit: 1", b"\xff"])
+def test_a_damaged_audit_stops_its_own_model_alone(sign, run, store, audit, model, keys, content):
+    sign()
+    twin = add_sibling(store)
+    store.write(f"audits/{twin}/audit.yaml", content)
+    assert f"mind: audit {twin} is passed over" in run("models")
+    run("promote", model, "--key", keys[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"because": "it was only a screen"}, "a decision on this model, is unsigned"),
+        ({"signature": ""}, "a decision on this model, is unsigned"),
+        ({"key": None}, "verdict.json is not as it was recorded"),
+    ],
+)
+def test_a_record_that_its_signer_did_not_write(sign, run, store, audit, model, keys, changes, said):
+    sign()
+    run("verify", audit, "--key", keys[1])
+    [entry] = entries(store)
+    store.write(f"register/{entry}", canonical({**store.read_json(f"register/{entry}"), **changes}))
+    assert said in run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)
+    assert records.promotions(store) == []
+
+
+def test_a_removed_failure_cannot_be_taken_out_of_what_follows_it(sign, run, store, audit, model, keys, tmp_path):
+    """The record that follows is changed as if there had been none; it is signed, so that is seen."""
+    sign(HARD, code=3)
+    sign(GATE, *PEOPLE, "--because", "a typing mistake")
+    fail, last = entries(store)
+    store.remove(f"register/{fail}")
+    record = store.read_json(f"register/{last}")
+    store.write(f"register/{last}", canonical({**record, "before": {}, "because": ""}))
+    assert records.gaps(store) == []
+    assert "is unsigned" in run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)
+
+
+@pytest.mark.parametrize("name", ["its own", "none"])
+def test_a_signed_record_is_not_filed_again_as_the_latest(sign, run, store, audit, model, keys, tmp_path, name):
+    """An old PASS and its record put back after the FAIL: its name is signed with it."""
+    sign()
+    old = shutil.copytree(store.path(f"audits/{audit}"), tmp_path / "old")
+    [first] = entries(store)
+    sign(HARD, code=3)
+    shutil.rmtree(store.path(f"audits/{audit}"))
+    shutil.copytree(old, store.path(f"audits/{audit}"))
+    record = store.read_json(f"register/{first}")
+    again = first.replace(first[:8], "20990101")
+    if name == "none":
+        del record["entry"]
+    store.write(f"register/{again}", canonical(record))
+    run("verify", audit, "--key", keys[1], code=3)
+    run("promote", model, "--key", keys[1], code=3)
+    assert f"mind: register/{again}" in run("models") or name == "none"
+    assert records.promotions(store) == []
+
+
+def test_a_record_of_another_event_or_model_is_damage(sign, run, store, audit, model, keys):
+    sign()
+    [entry] = entries(store)
+    record = store.read_json(f"register/{entry}")
+    for changes in ({"event": "promoted", "because": "x"}, {"model": "0" * 64}):
+        store.write(f"register/{entry}", canonical({**record, **changes}))
+        run("verify", audit, "--key", keys[1], code=3)
+        run("promote", model, "--key", keys[1], code=3)
+
+
+def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
+    """Both follow the same record, and the next one follows both."""
+    decide()
+    [first] = entries(store)
+    ends = records._ends(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "_ends", lambda _: ends)  # what each has read before the other wrote
+        for name in ("line-3", "line-4"):
+            records.promoted(store, model=model, name=name, audit="a", dataset=None, by="-", key=None)
+    decide()
+    _, one, other, last = entries(store)
+    assert [set(store.read_json(f"register/{entry}")["before"]) for entry in (one, other)] == [{first}, {first}]
+    assert set(store.read_json(f"register/{last}")["before"]) == {one, other}
+    assert records.gaps(store) == []
+    store.remove(f"register/{other}")
+    assert [(gap.entry, gap.what) for gap in records.gaps(store)] == [(other, "missing")]
+
+
+def test_a_model_is_known_by_the_name_it_serves_under(sign, run, store, model, audit, keys):
+    sign()
+    run("promote", model, "--as", "line-9", "--key", keys[1])
+    assert references.model(store, "line-9") == references.models(store, "line-9")[0] == model
+    assert references.newest_audit(store, "line-9") == audit
+    assert model in run("verify", "line-9")
+    with pytest.raises(UnknownName, match=r"did you mean 'line-9'.*available: .*line-9"):
+        references.model(store, "line-8")

@@ -128,6 +128,7 @@ def test_what_is_required_is_what_no_audit_can_be_valid_without(healthy):
         *("threshold_in_range", "black_box_beats_noise", "stable_in_small_ball", "not_the_training_attack_alone"),
         *("adaptive", "averaged_over_draws", "black_box_without_gradient", "corruptions_monotone"),
         *("certified_below_empirical", "attacks_described", "every_figure_has_an_interval", "threat_models_stated"),
+        *("deployed_equal", "monotone_claim"),
     }
 
 
@@ -595,3 +596,36 @@ def test_a_masked_twin_of_a_deep_score_is_caught_by_a_search_without_gradients(c
     found = check("white_box_beats_black_box")(context_of(Wrapped(masked)))
     assert not found.passed
     assert found.value > 0.5
+
+
+def with_figure(context: Context, **changes: Any) -> Context:
+    """The context with one more row of metrics: that of the worst case at the headline, but for some changes."""
+    figures = context.metrics
+    rows = (figures["attack"] == "worst") & (figures["metric"] == "auroc") & (figures["defect"] == "all")
+    rows &= (figures["regime"] == "both") & np.isclose(figures["epsilon"], context.suite.headline.epsilon)
+    [at] = np.flatnonzero(rows & (figures["norm"] == context.suite.headline.norm))[:1]
+    added = {
+        name: np.append(column, [changes.get(name, column[at])]).astype(column.dtype)
+        for name, column in figures.items()
+    }
+    return dataclasses.replace(context, metrics=added)
+
+
+@pytest.mark.parametrize("name", ["unbounded", "half_range"])
+def test_where_a_proof_brackets_the_headline_a_weak_attack_far_outside_is_advice(healthy, name):
+    context = dataclasses.replace(healthy, detector=toy_audit.Detector("masked"))
+    assert check(name)(context).required
+    proven = check(name)(with_figure(context, attack="certified"))
+    assert not proven.passed
+    assert not proven.required
+    assert "the proof brackets the headline" in proven.evidence
+    loose = with_figure(context, attack="certified", value=-1.0)
+    assert check(name)(loose).required, "a proof far below leaves the attacks to decide"
+
+
+def test_a_weak_detector_on_few_images_does_not_point_the_wrong_way(healthy):
+    figures = healthy.metrics
+    clean = (figures["attack"] == "clean") & (figures["metric"] == "auroc") & (figures["defect"] == "all")
+    weak = changed(healthy, "metrics", "upper", clean, 0.68)
+    assert check("score_order")(changed(weak, "metrics", "lower", clean, 0.31)).passed
+    assert not check("score_order")(changed(weak, "metrics", "upper", clean, 0.49)).passed

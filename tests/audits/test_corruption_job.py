@@ -79,6 +79,7 @@ def table(scores, clean=None, labels=None, kinds=KINDS) -> pa.Table:
                 "score": scores[s, k],
                 "seconds": 0.1,
                 "seed": 0,
+                "group": [f"cell{i:04d}" for i in range(count)],
             },
             CORRUPTED,
         )

@@ -7,6 +7,7 @@ import pytest
 
 from assay.audits.checks import _evidence as evidence
 from assay.audits.checks._evidence import backed, gathered, looks, loss, share
+from assay.metrics import groups
 
 LABELS = np.repeat([0, 1], 300)
 
@@ -39,6 +40,29 @@ def test_a_sound_audit_is_rarely_invalid_though_every_figure_is_at_its_limit(eac
     rng, labels = np.random.default_rng(0), np.repeat([0, 1], each)
     failed = [any(not outcome(rng, *one, labels).passed for one in COUNTED) for _ in range(400)]
     assert np.mean(failed) <= 0.02
+
+
+def of_parts(rng, kind: str, true: float, allowed: float, worth: bool) -> evidence.Evidence:
+    """Of one check of a simulated audit of 20 parts a class, six images of each: a part is hit as a whole."""
+    parts = np.repeat(np.arange(40), 6)
+    labels, names = (parts >= 20).astype(int), [f"part {part}" for part in parts] if worth else None
+    hit = (rng.random(40) < true)[parts]
+    scores = rng.normal(size=40)[parts] + 20.0 * labels
+    after = scores - labels * np.where(hit, 100.0, 0.0)
+    if kind == "share":
+        return share(hit.sum(), len(hit), allowed, worth=groups.number(names, len(hit)))
+    return loss(labels, scores, after, allowed, groups=names)
+
+
+@pytest.mark.parametrize(
+    ("kind", "true", "allowed", "naive"),
+    [("share", 0.1, 0.1, 0.03), ("share", 0.02, 0.02, 0.03), ("flip", 0.02, 0.02, 0.004)],
+)
+def test_images_of_one_part_are_counted_once(kind, true, allowed, naive):
+    rng = np.random.default_rng(3)
+    failed = [[not of_parts(rng, kind, true, allowed, worth).passed for _ in range(1000)] for worth in (True, False)]
+    assert np.mean(failed[0]) <= 0.003
+    assert np.mean(failed[1]) >= naive, "as if every image were a part"
 
 
 def test_a_share_that_failed_one_sound_audit_in_five_when_16_samples_decided():

@@ -50,7 +50,8 @@ def run(store):
 def test_it_prints_figures_checks_and_what_to_do_next(run, store, name, tiny):
     [audit] = store.names("audits")
     result = run(name, "--suite", tiny)
-    assert "3/3" in result.stdout
+    assert "  3/47 apgd-l2" in result.stdout
+    assert re.search(r"47/47 check \w+", result.stdout)
     assert re.search(r"checks: \d+ of \d+ passed", result.stdout)
     assert "FAILED" not in result.stdout
     assert "advice: diverse_attacks" in result.stdout

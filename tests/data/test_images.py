@@ -185,6 +185,14 @@ def test_damaged_files_raise_nothing_but_data_errors(tmp_path: Path, kind: str) 
     assert refused > 0
 
 
+def test_which_direction_is_resized_first_does_not_depend_on_the_shape(tmp_path: Path) -> None:
+    for height, width in ((511, 60), (60, 511), (511, 257)):
+        image = noise(size=(height, width))
+        rows_first = image.resize((SIDE, height), Image.Resampling.BILINEAR)
+        expected = np.asarray(rows_first.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+        assert np.array_equal(decode(saved(tmp_path / "image.png", image), size=SIDE, channels=3), expected)
+
+
 def test_shrinking_averages_and_does_not_alias_or_overshoot(tmp_path: Path) -> None:
     stripes = np.zeros((128, 128), dtype=np.uint8)
     stripes[:, ::2] = 200

@@ -17,10 +17,11 @@ import torch
 from PIL import Image
 
 from assay.contracts import Dataset, Sample, TrainingData
-from assay.data import decode_cache, splits
+from assay.data import decode_cache, file_facts, splits
 from assay.data.images import decode, pixel_hash
 from assay.datasets.folder import folder
 from assay.errors import DataError
+from assay.models.scoring import take
 
 SIZE = 16
 
@@ -211,6 +212,24 @@ def test_a_group_may_hold_labelled_anomalies_and_train_normals_but_no_test_image
         splits.training_data(changed(grouped, "test-0-0", group="p"), cache=cache)
 
 
+def test_groups_go_with_their_images_and_are_counted(dataset: Dataset, cache: Path) -> None:
+    assert "groups" not in splits.training_data(dataset, cache=cache).description
+    tests = [sample.id for sample in dataset.samples if sample.split == "test" and sample.label == 0]
+    grouped = dataset
+    for id_ in tests[:2]:
+        grouped = changed(grouped, id_, group="part")
+    found = splits.training_data(grouped, cache=cache).description
+    before = found["counts"]["test"]
+    assert found["groups"]["test"] == {"normal": before["normal"] - 1, "anomalous": before["anomalous"]}
+    assert found["groups"]["train"] == found["counts"]["train"]
+    images = splits.test_images(grouped, cache=cache)
+    assert [id_ for id_, group in zip(images.ids, images.groups, strict=True) if group == "part"] == tests[:2]
+    assert take(images, [0, 1]).groups == images.groups[:2]
+    assert take(images, [0, 1]).parts == tuple(
+        group or id_ for id_, group in zip(images.ids[:2], images.groups, strict=False)
+    )
+
+
 # What is refused
 
 
@@ -290,7 +309,7 @@ def test_an_unreadable_image_is_an_error_that_names_it(dataset: Dataset, cache: 
     dataset.samples[0].path.write_bytes(b"no image")
     with pytest.raises(DataError, match=r"train-0-0\.png: cannot be decoded"):
         splits.training_data(dataset, cache=cache)
-    assert not list(cache.iterdir())
+    assert not list(cache.glob("*.npy"))
 
 
 # The cache
@@ -298,13 +317,13 @@ def test_an_unreadable_image_is_an_error_that_names_it(dataset: Dataset, cache: 
 
 def spy_on_decoding(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     opened: list[Path] = []
-    really_open = decode_cache.open_image
+    really_open = decode_cache.stored
 
-    def open_image(path: Path) -> Image.Image:
+    def stored(path: Path) -> tuple[Image.Image, int]:
         opened.append(path)
         return really_open(path)
 
-    monkeypatch.setattr(decode_cache, "open_image", open_image)
+    monkeypatch.setattr(decode_cache, "stored", stored)
     return opened
 
 
@@ -381,7 +400,7 @@ def test_an_interrupted_write_leaves_no_entry(dataset: Dataset, cache: Path) -> 
     for record in cache.glob("*.json"):
         record.unlink()  # as if the process had died between its two files
     assert len(splits.training_data(dataset, cache=cache).train) == 6
-    assert {path.suffix for path in cache.iterdir()} == {".npy", ".json"}
+    assert {path.suffix for path in cache.iterdir()} == {".npy", ".json", ".sqlite"}
 
 
 def test_writers_at_the_same_time_do_not_disturb_each_other(dataset: Dataset, cache: Path) -> None:
@@ -389,7 +408,7 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(dataset: Dataset, ca
         found = list(pool.map(lambda _: splits.training_data(dataset, cache=cache), range(8)))
     assert len({images.train.hashes for images in found}) == 1
     assert all(np.array_equal(images.train.pixels, found[0].train.pixels) for images in found)
-    assert len(list(cache.iterdir())) == 2 * 3
+    assert len([path for path in cache.iterdir() if path.suffix != ".sqlite"]) == 2 * 3
 
 
 def test_pixels_stay_readable_when_their_entry_is_replaced(dataset: Dataset, cache: Path) -> None:
@@ -405,7 +424,7 @@ def test_the_cache_lies_where_the_environment_says(
     splits.training_data(dataset)
     assert len(list((tmp_path / "elsewhere").glob("*.npy"))) == 3
     monkeypatch.delenv("ASSAY_CACHE")
-    assert decode_cache.default_folder() == Path.home() / ".cache" / "assay"
+    assert file_facts.default_folder() == Path.home() / ".cache" / "assay"
 
 
 def test_a_cache_that_cannot_be_written_is_an_error_that_says_what_to_do(dataset: Dataset, tmp_path: Path) -> None:

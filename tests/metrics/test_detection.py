@@ -67,7 +67,7 @@ def test_the_bootstrap_is_the_plain_loop_in_distribution():
     normals, anomalies = np.round(rng.normal(size=40), 1), np.round(rng.normal(1, 1, size=30), 1)
     labels = np.r_[np.zeros(40), np.ones(30)]
     looped = [roc_auc_score(labels, np.r_[rng.choice(normals, 40), rng.choice(anomalies, 30)]) for _ in range(2000)]
-    [fast] = bootstrap.distributions(lambda: [(normals, anomalies)], 70, replicates=2000, seed=0)
+    [fast] = bootstrap.distributions(lambda: [(normals, anomalies, None)], 70, replicates=2000, seed=0)
     assert bootstrap.percentiles(fast["auroc"], 0.95) == pytest.approx(
         tuple(np.quantile(looped, [0.025, 0.975])), abs=0.012
     )
@@ -95,7 +95,7 @@ def test_same_seed_same_interval_other_seed_other_interval():
     labels, scores = np.arange(80) % 2, rng.normal(size=80) + np.arange(80) % 2
     first = detection.figures(labels, scores, threshold=0.5)
     assert first == detection.figures(labels, scores, threshold=0.5)
-    classes = [(scores[labels == 0], scores[labels == 1])]
+    classes = [(scores[labels == 0], scores[labels == 1], None)]
     drawn = [bootstrap.distributions(lambda: classes, 80, replicates=50, seed=seed)[0]["auroc"] for seed in (0, 1)]
     assert not np.array_equal(*drawn)
     wide = detection.figures(labels, scores, threshold=0.5, confidence=0.99)
@@ -182,7 +182,7 @@ def row(sample: str, attack: str, epsilon: float, score: float, norm: str = "lin
     label = int(sample.startswith("a"))
     base: dict[str, Any] = dict.fromkeys(SCORES.names, 0)
     base |= dict.fromkeys(["model", "dataset", "sample_hash", "parameters"], "h")
-    base |= {"sample": sample, "label": label, "defect": f"kind {sample[1]}" if label else "normal"}
+    base |= {"sample": sample, "group": sample, "label": label, "defect": f"kind {sample[1]}" if label else "normal"}
     base |= {"attack": attack, "norm": norm, "epsilon": epsilon, "direction": -1 if label else 1}
     base |= {"regime": "evasion" if label else "false_alarm", "linf": 0.5, "forwards": 9}
     scores = dict.fromkeys(["adversarial_score", "rounded_score", "selection_score"], score)
@@ -290,7 +290,7 @@ def test_worst_case_figures_never_improve_with_epsilon():
     clean = dict(zip([*(f"n{i}" for i in range(20)), *(f"a{i}" for i in range(20))], rng.normal(size=40), strict=True))
     rows = [
         row("n0", attack, epsilon, clean[s] + rng.normal())
-        | {"sample": s, "clean_score": clean[s]}
+        | {"sample": s, "group": s, "clean_score": clean[s]}
         | {"label": int(s[0] == "a"), "direction": -1 if s[0] == "a" else 1}
         for s in clean
         for attack in ("pgd", "square")

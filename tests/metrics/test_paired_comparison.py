@@ -216,3 +216,32 @@ def test_a_regression_is_a_regression_whatever_was_asked(variant):
 def test_resamples_grow_with_the_confidence_of_a_tested_figure(variant, monkeypatch):
     monkeypatch.setattr(bootstrap, "MOST", 3000)
     assert paired_comparison.compare(variant("a"), variant("b")).replicates == 3000
+
+
+def test_groups_are_resampled_together(variant):
+    """Sixty images as fifteen parts: as if alone, a part's images would make the interval too narrow."""
+    random = np.random.default_rng(0)
+    moved = {part: random.normal(0, 0.05) for part in range(15)}
+
+    def grouped(by_part):
+        def change(row):
+            part = int(row["sample_hash"], 16) // 4
+            after = row["adversarial_score"] + moved[part]
+            return {**row, "adversarial_score": after if by_part else row["adversarial_score"], "group": f"part {part}"}
+
+        return change
+
+    a, b = variant("a", grouped(False)), variant("b", grouped(True))
+    found = paired_comparison.compare(a, b)
+    assert found.groups is not None
+    assert sum(found.groups) < 60
+    assert found.to_json()["groups"] == dict(zip(("normals", "anomalies"), found.groups, strict=True))
+    alone = paired_comparison.compare(
+        variant("c", lambda row: {**grouped(False)(row), "group": None}),
+        variant("d", lambda row: {**grouped(True)(row), "group": None}),
+    )
+    assert alone.groups is None
+    widths = [figure(one).upper - figure(one).lower for one in (found, alone)]
+    assert widths[0] > 1.2 * widths[1]
+    with pytest.raises(InputError, match="are of different groups"):
+        paired_comparison.compare(a, variant("e"))

@@ -408,13 +408,47 @@ def test_guards_and_comments_are_left_out(program, images):
     assert kept["guards_code"] == []
 
 
-def test_a_program_that_returns_more_than_scores_is_refused():
-    class Two(nn.Module):
-        def forward(self, images):
-            return images.mean((1, 2, 3)), images
+class Several(nn.Module):
+    """Returns what a function makes of images and their light."""
 
-    with pytest.raises(ModelError, match=r"must take one tensor, the images \(B, C, H, W\), and return one"):
-        built(saved(Two()))
+    def __init__(self, returned) -> None:
+        super().__init__()
+        self.returned = returned
+
+    def forward(self, images):
+        return self.returned(images, images.mean((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        (lambda images, light: {"score": light}, r"must take one tensor, the images \(B, C, H, W\), and return one"),
+        (lambda images, light: (light, 2 * light), "has 2 outputs and 2 that may be the score: output 1 .*output 2"),
+        (lambda images, light: (light > 0, images), "has 2 outputs and none that has one number for each image"),
+        (lambda images, light: tuple(light + n for n in range(9)), "and return one"),
+    ],
+    ids=["a mapping", "two scores", "no score", "nine"],
+)
+def test_a_program_whose_score_is_not_clear_is_refused(returned, why):
+    with pytest.raises(ModelError, match=why):
+        built(saved(Several(returned)))
+
+
+def test_of_a_program_that_returns_decisions_and_a_map_the_score_is_taken(images):
+    program = saved(Several(lambda images, light: (light > 0.5, light, images.mean(1))))
+    assert torch.equal(built(program)(images), images.mean((1, 2, 3)))
+
+
+def test_a_program_for_bytes_is_given_bytes_and_has_no_gradient():
+    class Bytes(nn.Module):
+        def forward(self, images):
+            return images.float().mean((1, 2, 3)) / 255
+
+    free = ({0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC},)
+    detector = built(saved(Bytes(), free, torch.zeros(2, 1, 30, 40, dtype=torch.uint8)))
+    levels = torch.randint(0, 256, (3, 1, SIZE, SIZE), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(detector(levels / 255), levels.float().mean((1, 2, 3)) / 255)
+    assert not preflight.differentiable(detector, levels / 255)
 
 
 def test_nothing_of_a_program_is_lost_in_its_rewriting(images):
@@ -507,12 +541,8 @@ def test_onnx_is_a_black_box(store, write, images):
     ("make", "words"),
     [
         (lambda: b"not a graph", "cannot be read by ONNX Runtime"),
-        (
-            lambda: graph_of(batch=4),
-            r"takes 4 images at a time and no other number; export it with torch\.onnx",
-        ),
-        (lambda: graph_of(outputs=2), "has 1 inputs and 2 outputs"),
-        (lambda: graph_of(kind=11), r"takes tensor\(double\); must take float32"),
+        (lambda: graph_of(outputs=2), "has 2 outputs and 2 that may be the score"),
+        (lambda: graph_of(kind=11), r"takes float64; must take float32"),
         (lambda: graph_of(channels=3), r"takes images \(3, 16, 16\)"),
     ],
 )

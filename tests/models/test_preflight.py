@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 
 from assay.contracts import Images
 from assay.errors import DataError, ModelError
+from assay.interop.open_gradients import Opened, opened
 from assay.models import model_folder, preflight
 from assay.models.scoring import clean_scores, take
 
@@ -162,11 +165,64 @@ def test_a_threshold_outside_the_scores(images, threshold, flags):
     assert f"it flags {flags} of the images" in told(ready(light), images, threshold)["threshold_out_of_range"]
 
 
-@pytest.mark.parametrize("function", [lambda x: light(x.detach()), lambda x: light((x * 255).long() / 255), light])
-def test_whether_there_is_a_gradient(images, function):
+def under_no_grad(x):
+    with torch.no_grad():
+        return light(x)
+
+
+@torch.inference_mode()
+def in_inference_mode(x):
+    return light(x)
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (light, None),
+        (lambda x: light(x.detach()), r"a `detach\(\)` in its forward \(test_preflight\.py:\d+\); take it out"),
+        (under_no_grad, r"a `torch\.no_grad` in its forward \(test_preflight\.py:\d+\); take it out, or export"),
+        (in_inference_mode, "an inference mode in its forward; use `torch.no_grad` around the call"),
+        (
+            lambda x: light((x * 255).long() / 255),
+            r"whole numbers or decisions \(long at test_preflight\.py:\d+\)",
+        ),
+        (lambda x: light(torch.from_numpy(x.numpy())), "torch says: Can't call numpy"),
+        (lambda x: light(torch.tensor(x.tolist())), "no operation of torch leads from the image to the score"),
+    ],
+)
+def test_whether_there_is_a_gradient_and_why_not(images, function, why):
     facts = preflight.inspect(ready(function), images, None)
-    assert facts.differentiable == (function is light)
-    assert [finding.name for finding in facts.findings] == ["no_gradient"] * (function is not light)
+    assert facts.differentiable == (why is None)
+    assert [finding.name for finding in facts.findings] == ["no_gradient"] * (why is not None)
+    assert why is None or re.search(why, facts.findings[0].text)
+
+
+def test_gradients_go_through_regions_that_turn_them_off(images):
+    """With the same scores; a forward that asks whether gradients are on gives others, which is said."""
+
+    def scored(x):
+        with torch.no_grad():
+            return light(x) * (1 + torch.is_grad_enabled())
+
+    for function, same in ((under_no_grad, "the same with"), (scored, "NOT the same")):
+        assert same in told(model_folder.freeze(Opening(function)), images)["gradients_opened"]
+
+
+class Opening(nn.Module):
+    """A detector that opens its own regions."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function, self.closed_places = function, {}
+
+    def forward(self, x):
+        if not x.requires_grad:
+            return self.function(x)
+        mode = Opened()
+        with opened(mode):
+            scores = self.function(x)
+        self.closed_places.update(mode.places)
+        return scores
 
 
 def test_a_gradient_that_is_zero_is_one(images):

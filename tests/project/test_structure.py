@@ -27,11 +27,12 @@ ROWS = (
     "tracking",
     "reports",
     "approval",
-    "sweeps audits",
+    "sweeps audits deploy",
     "models",
     "metrics",
     "store cluster datasets",
     "config data attacks",
+    "interop",
     "runtime shelves corruptions norm_balls",
     "consent",
     "errors",
@@ -40,7 +41,7 @@ ROWS = (
 """Packages and modules of `assay`, the top row first: each imports from rows below its own, never from its own row."""
 RAY = ("cluster/*", "sweeps/tune*.py", "sweeps/cluster_probe.py", "audits/fan_out.py")
 """Where Ray may be imported."""
-FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "norm_balls", "shelves", "units"}
+FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "interop", "norm_balls", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
 LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
 
@@ -175,7 +176,7 @@ def test_what_is_imported_is_declared():
     provided = importlib.metadata.packages_distributions()
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    listed = [*project["dependencies"], *extras["onnx"], *extras["pdf"]]
+    listed = [*project["dependencies"], *extras["anomalib"], *extras["onnx"], *extras["openvino"], *extras["pdf"]]
     declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
     declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors
     imported = set().union(*(top(imports(path)) for path in SOURCES)) - sys.stdlib_module_names - {"trainables"}

@@ -22,6 +22,7 @@ NAMED = {
     "published": "published/",
     "table": "metrics.parquet",
     "comparison": "comparison.json",
+    "export": "NAME.onnx.json",
 }
 
 

@@ -27,6 +27,7 @@ def rows_of(**columns: Any) -> pa.Table:
     labels = np.array([int(sample[0] == "a") for sample in columns["sample"]])
     filled: dict[str, Any] = {name: np.zeros(count) for name in SCORES.names} | TEXT
     filled |= {"label": labels, "direction": 1 - 2 * labels, "defect": np.where(labels == 1, "crack", "normal")}
+    filled["group"] = columns["sample"]
     filled["selection_score"] = columns.get("adversarial_score", filled["selection_score"])
     whole = {name: pa.array(value).cast(SCORES.field(name).type) for name, value in filled.items() if name not in TEXT}
     given = {name: value if isinstance(value, str) else np.array(value) for name, value in columns.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import toy_outside
+from torch import Tensor, nn
 
 SIZE = 16
 
@@ -64,6 +65,73 @@ def calling(target: str) -> bytes:
         graph["graph_module"]["graph"]["nodes"][0]["target"] = target
 
     return changed(program(), graph=change)
+
+
+class Chain(nn.Module):
+    """Scores by the mean of each image, after multiplying sizes in one of the ways of `CHAINS`."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores (B,)."""
+        return images.mean((1, 2, 3)) + CHAINS[self.how](images)
+
+
+def _repeated(images: Tensor) -> Tensor:
+    for _ in range(10):
+        images = images.repeat(1, 4, 1, 1)
+    return images.mean((1, 2, 3))
+
+
+def _outer(images: Tensor) -> Tensor:
+    pixels = made = images.flatten(1)
+    for _ in range(3):
+        made = (made[:, :, None] * pixels[:, None]).flatten(1)
+    return made.mean(1)
+
+
+def _kept(images: Tensor) -> Tensor:
+    made = [images.repeat(1, 2**14, 1, 1) + i for i in range(40)]  # 16 MB each
+    return torch.stack([one.mean((1, 2, 3)) for one in made]).sum(0) + sum(one[:, 0, 0, 0] for one in made)
+
+
+def _without_gradient(images: Tensor) -> Tensor:
+    with torch.no_grad():
+        return _repeated(images)
+
+
+def _of_values(images: Tensor) -> Tensor:
+    count = (images.mean() * 0 + 3e4).int().item()
+    torch._check(count >= 0)
+    return torch.zeros(count, count).sum()
+
+
+CHAINS: dict[str, Callable[[Tensor], Tensor]] = {
+    "repeated": _repeated,
+    "outer products": _outer,
+    "expanded": lambda images: images.unsqueeze(1).expand(-1, 2**20, -1, -1, -1).mean((1, 2, 3, 4)),
+    "many at once": _kept,
+    "without a gradient": _without_gradient,
+    "of the batch alone": lambda images: torch.zeros([images.shape[0]] * 6).sum(),
+    "of values": _of_values,
+}
+"""How a program of a few kilobytes takes gigabytes: each operator is allowed, and each size follows from another."""
+
+
+@functools.cache
+def chain(how: str) -> bytes:
+    """An exported program of a `Chain`."""
+    content, images = io.BytesIO(), torch.rand(2, 1, SIZE, SIZE)
+    exported = torch.export.export(Chain(how), (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    torch.export.save(exported, content)
+
+    def unchecked(graph: dict[str, Any]) -> None:
+        nodes = graph["graph_module"]["graph"]["nodes"]
+        nodes[:] = [node for node in nodes if node["target"] != "torch.ops.aten._assert_scalar.default"]
+
+    return changed(content.getvalue(), graph=unchecked)
 
 
 def onnx_file(nodes: list[Any], initializers: tuple[Any, ...] = (), functions: tuple[Any, ...] = ()) -> bytes:

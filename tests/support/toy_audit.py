@@ -19,7 +19,7 @@ from assay.contracts import Attacked
 from assay.data import splits
 from assay.metrics import detection
 from assay.models import model_folder
-from assay.models.scoring import clean_scores, threshold
+from assay.models.scoring import clean_scores, normal_scores, threshold_of
 from assay.runtime.provenance import environment
 from assay.shelves import normal_form
 from assay.store.store import Store
@@ -159,7 +159,8 @@ def write_model(store: Store, item: dict[str, Any], trainable: str = "toy_audit:
         "seed": 0,
         "dataset": {"item": item, **found.description},
         "sweep": {"name": "no-sweep", "trial": 0, "epoch": 1},
-        "threshold": threshold(detector, found.validation, 0.2),
+        "threshold": threshold_of(found.validation.labels, clean, 0.2),
+        "normal_scores": normal_scores(found.validation.labels, clean),
         "figures": {"split": "validation", **figures, "robust_auroc": 0.8},
         "evaluation": {"attack": "pgd", "epsilon": 2 / 255, "steps": 5},
         "environment": environment(),

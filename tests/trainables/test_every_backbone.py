@@ -6,18 +6,21 @@ from pathlib import Path
 
 import pytest
 import torch
+from efficientnet_lite_pytorch import EfficientNet
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from assay import shelves
 from assay.errors import InputError
 from trainables.backbones._folded import folded
-from trainables.backbones._resnet import Block
+from trainables.backbones._resnet import Block, Bottleneck
 from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
 from trainables.backbones.resnet18 import resnet18
+from trainables.backbones.resnet50 import resnet50
 from trainables.backbones.small_resnet import small_resnet
+from trainables.backbones.wide_resnet50_2 import wide_resnet50_2
 
-NAMES = shelves.names("backbones")
+NAMES = [name for name in shelves.names("backbones") if name != "timm"]  # that one: tests/anomalib, with timm installed
 
 
 @pytest.fixture(autouse=True)
@@ -130,6 +133,85 @@ def test_resnet18_refuses_weights_that_cannot_be_used(tmp_path: Path) -> None:
         resnet18(channels=1, weights=str(tmp_path / "torn.safetensors"))
 
 
+@pytest.mark.parametrize(("build", "count"), [(resnet50, 25_557_032), (wide_resnet50_2, 68_883_240)])
+def test_bottleneck_networks_have_torchvisions_parameters_and_names(build, count: int) -> None:
+    network = build(channels=1)
+    assert parameters(network) == count - 2_049_000  # without the classifier
+    names = set(network.state_dict())
+    assert {"conv1.weight", "layer1.0.downsample.1.running_var", "layer3.5.conv3.weight", "layer4.2.bn3.bias"} <= names
+    assert network.layer2[0].conv2.stride == (2, 2)
+    assert network.eval().maps(noise(1, 1, 64, 64)).shape == (1, 2048, 2, 2)
+
+
+def test_a_bottleneck_block_adds_its_input() -> None:
+    block = Bottleneck(8, 2, 8, 1).eval()
+    nn.init.zeros_(block.bn3.weight)
+    images = noise(1, 8, 8, 8)
+    assert torch.equal(block(images), images)
+
+
+def test_what_does_not_fit_is_listed_by_kind_and_only_its_first_names(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file({"extra": torch.ones(1), "conv1.weight": torch.ones(2, 3), "fc.bias": torch.ones(1000)}, file)
+    with pytest.raises(InputError) as caught:
+        resnet50(channels=3, weights=str(file))
+    message = str(caught.value)
+    assert "do not fit resnet50 with stem 'imagenet' and 3 channels: " in message
+    assert "missing (bn1.weight, bn1.bias, bn1.running_mean, bn1.running_var, layer1.0.conv1.weight, ...)" in message
+    assert "1 unexpected (extra); 1 of another shape (conv1.weight 2 x 3 instead of 64 x 3 x 7 x 7)" in message
+
+
+def test_weights_of_before_batches_were_counted_fit(tmp_path: Path) -> None:
+    state = {k: v for k, v in resnet18(channels=3).state_dict().items() if not k.endswith("num_batches_tracked")}
+    torch.save(state, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    resnet18(channels=3, weights=str(tmp_path / "old.pth"))
+
+
+def test_a_relative_file_of_weights_is_meant_from_the_folder_where_it_was_written(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shelves.bind(resnet18, {"weights": "some.pth"})["weights"] == str(tmp_path / "some.pth")
+    assert shelves.bind(resnet18, {})["weights"] is None
+
+
+class Marker:
+    def __reduce__(self):
+        return Path.touch, (Path("code_was_run"),)
+
+
+def test_code_in_a_file_of_weights_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"conv1.weight": Marker()}, "weights.pth")
+    with pytest.raises(InputError, match="code in a file is never run"):
+        resnet18(channels=3, weights="weights.pth")
+    assert not Path("code_was_run").exists()
+    torch.load("weights.pth", weights_only=False)
+    assert Path("code_was_run").exists()  # the file does hold code
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04torn", b"\x80\x02}q\x00(U\x01"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_torn_file_of_weights_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    file = tmp_path / f"weights{suffix}"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as a state dict"):
+        resnet18(channels=3, weights=str(file))
+
+
+def test_levels_stop_at_the_last_one_asked_for() -> None:
+    for name in ("small_resnet", "resnet50", "efficientnet_lite0"):
+        network, images = build(name, 1).eval(), noise(1, 1, 32, 32)
+        every, some = network.levels(images), network.levels(images, 2)
+        assert len(some) == 2
+        assert all(torch.equal(one, other) for one, other in zip(some, every, strict=False))
+
+
+def test_a_stored_model_needs_no_file_of_weights() -> None:
+    with shelves.before_weights():
+        resnet18(channels=3, weights="gone.pth")
+    with pytest.raises(InputError, match="there is no such file"):
+        resnet18(channels=3, weights="gone.pth")
+
+
 def test_efficientnet_lite0_is_pretrained_and_stays_so_when_frozen() -> None:
     network = efficientnet_lite0(channels=3)
     assert parameters(network) == 4_652_008 - 1_281_000
@@ -142,6 +224,15 @@ def test_efficientnet_lite0_is_pretrained_and_stays_so_when_frozen() -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
     torch.random.manual_seed(99)
     assert torch.equal(efficientnet_lite0(channels=3)(images), first)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (65, 33), (1, 7)])
+def test_efficientnet_lite0_is_the_network_of_its_package(shape: tuple[int, int]) -> None:
+    ours = efficientnet_lite0(channels=3)
+    plain = EfficientNet.from_name("efficientnet-lite0", image_size=None).eval()
+    plain.load_state_dict(ours.network.state_dict(), strict=False)
+    images = noise(2, 3, *shape)
+    torch.testing.assert_close(ours.maps(images), plain.extract_features((images - 127 / 255) / (128 / 255)))
 
 
 def test_efficientnet_lite0_can_be_fine_tuned() -> None:

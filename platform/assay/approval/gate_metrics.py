@@ -15,11 +15,12 @@ import pyarrow.compute as pc
 from assay.approval.figure import name_of
 from assay.approval.gate import Gate
 from assay.errors import DataError
-from assay.metrics import bootstrap, certified, corruption, detection, security_curve
-from assay.store import figures, parquet, score_matrix
+from assay.metrics import bootstrap, certified, corruption, deployed, detection, security_curve
+from assay.store import figures, parquet, schemas, score_matrix
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import CERTIFIED, CORRUPTED
+from assay.store.score_matrix import DEPLOYED
 
 PRECISION = "average_precision"
 
@@ -86,21 +87,31 @@ def _computed(audit: Audit, gates: Sequence[Gate], confidence: float) -> list[Fi
         table = table.sort_by("sample")
         tables.append(certified.figures(table, clean, threshold=threshold, replicates=resamples, confidence=confidence))
     tables.append(security_curve.areas(pa.concat_tables(tables)))
+    of_file = {(name.removeprefix(DEPLOYED), norm, of) for name, norm, of in lines if name.startswith(DEPLOYED)}
+    if of_file and (table := _parts(audit, "deployed", schemas.DEPLOYED)):
+        limits = deployed.thresholds(audit.info)
+        tables.append(deployed.figures(table, limits, lines=of_file, replicates=resamples, confidence=confidence))
     return figures.read(pa.concat_tables(tables))
 
 
 def _parts(audit: Audit, folder: str, schema: pa.Schema) -> pa.Table | None:
     """All parts of a folder of the audit as one table, or None where there are none."""
-    parts = [part.cast(schema) for part in parquet.parts(audit.folder, audit.parts(folder), schema.names)]
-    return pa.concat_tables(parts) if parts else None
+    keys = audit.parts(folder)
+    return parquet.whole(audit.folder, keys, schema) if keys else None
 
 
 def _agreeing(audit: Audit, own: list[Figure], computed: list[Figure]) -> list[Figure]:
     """The computed figures that the audit has as well; raises DataError where it says another value."""
-    values = {name_of(figure): figure.value for figure in own}
-    shared = [figure for figure in computed if name_of(figure) in values]
+    named = {name_of(figure): figure for figure in own}
+    shared = [figure for figure in computed if name_of(figure) in named]
     for figure in shared:
-        said = values[name_of(figure)]
+        said, units = named[name_of(figure)].value, named[name_of(figure)].units
+        if units != figure.units:
+            raise DataError(
+                f"{audit.folder.place('metrics.parquet')} counts {units[0]} independent normals and {units[1]} "
+                f"anomalies, the scores beside it {figure.units[0]} and {figure.units[1]}, so one of them was changed; "
+                f"{parquet.AGAIN}"
+            )
         if not abs(said - figure.value) < 1e-9:
             what = f"{figure.metric} of {figure.attack} {figure.norm} {figure.epsilon:.4g}"
             raise DataError(

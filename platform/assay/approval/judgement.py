@@ -17,6 +17,7 @@ from assay.approval.records import DecisionRecord
 from assay.approval.verdict import EarlierDecision, History, Verdict
 from assay.errors import InputError
 from assay.hashing import digest
+from assay.models import trained_on
 from assay.store import parquet, schemas
 from assay.store.audit_reader import Audit
 from assay.store.references import finished, folder
@@ -40,6 +41,11 @@ def decide(
         raise InputError(
             f"the model was decided {last.verdict} by policy {last.policy} on {last.date} (audit {last.audit}), and a "
             f"later {verdict.verdict} must say why that no longer stands: add --because REASON; nothing was written"
+        )
+    if verdict.passed and policy.approves and not because and (damaged := records.damaged(store, verdict.model)):
+        raise InputError(
+            f"register/{damaged[0]}, an earlier decision on the model, is damaged and may be a FAIL; restore it from a "
+            "copy, or add --because REASON; nothing was written"
         )
     verdict = dataclasses.replace(verdict, history=past)
     store.write(f"audits/{audit}/verdict.json", json.dumps(verdict.to_json(), indent=2).encode())
@@ -107,8 +113,15 @@ def judged(folder: Store) -> dict[str, str]:
     return {name: _content(_table(folder, name)) for name in ("metrics", "checks")}
 
 
+def doubts(info: Mapping[str, Any]) -> list[str]:
+    """Sentences about a threshold whose false-alarm rate is not to be believed; info: of audit.yaml."""
+    named = [finding["text"] for finding in info.get("findings", []) if finding.get("name") == trained_on.IN_DOUBT]
+    return [f"{text[0].upper()}{text[1:]}." for text in map(str, named) if text]
+
+
 def _remarks(info: Mapping[str, Any]) -> Iterator[str]:
-    """What the audit left out of its suite: the figures that decide are without it."""
+    """What the figures that decide do not say: what is in doubt, and what the audit left out of its suite."""
+    yield from doubts(info)
     if limit := info.get("limit"):
         yield f"The audit is a screen: at most {limit} samples of each class were attacked (--limit)."
     for one in info.get("left_out", []):
@@ -120,4 +133,8 @@ def _table(folder: Store, name: str) -> pa.Table:
 
 
 def _content(table: pa.Table) -> str:
-    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in table.to_pylist())).encode())
+    rows = [
+        {name: value for name, value in row.items() if value is not None or name not in schemas.NEWER}
+        for row in table.to_pylist()
+    ]
+    return digest("\n".join(sorted(json.dumps(row, sort_keys=True) for row in rows)).encode())

@@ -27,6 +27,7 @@ from assay.approval.waiver import Waiver
 from assay.config import validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.hashing import canonical, digest
+from assay.store.score_matrix import DEPLOYED
 from assay.units import Rate, number
 
 EXIT_CODES = {"PASS": 0, "PASS WITH WAIVERS": 0, "FAIL": 3, "INVALID": 4, "INCONCLUSIVE": 5}
@@ -148,7 +149,8 @@ def _without_prevalence(data: Mapping[str, Any]) -> Iterator[Fault]:
         if data.get("prevalence") is None:
             allowed = "depends on the share of anomalies: write `prevalence:` (between 0 and 1) into the policy"
             yield Fault(f"{where}.metric", "average_precision", allowed)
-        if gate.get("attack") == "certified" or gate.get("norm") == "corruption":
+        attack = str(gate.get("attack"))
+        if attack == "certified" or attack.startswith(DEPLOYED) or gate.get("norm") == "corruption":
             yield Fault(f"{where}.metric", "average_precision", "gates of clean or attacked images only; take auroc")
 
 

@@ -14,8 +14,8 @@ from assay.approval import records, review
 from assay.approval.records import PromotionRecord
 from assay.approval.trust.memory import Memory
 from assay.approval.verdict import verdict_of
-from assay.errors import DataError
-from assay.store import references
+from assay.errors import DataError, StoreError
+from assay.store import formats, references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -53,8 +53,7 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
         return one.decided, memory.order(one.audit), one.audit
 
     of: dict[str, Standing] = {}
-    for name in references.finished(store):
-        audit = Audit(references.folder(store, name))
+    for audit in readable(store)[0]:
         one = standing(audit, today)
         if one.decided and (objection := memory.objection(audit)):
             one = replace(one, state="doubtful", objection=objection)
@@ -66,6 +65,21 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
         if promotion.model in of:
             of[promotion.model] = _served(of[promotion.model], holders[promotion.name], holders)
     return sorted(of.values(), key=lambda one: (not one.serves, one.state, one.name))
+
+
+def readable(store: Store) -> tuple[list[Audit], list[str]]:
+    """The finished audits, the newest last, and a sentence about each whose audit.yaml cannot be read."""
+    audits, damaged = [], []
+    for name in references.finished(store):
+        audit = Audit(references.folder(store, name))
+        try:
+            if isinstance(audit.info["dataset"]["name"], str):
+                audits.append(audit)
+        except formats.NewerFormatError:
+            raise
+        except (DataError, StoreError) as error:
+            damaged.append(f"audit {name} is passed over: {error}")
+    return audits, damaged
 
 
 def unaudited(store: Store, listed: list[Standing]) -> list[str]:

@@ -112,6 +112,27 @@ def sign(folder: Store | Path, key: Key) -> str:
         return near.place(key.file)
 
 
+def of_text(content: bytes, key: Key) -> str:
+    """The signature (base64) of a private key on some bytes."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    private: Any = load_pem_private_key(_read(key.path), key.password)
+    return base64.b64encode(private.sign(content, _algorithm())).decode()
+
+
+def holds(content: bytes, signature: str, key: Key) -> bool:
+    """Whether a signature of `of_text` on those bytes is of this public key."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    public: Any = load_pem_public_key(_read(key.path))
+    try:
+        public.verify(_strict(signature), content, _algorithm())
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
 def require_signable(folder: Store | Path) -> None:
     """Raises StoreError where a folder holds a link, or a hidden file that an unfinished command left behind."""
     with opened(folder).near() as near:
@@ -215,6 +236,13 @@ def _strict(text: str) -> bytes:
     if base64.b64encode(content).decode() != text:
         raise ValueError("not the one way to write this in base64")
     return content
+
+
+def _algorithm() -> Any:
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+
+    return ECDSA(hashes.SHA256())
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from assay.approval.policy import Policy
 from assay.audits.suite import Suite
 from assay.metrics import corruption
 from assay.metrics.certified import ATTACK as CERTIFIED
-from assay.store.score_matrix import CLEAN, WORST, WORST_8BIT
+from assay.store.score_matrix import CLEAN, DEPLOYED, WORST, WORST_8BIT
 from assay.units import epsilon_key, in_255
 
 
@@ -30,8 +30,9 @@ def undecidable(policy: Policy, suite: Suite) -> list[UndecidableGate]:
 
 
 def _missing(gate: Gate, suite: Suite) -> str:
-    """What the suite lacks for a gate, or nothing; whether a floor can be certified depends on the detector."""
-    if gate.epsilon is None or gate.attack in (CLEAN, CERTIFIED):
+    """What the suite lacks for a gate, or nothing; a certified floor and a deployed file are the detector's."""
+    attack = gate.attack.removeprefix(DEPLOYED)
+    if gate.epsilon is None or attack in (CLEAN, CERTIFIED):
         return ""
     if gate.norm == "corruption":
         kinds = [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []
@@ -39,8 +40,8 @@ def _missing(gate: Gate, suite: Suite) -> str:
         known = gate.attack in kinds and gate.epsilon in severities
         return "" if known else f"suite {suite.name} makes no {gate.attack} at severity {gate.epsilon:g}"
     entries = [entry for entry in suite.attacks if entry.norm == gate.norm]
-    if gate.attack not in (WORST, WORST_8BIT):
-        entries = [entry for entry in entries if entry.name == gate.attack]
+    if attack not in (WORST, WORST_8BIT):
+        entries = [entry for entry in entries if entry.name == attack]
     epsilons = sorted({epsilon for entry in entries for epsilon in entry.epsilons})
     fitting = epsilons[-1:] if gate.metric == "curve_area" else epsilons
     if epsilon_key(gate.epsilon) in map(epsilon_key, fitting):

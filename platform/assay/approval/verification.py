@@ -6,9 +6,10 @@ of an audit are protected by a signature alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from assay.approval import records, review, signature
 from assay.approval.judgement import judged
@@ -18,9 +19,9 @@ from assay.approval.trust.hashed import HashedFolder, hashed
 from assay.approval.trust.memory import Memory
 from assay.approval.trust.people import Keys
 from assay.approval.verdict import verdict_of
-from assay.errors import AssayError, InputError, StoreError
-from assay.models import model_folder
-from assay.store import formats, references
+from assay.errors import AssayError, InputError, ModelError, StoreError
+from assay.models import deployed_file, model_folder
+from assay.store import formats, references, services
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
 
@@ -57,7 +58,7 @@ class Verification:
 def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -> list[Verification]:
     """Verify the model that `text` names, or the audit and its model where the store holds it.
 
-    text: a model's hash or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
+    text: a model's hash, a service or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
     Raises InputError where it names neither.
     """
     if "://" in text:
@@ -72,6 +73,8 @@ def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -
     if any(name.startswith(text) for name in store.names("models")):
         name = references.model(store, text)
         return [of_model(store.below(f"models/{name}"), key, name)]
+    if text in (serves := services.serving(store)):
+        return [of_model(store.below(f"models/{serves[text]}"), key, serves[text])]
     name = references.audit(store, text)
     return of_audit(references.folder(store, name), key, name, keys=keys)
 
@@ -105,7 +108,7 @@ def of_audit(
         verified = _of_audit(audit, folder, key, name, decided)
         if decided and key and verified.signed and (stranger := _stranger(audit, key, keys)):
             verified = replace(verified, problems=(*verified.problems, stranger))
-        objection = _objection(beside, audit) if decided else ""
+        objection = _objection(beside, audit, key) if decided else ""
         if objection and objection not in verified.problems:
             verified = replace(verified, problems=(*verified.problems, objection))
         hash = _model(audit)
@@ -126,12 +129,12 @@ def _stranger(audit: Audit, key: Key, keys: Keys | None) -> str:
         return str(error)
 
 
-def _objection(beside: Store, audit: Audit) -> str:
+def _objection(beside: Store, audit: Audit, key: Key | None) -> str:
     """What the register beside an audit says against its verdict; nothing where there is none."""
     if not beside.names(records.FOLDER):
         return ""
     try:
-        return Memory.of(beside).objection(audit)
+        return Memory.of(beside, key).objection(audit)
     except AssayError as error:
         return str(error)
 
@@ -190,9 +193,23 @@ def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[li
         weights = manifest.get("weights_sha256")
     except (StoreError, AttributeError):
         return ["manifest.json"], [], []
+    try:
+        sides = _more_files(manifest)
+    except (ModelError, AttributeError):
+        return ["manifest.json"], [], []
+    changed = [file for file, wanted in sides.items() if files.get(file, wanted) != wanted]
+    missing = [file for file in sides if file not in files]
+    others = [file for file in others if file not in sides]
     if weights in (None, *files.values()):
-        return [], [], [file for file in others if files[file] != weights]
-    return (others, [], []) if others else ([], ["the file beside manifest.json"], [])
+        return changed, missing, [file for file in others if files[file] != weights]
+    if not others:
+        return changed, [*missing, "the file beside manifest.json"], []
+    return [*changed, *others], missing, []
+
+
+def _more_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The hashes of a model's files but its first one: its side files, and the file that is deployed in its place."""
+    return {**model_folder.side_files(manifest), **deployed_file.hashes(manifest)}
 
 
 def _with_signature(plain: Verification, folder: Store, files: dict[str, str], key: Key | None) -> Verification:

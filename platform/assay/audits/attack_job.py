@@ -1,4 +1,4 @@
-"""One attack of a suite, at all its epsilons, on a slice of the samples."""
+"""One attack of a suite, at all its epsilons, on a slice of the samples; its images go to the deployed file as well."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from assay.contracts import Images, Norm, ThreatModel
 from assay.data.images import png
 from assay.data.random_streams import streams_of
 from assay.metrics.worst_case import worst_first
+from assay.models import deployed_file
 from assay.models.scoring import pixels, score
 from assay.norm_balls import size, to_8_bit
 from assay.shelves import Item
@@ -29,11 +30,12 @@ SHOWN_PER_JOB = 3
 
 @dataclass(frozen=True, kw_only=True)
 class AttackJob(Job):
-    """SCORES of one attack, and WORST: candidates for the pictures of the worst samples.
+    """SCORES of one attack, and WORST: candidates for the pictures of the worst samples; DEPLOYED where it is replayed.
 
     entry, parameters: an entry of the suite and its hash. headline: the (norm, epsilon) whose worst samples are kept as
     pictures. threshold: the detector's. surrogate: the hash of another model in the store, for an attack that needs it.
-    stochastic: whether the score is random, and is drawn once more for every image found.
+    stochastic: whether the score is random, and is drawn once more for every image found. replayed: whether the model's
+    folder holds the file that is deployed, which then scores the images found.
     """
 
     FOLDERS: ClassVar[tuple[str, ...]] = ("scores", "candidates")
@@ -44,6 +46,7 @@ class AttackJob(Job):
     threshold: float
     surrogate: str | None = None
     stochastic: bool = False
+    replayed: bool = False
 
     @property
     def label(self) -> str:
@@ -60,18 +63,30 @@ class AttackJob(Job):
         """The audited model, and the surrogate where there is one."""
         return (self.model, self.surrogate) if self.surrogate else (self.model,)
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its tables go; the deployed file's have a folder of their own."""
+        return (*self.FOLDERS, "deployed") if self.replayed else self.FOLDERS
+
+    def detectors(self, root: str) -> list[nn.Module]:
+        """The audited detector, the surrogate where there is one, and last the deployed file."""
+        deployed = [deployed_file.loaded(root, self.model, self.device)] if self.replayed else []
+        return [*super().detectors(root), *deployed]
+
     def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
-        """SCORES and WORST; each epsilon begins at the images found at the one before."""
+        """SCORES, WORST and DEPLOYED; each epsilon begins at the images found at the one before."""
         import torch
 
         entry = self.entry
         item = Item("attacks", entry["attack"], entry["parameters"])
-        arguments = item.arguments() | ({"surrogate": others[0]} if others else {})
+        deployed = others[-1] if self.replayed else None
+        arguments = item.arguments() | ({"surrogate": others[0]} if self.surrogate else {})
         clean = pixels(images, 0, len(images), self.device)
         direction = torch.from_numpy(1 - 2 * images.labels).to(self.device)
         clean_scores = score(detector, clean)
+        deployed_clean = score(deployed, clean, "clean (as deployed)") if deployed is not None else clean_scores
         random = streams_of(images, self.seed, self.label, self.device)
-        scores, worst, start = [], [], None
+        scores, worst, replayed, start = [], [], [], None
         for epsilon in entry["epsilons"]:
             threat = ThreatModel(entry["norm"], epsilon, self.threshold)
             began = time.monotonic()
@@ -106,9 +121,21 @@ class AttackJob(Job):
             }
             table = self.table(images, schemas.SCORES, columns)
             scores.append(table)
+            if deployed is not None:
+                what = f"{self.label} (as deployed)"
+                scored = {
+                    "audited_clean_score": clean_scores,
+                    "audited_score": reached,
+                    "clean_score": deployed_clean,
+                    "adversarial_score": score(deployed, result.images, what),
+                    "rounded_score": score(deployed, rounded, what),
+                }
+                columns |= {name: value.cpu().numpy() for name, value in scored.items()}
+                replayed.append(self.table(images, schemas.DEPLOYED, columns))
             if (entry["norm"], epsilon) == tuple(self.headline) and entry["knowledge"] != "none":
                 worst.append(worst_samples(table, self.threshold, clean, rounded))
-        return pa.concat_tables(scores), pa.concat_tables([schemas.WORST.empty_table(), *worst])
+        made = pa.concat_tables(scores), pa.concat_tables([schemas.WORST.empty_table(), *worst])
+        return (*made, pa.concat_tables(replayed)) if self.replayed else made
 
 
 def distance(images: Tensor, clean: Tensor, norm: Norm) -> Tensor:

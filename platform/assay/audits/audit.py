@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay.audits import fan_out, tables
+from assay.audits import fan_out, self_checks, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
@@ -24,8 +25,8 @@ from assay.data import splits as data_module
 from assay.errors import DataError, InputError, ModelError
 from assay.hashing import canonical, digest
 from assay.metrics import localisation
+from assay.models import deployed_file, preflight, trained_on
 from assay.models import model_folder as model_module
-from assay.models import preflight
 from assay.models.model_folder import Model
 from assay.models.scoring import some_of_each, take
 from assay.runtime.provenance import code_hash, environment, own_code
@@ -37,7 +38,7 @@ from assay.store.store import Store
 
 @dataclass(frozen=True)
 class Progress:
-    """Reported after every job: how many are done of how many, and which was the last."""
+    """Reported after every job and every check: how many are done of how many, and which was the last."""
 
     done: int
     total: int
@@ -75,6 +76,8 @@ def name_of(
     own = [model.made_by, *(entry.attack.name for entry in suite.attacks), *corruptions]
     code = [code_hash(), *map(own_code, own)]
     content = [model.hash, suite.plain(), dataset, images.ids, seed, device, surrogate, code]
+    if groups := images.group_names:
+        content.append(groups)
     return f"{model.hash[:12]}-{suite.name}-{digest(canonical(content))[:8]}"
 
 
@@ -108,27 +111,58 @@ def run(
         images = take(images, some_of_each(images.labels, limit))
     if surrogate is not None:
         model_module.load(store, surrogate)  # an error now, not in a worker
+    if "deployed" in model.manifest:
+        deployed_file.load(store, name)
     here = _device_here(device, address)
     with one_thread():
         seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
     facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
-    able, left_out = applicable(suite, facts, surrogate)
+    fitting = suite.spared(*images.pixels.shape[2:])
+    able, left_out = applicable(fitting, facts, surrogate)
     audit = name_of(model, able, dataset, images, seed, device, surrogate)
     plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
-    before = _work(store, plan, on_progress, workers=workers, gpus=gpus, address=address)
+    jobs, checks = len(plan.jobs), self_checks.names()
+
+    def on_check(check: str, seconds: float) -> None:
+        on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
+
+    before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
 
     folder = f"audits/{audit}"
     with one_thread():
-        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here)
+        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here, on_check)
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
-    about = describe(plan, suite, left_out, limit, list(notes(plan.jobs, store)), before + time.monotonic() - started)
+    seconds = before + time.monotonic() - started
+    about = describe(
+        plan, suite, left_out, limit, [*_spared(suite, fitting, images), *notes(plan.jobs, store)], seconds
+    )
+    doubts = trained_on.findings(model.manifest, written["metrics"])
+    about["findings"] += [dataclasses.asdict(finding) for finding in doubts]
     sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
         _write(store, folder, tables.of_sweep(store, about))
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
+
+
+def _long(job: Job) -> bool:
+    """Whether a job takes long: a search by decisions alone asks for many."""
+    return isinstance(job, AttackJob) and job.entry["knowledge"] == "label"
+
+
+def _spared(suite: Suite, fitting: Suite, images: Images) -> list[str]:
+    """A remark where attacks were cut short because images are large."""
+    large = suite.large_images
+    if fitting is suite or large is None:
+        return []
+    height, width = images.pixels.shape[2:]
+    return [
+        f"images of {width} x {height} pixels are large for the suite {suite.name}: attacks make at most {large.most} "
+        f"steps, draws or queries, and checks attack {large.samples} images of each class at first with "
+        f"{large.steps} steps; robustness looks better than under a suite that spares nothing"
+    ]
 
 
 def _device_here(device: str, address: str | None) -> str:
@@ -143,24 +177,35 @@ def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:
         store.write(f"{folder}/{table}.parquet", parquet.dump(content))
 
 
-def _work(store: Store, plan: Plan, on_progress: Callable[[Progress], object], **where: Any) -> float:
-    """Do the jobs that are not done; returns the seconds that interrupted runs had spent on those that are."""
+def _work(store: Store, plan: Plan, further: int, on_progress: Callable[[Progress], object], **where: Any) -> float:
+    """Do the jobs that are not done; returns the seconds that interrupted runs had spent on those that are.
+
+    further: how many pieces of work follow.
+    """
     jobs, done = plan.jobs, 0
 
     def on_done(job: Job, seconds: float) -> None:
         nonlocal done
         done += 1
-        on_progress(Progress(done, len(jobs), job.label, seconds))
+        on_progress(Progress(done, len(jobs) + further, job.label, seconds))
 
     kept: list[Job] = []
     todo: list[Job] = []
     for job in jobs:
         (kept if job.done(store) else todo).append(job)
+    todo.sort(key=_long, reverse=True)  # so that at the end no worker waits for one that began it last
     for job in kept:
         on_done(job, 0.0)
     fan_out.run(todo, str(store.root), on_done=on_done, **where)
     keys = [job.key for job in kept if isinstance(job, AttackJob)]
     return sum(float(pc.sum(parquet.load(store, key, schemas.SCORES)["seconds"]).as_py()) for key in keys)
+
+
+def _groups(images: Images) -> dict[str, int]:
+    """How many groups hold the normals, and how many the anomalies."""
+    named = zip(images.parts, images.labels.tolist(), strict=True)
+    of_class = Counter(label for _, label in set(named))
+    return {"normals": of_class[0], "anomalies": of_class[1]}
 
 
 def describe(
@@ -194,9 +239,11 @@ def describe(
         "surrogate": plan.surrogate,
         "dataset": dict(model.manifest["dataset"]),
         "threshold": dict(model.manifest["threshold"]),
+        **({"deployed": dict(model.manifest["deployed"])} if "deployed" in model.manifest else {}),
         "seed": plan.seed,
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
+        **({"groups": _groups(images)} if images.group_names else {}),
         "command": shlex.join(command),
         "environment": environment(),
         "seconds": round(seconds, 1),

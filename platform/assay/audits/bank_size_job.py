@@ -18,7 +18,7 @@ from assay.attacks import pgd
 from assay.audits.job import Job
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.data.random_streams import streams_of
-from assay.metrics import detection
+from assay.metrics import detection, groups
 from assay.models.scoring import batches, pixels, score, take
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
 
@@ -108,7 +108,9 @@ def figures(parts: pa.Table, *, threshold: float) -> pa.Table:
             scores = part[column].to_numpy()
             nothing = (float("nan"),) * 3
             auroc = (
-                nothing if np.isnan(scores).any() else detection.figures(labels, scores, threshold=threshold)["auroc"]
+                nothing
+                if np.isnan(scores).any()
+                else detection.figures(labels, scores, threshold=threshold, groups=groups.named(part))["auroc"]
             )
             row |= dict(zip((f"{name}_auroc", f"{name}_lower", f"{name}_upper"), auroc, strict=True))
         normals, anomalies = int((labels == 0).sum()), int((labels == 1).sum())

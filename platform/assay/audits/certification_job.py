@@ -1,20 +1,21 @@
 """How far the scores of a slice can be moved, proven by the detector itself.
 
-Only for a detector that can (`contracts.Certified`).
+Only for a detector that can (`contracts.Certified`), or whose score is monotone (`contracts.Monotone`).
 """
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
 from assay.audits.job import Job
-from assay.contracts import Certified, Images, Norm
+from assay.contracts import Images, Norm
 from assay.data.random_streams import streams_of
 from assay.errors import DataError
+from assay.models import certificates
 from assay.models.scoring import pixels
 from assay.store.schemas import CERTIFIED
 
@@ -59,7 +60,7 @@ class CertificationJob(Job):
         clean = pixels(images, 0, len(images), self.device)
         radii = torch.tensor(self.radii, dtype=torch.float64, device=self.device)
         began = time.monotonic()
-        lower, upper = cast(Certified, detector).certify(clean, self.norm, radii, random, 1 - share)
+        lower, upper = certificates.bounds(detector, clean, self.norm, radii, random, 1 - share)
         seconds = (time.monotonic() - began) / len(images)
         expected = (len(images), len(self.radii))
         if tuple(lower.shape) != expected or tuple(upper.shape) != expected or not bool((lower <= upper).all()):

@@ -72,7 +72,8 @@ def tables(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device
 def _localised(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device: str) -> pa.Table:
     chosen = some_of_each(images.labels, AT_MOST)
     some = take(images, chosen)
-    return localisation.table(_maps(detector, some, device), masks[chosen], some.labels, some.defects)
+    maps = _maps(detector, some, device)
+    return localisation.table(maps, masks[chosen], some.labels, some.defects, groups=some.group_names)
 
 
 def _maps(detector: nn.Module, images: Images, device: str) -> NDArray[np.float32]:

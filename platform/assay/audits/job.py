@@ -17,6 +17,7 @@ from assay.models.scoring import take
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.runtime.threads import one_thread
 from assay.store import parquet
+from assay.store.schemas import GROUP
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class About(TypedDict):
 class Job:
     """The base of the five kinds of job: plain values, so that a job can be sent to a worker.
 
-    FOLDERS: where each of its tables goes within the audit, the main one first. images: the slice.
+    FOLDERS: where each table that it always has goes within the audit, the main one first. images: the slice.
     A subclass says its label, its settings and how to compute.
     """
 
@@ -65,17 +66,28 @@ class Job:
         """The hashes of the models that it needs: the one that is audited, then any others."""
         return (self.model,)
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where its tables go."""
+        return self.FOLDERS
+
+    def detectors(self, root: str) -> list[nn.Module]:
+        """What `compute` is given, from the store there: the audited detector, then any others."""
+        return [model_folder.loaded(root, name, self.device) for name in self.models]
+
     def compute(self, images: Images, detector: nn.Module, *others: nn.Module) -> tuple[pa.Table, ...]:
-        """The tables, one for each of FOLDERS, of some images of the slice; no row depends on another's image."""
+        """The tables, one for each of `folders`, of some images of the slice; no row depends on another's image."""
         raise NotImplementedError
 
     @functools.cached_property
     def keys(self) -> tuple[str, ...]:
         """The store's key of each table, named by the hash of everything that decides its content."""
         samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
+        if groups := self.images.group_names:
+            samples.append(list(groups))
         content = [self.model, self.dataset, self.seed, self.label, samples, self.settings]
         part = f"part-{digest(canonical(content))[:16]}.parquet"
-        return tuple(f"audits/{self.audit}/{folder}/{self.label}/{part}" for folder in self.FOLDERS)
+        return tuple(f"audits/{self.audit}/{folder}/{self.label}/{part}" for folder in self.folders)
 
     @property
     def key(self) -> str:
@@ -97,7 +109,7 @@ class Job:
         if self.done(store):
             return 0.0
         started = time.monotonic()
-        detectors = [model_folder.loaded(root, name, self.device) for name in self.models]
+        detectors = self.detectors(root)
         notes: list[str] = []
 
         def compute(first: int, last: int) -> tuple[pa.Table, ...]:
@@ -122,6 +134,7 @@ class Job:
             "label": images.labels,
             "defect": list(images.defects),
             "seed": self.seed,
+            GROUP: list(images.parts),
         }
         return parquet.table({**known, **columns}, schema).cast(schema)
 

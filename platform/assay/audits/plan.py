@@ -16,6 +16,7 @@ from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.audits.suite import Entry, Suite
 from assay.contracts import Images, Norm
 from assay.errors import InputError
+from assay.models import certificates
 from assay.models.model_folder import Model
 from assay.models.preflight import Facts
 from assay.models.scoring import BATCH, batches, some_of_each, take
@@ -45,6 +46,8 @@ def _reason(entry: Entry, facts: Facts, surrogate: str | None) -> str:
         return "the score has no gradient, so the detector is attacked as a black box"
     if entry.needs == "neighbours" and not facts.neighbours:
         return "the score is not made of distances to neighbours"
+    if entry.needs == "monotone" and not facts.monotone:
+        return "the detector does not state that its score is monotone in every pixel"
     if entry.needs == "randomness" and not facts.stochastic:
         return "the score has no randomness to average over"
     if entry.needs == "surrogate" and surrogate is None:
@@ -106,6 +109,7 @@ class Plan:
                 threshold=self.model.threshold,
                 surrogate=self.surrogate if entry.needs == "surrogate" else None,
                 stochastic=self.facts.stochastic,
+                replayed="deployed" in self.model.manifest,
             )
             for entry in self.suite.attacks
             for images in self.slices
@@ -125,7 +129,7 @@ class Plan:
     @cached_property
     def certifications(self) -> list[CertificationJob]:
         """Every proof that the detector can give, at the budgets it is attacked at."""
-        norms = [norm for norm in getattr(self.model.detector, "CERTIFIES", ()) if self.budgets.get(norm)]
+        norms = [norm for norm in certificates.norms(self.model.detector) if self.budgets.get(norm)]
         return [
             CertificationJob(
                 **self.about,

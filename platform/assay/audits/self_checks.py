@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
+from collections.abc import Callable
 
 import pyarrow as pa
 
@@ -26,9 +28,16 @@ def names() -> list[str]:
     )
 
 
-def table(context: Context) -> pa.Table:
-    """The results of all checks as schemas.CHECKS; a check that a broken detector stops halfway has failed."""
-    rows = [dataclasses.asdict(outcome(name, context)) for name in names()]
+def table(context: Context, on_check: Callable[[str, float], object] = lambda name, seconds: None) -> pa.Table:
+    """The results of all checks as schemas.CHECKS; a check that a broken detector stops halfway has failed.
+
+    on_check: called after each with its name and the seconds it took.
+    """
+    rows = []
+    for name in names():
+        began = time.monotonic()
+        rows.append(dataclasses.asdict(outcome(name, context)))
+        on_check(name, time.monotonic() - began)
     return pa.Table.from_pylist(rows, schema=schemas.CHECKS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -118,10 +119,14 @@ class Headline(Section):
 
 
 class Unbounded(Section):
-    """The attack without bounds: it must break any detector, or the suite cannot be trusted."""
+    """The attack without bounds: it must break any detector, or the suite cannot be trusted.
+
+    samples: of each class, with which this and other checks begin. most: to which they go on while undecided.
+    """
 
     steps: Count = 100
     samples: Count = 16
+    most: Count = 256
 
 
 class Corruptions(Section):
@@ -152,11 +157,26 @@ class BankSizes(Section):
     samples: Count = 100
 
 
+class LargeImages(Section):
+    """What a screen spares where images are large: a pass takes in proportion to the pixels.
+
+    above: side of a square; images with more pixels than that are large. most: the highest count among an attack's
+    parameters (steps, restarts, draws, queries). steps, samples: in place of those of `unbounded`, for all checks that
+    make attacks of their own; they take no more samples, and where these decide nothing the check says so.
+    """
+
+    above: Count
+    most: Count
+    steps: Count
+    samples: Count
+
+
 class Suite(Section):
     """A whole suite file.
 
     minimal_epsilon: whether the smallest epsilon that turns a decision is searched for, sample by sample.
-    bank_sizes: which smaller neighbour banks to measure; None: none.
+    bank_sizes: which smaller neighbour banks to measure; None: none. large_images: what is spared on these; None:
+    nothing.
     """
 
     name: Name
@@ -168,6 +188,7 @@ class Suite(Section):
     corruptions: Corruptions | None = None
     minimal_epsilon: bool = False
     bank_sizes: BankSizes | None = None
+    large_images: LargeImages | None = None
     unbounded: Unbounded = Field(default_factory=Unbounded)
     _source: str = PrivateAttr("")
 
@@ -189,7 +210,31 @@ class Suite(Section):
         """As plain values, everything filled in."""
         attacks = [entry.plain() for entry in self.attacks]
         corruptions = self.corruptions and {"kinds": self.corruptions.names, "severities": self.corruptions.severities}
-        return {**self.model_dump(exclude={"attacks"}), "attacks": attacks, "corruptions": corruptions}
+        unused = {"large_images"} if self.large_images is None else set()
+        whole = self.model_dump(exclude={"attacks", *unused})
+        return {**whole, "attacks": attacks, "corruptions": corruptions}
+
+    def spared(self, height: int, width: int) -> Suite:
+        """The suite for images of that size: itself, or with the counts of `large_images` where these are large.
+
+        It depends on nothing else, so the same audit makes the same attacks on any machine.
+        """
+        large = self.large_images
+        if large is None or height * width <= large.above**2:
+            return self
+        unbounded = self.unbounded
+        fewer = Unbounded(
+            steps=min(unbounded.steps, large.steps), samples=(few := min(unbounded.samples, large.samples)), most=few
+        )
+        attacks = [
+            entry.model_copy(
+                update={
+                    "attack": dataclasses.replace(entry.attack, parameters=capped(entry.attack.parameters, large.most))
+                }
+            )
+            for entry in self.attacks
+        ]
+        return self.model_copy(update={"attacks": attacks, "unbounded": fewer})
 
     def only(self, entries: Sequence[Entry]) -> Suite:
         """The suite with some of its attacks: those that can be made on a detector."""
@@ -198,6 +243,18 @@ class Suite(Section):
     def white_box(self) -> Iterator[Entry]:
         """The entries whose attacker knows the detector."""
         return (entry for entry in self.attacks if entry.knowledge == "white-box")
+
+
+def capped(parameters: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """Parameters of an attack, and of one within it, with every count in them at most `most`."""
+    return {
+        key: capped(value, most)
+        if isinstance(value, Mapping)
+        else min(value, most)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else value
+        for key, value in parameters.items()
+    }
 
 
 def shipped() -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from assay.metrics import (
     sweep_audit_gap,
     worst_case,
 )
+from assay.metrics import deployed as deployed_figures
 from assay.metrics.worst_case import worst_first
 from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
@@ -30,10 +31,17 @@ from assay.store.store import Store
 SHOWN = 12  # pictures of worst samples
 
 
-def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dict[str, pa.Table]:
+def made(
+    store: Store,
+    plan: Plan,
+    masks: NDArray[np.bool_],
+    device: str,
+    on_check: Callable[[str, float], object] = lambda name, seconds: None,
+) -> dict[str, pa.Table]:
     """Name -> table, of a plan whose jobs are all done; masks (N, S, S) of its images, all False where there is none.
 
-    device: where the checks run the detector; this machine may lack the device of the jobs.
+    device: where the checks run the detector; this machine may lack the device of the jobs. on_check: called after each
+    check with its name and the seconds it took.
     """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
@@ -46,6 +54,8 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         )
         if works
     }
+    if replays := [job.keys[-1] for job in plan.attacks if job.replayed]:
+        parts["deployed"] = pa.concat_tables(parquet.load(store, key, schemas.DEPLOYED) for key in replays)
     matrix, threshold = score_matrix.read(parts["scores"]), plan.model.threshold
     figures = [detection.table(matrix, threshold=threshold)]
     if "corrupted" in parts:
@@ -55,6 +65,9 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         figures.append(certified.figures(parts["certified"], clean, threshold=threshold))
     figures.append(security_curve.areas(pa.concat_tables(figures)))
     metrics = pa.concat_tables(figures)
+    if "deployed" in parts:
+        deployed = deployed_figures.figures(parts["deployed"], deployed_figures.thresholds(plan.model.manifest))
+        metrics = pa.concat_tables([metrics, deployed])
     context = Context(
         detector=plan.model.detector,
         images=plan.images,
@@ -67,6 +80,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         facts=plan.facts,
         corrupted=columns(parts["corrupted"]) if "corrupted" in parts else None,
         certified=columns(parts["certified"]) if "certified" in parts else None,
+        deployed=columns(parts["deployed"]) if "deployed" in parts else None,
     )
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
@@ -76,7 +90,7 @@ def made(store: Store, plan: Plan, masks: NDArray[np.bool_], device: str) -> dic
         "worst_case": worst_case.table(matrix),
         "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
-        "checks": self_checks.table(context),
+        "checks": self_checks.table(context, on_check),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
         **(explanations.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),

@@ -26,6 +26,16 @@ def store(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def allow_import(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--allow-import MODULE`."""
+    return click.option(
+        "--allow-import",
+        multiple=True,
+        metavar="MODULE",
+        help="An installed module that the store may name; a store's own files are never imported.",
+    )(function)
+
+
 def keys(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--keys FILE`."""
     return click.option(

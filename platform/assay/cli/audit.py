@@ -41,12 +41,7 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--surrogate", metavar="MODEL", help="Another model in the store, for attacks by transfer.")
 @click.option("--card", metavar="FILE", help="What Assay must know of a detector that it did not train.")
-@click.option(
-    "--allow-import",
-    multiple=True,
-    metavar="MODULE",
-    help="An installed module that the store may name; a store's own files are never imported.",
-)
+@_options.allow_import
 @click.option("--wandb/--no-wandb", default=True, show_default=True, help="Mirror the figures to W&B.")
 @_options.store
 def command(
@@ -84,7 +79,7 @@ def command(
     from assay.api.approve import approve
     from assay.api.arguments import policy_of, suite_of
     from assay.api.audit import models_of
-    from assay.approval import undecidable
+    from assay.approval import out_of_reach, undecidable
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -100,6 +95,8 @@ def command(
     where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
+        for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():
+            click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
         finished = _run(store, name, suite_name, console, surrogate=surrogate, **where, **options)
         console.print(_summary(finished))
         for line in finished.remarks:
@@ -152,17 +149,30 @@ def _summary(audit: Audit) -> Table:
     """Clean and worst-case AUROC with intervals, and the checks."""
     from rich.table import Table
 
+    from assay.store.score_matrix import CLEAN, DEPLOYED, WORST
     from assay.units import in_255
 
     shown = Table(title="AUROC on the test split (worst case over all attacks)", title_justify="left")
     for name in ("norm", "epsilon", "regime"):
         shown.add_column(name)
     shown.add_column("AUROC", justify="right")
-    for row in audit.to_arrow("metrics").to_pylist():
-        if row["metric"] == "auroc" and row["defect"] == "all" and row["attack"] in ("clean", "worst"):
-            epsilon = in_255(row["epsilon"], row["norm"])
-            budget = (row["norm"], epsilon, row["regime"]) if row["norm"] else ("clean", "", "")
-            shown.add_row(*budget, f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]")
+    figures = [
+        row for row in audit.to_arrow("metrics").to_pylist() if row["metric"] == "auroc" and row["defect"] == "all"
+    ]
+    by_line = {
+        (row["attack"], row["norm"], row["epsilon"], row["regime"]): (
+            f"{row['value']:.3f} [{row['lower']:.3f}, {row['upper']:.3f}]"
+        )
+        for row in figures
+    }
+    deployed = any(attack.startswith(DEPLOYED) for attack, *_ in by_line)
+    if deployed:
+        shown.add_column("as deployed", justify="right")
+    for (attack, *line), auroc in by_line.items():
+        if attack in (CLEAN, WORST):
+            norm, epsilon, regime = line
+            budget = (norm, in_255(epsilon, norm), regime) if norm else ("clean", "", "")
+            shown.add_row(*budget, auroc, *([by_line[DEPLOYED + attack, norm, epsilon, regime]] if deployed else []))
     checks = audit.to_arrow("checks").to_pylist()
     failed = [check for check in checks if not check["passed"]]
     lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]

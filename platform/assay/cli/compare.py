@@ -109,9 +109,12 @@ def _lines(comparison: Comparison) -> list[str]:
             failed = ", ".join(side.failed_checks)
             lines.append(f"  audit {side.audit} is INVALID (checks {failed}): do not rely on its figures")
     level = f"{comparison.confidence:.0%}"
+    groups = ""
+    if comparison.groups:
+        groups = f" of {comparison.groups[0]} and {comparison.groups[1]} groups, which are resampled"
     lines.append(
-        f"{comparison.normals} normals and {comparison.anomalies} anomalies, paired; intervals of all tested figures "
-        f"together at {level} ({comparison.multiplicity}), of the others at {level} each"
+        f"{comparison.normals} normals and {comparison.anomalies} anomalies{groups}, paired; intervals of all tested "
+        f"figures together at {level} ({comparison.multiplicity}), of the others at {level} each"
     )
     regressed = [_name(figure) for figure in comparison.figures if figure.regressed]
     beyond = f" by more than {comparison.margin:g}" if comparison.margin else ""

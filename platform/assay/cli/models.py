@@ -35,9 +35,12 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
     standings = registry.standings(store, today)
     bare = registry.unaudited(store, standings)
+    gaps = [f"{records.FOLDER}/{gap.entry} is {gap.what}; restore it from a copy" for gap in records.gaps(store)]
+    damaged = [*gaps, *registry.readable(store)[1]]
     if as_json:
         listed = [dataclasses.asdict(one) for one in standings]
-        click.echo(json.dumps({"models": listed, "without_audit": bare}, indent=2, default=str))
+        content = {"models": listed, "without_audit": bare, "damaged": damaged}
+        click.echo(json.dumps(content, indent=2, default=str))
         return
     head = ("name", "model", "dataset", "state", "serves as", "since", "by", "audit", "verdict")
     rows = [tuple(map(plain, (*_cells(one), one.audit, one.verdict or "-"))) for one in standings]
@@ -46,8 +49,8 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     for one in standings:
         if one.objection:
             click.echo(plain(f"mind: {one.name} ({one.model[:12]}): {one.objection}"))
-    for gap in records.gaps(store):
-        click.echo(plain(f"mind: {records.FOLDER}/{gap.entry} is {gap.what}; restore it from a copy"))
+    for sentence in damaged:
+        click.echo(plain(f"mind: {sentence}"))
     if everything:
         click.echo("\n".join(f"{name[:12]}  no audit" for name in bare))
     elif bare or not rows:

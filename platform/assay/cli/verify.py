@@ -17,7 +17,7 @@ SHOWN = 20
 
 
 @click.command()
-@click.argument("what", metavar="AUDIT|MODEL|FOLDER")
+@click.argument("what", metavar="AUDIT|MODEL|FOLDER|FILE")
 @click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) of the person who signed.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_options.keys
@@ -25,8 +25,8 @@ SHOWN = 20
 def command(what: str, key: Path | None, as_json: bool, keys: Path | None, root: str) -> None:
     """Hash every file again and say which were changed, are missing or are new since they were signed.
 
-    Of an audit, its model is checked too. A folder may lie anywhere; no store is needed then. Without --key only the
-    model is checked, by the hash it is named by, and no signature.
+    Of an audit or an exported file, its model is checked too. A folder may lie anywhere; no store is needed then.
+    Without --key only the model is checked, by the hash it is named by, and no signature.
 
     Exit codes: 0 good, 3 changed or not signed by this key; 2 usage, 1 error.
 
@@ -63,12 +63,15 @@ def _lines(verified: Verification) -> list[str]:
     more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
     files = f"{verified.files} file{'s' if verified.files != 1 else ''}"
     what = f"{files}, unchanged since they were signed" if verified.signed else f"{files}, as its name says"
+    if verified.kind == "export":
+        what = f"{files}, as compared with the detector"
     if verified.kind == "audit" and not verified.signed:
         what = f"{files}; only a signature can protect them"
-    head = f"{verified.kind} {verified.name}: {what if verified.good else 'NOT as it was signed or named'}"
+    wrong_head = "NOT as it was compared" if verified.kind == "export" else "NOT as it was signed or named"
+    head = f"{verified.kind} {verified.name}: {what if verified.good else wrong_head}"
     lines = [head, *(f"  {line}" for line in wrong[:SHOWN]), *more]
     if verified.says:
-        sure = verified.signed and verified.good
+        sure = verified.good and (verified.signed or verified.kind == "export")
         lines.append(f"  says: {verified.says}" + ("" if sure else " (not to be relied on)"))
     if verified.unchecked:
         lines.append(f"  signatures not checked: {', '.join(verified.unchecked)}")

@@ -51,7 +51,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         os.environ.setdefault(name, value)  # local workers inherit it; Ray would start those with a runtime_env anew
     options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        options |= {"num_cpus": cpus, "include_dashboard": False}
+        options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": token.own_folder()}
     else:
         options["runtime_env"] = code()
     try:

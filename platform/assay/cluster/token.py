@@ -5,7 +5,28 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
+import tempfile
 from pathlib import Path
+
+from assay.errors import SweepError
+
+
+def own_folder() -> str:
+    """A folder of this user alone, in which a local cluster keeps its sessions: nobody gets in while Ray makes them.
+
+    Ray's own, `/tmp/ray`, may be written by everybody, and so may a session until `guard` was called. Raises SweepError
+    where somebody else has a folder of that name.
+    """
+    base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
+    path = base / f"assay-ray-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise SweepError(f"{path} is not a folder of yours; remove it, or set RAY_TMPDIR to a folder of your own")
+    path.chmod(0o700)
+    return str(path)
 
 
 def guard(joined: str | None, session: str) -> None:

@@ -24,6 +24,7 @@ from assay.data.images import (
     decoded_content,
     eight_bit,
     file_hash,
+    height_and_width,
     pixel_hash,
     resized,
     stored,
@@ -47,7 +48,12 @@ class Decoded(NamedTuple):
 
 
 def decoded(
-    paths: Sequence[Path], *, size: int, channels: int, bit_depth: int | None = None, folder: Path | None = None
+    paths: Sequence[Path],
+    *,
+    size: int | Sequence[int],
+    channels: int,
+    bit_depth: int | None = None,
+    folder: Path | None = None,
 ) -> Decoded:
     """The images of `paths` (at least one), in order, decoded or read from the cache.
 
@@ -55,14 +61,15 @@ def decoded(
     decoded, and for a cache folder that is not writable.
     """
     folder = folder or file_facts.default_folder()
+    height, width = height_and_width(size)
     files = file_facts.file_hashes(paths, folder)
-    about = f"{DECODE_VERSION} {size} {channels} {bit_depth or 16} "
+    about = f"{DECODE_VERSION} {height}x{width} {channels} {bit_depth or 16} "
     digest = hashlib.sha256((about + " ".join(files)).encode())
     entry = folder / f"{digest.hexdigest()}.npy"
     cached = _read(entry)
     if cached is None:
         try:
-            contents = _decode_into(entry, paths, size, channels, bit_depth)
+            contents = _decode_into(entry, paths, (height, width), channels, bit_depth)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
@@ -90,7 +97,9 @@ def _read(entry: Path) -> Decoded | None:
         return None
 
 
-def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int, bit_depth: int | None) -> list[Content]:
+def _decode_into(
+    entry: Path, paths: Sequence[Path], size: tuple[int, int], channels: int, bit_depth: int | None
+) -> list[Content]:
     entry.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
     contents: list[Content] = []
@@ -102,7 +111,7 @@ def _decode_into(entry: Path, paths: Sequence[Path], size: int, channels: int, b
 
     def write_pixels(file: BinaryIO) -> None:
         # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, size, size)}
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, *size)}
         np.lib.format.write_array_header_1_0(file, header)
         for pixels, content in file_facts.in_parallel(one, paths):
             hashes.append(pixel_hash(pixels))

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from assay.data.images import DECODE_VERSION, Content, content, file_hash
 
@@ -48,21 +48,20 @@ def file_hashes(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
     """SHA-256 (hex) of each file's bytes; raises DataError for one that cannot be read."""
     places = [str(path.absolute()) for path in paths]
     stamps = dict(zip(places, map(_stamp, paths), strict=True))
-    with _memory(folder) as memory:
-        rows = memory.execute("SELECT path, size, changed, sha256 FROM files")
-        known = {path: sha256 for path, size, changed, sha256 in rows if stamps.get(path) == (size, changed)}
+    rows = _rows(folder, "SELECT path, size, changed, sha256 FROM files")
+    known = {path: sha256 for path, size, changed, sha256 in rows if stamps.get(path) == (size, changed)}
     new = [place for place in stamps if place not in known]
     added = dict(zip(new, in_parallel(file_hash, [Path(place) for place in new]), strict=True))
-    with _memory(folder) as memory:
-        kept = [(place, *stamps[place], sha256) for place, sha256 in added.items()]
-        memory.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", kept)
+    kept = [(place, *stamps[place], sha256) for place, sha256 in added.items()]
+    _add(folder, "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", kept)
     return [(known | added)[place] for place in places]
 
 
 def contents(paths: Sequence[Path], folder: Path | None = None) -> list[Content]:
     """What the pixels of each file are; raises DataError for one that cannot be decoded."""
     hashes = file_hashes(paths, folder)
-    known = _known(folder)
+    rows = _rows(folder, "SELECT sha256, content, largest FROM contents WHERE version = ?", (DECODE_VERSION,))
+    known = {sha256: Content(hash, largest) for sha256, hash, largest in rows}
     new = {sha256: path for sha256, path in zip(hashes, paths, strict=True) if sha256 not in known}
     added = dict(zip(new, in_parallel(content, list(new.values())), strict=True))
     remember(added, folder)
@@ -72,14 +71,7 @@ def contents(paths: Sequence[Path], folder: Path | None = None) -> list[Content]
 def remember(added: Mapping[str, Content], folder: Path | None = None) -> None:
     """Keep what the pixels of files are, by the SHA-256 of their bytes."""
     rows = [(sha256, DECODE_VERSION, *one) for sha256, one in added.items()]
-    with _memory(folder) as memory:
-        memory.executemany("INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", rows)
-
-
-def _known(folder: Path | None) -> dict[str, Content]:
-    with _memory(folder) as memory:
-        rows = memory.execute("SELECT sha256, content, largest FROM contents WHERE version = ?", (DECODE_VERSION,))
-        return {sha256: Content(hash, largest) for sha256, hash, largest in rows}
+    _add(folder, "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", rows)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -90,17 +82,27 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-@contextlib.contextmanager
-def _memory(folder: Path | None) -> Iterator[sqlite3.Connection]:
-    """The memory, open; an empty one that is not kept where the cache folder can't hold it."""
-    folder = folder or default_folder()
+def _rows(folder: Path | None, query: str, values: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+    """What is remembered; nothing where the memory cannot be read."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(folder / FILE, timeout=60)
-        connection.executescript(SCHEMA)
+        with contextlib.closing(_opened(folder)) as memory:
+            return memory.execute(query, values).fetchall()
     except (OSError, sqlite3.Error) as error:
-        log.warning("%s cannot be kept (%s); files are read anew each time", folder / FILE, error)
-        connection = sqlite3.connect(":memory:")
-        connection.executescript(SCHEMA)
-    with contextlib.closing(connection), connection:
-        yield connection
+        log.warning("what is known of image files cannot be read (%s); they are read anew", error)
+        return []
+
+
+def _add(folder: Path | None, query: str, rows: Sequence[tuple[object, ...]]) -> None:
+    try:
+        with contextlib.closing(_opened(folder)) as memory, memory:
+            memory.executemany(query, rows)
+    except (OSError, sqlite3.Error) as error:
+        log.warning("what is known of image files cannot be kept (%s); they will be read anew", error)
+
+
+def _opened(folder: Path | None) -> sqlite3.Connection:
+    place = folder or default_folder()
+    place.mkdir(parents=True, exist_ok=True)
+    memory = sqlite3.connect(place / FILE, timeout=60)
+    memory.executescript(SCHEMA)
+    return memory

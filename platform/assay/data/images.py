@@ -42,8 +42,9 @@ RESAMPLING = Image.Resampling.BILINEAR
 """Pillow widens this triangle filter by the scale factor, so it does not alias. Unlike LANCZOS it has no negative
 lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
 
-ORIENTATION = 0x0112
-"""The EXIF tag that says how an image is turned when it is shown."""
+MODES = {1: "L", 3: "RGB"}
+"""Number of channels -> Pillow's mode."""
+
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -53,7 +54,10 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""Orientation -> what turns the image upright, by the EXIF standard."""
+"""EXIF orientation -> what turns the image upright, by its standard."""
+
+ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of orientation, and its values that swap height and width."""
 
 # What Pillow raises on damaged files: found by damaging files of every format above and from Pillow's own handlers.
 _UNREADABLE = (
@@ -112,8 +116,17 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def decode(path: Path, *, size: int, channels: int) -> np.ndarray:
-    """One file as uint8 (C, size, size): antialiased, aspect ratio not kept; raises DataError naming the file."""
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W) of the side of square images, or of [height, width]."""
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
+
+
+def decode(path: Path, *, size: int | Sequence[int], channels: int) -> np.ndarray:
+    """One file as uint8 (C, H, W): antialiased, aspect ratio not kept; raises DataError naming the file.
+
+    size: the side of square images, or [height, width].
+    """
     return resized(open_image(path), size=size, channels=channels)
 
 
@@ -161,10 +174,24 @@ def turned(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(TURNS[orientation]) if orientation in TURNS else image
 
 
-def resized(image: Image.Image, *, size: int, channels: int) -> np.ndarray:
-    """An image of mode L or RGB as uint8 (C, size, size), C being 1 or 3."""
-    image = image.convert("L" if channels == 1 else "RGB").resize((size, size), RESAMPLING)
-    pixels = np.asarray(image)
+def upright_size(path: Path) -> tuple[int, int]:
+    """(H, W) of a file's image at its native size, upright, without decoding it; raises DataError like open_image."""
+    image, orientation = stored(path, header_only=True)
+    return (image.width, image.height) if orientation in ON_ITS_SIDE else (image.height, image.width)
+
+
+def resized(image: Image.Image, *, size: int | Sequence[int], channels: int) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3."""
+    height, width = height_and_width(size)
+    image = image.convert(MODES[channels])
+    # Along the rows first: which of the two comes first depends on Pillow's version, and moves pixels by a grey level.
+    image = image.resize((width, image.height), RESAMPLING).resize((width, height), RESAMPLING)
+    return pixels_of(image, channels)
+
+
+def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, H, W) at its own size, C being 1 or 3."""
+    pixels = np.asarray(image.convert(MODES[channels]))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
 
 

@@ -37,6 +37,7 @@ def with_pseudo_anomalies(normals: Images, keys: list[str]) -> Images:
         ids=tuple([normals.ids[i] for i in kept] + [f"{normals.ids[i]}#{STRATEGY}" for i in anomalies]),
         defects=tuple([normals.defects[i] for i in kept] + [f"pseudo:{STRATEGY}"] * len(anomalies)),
         hashes=tuple([normals.hashes[i] for i in kept] + [pixel_hash(made[row]) for row in changed]),
+        groups=tuple(normals.groups[i] for i in [*kept, *anomalies]) if normals.groups else (),
     )
 
 

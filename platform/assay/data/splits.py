@@ -15,6 +15,7 @@ from typing import get_args
 import numpy as np
 
 from assay.contracts import Dataset, Description, Images, Sample, Split, TrainingData, no_images
+from assay.data import image_size
 from assay.data.decode_cache import Decoded, decoded
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
@@ -46,19 +47,21 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
-    labels = {name: _labels(samples) for name, (samples, _) in by_split.items()} | {"validation": validation.labels}
+    splits = {name: _images(*of) for name, of in by_split.items()} | {"validation": validation}
     description: Description = {
         "name": dataset.name,
         "hash": _hash(by_split),
-        "image_size": dataset.image_size,
+        "image_size": image_size.stated(dataset),
         "channels": dataset.channels,
-        "counts": {name: {"normal": int((of == 0).sum()), "anomalous": int(of.sum())} for name, of in labels.items()},
+        "counts": {name: _by_class(images, images.ids) for name, images in splits.items()},
         "validation_anomalies": dataset.validation_anomalies,
         "licence": dataset.licence,
         "notes": notes,
     }
     if dataset.notices:
         description["notices"] = list(dataset.notices)
+    if any(images.group_names for images in splits.values()):
+        description["groups"] = {name: _by_class(images, images.parts) for name, images in splits.items()}
     return TrainingData(train, validation, description, labelled)
 
 
@@ -78,12 +81,13 @@ BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
 def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
     samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
     _check_samples(dataset, samples)
+    size = image_size.of(dataset)
     by_split = {
         name: (
             of,
             decoded(
                 [sample.path for sample in of],
-                size=dataset.image_size,
+                size=size,
                 channels=dataset.channels,
                 bit_depth=dataset.bit_depth,
                 folder=cache,
@@ -190,7 +194,7 @@ def _train(by_split: BySplit) -> Images:
     if "contamination" not in by_split:
         return train
     hidden = _images(*by_split["contamination"])
-    ids, hashes = train.ids + hidden.ids, train.hashes + hidden.hashes
+    ids, hashes, groups = train.ids + hidden.ids, train.hashes + hidden.hashes, train.groups + hidden.groups
     order = sorted(range(len(ids)), key=lambda index: (hashes[index], ids[index]))
     return Images(
         pixels=np.concatenate([train.pixels, hidden.pixels])[order],
@@ -198,6 +202,7 @@ def _train(by_split: BySplit) -> Images:
         ids=tuple(ids[index] for index in order),
         defects=("normal",) * len(ids),
         hashes=tuple(hashes[index] for index in order),
+        groups=tuple(groups[index] for index in order),
     )
 
 
@@ -208,7 +213,14 @@ def _images(samples: Sequence[Sample], images: Decoded) -> Images:
         ids=tuple(sample.id for sample in samples),
         defects=tuple(sample.defect for sample in samples),
         hashes=tuple(images.hashes),
+        groups=tuple(sample.group for sample in samples),
     )
+
+
+def _by_class(images: Images, names: Sequence[str]) -> dict[str, int]:
+    """How many different names the normals have, and how many the anomalies."""
+    of_class = [{name for name, y in zip(names, images.labels, strict=True) if y == label} for label in (0, 1)]
+    return {"normal": len(of_class[0]), "anomalous": len(of_class[1])}
 
 
 def _labels(samples: Sequence[Sample]) -> np.ndarray:

@@ -24,7 +24,7 @@ from assay.data.grouped_split import anomaly_shares, components, group_names, no
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._parts import Placed, Shares, parts
 from assay.errors import DataError, InputError
-from assay.units import Fraction
+from assay.units import Fraction, ImageSize
 
 RESERVED = ("all", "normal", "worst_kind")
 """Names that stand for something else in tables of figures, so that no kind of defect may have them."""
@@ -79,7 +79,7 @@ class Options:
     be told from the masks. large_defects: defects cover most of their image.
     """
 
-    image_size: Annotated[int, Ge(16), Le(512)] = 128
+    image_size: ImageSize = 128
     channels: Literal[1, 3] = 3
     split_seed: Annotated[int, Ge(0)] = 0
     validation_fraction: Fraction = 0.2

@@ -13,13 +13,13 @@ import importlib.util
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge
 
 from assay.contracts import Dataset, Sample
 from assay.data.grouped_split import anomaly_shares, normal_shares, split
 from assay.datasets._labelled import Contamination, Labelled, draw
 from assay.errors import DataError
-from assay.units import Fraction
+from assay.units import Fraction, ImageSize
 
 LICENCE = (
     "CC BY-NC-SA 4.0 (Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International): non-commercial use only"
@@ -31,7 +31,7 @@ LABELS = {0.0: 0, 1.0: 1}
 def elpv(
     *,
     cells: Literal["mono", "poly", "all"] = "mono",
-    image_size: Annotated[int, Ge(16), Le(512)] = 64,
+    image_size: ImageSize = 64,
     channels: Literal[1, 3] = 1,
     split_seed: Annotated[int, Ge(0)] = 0,
     train_fraction: Fraction = 0.6,

@@ -2,7 +2,8 @@
 
 The scores are sorted once; a resample is a row of counts (how often each sample was drawn), and every metric of all
 resamples is read off cumulated counts. Scores that tie are taken together: no threshold can come between them.
-All figures of an audit see the same resamples, so the difference of two figures has a distribution too.
+Samples of a group are drawn together (Davison & Hinkley 1997, section 3.8). All figures of an audit see the same
+resamples, so the difference of two figures has a distribution too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from assay.metrics.groups import Groups
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.uint8]
@@ -75,9 +78,9 @@ def ranking(
 
 @dataclass
 class Block:
-    """Some resamples of an audit: `drawn(label, size)` are the counts (rows, size) of a class of that size.
+    """Some resamples of an audit: `counts` says how often each sample of a figure was drawn in each.
 
-    The same class and size give the same counts for every figure.
+    The same number of samples, or of groups, gives the same counts for every figure.
     """
 
     rows: int
@@ -85,11 +88,24 @@ class Block:
     streams: dict[tuple[int, int], np.random.Generator]  # go on from block to block
     held: dict[tuple[int, int], Counts] = field(default_factory=dict)
 
-    def drawn(self, label: int, size: int) -> Counts:
-        """How often each sample was drawn: `size` draws with replacement from `size` samples in every row."""
-        key = (label, size)
+    def counts(self, normals: int, anomalies: int, groups: Groups | None = None) -> tuple[Counts, Counts]:
+        """How often each normal (rows, N) and each anomaly (rows, A) was drawn, all those of a group equally often."""
+        if groups is None:
+            return self.drawn(0, normals), self.drawn(1, anomalies)
+        of_group = np.empty((self.rows, len(groups.holds)), np.uint8)
+        for kind in np.unique(groups.holds).tolist():
+            of_kind = np.flatnonzero(groups.holds == kind)
+            of_group[:, of_kind] = self.drawn(kind, len(of_kind))
+        return of_group.take(groups.normals, 1), of_group.take(groups.anomalies, 1)
+
+    def drawn(self, kind: int, size: int) -> Counts:
+        """How often each of `size` samples, or groups, of a kind was drawn: so many with replacement in every row.
+
+        kind: 0 normals, 1 anomalies, 2 groups that hold both.
+        """
+        key = (kind, size)
         if key not in self.held:
-            stream = self.streams.setdefault(key, np.random.default_rng([self.seed, label, size]))
+            stream = self.streams.setdefault(key, np.random.default_rng([self.seed, kind, size]))
             # A sample that is drawn more than 255 times does not occur: with 256 samples, once in 10^600 resamples.
             counts = self.held[key] = np.empty((self.rows, size), np.uint8)
             for row in counts:
@@ -106,7 +122,7 @@ def blocks(replicates: int, samples: int, seed: int) -> Iterator[Block]:
 
 
 def distributions(
-    cases: Callable[[], Iterable[tuple[Floats, Floats]]],
+    cases: Callable[[], Iterable[tuple[Floats, Floats, Groups | None]]],
     samples: int,
     *,
     replicates: int,
@@ -115,14 +131,15 @@ def distributions(
 ) -> list[Distribution]:
     """Of each case, scores of normals and of anomalies, the METRICS in every resample of a stratified bootstrap.
 
-    Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8). cases: yields them again for every block of
-    resamples, so that they need not be held. samples: the most there are in a case.
+    Every class is redrawn from itself (Efron & Tibshirani 1993, chapter 8); of groups those that hold normals alone,
+    anomalies alone, or both. cases: yields them, with their groups or None, again for every block of resamples, so that
+    they need not be held. samples: the most there are in a case.
     """
     by_block: list[list[Distribution]] = []
     for block in blocks(replicates, samples, seed):
         drawn = (
-            (normals, anomalies, (block.drawn(0, len(normals)), block.drawn(1, len(anomalies))))
-            for normals, anomalies in cases()
+            (normals, anomalies, block.counts(len(normals), len(anomalies), groups))
+            for normals, anomalies, groups in cases()
         )
         by_block.append([ranking(*case, prevalence) for case in drawn])
     return [

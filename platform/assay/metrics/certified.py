@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from assay.errors import DataError
 from assay.metrics import detection
+from assay.metrics import groups as grouping
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
-from assay.store.schemas import CERTIFIED
+from assay.store.schemas import CERTIFIED, NEWER
 from assay.store.score_matrix import ALL, WORST
 from assay.units import epsilon_key
 
@@ -34,7 +35,8 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
     Raises DataError for a sample without a clean score.
     """
     clean = dict(zip(scores["sample"].to_pylist(), scores["clean_score"].to_pylist(), strict=True))
-    columns = {name: certified[name].to_numpy(zero_copy_only=False) for name in CERTIFIED.names}
+    columns = {name: certified[name].to_numpy(zero_copy_only=False) for name in CERTIFIED.names if name not in NEWER}
+    groups = grouping.named(certified)
     if missing := sorted(set(columns["sample"]) - set(clean)):
         raise DataError(f"{len(missing)} certified samples were not attacked, such as {missing[0]}; audit again")
     before = np.array([clean[sample] for sample in columns["sample"]], dtype=np.float64)
@@ -43,11 +45,13 @@ def figures(certified: pa.Table, scores: pa.Table, *, threshold: float, **option
     rows: list[Figure] = []
     for norm, radius in sorted(set(zip(columns["norm"], columns["radius"], strict=True))):
         at = (columns["norm"] == norm) & (columns["radius"] == radius)
-        y = labels[at]
+        y, names = labels[at], None if groups is None else groups[at]
+        held = grouping.of(y, names)
         for regime, targets in (("evasion", y == 1), ("false_alarm", y == 0), ("both", y >= 0)):
             moved = np.where(targets, bound[at], before[at])
-            counts = (options.get("confidence", 0.95), int((y == 0).sum()), int((y == 1).sum()))
-            of_regime = detection.figures(y, moved, threshold=threshold, **options)
+            samples = int((y == 0).sum()), int((y == 1).sum())
+            counts = (options.get("confidence", 0.95), *samples, *grouping.counts(*samples, held))
+            of_regime = detection.figures(y, moved, threshold=threshold, groups=names, **options)
             rows += [
                 Figure(ATTACK, norm, radius, regime, ALL, metric, *interval, *counts)
                 for metric, interval in of_regime.items()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from assay.errors import DataError
 from assay.metrics import bootstrap, detection, intervals
+from assay.metrics import groups as grouping
 from assay.metrics.intervals import Interval, newcombe, wilson
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
@@ -39,13 +40,14 @@ class Monotone(NamedTuple):
 
 
 class Cube(NamedTuple):
-    """The scores of an audit under corruption, sorted: severities (S,), kinds (K,), samples (N,)."""
+    """The scores of an audit under corruption, sorted: severities (S,), kinds (K,), samples (N,) and their groups."""
 
     severities: NDArray[np.int64]
     kinds: list[str]
     labels: NDArray[np.int64]
     clean: NDArray[np.float64]
     scores: NDArray[np.float64]  # (S, K, N)
+    groups: NDArray[np.object_] | None = None
 
 
 def cube(corrupted: pa.Table | Mapping[str, Any]) -> Cube:
@@ -64,7 +66,9 @@ def cube(corrupted: pa.Table | Mapping[str, Any]) -> Cube:
     order = np.argsort(place)
     clean, scores = (np.asarray(corrupted[name], dtype=np.float64)[order] for name in ("clean_score", "score"))
     labels = columns["label"][order][: len(samples)].astype(np.int64)
-    return Cube(severities, kinds.tolist(), labels, clean[: len(samples)], scores.reshape(shape))
+    names = grouping.named(corrupted)
+    groups = None if names is None else names[order][: len(samples)]
+    return Cube(severities, kinds.tolist(), labels, clean[: len(samples)], scores.reshape(shape), groups)
 
 
 def figures(
@@ -75,20 +79,35 @@ def figures(
     norm: corruption. epsilon: the severity. regime: natural. Raises DataError.
     """
     grid = cube(corrupted)
-    counts = (confidence, int((grid.labels == 0).sum()), int((grid.labels == 1).sum()))
+    held = grouping.of(grid.labels, grid.groups)
+    samples = int((grid.labels == 0).sum()), int((grid.labels == 1).sum())
+    counts = *samples, *grouping.counts(*samples, held)
     made: list[Figure] = []
     for severity, scores in zip(grid.severities, grid.scores, strict=True):
         of_kinds = [
             detection.figures(
-                grid.labels, of_kind, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+                grid.labels,
+                of_kind,
+                threshold=threshold,
+                groups=grid.groups,
+                replicates=replicates,
+                confidence=confidence,
+                seed=seed,
             )
             for of_kind in scores
         ]
         mean = _mean_figures(
-            grid.labels, scores, of_kinds, threshold=threshold, replicates=replicates, confidence=confidence, seed=seed
+            grid.labels,
+            scores,
+            of_kinds,
+            held,
+            threshold=threshold,
+            replicates=replicates,
+            confidence=confidence,
+            seed=seed,
         )
         made += [
-            Figure(name, "corruption", float(severity), "natural", ALL, metric, *interval, *counts)
+            Figure(name, "corruption", float(severity), "natural", ALL, metric, *interval, confidence, *counts)
             for name, intervals in zip([*grid.kinds, MEAN], [*of_kinds, mean], strict=True)
             for metric, interval in intervals.items()
         ]
@@ -99,6 +118,7 @@ def _mean_figures(
     labels: NDArray[np.int64],
     scores: NDArray[np.float64],
     of_kinds: list[dict[str, Interval]],
+    groups: grouping.Groups | None,
     *,
     threshold: float,
     replicates: int,
@@ -107,22 +127,23 @@ def _mean_figures(
 ) -> dict[str, Interval]:
     """The mean of each figure over the kinds, scores (K, N), with an interval.
 
-    Every resample of the images gives one mean; the percentile interval of those is widened where the closed form for
-    one figure of that value reaches further, so that perfect figures have a width too.
+    Every resample of the images, or of their groups, gives one mean; the percentile interval of those is widened where
+    the closed form for one figure of that value reaches further, so that perfect figures have a width too.
     """
     normals, anomalies = scores[:, labels == 0], scores[:, labels == 1]
     wrong = {
         "miss_rate": (1, ~detection.flagged(anomalies, threshold)),
         "false_alarm_rate": (0, detection.flagged(normals, threshold)),
     }
+    worth = grouping.worth(normals.shape[1], anomalies.shape[1], groups)
     drawn: dict[str, list[NDArray[np.float64]]] = {metric: [] for metric in of_kinds[0]}
     for block in bootstrap.blocks(replicates, len(labels), seed):
-        counts = block.drawn(0, normals.shape[1]), block.drawn(1, anomalies.shape[1])
+        counts = block.counts(normals.shape[1], anomalies.shape[1], groups)
         ranked = [bootstrap.ranking(*pair, counts) for pair in zip(normals, anomalies, strict=True)]
         for metric in bootstrap.METRICS:
             drawn[metric].append(np.mean([one[metric] for one in ranked], axis=0))
         for metric, (label, errors) in wrong.items():
-            drawn[metric].append(counts[label] @ errors.mean(axis=0) / errors.shape[1])
+            drawn[metric].append(counts[label] @ errors.mean(axis=0) / counts[label].sum(axis=1, dtype=np.int64))
     result = {}
     for metric, values in drawn.items():
         mean = float(np.mean([of_kind[metric].value for of_kind in of_kinds]))
@@ -131,11 +152,11 @@ def _mean_figures(
             kinds = [of_kind[metric] for of_kind in of_kinds]
             bounds.append((float(np.mean([k.lower for k in kinds])), float(np.mean([k.upper for k in kinds]))))
         else:
-            few = (normals if metric == "false_alarm_rate" else anomalies).shape[1]
+            few = worth.normals if metric == "false_alarm_rate" else worth.anomalies
             bounds.append(wilson(mean, few, confidence))
         if metric == "auroc":
-            bounds.append(intervals.auroc(mean, normals.shape[1], anomalies.shape[1], confidence))
-            bounds.append(newcombe(mean, normals.shape[1], anomalies.shape[1], confidence))
+            bounds.append(intervals.auroc(mean, *worth.paired, confidence))
+            bounds.append(newcombe(mean, *worth.paired, confidence))
         result[metric] = Interval(mean, min(low for low, _ in bounds), max(high for _, high in bounds))
     return result
 

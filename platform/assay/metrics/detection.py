@@ -7,7 +7,7 @@ were attacked; the counts beside it say how many.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from assay.errors import DataError
 from assay.metrics import bootstrap, intervals
-from assay.metrics.intervals import Interval, clopper_pearson, newcombe
+from assay.metrics import groups as grouping
+from assay.metrics.groups import Groups
+from assay.metrics.intervals import Interval, newcombe
 from assay.metrics.worst_case import worst_cases
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
@@ -30,7 +32,7 @@ HIGHER_IS_BETTER = ("auroc", "average_precision")
 
 
 class Case(NamedTuple):
-    """What a figure is of: the line of the table, and the scores of its normals and anomalies."""
+    """What a figure is of: the line of the table, the scores of its normals and anomalies, and their groups, if any."""
 
     attack: str
     norm: str
@@ -39,6 +41,12 @@ class Case(NamedTuple):
     defect: str
     normals: Floats
     anomalies: Floats
+    groups: Groups | None = None
+
+    @property
+    def classes(self) -> tuple[Floats, Floats, Groups | None]:
+        """What a resample needs."""
+        return self.normals, self.anomalies, self.groups
 
 
 def flagged(scores: ArrayLike, threshold: float) -> NDArray[np.bool_]:
@@ -82,6 +90,7 @@ def figures(
     scores: ArrayLike,
     *,
     threshold: float,
+    groups: Sequence[str | None] | NDArray[np.object_] | None = None,
     replicates: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
@@ -92,12 +101,13 @@ def figures(
     the percentile interval of a stratified bootstrap, widened where a closed form reaches further (Newcombe and Wilson
     over the smaller class; `intervals.average_precision`), so no figure, not even a perfect one, has an interval of
     width zero. The closed forms depend smoothly on the figure: being perfect never makes a bound worse.
+    groups: the name of the group of each sample (N,), None for one of its own. Groups are resampled, not samples, and
+    the closed forms count as many samples as the groups are worth (`groups.Worth`).
     Raises DataError where a class is absent or a score is not a number.
     """
     y, s = _checked(labels, scores, threshold)
-    case = Case(CLEAN, "", 0.0, "", ALL, s[y == 0], s[y == 1])
-    classes = [(case.normals, case.anomalies)]
-    [drawn] = bootstrap.distributions(lambda: classes, len(y), replicates=replicates, seed=seed)
+    case = Case(CLEAN, "", 0.0, "", ALL, s[y == 0], s[y == 1], grouping.of(y, groups))
+    [drawn] = bootstrap.distributions(lambda: [case.classes], len(y), replicates=replicates, seed=seed)
     return _intervals(case, drawn, threshold, confidence)
 
 
@@ -126,8 +136,8 @@ def table(
     def wanted() -> Iterator[Case]:
         return (case for case in cases(matrix) if lines is None or (case.attack, case.norm, case.regime) in lines)
 
-    def classes() -> Iterator[tuple[Floats, Floats]]:
-        return ((case.normals, case.anomalies) for case in wanted())
+    def classes() -> Iterator[tuple[Floats, Floats, Groups | None]]:
+        return (case.classes for case in wanted())
 
     drawn = bootstrap.distributions(
         classes, len(matrix.samples), replicates=replicates, seed=seed, prevalence=prevalence
@@ -148,13 +158,15 @@ def table(
 def cases(matrix: ScoreMatrix) -> Iterator[Case]:
     """Every case of the table: of a line first all defects, then each kind of them."""
     targets = {"evasion": matrix.labels == 1, "false_alarm": matrix.labels == 0, "both": matrix.labels >= 0}
-    yield from _by_kind(matrix, (CLEAN, "", 0.0, ""), matrix.clean, targets["both"], split=True)
+    numbers = None if matrix.groups is None else grouping.codes(matrix.groups)
+    yield from _by_kind(matrix, numbers, (CLEAN, "", 0.0, ""), matrix.clean, targets["both"], split=True)
     for setting, attacked, scores, split in _lines(matrix):
         for regime, target in targets.items():
             if len(np.unique(matrix.labels[attacked & target])) == len(np.unique(matrix.labels[target])):
                 values = np.where(target, scores, matrix.clean)
                 kept = attacked | ~target
-                yield from _by_kind(matrix, (*setting, regime), values, kept, split and regime != "false_alarm")
+                of_kinds = split and regime != "false_alarm"
+                yield from _by_kind(matrix, numbers, (*setting, regime), values, kept, of_kinds)
 
 
 def _lines(matrix: ScoreMatrix) -> Iterator[tuple[Setting, NDArray[np.bool_], Floats, bool]]:
@@ -168,37 +180,48 @@ def _lines(matrix: ScoreMatrix) -> Iterator[tuple[Setting, NDArray[np.bool_], Fl
 
 
 def _by_kind(
-    matrix: ScoreMatrix, line: tuple[str, str, float, str], scores: Floats, kept: NDArray[np.bool_], split: bool
+    matrix: ScoreMatrix,
+    numbers: grouping.Codes | None,
+    line: tuple[str, str, float, str],
+    scores: Floats,
+    kept: NDArray[np.bool_],
+    split: bool,
 ) -> Iterator[Case]:
-    anomalous = kept & (matrix.labels == 1)
-    normals = scores[kept & (matrix.labels == 0)]
+    normal, anomalous = kept & (matrix.labels == 0), kept & (matrix.labels == 1)
+
+    def case(kind: str, of_kind: NDArray[np.bool_]) -> Case:
+        groups = None if numbers is None else grouping.among(numbers[normal], numbers[of_kind])
+        return Case(*line, kind, scores[normal], scores[of_kind], groups)
+
     kinds = sorted(set(matrix.defects[anomalous])) if split else []
-    yield Case(*line, ALL, normals, scores[anomalous])
+    yield case(ALL, anomalous)
     for kind in kinds if len(kinds) > 1 else []:
-        yield Case(*line, kind, normals, scores[anomalous & (matrix.defects == kind)])
+        yield case(kind, anomalous & (matrix.defects == kind))
 
 
 def _intervals(
     case: Case, drawn: bootstrap.Distribution, threshold: float, confidence: float, prevalence: float | None = None
 ) -> dict[str, Interval]:
-    normals, anomalies = len(case.normals), len(case.anomalies)
+    worth = grouping.worth(len(case.normals), len(case.anomalies), case.groups)
     value = {
         name: float(values[0])
         for name, values in bootstrap.ranking(case.normals, case.anomalies, prevalence=prevalence).items()
     }
-    result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence))}
+    result = {"fpr95": Interval(value["fpr95"], *intervals.fpr95(case.normals, case.anomalies, confidence, worth))}
     for name in ("auroc", "average_precision"):
         bounds = [bootstrap.percentiles(drawn[name], confidence)]
         if name == "auroc":
-            bounds.append(intervals.auroc(value[name], normals, anomalies, confidence))
-            bounds.append(newcombe(value[name], normals, anomalies, confidence))
+            bounds.append(intervals.auroc(value[name], *worth.paired, confidence))
+            bounds.append(newcombe(value[name], *worth.paired, confidence))
         else:
-            bounds.append(intervals.average_precision(case.normals, case.anomalies, confidence, prevalence))
+            bounds.append(intervals.average_precision(*case.classes[:2], confidence, prevalence, worth))
         result[name] = Interval(value[name], min(low for low, _ in bounds), max(high for _, high in bounds))
-    missed = int((~flagged(case.anomalies, threshold)).sum())
-    alarms = int(flagged(case.normals, threshold).sum())
-    result["miss_rate"] = Interval(missed / anomalies, *clopper_pearson(missed, anomalies, confidence))
-    result["false_alarm_rate"] = Interval(alarms / normals, *clopper_pearson(alarms, normals, confidence))
+    for name, wrong, worth_of_class in (
+        ("miss_rate", ~flagged(case.anomalies, threshold), worth.anomalies),
+        ("false_alarm_rate", flagged(case.normals, threshold), worth.normals),
+    ):
+        hits, count = int(wrong.sum()), len(wrong)
+        result[name] = Interval(hits / count, *intervals.rate(hits, count, confidence, worth_of_class))
     return result
 
 
@@ -230,13 +253,18 @@ def _worst_kind(
             worst(one[name].lower for one in lower),
             worst(one[name].upper for one in upper),
         )
-    rarest = min((case for case, _ in kinds), key=lambda case: len(case.anomalies))
+    rarest = min((case for case, _ in kinds), key=lambda case: _groups(case)[1])
     return _rows(rarest._replace(defect=WORST_KIND), by_metric, confidence)
 
 
 def _rows(case: Case, by_metric: dict[str, Interval], confidence: float) -> list[Figure]:
-    counts = (confidence, len(case.normals), len(case.anomalies))
-    return [Figure(*case[:5], name, *interval, *counts) for name, interval in by_metric.items()]
+    counts = len(case.normals), len(case.anomalies), *_groups(case)
+    return [Figure(*case[:5], name, *interval, confidence, *counts) for name, interval in by_metric.items()]
+
+
+def _groups(case: Case) -> tuple[int, int]:
+    """How many groups hold its normals and its anomalies."""
+    return grouping.counts(len(case.normals), len(case.anomalies), case.groups)
 
 
 def _checked(labels: ArrayLike, scores: ArrayLike, threshold: float = 0.0) -> tuple[Labels, Floats]:

@@ -19,16 +19,19 @@ from numpy.typing import NDArray
 from scipy.ndimage import label as connected_parts
 
 from assay.contracts import Dataset
+from assay.data import image_size
 from assay.data import masks as mask_files
 from assay.errors import DataError
+from assay.metrics import groups as grouping
 from assay.metrics.detection import auroc
+from assay.metrics.groups import Groups
 from assay.store.schemas import LOCALISATION
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
 ALL = "all"
 FEWEST = 30
-"""Images that an interval needs: resampling fewer gives one that is far too narrow (of 5 images a fifth miss)."""
+"""Images, or groups of them, that an interval needs: of fewer it is far too narrow (of 5 images a fifth miss)."""
 LIMIT = 0.3
 """The false-alarm rate up to which AUPRO is measured."""
 LEVELS = np.concatenate([np.linspace(0, LIMIT, 100), np.linspace(LIMIT, 1, 15)[1:]])
@@ -46,14 +49,14 @@ class Localisation(NamedTuple):
 
 
 def masks(dataset: Dataset, ids: Sequence[str]) -> NDArray[np.bool_]:
-    """The defect masks (N, S, S) of samples by id at the dataset's image size; all False where there is no mask.
+    """The defect masks (N, H, W) of samples by id at the dataset's image size; all False where there is no mask.
 
     Raises DataError for an id that is not there and a mask that cannot be decoded or does not fit its image.
     """
     samples = {sample.id: sample for sample in dataset.samples}
     if unknown := [id_ for id_ in ids if id_ not in samples]:
         raise DataError(f"{dataset.name}: no sample is called {unknown[0]}, so it has no mask")
-    size = (dataset.image_size, dataset.image_size)
+    size = image_size.of(dataset)
     return np.array([mask_files.mask(samples[id_], size, dataset.mask_above) for id_ in ids]).reshape(len(ids), *size)
 
 
@@ -91,14 +94,17 @@ def table(
     labels: NDArray[np.int64],
     defects: Sequence[str],
     *,
+    groups: Sequence[str | None] | None = None,
     seed: int = 0,
 ) -> pa.Table:
     """LOCALISATION of maps (N, H, W) of normals (label 0) and anomalies (1), of all and of each kind of defect.
 
     pixel_auroc: as in `localisation`; 0.5 is chance. aupro: its defect-free pixels are those of these images and of the
     normals. Intervals: percentiles over images redrawn within their class, NaN for fewer than FEWEST of them.
+    groups: the physical part that each image shows; parts are then redrawn and counted, not images.
     """
     able = usable(marked) & (labels == 1)
+    numbers = np.arange(len(labels)) if groups is None else grouping.codes(groups)
     one = np.array([pixel_auroc(*pair) if there else np.nan for *pair, there in zip(maps, marked, able, strict=True)])
     curve, kinds = curves(maps, marked), np.array(defects, dtype=object)
     shown = sorted(set(kinds[able]))
@@ -106,7 +112,9 @@ def table(
     for kind in [ALL, *(shown if len(shown) > 1 else [])]:
         of_kind = (labels == 1) & ((kinds == kind) | (kind == ALL))
         mine, normals = np.flatnonzero(able & of_kind), np.flatnonzero(labels == 0)
-        weights = _weights(len(labels), [mine, normals], seed)
+        _, codes = np.unique(np.concatenate([numbers[mine], numbers[normals]]), return_inverse=True)
+        held = Groups(codes[len(mine) :], codes[: len(mine)])
+        weights = _weights(len(labels), mine, normals, held, seed)
         counted = {
             "defect": kind,
             "confidence": CONFIDENCE,
@@ -116,23 +124,25 @@ def table(
             "normals": len(normals),
         }
         for metric, values in (
-            ("pixel_auroc", weights[:, mine] @ one[mine] / len(mine)),
+            ("pixel_auroc", weights[:, mine] @ one[mine] / weights[:, mine].sum(axis=1)),
             ("aupro", overlap(curve, weights)),
         ):
             ends = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-            low, high = ends if len(mine) >= FEWEST else (np.nan, np.nan)
+            low, high = ends if held.counts[1] >= FEWEST else (np.nan, np.nan)
             rows.append({**counted, "metric": metric, "value": values[0], "lower": low, "upper": high})
     return pa.Table.from_pylist(rows, schema=LOCALISATION)
 
 
-def _weights(count: int, classes: Sequence[NDArray[np.int64]], seed: int) -> Floats:
-    """(1 + RESAMPLES, N) how often each image counts: once in the first row, as often as it was drawn in the others."""
+def _weights(count: int, anomalies: NDArray[np.int64], normals: NDArray[np.int64], held: Groups, seed: int) -> Floats:
+    """(1 + RESAMPLES, N) how often each image counts: once in the first row, as often as its group was drawn after."""
     random = np.random.default_rng(seed)
+    drawn = np.ones((1 + RESAMPLES, len(held.holds)))
+    for kind in (grouping.ANOMALOUS, grouping.NORMAL, grouping.BOTH):
+        at = np.flatnonzero(held.holds == kind)
+        if len(at):
+            drawn[1:, at] = random.multinomial(len(at), np.full(len(at), 1 / len(at)), size=RESAMPLES)
     weights = np.zeros((1 + RESAMPLES, count))
-    for rows in classes:
-        weights[0, rows] = 1
-        if len(rows):
-            weights[1:, rows] = random.multinomial(len(rows), np.full(len(rows), 1 / len(rows)), size=RESAMPLES)
+    weights[:, anomalies], weights[:, normals] = drawn[:, held.anomalies], drawn[:, held.normals]
     return weights
 
 

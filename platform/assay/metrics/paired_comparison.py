@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.errors import InputError
 from assay.metrics import bootstrap, detection
+from assay.metrics import groups as grouping
 from assay.metrics.bootstrap import Counts, Distribution, Floats
 from assay.metrics.detection import Case
 from assay.store import formats
@@ -26,6 +27,7 @@ EXIT_CODES = {"better or alike": 0, "not inferior": 0, "regression": 3, "not sho
 """Answer -> exit code of the command line."""
 HEADLINE = ("auroc", "miss_rate", "false_alarm_rate")
 """The metrics that are tested, clean and in the worst case, of all kinds of defect together."""
+CLASSES = ("normals", "anomalies")
 REPLICATES = 5000
 """Resamples at least; more where the confidence of a tested figure asks for them."""
 
@@ -75,7 +77,8 @@ class Comparison:
     """Audit `b`, the candidate, less audit `a`.
 
     confidence: of all tested figures together. left_out: a sentence for everything that was not made alike in both.
-    non_inferior: the margin within which `b` was to be shown not to be worse, None where that was not asked.
+    non_inferior: the margin within which `b` was to be shown not to be worse, None where that was not asked. groups:
+    how many groups hold the normals and the anomalies, None where these are independent.
     """
 
     a: Side
@@ -90,6 +93,7 @@ class Comparison:
     left_out: list[str]
     figures: list[Difference]
     non_inferior: float | None = None
+    groups: tuple[int, int] | None = None
 
     @property
     def not_shown(self) -> list[Difference]:
@@ -133,7 +137,8 @@ class Comparison:
             "multiplicity": self.multiplicity,
             "replicates": self.replicates,
             "seed": self.seed,
-            "samples": {"normals": self.normals, "anomalies": self.anomalies},
+            "samples": dict(zip(CLASSES, (self.normals, self.anomalies), strict=True)),
+            **({} if self.groups is None else {"groups": dict(zip(CLASSES, self.groups, strict=True))}),
             "left_out": self.left_out,
             **({} if self.non_inferior is None else {"non_inferior": self.non_inferior, "answer": self.answer}),
             "figures": [self._row(figure) for figure in self.figures],
@@ -150,6 +155,8 @@ def compare(
     seed: int = 0,
 ) -> Comparison:
     """Every figure of audit `b`, the candidate, less that of `a`, with its paired bootstrap interval.
+
+    Where images are of groups, such as the views of a part, groups are resampled.
 
     Only attacks and budgets of both count, also in the worst case; `left_out` names the others. Rates are at each
     audit's own threshold. A headline figure has regressed if its whole interval is worse than by `margin`. These
@@ -184,7 +191,7 @@ def compare(
                 worst=worst,
             )
         )
-    labels = pair[0].labels
+    labels, held = pair[0].labels, grouping.of(pair[0].labels, pair[0].groups)
     return Comparison(
         a=_side(a),
         b=_side(b),
@@ -198,6 +205,7 @@ def compare(
         left_out=left_out,
         figures=figures,
         non_inferior=non_inferior,
+        groups=held.counts if held else None,
     )
 
 
@@ -218,6 +226,9 @@ def _same_samples(a: Audit, b: Audit) -> None:
             for mine, other, name, audit in zip(samples, samples[::-1], names, (a, b), strict=True)
         ]
         raise InputError(f"the audits are of different samples: {', '.join(only)}; audit both with the same --limit")
+    held = [audit.matrix.samples if audit.matrix.groups is None else audit.matrix.groups for audit in (a, b)]
+    if (held[0] != held[1]).any():
+        raise InputError(f"the samples of {names[0]} and {names[1]} are of different groups; audit both anew")
 
 
 def _settings(a: Audit, b: Audit) -> tuple[tuple[Setting, ...], list[str]]:
@@ -280,7 +291,7 @@ def _differences(pair: list[ScoreMatrix], thresholds: list[float], seed: int, re
     for block in bootstrap.blocks(replicates, len(pair[0].samples), seed):
         differences: list[Floats] = []
         for cases in zip(*map(_cases, pair), strict=True):
-            counts = block.drawn(0, len(cases[0].normals)), block.drawn(1, len(cases[0].anomalies))
+            counts = block.counts(len(cases[0].normals), len(cases[0].anomalies), cases[0].groups)
             before, after = (_values(*case, counts) for case in zip(cases, thresholds, strict=True))
             differences += [after[name] - before[name] for name in before]
         drawn.append(differences)
@@ -303,8 +314,9 @@ def _values(case: Case, threshold: float, drawn: tuple[Counts, Counts] | None = 
     distribution = bootstrap.ranking(case.normals, case.anomalies, (normals, anomalies))
     missed = np.flatnonzero(~detection.flagged(case.anomalies, threshold))
     alarms = np.flatnonzero(detection.flagged(case.normals, threshold))
-    distribution["miss_rate"] = anomalies.take(missed, 1).sum(axis=1, dtype=np.int64) / len(case.anomalies)
-    distribution["false_alarm_rate"] = normals.take(alarms, 1).sum(axis=1, dtype=np.int64) / len(case.normals)
+    for name, counts, wrong in (("miss_rate", anomalies, missed), ("false_alarm_rate", normals, alarms)):
+        total = counts.sum(axis=1, dtype=np.int64)  # groups differ in size, and so do resamples of them
+        distribution[name] = counts.take(wrong, 1).sum(axis=1, dtype=np.int64) / total
     return distribution
 
 

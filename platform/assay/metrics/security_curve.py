@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from assay.metrics import groups as grouping
 from assay.metrics.certified import ATTACK
 from assay.metrics.intervals import order_statistics
 from assay.store import figures as figure_table
@@ -83,6 +84,7 @@ class Quartiles(NamedTuple):
 def quartiles(minimal: pa.Table) -> list[Quartiles]:
     """Of MINIMAL, for every norm and label with a sample that is decided rightly without an attack."""
     columns = {name: minimal[name].to_numpy(zero_copy_only=False) for name in minimal.schema.names}
+    groups = grouping.named(minimal)
     right = columns["clean_correct"].astype(bool)
     rows = []
     for norm, label in sorted(set(zip(columns["norm"][right], columns["label"][right].tolist(), strict=True))):
@@ -91,12 +93,13 @@ def quartiles(minimal: pa.Table) -> list[Quartiles]:
         epsilons = np.sort(columns["epsilon"][at])
         first, second, third = np.quantile(epsilons, CUTS, method="inverted_cdf").tolist()
         largest = float(columns["largest"][at].max())
-        bounds = tuple(_between(epsilons, cut) for cut in CUTS)
+        worth = grouping.number(None if groups is None else groups[at], len(epsilons))
+        bounds = tuple(_between(epsilons, cut, worth) for cut in CUTS)
         rows.append(Quartiles(norm, label, len(epsilons), first, second, third, largest, bounds))
     return rows
 
 
-def _between(ascending: NDArray[np.float64], cut: float) -> tuple[float, float]:
-    """The interval of a quantile."""
-    low, high = order_statistics(len(ascending), cut, CONFIDENCE)
+def _between(ascending: NDArray[np.float64], cut: float, worth: float) -> tuple[float, float]:
+    """The interval of a quantile of samples that are worth so many independent ones."""
+    low, high = order_statistics(len(ascending), cut, CONFIDENCE, worth)
     return (0.0 if low is None else float(ascending[low]), math.inf if high is None else float(ascending[high]))

@@ -14,6 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from assay.errors import DataError
+from assay.metrics import groups as grouping
 from assay.metrics.intervals import Interval, newcombe
 from assay.store import figures, formats, parquet, references
 from assay.store.audit_reader import Audit
@@ -86,11 +88,13 @@ def _gaps(store: Store, info: Mapping[str, Any]) -> Iterator[Gap]:
     manifest = store.read_json(f"audits/{audit}/manifest.json")
     formats.check_content(manifest, "model", store.place(f"audits/{audit}/manifest.json"))
     rows = figures.read(parquet.load(store, f"audits/{audit}/metrics.parquet", METRICS))
-    evaluation, counts = manifest["evaluation"], manifest["dataset"]["counts"]["validation"]
+    evaluation, counts = manifest["evaluation"], grouping.of_split(manifest["dataset"], "validation")
+    if counts is None:
+        raise DataError(f"audit {audit}: manifest.json does not say how many validation images there were; audit again")
     norm, epsilon = str(evaluation["norm"]), float(evaluation["epsilon"])
     for metric, where in (("clean_auroc", (CLEAN, "", 0.0, "")), ("robust_auroc", (WORST, norm, epsilon, "both"))):
         value = float(manifest["figures"][metric])
-        cheap = Interval(value, *newcombe(value, counts["normal"], counts["anomalous"], CONFIDENCE))
+        cheap = Interval(value, *newcombe(value, *counts, CONFIDENCE))
         audited = _audited(rows, *where)
         about = info["model"], info["trial"], audit, info["suite"]["name"], info["limit"]
         yield Gap(*about, metric, norm, epsilon, cheap, audited, difference(cheap, audited))

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from assay.store import parquet
-from assay.store.schemas import WORST_CASE
+from assay.store.schemas import GROUP, WORST_CASE
 from assay.store.score_matrix import CLEAN, ROUNDED, SCORE, SELECTION, Floats, ScoreMatrix
 
 
@@ -83,6 +83,7 @@ def _columns(matrix: ScoreMatrix, case: WorstCase) -> dict[str, object]:
         "rounded_score": case.rounded[rows],
         "attack": names[winner],
         "attack_epsilon": epsilons[winner],
+        GROUP: (matrix.samples if matrix.groups is None else matrix.groups)[rows],
     }
 
 

@@ -1,13 +1,13 @@
 """A card: a small YAML file about a detector that Assay did not train, so that it can be audited.
 
-The detector comes from a function (`module:attribute`) or a file: an exported program (`.pt2`) or an ONNX file
-(`.onnx`). Importing it into a store writes an ordinary model folder.
+The detector comes from a function (`module:attribute`) or a file: an exported program (`.pt2`), an ONNX file (`.onnx`)
+or an OpenVINO model (`.xml`). Importing it into a store writes an ordinary model folder.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, Self, TypedDict
 
@@ -24,21 +24,29 @@ from assay.config import parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
-from assay.contracts import TrainingData
-from assay.data import splits
+from assay.contracts import Plain, TrainingData
+from assay.data import images, splits
 from assay.errors import Fault, InputError, ModelError, SpecError
-from assay.hashing import digest
+from assay.interop.anomalib import ImageModel
 from assay.metrics import detection
-from assay.models import model_folder, preflight, scoring
+from assay.models import deployed_file, model_folder, outside_files, preflight, scoring
+from assay.models.deployed_file import DeployedFile
+from assay.models.outside_files import Files
+from assay.models.trained_on import TrainedOn, also_trained_on
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
 from assay.store.store import Store
-from assay.units import Count, Rate, number
+from assay.units import ImageSize, Rate, number
 
 if TYPE_CHECKING:
     from torch import nn
 
 YAML = (".yaml", ".yml")
+STATED = ("name", "notes", "output", "precision", "trained_on", "anomalib")
+"""Keys of a card that go into the manifest as they are."""
+NO_FILES = Files(b"", {})
+Precision = Literal["f32", "f16", "bf16", "default"]
+"""`default`: whatever OpenVINO takes on the machine, which may be another one elsewhere."""
 EXAMPLE = """
   detector: {detector}
   dataset: {{name: folder, root: images, normal: good, anomalous: [scratch, dent], image_size: 64, channels: 1}}
@@ -56,17 +64,28 @@ class Card(Section):
     """A whole card.
 
     detector: `module:attribute`, or a file path relative to the card; optional if the command names the detector.
-    threshold: a number on the detector's own scale, or a rule for finding one. image_size, channels: the detector's
-    input, by default that of the dataset. stochastic: whether the same image gets a different score each time.
+    threshold: a number on the detector's own scale, a rule for finding one, or `model` for that which an anomalib
+    checkpoint brings along. image_size, channels: the detector's input, by default that of the dataset. input: `native`
+    gives the images at their own size, for a detector that resizes them itself. output: which output is the score, if
+    a file has several. precision: in which OpenVINO computes. stochastic: whether the same image gets a different score
+    each time. trained_on: which of the dataset's images the detector was trained on. deployed: the file that is
+    deployed in its place, to be compared with it. anomalib: the class of an anomalib checkpoint, with parameters that
+    replace those in it.
     """
 
     detector: str | None = None
     dataset: Annotated[Item, Shelf("datasets")]
-    threshold: Annotated[FiniteFloat, BeforeValidator(number)] | FalseAlarms
-    image_size: Count | None = None
+    threshold: Annotated[FiniteFloat, BeforeValidator(number)] | FalseAlarms | Literal["model"]
+    image_size: ImageSize | None = None
+    input: Literal["resized", "native"] = "resized"
     channels: Literal[1, 3] | None = None
     higher_is: Literal["anomalous", "normal"] = "anomalous"
     stochastic: bool = False
+    output: str | None = None
+    precision: Precision | None = None
+    trained_on: TrainedOn | None = None
+    deployed: DeployedFile | None = None
+    anomalib: Annotated[Plain, ImageModel()] | None = None
     name: str | None = None
     notes: str | None = None
     purpose: Purpose = Purpose()
@@ -84,6 +103,18 @@ class Card(Section):
         if kind(value) != "factory" and not (path := Path(str(info.context), value)).is_file():
             raise ValueError(f"there is no file {path}; its path is relative to the card")
         return value
+
+    @field_validator("deployed")
+    @classmethod
+    def _is_a_file(cls, value: DeployedFile | None, info: ValidationInfo) -> DeployedFile | None:
+        if value is None:
+            return None
+        if Path(value.detector).suffix not in _endings():
+            raise ValueError(f"must be a file that ends in {' or '.join(_endings())}")
+        path = Path(str(info.context), value.detector)
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; its path is relative to the card")
+        return value.model_copy(update={"detector": str(path)})
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -150,9 +181,9 @@ def bring(store: Store, source: str, card_file: str | None = None, device: str =
         raise InputError(f"{path} is the card of {card.detector}, not of {source}; name the card for {source}")
     known = kind(detector)
     if known == "factory":
-        return _write(store, card, str(path), {"kind": known, "detector": detector}, b"", device)
+        return _write(store, card, str(path), {"kind": known, "detector": detector}, NO_FILES, device)
     about: Origin = {"kind": known, "detector": Path(detector).name}
-    return _write(store, card, str(path), about, _content(detector), device)
+    return _write(store, card, str(path), about, outside_files.read(Path(detector), known), device)
 
 
 def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], device: str = "cpu") -> str:
@@ -171,15 +202,16 @@ def bring_object(store: Store, detector: nn.Module, values: Mapping[str, Any], d
     except (TypeError, RuntimeError, NotImplementedError) as error:
         raise ModelError(f"the detector cannot be copied ({error}); bring it as a file or as module:factory") from error
     about: Origin = {"kind": "memory", **remember(frozen)}
-    return _write(store, card, "the detector's arguments", about, b"", device)
+    return _write(store, card, "the detector's arguments", about, NO_FILES, device)
 
 
-def _write(store: Store, card: Card, where: str, about: Origin, content: bytes, device: str) -> str:
+def _write(store: Store, card: Card, where: str, about: Origin, files: Files, device: str) -> str:
     """Check the detector on the validation split, write its folder and return its hash.
 
     where: the card's name in errors. about: the detector's kind, name and known hashes.
     """
-    item, data = _dataset(card, where)
+    _check_keys(card, where, about["kind"])
+    item, data, seen = _dataset(card, where)
     manifest = {
         **about,
         "higher_is": card.higher_is,
@@ -188,23 +220,49 @@ def _write(store: Store, card: Card, where: str, about: Origin, content: bytes, 
         "image_size": data.description["image_size"],
         "dataset": {"item": parameters.resolved(item), **data.description},
         "environment": environment(),
-        **{key: value for key in ("name", "notes") if (value := getattr(card, key)) is not None},
+        **{key: value for key in STATED if (value := getattr(card, key)) is not None},
+        **({"input": card.input} if card.input == "native" else {}),
         **card.purpose.stated(),
     }
     detector = about["detector"]
-    built = model_folder.build(detector, manifest, content).to(device)
+    built = model_folder.build(detector, manifest, *files).to(device)
+    manifest |= getattr(built, "runs", {})
     preflight.inspect(built, data.validation, None, device)
     scores = scoring.clean_scores(built, data.validation, device)
-    manifest["threshold"] = _threshold(card, data.validation.labels, scores)
+    manifest["threshold"] = _threshold(card, where, built, data.validation.labels, scores)
+    if seen is not None:
+        manifest["threshold"]["also_trained_on"] = seen
+    manifest["normal_scores"] = scoring.normal_scores(data.validation.labels, scores)
     manifest["figures"] = {"split": "validation", "clean_auroc": detection.auroc(data.validation.labels, scores)}
-    if content:
-        manifest["weights_sha256"] = digest(content)
+    if files.content:
+        manifest |= model_folder.hashes(*files)
     elif about["kind"] == "factory":
         from assay.models.loaders._outside import weights_hash
 
         manifest |= {"code_sha256": own_code(detector), "weights_sha256": weights_hash(built)}
-        model_folder.build(detector, manifest, content)  # built again: it must give the same weights each time
-    return _same(store, manifest) or model_folder.write_folder(store, manifest, content)
+        model_folder.build(detector, manifest, *files)  # built again: it must give the same weights each time
+    more: dict[str, bytes] = {}
+    if card.deployed is not None:
+        known = kind(card.deployed.detector)
+        _check_keys(card.deployed, where, known, "deployed.")
+        its_files = outside_files.read(Path(card.deployed.detector), known)
+        manifest["deployed"] = deployed_file.describe(
+            card.deployed, known, its_files, manifest, data.validation, device
+        )
+        more = deployed_file.content(manifest["deployed"], its_files)
+    return _same(store, manifest) or model_folder.write_folder(store, manifest, *files, more)
+
+
+def _check_keys(card: Card | DeployedFile, where: str, kind: str, prefix: str = "") -> None:
+    """Raise SpecError for keys that say how a file is run, where this kind of detector is run otherwise."""
+    of_files = {"output": ("onnx", "openvino"), "precision": ("openvino",)}
+    faults = [
+        Fault(prefix + key, shown(value), f"a key for detectors of the kind {' or '.join(kinds)}; this is {kind}")
+        for key, kinds in of_files.items()
+        if (value := getattr(card, key)) is not None and kind not in kinds
+    ]
+    if faults:
+        raise SpecError(where, faults)
 
 
 def _same(store: Store, manifest: Mapping[str, Any]) -> str | None:
@@ -242,39 +300,55 @@ def _beside(card: Path, detector: str) -> str:
     return detector if kind(detector) == "factory" else str((card.parent / detector).resolve())
 
 
-def _content(detector: str) -> bytes:
-    try:
-        return Path(detector).read_bytes()
-    except OSError as error:
-        raise InputError(f"{detector} cannot be read: {error.strerror}") from error
+def _dataset(card: Card, where: str) -> tuple[Item, TrainingData, int | None]:
+    """The dataset at the detector's size, its train and validation split, and how many normals of the latter were seen.
 
-
-def _dataset(card: Card, where: str) -> tuple[Item, TrainingData]:
-    """The dataset at the detector's size, and its train and validation split."""
+    The last is None where the card does not say what the detector was trained on.
+    """
     wanted = {key: value for key in ("image_size", "channels") if (value := getattr(card, key)) is not None}
+    if card.input == "native":
+        if sizes := [value for value in (card.image_size, card.dataset.parameters.get("image_size")) if value]:
+            allowed = "the size of the files themselves, as `input: native` asks for: leave image_size out, or input"
+            raise SpecError(where, [Fault("image_size", shown(sizes[0]), allowed)])
+        wanted["image_size"] = "native"
     known = shelves.fields(card.dataset.function)
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
-    data = splits.training_data(item.function(**item.arguments()))
+    dataset = item.function(**item.arguments())
+    data = splits.training_data(dataset)
     gives = {"image_size": data.description["image_size"], "channels": data.description["channels"]}
     faults = [
         Fault(key, shown(value), f"the dataset gives {gives[key]}; both must be the same")
         for key, value in wanted.items()
-        if gives[key] != value
+        if value != "native" and _sides(gives[key]) != _sides(value)
     ]
     if faults:
         raise SpecError(where, faults)
-    return item, data
+    return item, data, also_trained_on(card.trained_on or "unknown", dataset, data.validation, where)
 
 
-def _threshold(card: Card, labels: Any, scores: Any) -> scoring.Threshold:
+def _sides(value: int | Sequence[int]) -> tuple[int, int]:
+    return images.height_and_width(value)
+
+
+def _threshold(card: Card, where: str, detector: nn.Module, labels: Any, scores: Any) -> scoring.Threshold:
     """The threshold as in a trial's manifest, on the scale where higher is more anomalous."""
     if isinstance(card.threshold, FalseAlarms):
         return scoring.threshold_of(labels, scores, card.threshold.false_alarm_rate)
-    value = -card.threshold if card.higher_is == "normal" else card.threshold
+    stated = _own_threshold(detector, where) if card.threshold == "model" else card.threshold
+    value = -stated if card.higher_is == "normal" else stated
     return {
         "value": value,
         "false_alarm_rate": detection.false_alarm_rate(labels, scores, value),
-        "source": "the card; its false alarms on validation normals",
+        "source": f"the {'model' if card.threshold == 'model' else 'card'}; its false alarms on validation normals",
         "count": int((labels == 0).sum()),
     }
+
+
+def _own_threshold(detector: nn.Module, where: str) -> float:
+    """The threshold that a detector brings along, on its own scale."""
+    value: float | None = getattr(detector, "threshold", None)
+    if value is None:
+        allowed = "this detector brings none, as after training without validation; write a number or false_alarm_rate"
+        raise SpecError(where, [Fault("threshold", "model", allowed)])
+    return value

@@ -1,15 +1,18 @@
 """A model on disk: `manifest.json` and a file of weights or a program, in a folder named by its content hash.
 
-The folder's name is the hash of the manifest, and the manifest contains the hash of the other file, so one changed byte
-in either is found on loading. Nothing is ever unpickled.
+Some programs keep their weights in files of their own, its side files. The folder's name is the hash of the manifest,
+and the manifest contains the hash of every other file, so one changed byte in any is found on loading. Nothing is ever
+unpickled.
 """
 
 from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from assay import consent, shelves
@@ -28,6 +31,9 @@ HASH_LENGTH = 64
 """Hex digits of SHA-256 that name a folder."""
 OLD_LENGTH = 24
 """The digits in a name that an older version gave: few enough to make two models of one name."""
+SIDE = re.compile(r"[a-z][a-z0-9_]*(?:-\d+)?\.bin")
+"""The name of a side file in a model folder."""
+NO_SIDES: Mapping[str, bytes] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -83,19 +89,51 @@ def write(store: Store, detector: nn.Module, manifest: Mapping[str, Any]) -> str
     return write_folder(store, manifest, save(tensors))
 
 
-def write_folder(store: Store, manifest: Mapping[str, Any], content: bytes) -> str:
+def write_folder(
+    store: Store,
+    manifest: Mapping[str, Any],
+    content: bytes,
+    sides: Mapping[str, bytes] = NO_SIDES,
+    more: Mapping[str, bytes] = NO_SIDES,
+) -> str:
     """Write the folder of a model of the manifest's `kind` (default: trainable) and return its hash.
 
-    content: of the file that this kind of model keeps beside the manifest; unused if it keeps none.
+    content: of the file that this kind of model keeps beside the manifest; unused if it keeps none. sides: its side
+    files by their names in the folder. more: other files, whose hashes the manifest must have already.
     """
-    file = _file(manifest)
-    full = {"format": FORMAT, **manifest, **({"weights_sha256": digest(content)} if file else {})}
-    text = canonical(full)
+    files = named(manifest, content, sides)
+    text = canonical({"format": FORMAT, **manifest, **(hashes(content, sides) if files else {})})
     name = _name(store, text)
-    if file:
-        store.write(f"models/{name}/{file}", content)
+    for file, bytes_ in {**files, **more}.items():
+        store.write(f"models/{name}/{file}", bytes_)
     store.write(f"models/{name}/manifest.json", text)  # last: a folder with a manifest is complete
     return name
+
+
+def hashes(content: bytes, sides: Mapping[str, bytes] = NO_SIDES) -> Plain:
+    """What the manifest says about a model's files: `weights_sha256`, and `side_files` (name -> hash) if it has any."""
+    beside = {"side_files": {name: digest(side) for name, side in sorted(sides.items())}} if sides else {}
+    return {"weights_sha256": digest(content), **beside}
+
+
+def named(manifest: Mapping[str, Any], content: bytes, sides: Mapping[str, bytes] = NO_SIDES) -> dict[str, bytes]:
+    """The files of a model by their names beside the manifest; none of a kind that keeps none."""
+    file = _file(manifest)
+    return {file: content, **sides} if file else {}
+
+
+def hashes_of(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The files beside a manifest and their hashes, as it says; raises UnknownName for an unknown kind, ModelError."""
+    file = _file(manifest)
+    return {**({file: str(manifest["weights_sha256"])} if file else {}), **side_files(manifest)}
+
+
+def side_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The side files of a model and their hashes; raises ModelError for a name that is no plain file name."""
+    named = manifest.get("side_files", {})
+    if not isinstance(named, Mapping) or not all(SIDE.fullmatch(str(name)) for name in named):
+        raise ModelError("its manifest.json names side files that no version writes; make the model again")
+    return {str(name): str(hash_) for name, hash_ in named.items()}
 
 
 def read_manifest(store: Store, name: str) -> Plain:
@@ -120,20 +158,32 @@ def load(store: Store, name: str) -> Model:
     """Load a model by its full hash; raises ModelError if a file is damaged, changed or does not fit the code."""
     manifest = read_manifest(store, name)
     try:
-        file = _file(manifest)
+        _file(manifest)
     except UnknownName as error:
         raise ModelError(f"models/{name} is of a kind that this version cannot load: {error}") from error
-    content = store.read(f"models/{name}/{file}") if file else b""
-    if file and digest(content) != manifest["weights_sha256"]:
-        raise ModelError(
-            f"models/{name}/{file} is damaged or was changed ({len(content)} bytes, and its hash is not the one in the "
-            "manifest); restore it from a copy or make the model again"
-        )
+    files = read_files(store, f"models/{name}", manifest)
     outside = f" ({manifest['detector']})" if "detector" in manifest else ""
     if _kind(manifest) == "factory" and not manifest.get("code_sha256"):
         raise ModelError(f"models/{name}{outside} does not say which code makes it (code_sha256); name its card again")
     with consent.word_of_a_store():
-        return Model(name, manifest, build(f"models/{name}{outside}", manifest, content))
+        return Model(name, manifest, build(f"models/{name}{outside}", manifest, *files))
+
+
+def read_files(store: Store, folder: str, manifest: Mapping[str, Any]) -> tuple[bytes, dict[str, bytes]]:
+    """The file beside a manifest and its side files, in `folder`; raises ModelError where one was changed."""
+    file = _file(manifest)
+    content = _read(store, f"{folder}/{file}", manifest["weights_sha256"]) if file else b""
+    return content, {side: _read(store, f"{folder}/{side}", hash_) for side, hash_ in side_files(manifest).items()}
+
+
+def _read(store: Store, key: str, wanted: str) -> bytes:
+    content = store.read(key)
+    if digest(content) != wanted:
+        raise ModelError(
+            f"{key} is damaged or was changed ({len(content)} bytes, and its hash is not the one in the manifest); "
+            "restore it from a copy or make the model again"
+        )
+    return content
 
 
 def dataset_of(item: Any) -> Dataset:
@@ -152,11 +202,12 @@ def loaded(root: str, name: str, device: str) -> nn.Module:
     return load(Store(root), name).detector.to(device)
 
 
-def build(what: str, manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The frozen detector described by a manifest and its file; raises ModelError, its message starting with `what`."""
+def build(what: str, manifest: Mapping[str, Any], content: bytes, sides: Mapping[str, bytes] = NO_SIDES) -> nn.Module:
+    """The frozen detector that a manifest and its files describe; raises ModelError, its message starts with `what`."""
     loader = shelves.load("loaders", _kind(manifest))
+    more = (sides,) if shelves.stated(loader, "SIDES", None) else ()
     try:
-        return freeze(loader(manifest, content))
+        return freeze(loader(manifest, content, *more))
     except ModelError as error:
         raise ModelError(f"{what} {error}") from error
 

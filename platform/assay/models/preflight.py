@@ -15,7 +15,9 @@ import numpy as np
 
 from assay.contracts import Images, Norm
 from assay.errors import DataError, ModelError
+from assay.interop.open_gradients import SHOWN, why_none
 from assay.metrics import detection
+from assay.models import certificates
 from assay.models.scoring import SAME, clean_scores, pixels, some_of_each, take
 from assay.runtime.out_of_memory import out_of_memory
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 PROBED = 4  # samples of each class that are scored repeatedly
 OTHER_SIZES = (1, 3)  # batch sizes
+ALIKE = 0.01
+"""Scores that differ by less than this share of their own size are reported."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Facts:
 
     differentiable: whether there is a gradient from score to pixel (possibly zero). neighbours: whether it implements
     contracts.SoftNeighbours. certifies: the norms for which it has certificates (contracts.Certified). stochastic:
-    whether two passes over the same images differ.
+    whether two passes over the same images differ. monotone: whether it states that its score is (contracts.Monotone).
     """
 
     differentiable: bool
@@ -49,6 +53,7 @@ class Facts:
     certifies: tuple[Norm, ...]
     stochastic: bool
     findings: tuple[Finding, ...]
+    monotone: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,23 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
                 f"an image's score depends on the other images of its batch: in batches of {size} it moves by up to "
                 f"{apart:.2g}; is a part in train mode, such as batch-norm, or are scores normalised over the batch?"
             )
-    changed = [name for name, tensor in _tensors(detector) if not tensor.equal(before[name])]
+    changed = [name for name, tensor in _tensors(detector) if not _same(tensor, before[name])]
     if changed:
         raise ModelError(
             f"the detector changes itself when it scores: {', '.join(changed[:5])}; is a part in train mode, such as "
             "batch-norm? Export or save it after `eval()`"
         )
     gradient, random = differentiable(detector, probe), change > limit
-    findings = [*_about_scores(images.labels, scores, threshold), *_about_detector(gradient, change if random else 0.0)]
-    certifies = tuple(getattr(detector, "CERTIFIES", ()))
-    return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings))
+    findings = [
+        *_about_scores(images.labels, scores, threshold),
+        *_about_gradient(detector, gradient, probe[:1], limit),
+    ]
+    if random:
+        text = f"the score is random: two passes over the same images differ by up to {change:.2g}"
+        findings.append(Finding("stochastic", text))
+    certifies = certificates.norms(detector)
+    monotone = certificates.monotone(detector) is not None
+    return Facts(gradient, hasattr(detector, "score_with"), certifies, random, tuple(findings), monotone)
 
 
 def check_classes(images: Images) -> None:
@@ -154,10 +166,12 @@ def differentiable(detector: nn.Module, images: Tensor) -> bool:
     try:
         scores = detector(asked)
         (gradient,) = torch.autograd.grad(scores.sum(), asked, allow_unused=True)
-    except RuntimeError as error:  # raised by torch if some operation has no derivative
-        if out_of_memory(error):
+    except (MemoryError, RuntimeError) as error:  # raised by torch if some operation has no derivative
+        if not out_of_memory(error):
+            return False
+        if len(images) == 1:
             raise
-        return False
+        return differentiable(detector, images[:1])
     return gradient is not None
 
 
@@ -166,6 +180,14 @@ def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], thresh
     if auroc < 0.5:
         text = f"clean AUROC is {auroc:.3f}, below chance: is a lower score more anomalous? Set `higher_is: normal`"
         yield Finding("below_chance", text)
+    size = float(np.abs(scores).max())
+    if (spread := float(np.ptp(scores))) < ALIKE * size:
+        text = (
+            f"the scores of all images lie between {scores.min():.6g} and {scores.max():.6g}, {spread / size:.1g} of "
+            "their own size: does the detector want another range of pixels than [0, 1], such as 0 to 255, or is it "
+            "not trained? Such a range belongs inside it"
+        )
+        yield Finding("scores_alike", text)
     if threshold is not None and not scores.min() <= threshold < scores.max():
         flags = "all" if threshold < scores.min() else "none"
         text = (
@@ -175,13 +197,17 @@ def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], thresh
         yield Finding("threshold_out_of_range", text)
 
 
-def _about_detector(gradient: bool, change: float) -> Iterator[Finding]:
+def _about_gradient(detector: nn.Module, gradient: bool, image: Tensor, limit: float) -> Iterator[Finding]:
+    """Why there is no gradient, or through which closed regions it goes; image: (1, C, H, W)."""
     if not gradient:
-        text = "there is no gradient from score to pixel: the detector is attacked as a black box"
+        text = f"there is no gradient from score to pixel ({why_none(detector, image)}): attacked as a black box"
         yield Finding("no_gradient", text)
-    if change:
-        text = f"the score is random: two passes over the same images differ by up to {change:.2g}"
-        yield Finding("stochastic", text)
+    elif places := getattr(detector, "closed_places", None):
+        apart = float((_call(detector, image) - detector(image.clone().requires_grad_(True)).detach()).abs().max())
+        where = ", ".join(f"{place.kind} at {place.where}" for place in list(places)[:SHOWN])
+        same = "the same with and without it" if apart <= limit else f"NOT the same with it: they differ by {apart:.2g}"
+        text = f"its forward turns gradients off ({where}); the attacks' gradient goes through, and scores are {same}"
+        yield Finding("gradients_opened", text)
 
 
 def _advice(shape: tuple[int, ...]) -> str:
@@ -228,6 +254,14 @@ def _raw(detector: nn.Module, images: Tensor) -> Any:
             raise
         what = f"{tuple(images.shape)} on {images.device}"
         raise ModelError(f"the detector fails on images {what}: {type(error).__name__}: {error}") from error
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors hold the same values; a NaN that stays one has not changed."""
+    if one.equal(other):
+        return True
+    floats = one.is_floating_point() or one.is_complex()
+    return floats and one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _tensors(detector: nn.Module) -> Iterator[tuple[str, Tensor]]:

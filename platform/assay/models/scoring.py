@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
@@ -24,13 +24,15 @@ SAME = 1e-3
 class Threshold(TypedDict):
     """The score above which an image is flagged, as in a manifest.
 
-    false_alarm_rate: the share of the `count` normals of the source that may be flagged, or that are.
+    false_alarm_rate: the share of the `count` normals of the source that may be flagged, or that are. also_trained_on:
+    how many of these the detector may have been trained on, where that is known.
     """
 
     value: float
     false_alarm_rate: float
     source: str
     count: int
+    also_trained_on: NotRequired[int]
 
 
 def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor:
@@ -54,6 +56,7 @@ def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
         tuple(images.ids[i] for i in at),
         tuple(images.defects[i] for i in at),
         tuple(images.hashes[i] for i in at),
+        tuple(images.groups[i] for i in at) if images.groups else (),
     )
 
 
@@ -109,16 +112,16 @@ def _refuse_non_finite(scores: Tensor, what: str, error: type[AssayError]) -> No
         raise error(f"the detector's score is not finite (NaN or infinite) for {broken} of {len(scores)} {what}")
 
 
-def threshold(detector: Callable[[Tensor], Tensor], images: Images, rate: float, device: str = "cpu") -> Threshold:
-    """The score above which an image is flagged, chosen so that at most `rate` of the split's clean normals are.
-
-    images: a split whose normals (label 0) the detector was not trained on.
-    """
-    return threshold_of(images.labels, clean_scores(detector, images, device), rate)
+def normal_scores(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> list[float]:
+    """The scores of the normals among scores (N,) with labels (N,), ascending, for a manifest: p-values need them."""
+    return [float(score) for score in np.sort(scores[labels == 0])]
 
 
 def threshold_of(labels: NDArray[np.int64], scores: NDArray[np.float64], rate: float) -> Threshold:
-    """That of scores (N,) which are there already, with their labels (N,)."""
+    """The score above which an image is flagged, chosen so that at most `rate` of the clean normals are.
+
+    scores: (N,) of a split whose normals (label 0) the detector was not trained on.
+    """
     normals = labels == 0
     value = float(np.quantile(scores[normals], 1 - rate, method="higher"))
     return {"value": value, "false_alarm_rate": rate, "source": "validation normals", "count": int(normals.sum())}

@@ -21,7 +21,7 @@ from assay.errors import DataError, InputError, StoreError
 from assay.store import figures as figure_table
 from assay.store import formats, parquet, score_matrix
 from assay.store.figures import Figure
-from assay.store.schemas import CHECKS, COST, METRICS, TRIALS
+from assay.store.schemas import CHECKS, COST, GROUP, METRICS, NEWER, TRIALS
 from assay.store.schemas import WORST as WORST_SAMPLES
 from assay.store.score_matrix import ALL, CLEAN, WORST, WORST_KIND, ScoreMatrix
 from assay.store.store import Store, opened
@@ -41,7 +41,7 @@ OPTIONS = {
     "--suite": r"[^-].*", "--seed": r"\d+", "--limit": r"\d+", "--device": r"[a-z]+(:\d+)?", "--surrogate": MODEL,
 }  # fmt: skip
 """The options of `assay audit` that an audit's command may name, and what their values look like."""
-PARTS = ("scores", "corrupted", "certified", "minimal")
+PARTS = ("scores", "deployed", "corrupted", "certified", "minimal")
 """Tables of many files behind the figures."""
 PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
 VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
@@ -117,7 +117,7 @@ class Audit:
         if not keys:
             raise DataError(f"{self.folder.place('scores')}: no */part-*.parquet; {self._again}")
         remedy = f"delete it and {self._again}"
-        newer = (score_matrix.SELECTION,)
+        newer = (score_matrix.SELECTION, GROUP)
         return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy, newer))
 
     def there(self, sources: Iterable[str]) -> list[str]:
@@ -131,7 +131,7 @@ class Audit:
 
     @functools.cached_property
     def _metrics(self) -> pa.Table:
-        metrics = self._table("metrics.parquet", METRICS.names)
+        metrics = self._table("metrics.parquet", [name for name in METRICS.names if name not in NEWER])
         if not len(metrics):
             raise DataError(f"{self.folder.place('metrics.parquet')} holds no figures; delete it and {self._again}")
         return metrics
@@ -221,9 +221,9 @@ class Audit:
     def _by_name(self) -> dict[tuple[str, str, float, str, str, str], Figure]:
         return {(f.attack, f.norm, epsilon_key(f.epsilon), f.regime, f.defect, f.metric): f for f in self.figures}
 
-    def clean(self, metric: str, defect: str = ALL) -> Figure | None:
-        """A figure without any attack, or None if it was not measured."""
-        return self._by_name.get((CLEAN, "", 0.0, "", defect, metric))
+    def clean(self, metric: str, defect: str = ALL, attack: str = CLEAN) -> Figure | None:
+        """A figure without any attack (as deployed, by `deployed:clean`), or None if it was not measured."""
+        return self._by_name.get((attack, "", 0.0, "", defect, metric))
 
     def attacked(
         self, metric: str, budget: ThreatBudget, regime: str = "both", attack: str = WORST, defect: str = ALL
@@ -326,4 +326,4 @@ def _holds(mapping: Any, key: str) -> bool:
 
 
 def _columns(table: pa.Table) -> Columns:
-    return {name: table[name].to_numpy() for name in table.column_names}
+    return {name: table[name].to_numpy() for name in table.column_names if name not in NEWER}

@@ -25,9 +25,14 @@ READ: Mapping[str, tuple[int, ...]] = {
     "register": (1,),
     "comparison": (1,),
     "published": (1,),
+    "export": (1,),  # the sidecar of an exported file
     "table": (1,),  # every Parquet file
 }
 """Kind of artefact -> the versions that are read, the oldest first; the last one is written."""
+
+
+class NewerFormatError(DataError):
+    """What a newer version of Assay wrote: it is not damaged, and is never passed over."""
 
 
 def written(kind: str) -> int:
@@ -42,10 +47,10 @@ def check(version: Any, kind: str, place: str) -> None:
         return
     reads = f"this version of Assay ({__version__}) reads format {', '.join(map(str, known))}"
     if type(version) is int and version > known[-1]:
-        message = f"{place} has format {version}; {reads}: install a newer Assay"
-    else:
-        message = f"{place} is damaged: it has format {version!r}, and {reads}; restore it from a copy"
-    raise (ModelError if kind == "model" else DataError)(message)
+        newer = ModelError if kind == "model" else NewerFormatError
+        raise newer(f"{place} has format {version}; {reads}: install a newer Assay")
+    damaged = ModelError if kind == "model" else DataError
+    raise damaged(f"{place} is damaged: it has format {version!r}, and {reads}; restore it from a copy")
 
 
 def check_content(content: Any, kind: str, place: str) -> None:

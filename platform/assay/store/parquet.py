@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from assay.errors import DataError, StoreError
 from assay.store import formats
+from assay.store.schemas import NEWER
 from assay.store.store import Store
 
 AGAIN = "delete it and run the same audit again, which makes only what is missing"
@@ -83,7 +84,7 @@ def load(store: Store, key: str, schema: pa.Schema | None = None) -> pa.Table:
     try:
         table = opened(content).read()
         formats.check_table(table.schema.metadata, place)
-        table = table if schema is None else table.cast(schema)
+        table = table if schema is None else conform(table, schema)
         table.validate(full=True)  # a byte changed in a text can make it no text, which nobody else looks for
         return table
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -119,6 +120,28 @@ def parts(
             raise DataError(f"{path} is missing; {remedy}") from None
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{path} is damaged ({str(error).splitlines()[0]}); {remedy}") from error
+
+
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with the types of `schema`; columns that older tables lack (schemas.NEWER) are filled with nothing.
+
+    Raises ValueError or pa.ArrowException where it has others.
+    """
+    for field in schema:
+        if field.name in NEWER and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    return table.cast(schema)
+
+
+def whole(store: Store, keys: Iterable[str], schema: pa.Schema, remedy: str = AGAIN) -> pa.Table:
+    """All tables of those keys as one; raises DataError as `parts` does, ValueError or pa.ArrowException as `conform`.
+
+    Those that older tables lack need not be there.
+    """
+    needed = [name for name in schema.names if name not in NEWER]
+    newer = [name for name in schema.names if name in NEWER]
+    found = parts(store, keys, needed, remedy, newer)
+    return pa.concat_tables([schema.empty_table(), *(conform(part, schema) for part in found)])
 
 
 def _single(column: Any) -> bool:

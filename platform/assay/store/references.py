@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from assay.errors import InputError, UnknownName
-from assay.store import trials_table
+from assay.store import services, trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
 
 def models(store: Store, text: str) -> list[str]:
-    """The hashes of the models that `SWEEP:best`, `SWEEP:pareto`, or a hash or its beginning names.
+    """The hashes of the models that `SWEEP:best`, `SWEEP:pareto`, or a hash, its beginning or a service names.
 
     Raises UnknownName or InputError.
     """
@@ -17,14 +17,19 @@ def models(store: Store, text: str) -> list[str]:
 
 
 def model(store: Store, text: str) -> str:
-    """The full hash for a hash or an unambiguous beginning of one; raises UnknownName or InputError."""
+    """The full hash for a hash, an unambiguous beginning of one, or the name of a service; hashes come first.
+
+    Raises UnknownName or InputError.
+    """
     names = store.names("models")
     matching = [name for name in names if name.startswith(text)] if len(text) >= 4 else []
     if len(matching) == 1:
         return matching[0]
     if matching:
         raise InputError(f"model '{text}' is ambiguous: {', '.join(matching[:5])}; give more digits")
-    raise UnknownName("model", text, names[:20])
+    if (serves := services.serving(store)).get(text) in names:
+        return serves[text]
+    raise UnknownName("model", text, [*serves, *names[:20]])
 
 
 def audit(store: Store, text: str) -> str:
@@ -60,8 +65,10 @@ def audit(store: Store, text: str) -> str:
 
 
 def newest_audit(store: Store, text: str) -> str:
-    """The id of the newest audit of the one model whose hash begins with `text`; else as `audit`."""
+    """The id of the newest audit of the one model whose hash begins with `text`, or which serves; else as `audit`."""
     of_text = [name for name in store.names("models") if name.startswith(text)]
+    if not of_text and text in (serves := services.serving(store)):
+        of_text = [serves[text]]
     if len(of_text) != 1 or not store.names("audits"):
         return audit(store, text)
     audits = [name for name in finished(store) if Audit(folder(store, name)).info["model"] == of_text[0]]

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+GROUP = "group"
+NEWER = (GROUP, "normal_groups", "anomaly_groups")
+"""Columns that older tables lack: their samples are taken for independent."""
+
 SCORES = pa.schema(
     [
         ("model", pa.string()),  # content hash of the model folder
@@ -31,8 +35,35 @@ SCORES = pa.schema(
         ("broken_at", pa.int64()),  # forwards after which the score first crossed the threshold; -1 never or unknown
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
+        (
+            GROUP,
+            pa.string(),
+        ),  # the physical part, whose images are not independent; the sample itself where it has none
     ]
 )
+
+DEPLOYED = pa.schema(
+    [
+        ("model", pa.string()),
+        ("dataset", pa.string()),
+        ("sample", pa.string()),
+        ("sample_hash", pa.string()),
+        ("label", pa.int8()),
+        ("defect", pa.string()),
+        ("attack", pa.string()),  # the entry of the suite that made the image, on the audited detector
+        ("norm", pa.string()),
+        ("epsilon", pa.float64()),
+        ("direction", pa.int8()),
+        ("audited_clean_score", pa.float64()),  # of the audited detector
+        ("audited_score", pa.float64()),  # of the same image under attack
+        ("clean_score", pa.float64()),  # of the deployed file, on its own scale
+        ("adversarial_score", pa.float64()),
+        ("rounded_score", pa.float64()),
+        ("seed", pa.int64()),
+        (GROUP, pa.string()),
+    ]
+)
+"""The images of SCORES, scored by the file that is deployed in place of the audited detector."""
 
 CORRUPTED = pa.schema(
     [
@@ -48,6 +79,7 @@ CORRUPTED = pa.schema(
         ("score", pa.float64()),
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
+        (GROUP, pa.string()),
     ]
 )
 
@@ -66,6 +98,7 @@ CERTIFIED = pa.schema(
         ("confidence", pa.float64()),  # of all the bounds of the audit at once
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
+        (GROUP, pa.string()),
     ]
 )
 
@@ -82,6 +115,7 @@ WORST_CASE = pa.schema(
         ("rounded_score", pa.float64()),  # the furthest of those after rounding to 8 bits; maybe of another attack
         ("attack", pa.string()),  # that won, clean where none got beyond the clean image
         ("attack_epsilon", pa.float64()),  # at which it won
+        (GROUP, pa.string()),
     ]
 )
 """One row per sample and budget it was attacked at."""
@@ -127,20 +161,23 @@ MINIMAL = pa.schema(
         ("backwards", pa.int64()),
         ("seconds", pa.float64()),
         ("seed", pa.int64()),
+        (GROUP, pa.string()),
     ]
 )
 
 METRICS = pa.schema(
     [
         # clean, an entry of the suite, worst (per-sample worst case over all), worst_8bit (the same of the scores after
-        # rounding to 8 bits, as a camera delivers them), a corruption, or certified (the proven floor under worst)
+        # rounding to 8 bits, as a camera delivers them), a corruption, or certified (the proven floor under worst);
+        # with `deployed:` before it, of the same images on the deployed file
         ("attack", pa.string()),
         ("norm", pa.string()),  # of the threat model, "corruption", or "" for clean
         ("epsilon", pa.float64()),  # 0 for clean; of a corruption its severity
         ("regime", pa.string()),  # evasion, false_alarm, both, natural (a corruption), or "" for clean
         # all, one defect kind against all normals, or worst_kind (the worst of them, `anomalies` those of the rarest)
         ("defect", pa.string()),
-        # auroc, average_precision, fpr95, miss_rate, false_alarm_rate, or curve_area (under the AUROC over epsilon)
+        # auroc, average_precision, fpr95, miss_rate, false_alarm_rate, curve_area (under the AUROC over epsilon), or
+        # decisions_differ (share of the samples that the deployed file decides otherwise)
         ("metric", pa.string()),
         ("value", pa.float64()),
         ("lower", pa.float64()),  # bounds of the bootstrap interval
@@ -148,6 +185,8 @@ METRICS = pa.schema(
         ("confidence", pa.float64()),
         ("normals", pa.int64()),
         ("anomalies", pa.int64()),
+        ("normal_groups", pa.int64()),  # how many groups hold the normals: as many as there are normals if independent
+        ("anomaly_groups", pa.int64()),
     ]
 )
 
@@ -227,6 +266,7 @@ BANK_SCORES = pa.schema(
         ("seconds_50", pa.float64()),
         ("seconds_75", pa.float64()),
         ("seed", pa.int64()),
+        (GROUP, pa.string()),
     ]
 )
 

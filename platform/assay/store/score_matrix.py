@@ -14,12 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assay.errors import DataError
+from assay.store.schemas import GROUP
 
 Floats = NDArray[np.float64]
 
 CLEAN, WORST, WORST_8BIT = "clean", "worst", "worst_8bit"
 RESERVED = (CLEAN, WORST, WORST_8BIT, "certified", "corruptions", "any")
 """Attack names of the tables that no entry of a suite may have."""
+DEPLOYED = "deployed:"
+"""Before an attack name: its images, found on the audited detector, scored by the deployed file."""
 ALL, WORST_KIND = "all", "worst_kind"
 """Defect names of the tables that no defect kind may have."""
 
@@ -43,7 +46,8 @@ class ScoreMatrix:
     """The samples (N,), sorted by id, and for each value column and setting its numbers (N,), NaN where not attacked.
 
     labels: 0 normal, 1 anomalous. clean: the clean scores. settings: sorted. The values have SELECTION only if it
-    differs from SCORE somewhere: the score is random.
+    differs from SCORE somewhere: the score is random. groups: the physical part (N,) that each sample shows; None where
+    no two show the same.
     """
 
     model: str
@@ -54,6 +58,7 @@ class ScoreMatrix:
     clean: Floats
     settings: tuple[Setting, ...]
     values: Mapping[str, Mapping[Setting, Floats]]
+    groups: NDArray[Any] | None = None
 
     @property
     def toward(self) -> NDArray[np.int8]:
@@ -91,6 +96,8 @@ class _Filling:
         self.labels = np.empty(0, np.int8)
         self.defects = np.empty(0, np.int32)
         self.clean = np.empty(0)
+        self.parts: dict[str, int] = {}  # groups
+        self.groups = np.empty(0, np.int32)
         self.values: dict[Setting, Floats] = {}  # (value columns, samples)
 
     def add(self, part: pa.Table) -> None:
@@ -139,13 +146,15 @@ class _Filling:
             values.pop(SELECTION, None)
         [model], [dataset] = self.known.values()
         labels, defects, clean = self.labels[order], kinds[self.defects[order]], self.clean[order]
-        return ScoreMatrix(model, dataset, samples[order], labels, defects, clean, settings, values)
+        alone = len(self.parts) == len(samples)
+        groups = None if alone else np.array(list(self.parts), dtype=object)[self.groups[order]]
+        return ScoreMatrix(model, dataset, samples[order], labels, defects, clean, settings, values, groups)
 
     def _fit(self, part: pa.Table) -> None:
         missing = [name for name in self.needed if name not in part.column_names]
         if missing:
             raise DataError(f"the scores lack the columns {', '.join(missing)}; they were not written by an audit")
-        for name in self.needed:
+        for name in [*self.needed, *([GROUP] if _grouped(part) else [])]:
             if part[name].null_count or (
                 pa.types.is_floating(part[name].type) and np.isnan(part[name].to_numpy()).any()
             ):
@@ -157,25 +166,35 @@ class _Filling:
 
     def _samples(self, part: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
         """The place of each row's sample, new ones added, and its label."""
-        codes, ids = _encoded(part, "sample")
-        at = np.array([self.place.setdefault(sample, len(self.place)) for sample in ids], dtype=np.int64)[codes]
+        codes_of_samples, ids = _encoded(part, "sample")
+        places = np.array([self.place.setdefault(sample, len(self.place)) for sample in ids], dtype=np.int64)
+        at = places[codes_of_samples]
         codes, names = _encoded(part, "defect")
         if bad := {ALL, WORST_KIND} & set(names):
             raise DataError(f"a defect kind is called '{min(bad)}', a name that stands for something else; rename it")
         defect = np.array([self.kinds.setdefault(name, len(self.kinds)) for name in names], dtype=np.int32)[codes]
+        codes, names = _encoded(part, GROUP) if _grouped(part) else (codes_of_samples, ids)
+        group = np.array([self.parts.setdefault(name, len(self.parts)) for name in names], dtype=np.int32)[codes]
         label = _numbers(part, "label").astype(np.int8)
         count = len(self.place)
-        self.labels = _grown(self.labels, count, -1)
+        self.labels, self.groups = _grown(self.labels, count, -1), _grown(self.groups, count, -1)
         self.defects, self.clean = _grown(self.defects, count, -1), _grown(self.clean, count, np.nan)
         new = self.labels[at] < 0
         self.labels[at[new]], self.defects[at[new]] = label[new], defect[new]
-        self.clean[at[new]] = _numbers(part, "clean_score")[new]
+        self.clean[at[new]], self.groups[at[new]] = _numbers(part, "clean_score")[new], group[new]
+        if (self.groups[at] != group).any():
+            raise DataError(f"every sample needs one group, the same in all its rows; {AGAIN}")
         if not np.isin(label, (0, 1)).all() or (self.labels[at] != label).any() or (self.defects[at] != defect).any():
             raise DataError(
                 "every sample needs one label, 0 (normal) or 1 (anomalous), and one defect, the same in all its rows; "
                 f"{AGAIN}"
             )
         return at, label
+
+
+def _grouped(part: pa.Table) -> bool:
+    """Whether samples have groups; in older tables there is no such column, or nothing in it, and else each its own."""
+    return GROUP in part.column_names and part[GROUP].null_count < len(part) and not part[GROUP].equals(part["sample"])
 
 
 def _settings(part: pa.Table) -> Iterable[tuple[Setting, NDArray[np.int64]]]:

@@ -21,7 +21,7 @@ from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
-from assay.models.scoring import threshold
+from assay.models.scoring import clean_scores, normal_scores, threshold_of
 from assay.runtime.provenance import environment
 from assay.store.store import Store
 from assay.store.trial_log import TrialReport
@@ -166,7 +166,8 @@ class Trial:
         detector = self.run.detector()
         model_folder.fit_buffers(detector, self.kept["detector"])
         detector.load_state_dict(self.kept["detector"])
-        rate = order.evaluation["false_alarm_rate"]
+        rate, labels = order.evaluation["false_alarm_rate"], self.data.validation.labels
+        scores = clean_scores(detector, self.data.validation, order.device)
         manifest = {
             "trainable": order.trainable,
             "parameters": dict(order.config),
@@ -175,7 +176,8 @@ class Trial:
             "seed": order.seed,
             "dataset": {"item": dict(order.dataset), **description},
             "sweep": {"name": order.sweep, "trial": order.number, "epoch": self.kept["epoch"]},
-            "threshold": threshold(detector, self.data.validation, rate, order.device),
+            "threshold": threshold_of(labels, scores, rate),
+            "normal_scores": normal_scores(labels, scores),
             "figures": {"split": "validation", **self.kept["figures"]},
             "evaluation": dict(order.evaluation),
             "environment": environment(),

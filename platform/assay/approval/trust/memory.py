@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.approval import records
+from assay.approval import records, review
 from assay.approval.records import DecisionRecord, Gap
+from assay.approval.signature import Key
 from assay.approval.verdict import Verdict, verdict_of
 from assay.hashing import digest
 from assay.store.audit_reader import Audit
@@ -20,16 +21,16 @@ AGAIN = "restore what is newer, or decide again: assay approve"
 
 @dataclass(frozen=True)
 class Memory:
-    """The register as it was read once, without changed records. audits: the ids of the audits that the store holds."""
+    """The register as it was read once, less what cannot be relied on. audits: the ids of those that are there."""
 
     decisions: Sequence[DecisionRecord]
     gaps: Sequence[Gap]
     audits: frozenset[str]
 
     @classmethod
-    def of(cls, store: Store) -> Memory:
-        """What the register of a store holds; raises DataError for a damaged record."""
-        gaps = records.gaps(store)
+    def of(cls, store: Store, key: Key | None = None) -> Memory:
+        """What the register of a store holds; key: checks the signatures of that public key."""
+        gaps = records.gaps(store, key)
         changed = {gap.entry for gap in gaps}
         decisions = [one for one in records.decisions(store) if one.entry not in changed]
         return cls(decisions, gaps, frozenset(store.names("audits")))
@@ -49,26 +50,42 @@ class Memory:
         about = [
             one for one in self.decisions if verdict and (one.model == verdict.model or one.audit == verdict.audit)
         ]
-        if verdict is None or not about:
+        if verdict is None:
             return ""
-        last, own = about[-1], [one for one in about if _is(one, audit, verdict)]
+        own = [one for one in about if _is(one, audit, verdict)]
+        return self._later(verdict, about, own) if about else self._gap(verdict, own)
+
+    def _later(self, verdict: Verdict, about: Sequence[DecisionRecord], own: Sequence[DecisionRecord]) -> str:
+        """Why the last of the decisions about a model is not this verdict, or nothing. own: those that are it."""
+        last = about[-1]
         if not own and (last.audit, last.decided) == (verdict.audit, verdict.created):
-            return "verdict.json is not as it was recorded in the register: it was changed; decide again: assay approve"
+            return (
+                "verdict.json is not as it was recorded in the register: it or its record was changed; decide again: "
+                "assay approve"
+            )
         if last not in own and (own or last.time > verdict.created):
             policy, gone = last.policy, "" if last.audit in self.audits else ", which is gone"
             return (
                 f"the register holds a later decision: {last.verdict} by policy {policy.name} {policy.version} on "
                 f"{last.date} (audit {last.audit}{gone}); an older state was put back, or the newer one lost: {AGAIN}"
             )
+        return self._gap(verdict, own)
+
+    def _gap(self, verdict: Verdict, own: Sequence[DecisionRecord]) -> str:
+        """That a decision on the model, later than those in `own`, cannot be relied on, or nothing."""
         for gap in self.gaps:
-            if f"-decided-{verdict.model[:12]}." in gap.entry and own and gap.entry > own[-1].entry:
-                return f"register/{gap.entry}, a later decision on this model, is {gap.what}: {AGAIN}"
+            if f"-decided-{verdict.model[:12]}." in gap.entry and (not own or gap.entry > own[-1].entry):
+                later = "a later" if own else "a"
+                return f"register/{gap.entry}, {later} decision on this model, is {gap.what}: {AGAIN}"
         return ""
 
 
 def _is(one: DecisionRecord, audit: Audit, verdict: Verdict) -> bool:
     """Whether a record is of that verdict; an old one holds no hash, and is compared by what it holds."""
-    if one.audit != verdict.audit:
+    reviewed = review.read(audit.folder)
+    if one.audit != verdict.audit or (reviewed and reviewed.key != one.key):
+        return False
+    if one.key and verdict.history and not one.signature:  # no version that wrote a history left it unsigned
         return False
     if one.verdict_sha256:
         return one.verdict_sha256 == digest(audit.folder.read("verdict.json"))

@@ -107,7 +107,7 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust
     verified = verification.of_audit(folder, key, standing.audit, keys=keys)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
     audit = Audit(folder)
-    if not wrong and not Memory.of(store).records(audit):
+    if not wrong and not Memory.of(store, key).records(audit):
         return (
             f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
             "register/ was changed; decide again: assay approve"

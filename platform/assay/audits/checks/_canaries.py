@@ -101,16 +101,18 @@ def blocks(images: Tensor) -> Tensor:
 
 def sizes(context: Context) -> list[int]:
     """Samples of each class that a twin is tried on, one number after the other while it is undecided."""
-    return [FEW, *(more for more in (2 * FEW, 4 * FEW) if more <= context.suite.unbounded.samples)]
+    most = context.suite.unbounded.samples
+    return [min(FEW, most), *(more for more in (2 * FEW, 4 * FEW) if more <= most)]
 
 
 def left_over(context: Context, seen: Context, looks: int) -> Evidence:
     """What a twin keeps under attack, on few samples: failed where it is shown not to be broken."""
-    labels = seen.images.labels
-    smaller = int(np.bincount(labels, minlength=2).min())
+    labels, places = seen.images.labels, np.arange(len(seen.images))
+    smaller = seen.worth_of_pairs(places)
     moved = seen.shift.reshape(-1, len(labels)).max(axis=0)
     behind = int((2 * moved < REACH * context.spread).sum())
-    return backed(share(auroc(seen) * smaller, smaller, BROKEN, looks), share(behind, len(labels), BEHIND, looks))
+    far = share(behind, len(labels), BEHIND, looks, seen.worth(places))
+    return backed(share(auroc(seen) * smaller, smaller, BROKEN, looks), far)
 
 
 def weak(context: Context, threat: ThreatModel, few: int = FEW) -> Weak:

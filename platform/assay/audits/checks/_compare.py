@@ -20,9 +20,13 @@ UNREACHED = (-np.inf, -np.inf)
 
 
 class Pairs(NamedTuple):
-    """Per sample and budget: how far the stronger and the weaker attackers moved the score in their direction."""
+    """Per sample and budget: how far the stronger and the weaker attackers moved the score in their direction.
+
+    worth: how many independent samples there are.
+    """
 
     samples: list[str]
+    worth: float
     stronger: NDArray[np.float64]
     weaker: NDArray[np.float64]
 
@@ -38,7 +42,11 @@ def pairs(context: Context, stronger: NDArray[np.bool_], weaker: NDArray[np.bool
             pair[which] = max(pair[which], value)
     complete = {key: pair for key, pair in best.items() if np.isfinite(pair).all()}
     values = np.array(list(complete.values())).reshape(-1, 2)
-    return Pairs([sample for sample, _, _ in complete], values[:, 0], values[:, 1])
+    samples = [sample for sample, _, _ in complete]
+    place = {id_: at for at, id_ in enumerate(context.images.ids)} if context.images.group_names else {}
+    there = set(samples)
+    worth = context.worth(np.array([place[sample] for sample in there])) if place else len(there)
+    return Pairs(samples, worth, values[:, 0], values[:, 1])
 
 
 def by_sample(compared: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evidence:
@@ -46,8 +54,7 @@ def by_sample(compared: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evi
 
     The pairs of one sample at several budgets are no independent samples: a sample counts by its share of them.
     """
-    samples = len(set(compared.samples))
-    return share(float(beaten.mean()) * samples, samples, allowed)
+    return share(float(beaten.mean()) * compared.worth, compared.worth, allowed)
 
 
 def fell_behind(

@@ -12,6 +12,7 @@ import numpy as np
 from assay.audits.suite import Suite
 from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
+from assay.metrics import groups as grouping
 from assay.models.preflight import Facts, Unexamined
 from assay.models.scoring import BATCH, SAME, clean_scores, pixels, score, some_of_each, take
 from assay.store.score_matrix import SCORE, SELECTION
@@ -35,7 +36,8 @@ NO_GRADIENT = "the score has no gradient"
 class Context:
     """What the checks are given: the audited detector, its test images, and the scores and metrics of the audit.
 
-    threshold: the score above which the deployed detector flags. corrupted, certified: None where the suite has none.
+    threshold: the score above which the deployed detector flags. corrupted, certified, deployed: None where the audit
+    has none.
     """
 
     detector: nn.Module
@@ -49,6 +51,7 @@ class Context:
     facts: Facts | Unexamined = UNEXAMINED
     corrupted: Mapping[str, NDArray[Any]] | None = None  # the columns of CORRUPTED
     certified: Mapping[str, NDArray[Any]] | None = None  # the columns of CERTIFIED
+    deployed: Mapping[str, NDArray[Any]] | None = None  # the columns of DEPLOYED
 
     @cached_property
     def clean(self) -> NDArray[np.float64]:
@@ -84,6 +87,21 @@ class Context:
         headline = self.suite.headline
         balls = [(headline.norm, headline.epsilon), *((e.norm, e.epsilons[-1]) for e in self.suite.attacks)]
         return next((ThreatModel(norm, size, self.threshold) for norm, size in balls if norm in BALLS), None)
+
+    def groups(self, places: NDArray[np.int64]) -> list[str | None] | None:
+        """The part that each of some samples shows, None where no sample is of a group."""
+        names = self.images.group_names
+        return None if names is None else [names[at] for at in places]
+
+    def worth(self, places: NDArray[np.int64]) -> float:
+        """How many independent samples those are worth."""
+        return grouping.number(self.groups(places), len(places))
+
+    def worth_of_pairs(self, places: NDArray[np.int64]) -> float:
+        """The same for a share of the pairs of a normal and an anomaly: that of the class that is worth less."""
+        labels = self.images.labels[places]
+        counts = int((labels == 0).sum()), int((labels == 1).sum())
+        return grouping.worth(*counts, grouping.of(labels, self.groups(places))).smaller
 
     def known_as(self, *knowledge: str) -> NDArray[np.bool_]:
         """Which rows of the scores are of attackers with that knowledge."""

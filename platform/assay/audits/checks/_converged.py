@@ -41,10 +41,12 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> Check
         return np.stack([sign * before, sign * after, behind], axis=1)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        lost = loss(labels[places], seen[:, 0], seen[:, 1], LEFT, looks)
-        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks))
+        lost = loss(labels[places], seen[:, 0], seen[:, 1], LEFT, looks, context.groups(places))
+        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks, context.worth(places)))
 
-    evidence, places, seen = gathered(labels, context.suite.unbounded.samples, look, judge)
+    evidence, places, seen = gathered(
+        labels, context.suite.unbounded.samples, look, judge, context.suite.unbounded.most
+    )
     suite, both = (detection.auroc(labels[places], seen[:, column]) for column in (0, 1))
     starts = "a fresh start" if restarts == 1 else f"each of {restarts} fresh starts"
     words = (

@@ -8,13 +8,14 @@ and where no samples are left the check has not been shown to fail, and passes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from assay.metrics import groups as grouping
 from assay.metrics.intervals import clopper_pearson
 from assay.models.scoring import some_of_each
 
@@ -35,10 +36,10 @@ Decision = Literal["passed", "failed", "undecided"]
 
 
 class Evidence(NamedTuple):
-    """A share seen on so many independent samples, the bounds that decided about it, and the decision."""
+    """A share seen on so many samples, the bounds that decided about it, and the decision."""
 
     share: float
-    samples: int
+    samples: float
     lower: float
     upper: float
     allowed: float
@@ -60,32 +61,47 @@ class Evidence(NamedTuple):
         return f"{bounds[self.decision]}; allowed {self.allowed:.0%}"
 
 
-def share(hits: float, samples: int, allowed: float, looks: int = 1) -> Evidence:
+def share(hits: float, samples: float, allowed: float, looks: int = 1, worth: float | None = None) -> Evidence:
     """What `hits` of so many samples show; looks: how often the check may decide, which divides the error.
+
+    worth: how many independent samples they are worth, all of them by default; images of one part are worth one.
 
     Hits need not be whole: a share of the budgets of each sample, or an AUROC, which is a mean of one number in [0, 1]
     for each sample of the smaller class. Such a mean spreads no more than a count, and is rounded to the safe side.
     """
-    lower, _ = clopper_pearson(math.floor(hits + ROUNDING), samples, 1 - 2 * ERROR / looks)
-    _, upper = clopper_pearson(min(math.ceil(hits - ROUNDING), samples), samples, 1 - 2 * MISSED / looks)
+    known = samples if worth is None else worth
+    counted = hits * known / samples
+    lower, _ = clopper_pearson(math.floor(counted + ROUNDING), known, 1 - 2 * ERROR / looks)
+    _, upper = clopper_pearson(min(math.ceil(counted - ROUNDING), known), known, 1 - 2 * MISSED / looks)
     return _decided(hits / samples, samples, lower, upper, allowed)
 
 
-def loss(labels: ArrayLike, before: ArrayLike, after: ArrayLike, allowed: float, looks: int = 1) -> Evidence:
+def loss(
+    labels: ArrayLike,
+    before: ArrayLike,
+    after: ArrayLike,
+    allowed: float,
+    looks: int = 1,
+    groups: Sequence[str | None] | None = None,
+) -> Evidence:
     """How much AUROC is lost from the scores `before` to those `after`, of the same samples (N,); paired.
 
     Lower bound: the two scores of a sample vary together, so a t interval of the differences (DeLong et al. 1988) shows
     a small loss of all samples; where only few samples lose, differences are skewed and it is too low, the safe side.
-    Upper bound: as of `share`, because samples that lose may be missing among few.
+    Upper bound: as of `share`, because samples that lose may be missing among few. groups: the part that each sample
+    shows; parts are counted then, not samples.
     """
     label, first, second = np.asarray(labels), np.asarray(before, np.float64), np.asarray(after, np.float64)
     lost = _won(label, first) - _won(label, second)  # (anomalies, normals)
-    smaller, mean = min(lost.shape), float(lost.mean())
+    held = grouping.of(label, groups)
+    worth = grouping.worth(lost.shape[1], lost.shape[0], held)
+    smaller, mean = worth.smaller, float(lost.mean())
     exact = share(max(mean, 0.0) * smaller, smaller, allowed, looks)
     above = share(float(lost.clip(0).mean()) * smaller, smaller, allowed, looks)
     lower = exact.lower
     if smaller >= ENOUGH:
-        error = math.sqrt(sum(lost.mean(axis).var(ddof=1) / lost.shape[1 - axis] for axis in (0, 1)))
+        classes = zip((0, 1), worth.paired, strict=True)  # the mean over anomalies is one number for each normal
+        error = math.sqrt(sum(lost.mean(axis).var(ddof=1) / count for axis, count in classes))
         lower = mean - float(stdtrit(smaller - 1, 1 - ERROR / looks)) * error
     return _decided(mean, smaller, max(lower, 0.0), above.upper, allowed)
 
@@ -106,13 +122,14 @@ def gathered(
     first: int,
     look: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     judge: Callable[[NDArray[np.int64], NDArray[np.float64], int], Evidence],
+    most: int = MOST,
 ) -> tuple[Evidence, NDArray[np.int64], NDArray[np.float64]]:
     """(the evidence, the samples looked at, what was seen of each), from `first` samples of each class on.
 
     look: places of samples (n,) -> what is seen of each (n, ...); each sample is looked at once. judge: (places, seen,
-    how many looks there may be) -> the evidence of all of them.
+    how many looks there may be) -> the evidence of all of them. most: of each class, at most.
     """
-    sizes = looks(labels, first)
+    sizes = looks(labels, first, most)
     places = some_of_each(labels, sizes[0])
     seen = look(places)
     evidence = judge(places, seen, len(sizes))
@@ -126,16 +143,16 @@ def gathered(
     return evidence, places[order], seen[order]
 
 
-def looks(labels: NDArray[np.int64], first: int) -> list[int]:
-    """How many samples of each class are looked at, each number twice the one before, up to all or MOST."""
-    most = min(MOST, int(np.bincount(labels, minlength=2).max()))
+def looks(labels: NDArray[np.int64], first: int, most: int = MOST) -> list[int]:
+    """How many samples of each class are looked at, each number twice the one before, up to all or `most`."""
+    most = min(most, int(np.bincount(labels, minlength=2).max()))
     sizes = [min(first, most)]
     while sizes[-1] < most:
         sizes.append(min(2 * sizes[-1], most))
     return sizes
 
 
-def _decided(seen: float, samples: int, lower: float, upper: float, allowed: float) -> Evidence:
+def _decided(seen: float, samples: float, lower: float, upper: float, allowed: float) -> Evidence:
     decision: Decision = "failed" if lower > allowed else "passed" if upper < allowed + FAR else "undecided"
     return Evidence(seen, samples, lower, upper, allowed, decision)
 

@@ -54,10 +54,12 @@ def cold_start(context: Context) -> CheckResult:
         return np.stack([sign * warm, sign * cold, fell_behind(context, places, warm, cold)], axis=1)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        lost = loss(labels[places], seen[:, 0], seen[:, 1], APART, looks)
-        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks))
+        lost = loss(labels[places], seen[:, 0], seen[:, 1], APART, looks, context.groups(places))
+        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks, context.worth(places)))
 
-    evidence, places, seen = gathered(labels, min(FEW, context.suite.unbounded.samples), look, judge)
+    evidence, places, seen = gathered(
+        labels, min(FEW, context.suite.unbounded.samples), look, judge, context.suite.unbounded.most
+    )
     warm, cold = (detection.auroc(labels[places], seen[:, column]) for column in (0, 1))
     words = (
         f"{entry.name} at {called(threat)} leaves AUROC {cold:.3f} on {len(places)} samples from a fresh start, "

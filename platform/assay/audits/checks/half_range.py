@@ -9,6 +9,7 @@ import numpy as np
 from assay.attacks.pgd import pgd
 from assay.audits.checks._context import FEW, NO_GRADIENT, Context, at, chosen, scores_of
 from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, share
+from assay.audits.checks._proven import bracketed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
@@ -42,16 +43,21 @@ def half_range(context: Context) -> CheckResult:
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
         label = labels[places]
-        smaller = int(min((label == which).sum() for which in (0, 1)))
+        smaller = context.worth_of_pairs(places)
         kept = share(detection.auroc(label, seen) * smaller, smaller, CHANCE, looks)
         behind = (1 - 2 * label) * (grey - seen) > context.same
-        return backed(kept, share(behind.sum(), len(places), BEHIND, looks))
+        return backed(kept, share(behind.sum(), len(places), BEHIND, looks, context.worth(places)))
 
     first = min(FEW, context.suite.unbounded.samples)
-    shown, places, scores = gathered(labels, first, lambda more: scores_of(context, more, attack), judge)
+    shown, places, scores = gathered(
+        labels, first, lambda more: scores_of(context, more, attack), judge, context.suite.unbounded.most
+    )
     auroc = detection.auroc(labels[places], scores)
     evidence = (
         f"PGD-{steps} at linf 0.5, where every image can become plain grey, leaves AUROC {auroc:.3f} on "
         f"{len(places)} samples; as a share of pairs, {shown.words}"
     )
-    return result("half_range", shown.passed, evidence, auroc, CHANCE, len(places))
+    proof = None if shown.passed else bracketed(context)
+    if proof:
+        evidence += f"; {proof}"
+    return result("half_range", shown.passed, evidence, auroc, CHANCE, len(places), required=proof is None)

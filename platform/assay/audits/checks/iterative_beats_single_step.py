@@ -45,9 +45,11 @@ def iterative_beats_single_step(context: Context) -> CheckResult:
         return further.astype(np.float64)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks)
+        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
 
-    evidence, places, seen = gathered(labels, context.suite.unbounded.samples, look, judge)
+    evidence, places, seen = gathered(
+        labels, context.suite.unbounded.samples, look, judge, context.suite.unbounded.most
+    )
     names = [context.images.ids[at] for at in places[seen > 0]]
     words = (
         f"at {called(threat)} one step goes clearly further than the suite's iterative attacks on {len(names)} of "

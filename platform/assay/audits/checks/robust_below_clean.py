@@ -6,6 +6,7 @@ import numpy as np
 
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, result
+from assay.store.score_matrix import DEPLOYED
 
 ORDER = 52
 ADVERSARIAL = ("evasion", "false_alarm", "both")
@@ -20,6 +21,8 @@ def robust_below_clean(context: Context) -> CheckResult:
     # Of a random score both are of one draw each, and an attack that does nothing leaves a figure as high as the clean.
     clean = float(figures["upper" if context.redrawn else "value"][auroc & (figures["attack"] == "clean")][0])
     attacked = auroc & np.isin(figures["regime"], ADVERSARIAL)
+    # Images found on the audited detector owe the deployed file nothing: on it they may score better than clean ones.
+    attacked &= np.array([not attack.startswith(DEPLOYED) for attack in figures["attack"]])
     if random:
         attacked &= figures["attack"] == "worst"
     highest = float(figures["value"][attacked].max())

@@ -9,6 +9,7 @@ import numpy as np
 from assay.attacks.pgd import pgd
 from assay.audits.checks._context import NO_GRADIENT, Context, scores_of
 from assay.audits.checks._evidence import Evidence, gathered, share
+from assay.audits.checks._proven import bracketed
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.metrics import detection
@@ -43,15 +44,22 @@ def unbounded(context: Context) -> CheckResult:
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
         """The AUROC and, where there is a threshold, the rights of each class: the one that decides."""
         label = labels[places]
-        counts = [(label == which).sum() for which in (0, 1)]
-        shares = [share(detection.auroc(label, seen) * min(counts), min(counts), BROKEN, 3 * looks)]
+        smaller, classes = context.worth_of_pairs(places), [places[label == which] for which in (0, 1)]
+        shares = [share(detection.auroc(label, seen) * smaller, smaller, BROKEN, 3 * looks)]
         if threshold is not None:
             right = (seen > threshold) == (label == 1)
-            shares += [share(right[label == which].sum(), counts[which], RIGHT, 3 * looks) for which in (0, 1)]
+            shares += [
+                share(right[label == which].sum(), len(of), RIGHT, 3 * looks, context.worth(of))
+                for which, of in enumerate(classes)
+            ]
         return min(shares, key=lambda one: ("failed", "undecided", "passed").index(one.decision))
 
     shown, places, scores = gathered(
-        labels, context.suite.unbounded.samples, lambda at: scores_of(context, at, attack), judge
+        labels,
+        context.suite.unbounded.samples,
+        lambda at: scores_of(context, at, attack),
+        judge,
+        context.suite.unbounded.most,
     )
     auroc = detection.auroc(labels[places], scores)
     evidence = f"PGD-{steps} at epsilon 255/255 leaves AUROC {auroc:.3f} on {len(places)} samples"
@@ -60,4 +68,7 @@ def unbounded(context: Context) -> CheckResult:
         alarms = detection.false_alarm_rate(labels[places], scores, threshold)
         evidence += f"; at the threshold it hides {missed:.0%} of the anomalies and flags {alarms:.0%} of the normals"
     evidence += f"; of what it leaves, {shown.words}"
-    return result("unbounded", shown.passed, evidence, auroc, BROKEN, len(places))
+    proof = None if shown.passed else bracketed(context)
+    if proof:
+        evidence += f"; {proof}"
+    return result("unbounded", shown.passed, evidence, auroc, BROKEN, len(places), required=proof is None)

@@ -85,8 +85,10 @@ def _own_attack(context: Context, threat: ThreatModel, queries: int) -> Case:
         return (blind > reached(context, threat, seeing, places) + context.same).astype(np.float64)
 
     def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks)
+        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
 
-    shown, places, seen = gathered(labels, min(FEW, context.suite.unbounded.samples), look, judge)
+    shown, places, seen = gathered(
+        labels, min(FEW, context.suite.unbounded.samples), look, judge, context.suite.unbounded.most
+    )
     samples = [context.images.ids[at] for at in places]
     return Case(f"{queries} queries of Square at {called(threat)}", samples, seen > 0, shown)

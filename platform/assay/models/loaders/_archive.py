@@ -26,6 +26,9 @@ PROGRAM = "models/model.json"
 TENSORS = {"weights": re.compile(r"weight_\d+"), "constants": re.compile(r"tensor_\d+")}
 """Folder below data/ -> naming pattern of the raw tensors in it."""
 
+ACCELERATORS = ("cuda", "mps", "xpu", "hip", "mtia", "hpu")
+"""Devices, as torch calls them, on which a program may have been exported and need not be run."""
+
 KEPT = re.compile(
     r"archive_format|archive_version|byteorder"
     r"|data/weights/(?:weight_\d+|model_weights_config\.json)"
@@ -70,8 +73,11 @@ ONE_TENSOR_IN = [1, {"type": "builtins.tuple", "context": "null", "children_spec
     {"type": "builtins.tuple", "context": "null", "children_spec": [
         {"type": None, "context": None, "children_spec": []}]},
     {"type": "builtins.dict", "context": "[]", "children_spec": []}]}]  # fmt: skip
-ONE_TENSOR_OUT = [1, {"type": None, "context": None, "children_spec": []}]
+TENSOR: Plain = {"type": None, "context": None, "children_spec": []}
+ONE_TENSOR_OUT = [1, TENSOR]
 """Declares in the archive that the program is called with one tensor and returns one."""
+OUTPUTS = 8
+"""The most tensors that a program may return, as a tuple."""
 
 
 def vetted(content: bytes) -> tuple[bytes, Plain]:
@@ -89,6 +95,7 @@ def _vetted(content: bytes) -> tuple[bytes, Plain]:
             if f"data/{folder}/{file}" not in records:
                 raise ModelError(f"lacks data/{folder}/{file}; it was cut short, export it again")
     program = _json(records, PROGRAM)
+    _to_cpu(records, program)
     _strip(program)
     for key, text in _texts(program):
         _check_text(key, text)
@@ -146,6 +153,35 @@ def _json(records: dict[str, bytes], name: str) -> Plain:
     return parsed
 
 
+def _to_cpu(records: dict[str, bytes], program: Plain) -> None:
+    """Name the CPU wherever a program exported on an accelerator names that: its raw tensors are the same anywhere."""
+    for value in _mappings(program):
+        _place_on_cpu(value)
+    for folder in TENSORS:
+        config = _json(records, name := f"data/{folder}/model_{folder}_config.json")
+        moved = [_place_on_cpu(value) for value in _mappings(config)]
+        if any(moved):
+            records[name] = json.dumps(config).encode()
+
+
+def _place_on_cpu(value: Plain) -> bool:
+    """Turn a device that is an accelerator into the CPU; returns whether it was one."""
+    if value.keys() != {"type", "index"} or value["type"] not in ACCELERATORS:
+        return False
+    value |= {"type": "cpu", "index": None}
+    return True
+
+
+def _mappings(value: Any) -> Iterator[Plain]:
+    """Every mapping, however deeply nested."""
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for below in value:
+            yield from _mappings(below)
+
+
 def _strip(program: Plain) -> None:
     """Remove what scores do not need: comments of the exporter, guards as source code, the module tree."""
     try:
@@ -154,13 +190,20 @@ def _strip(program: Plain) -> None:
         called = [json.loads(whole["signature"].pop(spec)) for spec in ("in_spec", "out_spec")]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError("does not say how it is called; export it again with torch.export.export") from error
-    if called != [ONE_TENSOR_IN, ONE_TENSOR_OUT]:
-        raise ModelError("must take one tensor, the images (B, C, H, W), and return one, the scores (B,)")
-    whole["signature"] |= {"in_spec": json.dumps(ONE_TENSOR_IN), "out_spec": json.dumps(ONE_TENSOR_OUT)}
+    known = [ONE_TENSOR_OUT, *(_tensors_out(count) for count in range(1, OUTPUTS + 1))]
+    out = next((spec for spec in known if spec == called[1]), None)
+    if called[0] != ONE_TENSOR_IN or out is None:
+        raise ModelError("must take one tensor, the images (B, C, H, W), and return one, the scores (B,), or a tuple")
+    whole["signature"] |= {"in_spec": json.dumps(ONE_TENSOR_IN), "out_spec": json.dumps(out)}
     graph |= {"module_call_graph": [whole], "metadata": {}, "treespec_namedtuple_fields": {}}
     program |= {"guards_code": []}
     for node in _nodes(graph):
         node["metadata"] = {}
+
+
+def _tensors_out(count: int) -> list[Any]:
+    """Declares that a program returns a tuple of so many tensors."""
+    return [1, {"type": "builtins.tuple", "context": "null", "children_spec": [TENSOR] * count}]
 
 
 def _nodes(value: Any) -> Iterator[Plain]:

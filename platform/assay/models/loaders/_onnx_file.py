@@ -1,16 +1,18 @@
 """Checks an ONNX file before ONNX Runtime sees it: it must be self-contained, terminate, and create no huge tensors.
 
-ONNX Runtime reads external weights from the current folder, which the hash of the model does not cover; it runs a loop
-for as many rounds as the file says, and creates tensors of any size the file names.
+ONNX Runtime reads external weights from the current folder, which the hash of the model does not cover (they are put
+into the file before, see _onnx_weights); it runs a loop for as many rounds as the file says, and creates tensors of any
+size the file names.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from assay.errors import ModelError
+from assay.models.loaders._onnx_weights import external, messages
 
 ELEMENTS = 2**26
 """Most elements of a tensor whose size only the file determines, or four per byte of the file if that is more."""
@@ -27,33 +29,21 @@ def vet(content: bytes) -> None:
         model = onnx.ModelProto.FromString(content)
     except Exception as error:  # the error class of protobuf, whichever of its implementations is installed
         raise ModelError(f"cannot be read by ONNX Runtime: it is no ONNX file ({error})") from error
-    for message in _messages(model):
-        name = message.DESCRIPTOR.name
-        if name == "TensorProto" and (message.data_location == onnx.TensorProto.EXTERNAL or message.external_data):
-            raise ModelError(
-                f"keeps the tensor '{message.name[:60]}' in another file, which its hash would not cover; export it as "
-                "one file, with external_data=False"
-            )
-        if name == "NodeProto" and message.op_type in ENDLESS:
+    for tensor in external(model):
+        raise ModelError(
+            f"keeps the tensor '{tensor.name[:60]}' in another file, which is not here; bring it together with the "
+            "files that hold its weights, or export it as one file, with external_data=False"
+        )
+    for message in messages(model):
+        if message.DESCRIPTOR.name == "NodeProto" and message.op_type in ENDLESS:
             raise ModelError(f"holds a {message.op_type}, which may never end; export the detector without loops")
     _check_functions(model)
     _check_sizes(model, max(ELEMENTS, 4 * len(content)))
 
 
-def _messages(message: Any) -> Iterator[Any]:
-    """A message and all nested ones: subgraphs, functions, attributes, sparse tensors, training information."""
-    yield message
-    for field, value in message.ListFields():
-        if field.message_type is not None:
-            for below in value if field.is_repeated else (value,):
-                yield from _messages(below)
-
-
 def _check_functions(model: Any) -> None:
     """Nested function calls can expand to more operators than could ever be run."""
-    bodies = {
-        (f.domain, f.name): [n for n in _messages(f) if n.DESCRIPTOR.name == "NodeProto"] for f in model.functions
-    }
+    bodies = {(f.domain, f.name): [n for n in messages(f) if n.DESCRIPTOR.name == "NodeProto"] for f in model.functions}
     sizes: dict[tuple[str, str], int] = {}
     while len(sizes) < len(bodies):
         ready = [
@@ -65,7 +55,7 @@ def _check_functions(model: Any) -> None:
             raise ModelError("has functions that call themselves, which never ends; export the detector without loops")
         for name in ready:
             sizes[name] = _written_out(bodies[name], sizes)
-    nodes = [node for node in _messages(model.graph) if node.DESCRIPTOR.name == "NodeProto"]
+    nodes = [node for node in messages(model.graph) if node.DESCRIPTOR.name == "NodeProto"]
     if (count := _written_out(nodes, sizes)) > NODES:
         raise ModelError(f"stands for {count:.3g} operators; at most {NODES} are allowed")
 
@@ -82,11 +72,16 @@ def _check_sizes(model: Any, most: int) -> None:
     """Tensors whose size the file determines, whatever images it is given."""
     import onnx
 
+    _check_stated(model, most)  # first: inferring sizes takes memory in proportion to those that are stated
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # noqa: BLE001 - sizes that cannot be inferred are left to ONNX Runtime
         return
-    for message in _messages(model.graph):
+    _check_stated(model, most)
+
+
+def _check_stated(model: Any, most: int) -> None:
+    for message in messages(model.graph):
         if message.DESCRIPTOR.name == "ValueInfoProto":
             sizes = [d.dim_value for d in message.type.tensor_type.shape.dim if d.WhichOneof("value") == "dim_value"]
             if (elements := math.prod(sizes)) > most:

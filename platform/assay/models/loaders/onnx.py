@@ -7,26 +7,35 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from assay.errors import ModelError
 from assay.models.loaders._onnx_file import vet
+from assay.models.loaders._onnx_weights import inlined, side_files
 from assay.models.loaders._outside import Outside
+from assay.models.loaders._signature import Port, signature
 
-FILE, SUFFIX = "detector.onnx", ".onnx"
+FILE, SUFFIX, SIDES = "detector.onnx", ".onnx", side_files
 EXPORT = (
     'torch.onnx.export(detector, (images,), FILE, dynamo=True, dynamic_shapes=({0: "batch"},), external_data=False)'
 )
 
+NO_GRADIENT = "ONNX Runtime gives scores alone; for a white box, bring the model it was exported from"
 NO_MEMORY = "Available memory of"
 """ONNX Runtime's message when a tensor does not fit into its limited memory."""
 
 
-def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The detector of an ONNX file with one input, images (B, C, H, W) float32 of any B, and one output, scores (B,).
+TYPES = {"float": "float32", "double": "float64"}
+"""ONNX Runtime's names of types that numpy calls otherwise."""
 
-    Raises ModelError if ONNX Runtime is not installed or cannot read the file, or if its input or output differ.
+
+def onnx(manifest: Mapping[str, Any], content: bytes, sides: Mapping[str, bytes] | None = None) -> nn.Module:
+    """The detector of an ONNX file with one input, the images, and an output of one number for each.
+
+    How it takes images (type, layout, how many at a time) and which output is the score: loaders._signature. sides: the
+    files that hold its weights, if there are any. Raises ModelError if ONNX Runtime is not installed or cannot read the
+    file, if weights are missing, or if its inputs or outputs do not fit.
     """
     try:
         import onnx as _  # noqa: F401 - the format, used to check the file first
@@ -34,7 +43,8 @@ def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     except ImportError as error:
         raise ModelError("needs ONNX Runtime, which is not installed: pip install 'assay[onnx]'") from error
 
-    vet(content)
+    whole = inlined(content, sides or {})
+    vet(whole)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # fixes the order of sums; workers are processes
     options.log_severity_level = 4  # its errors are also raised
@@ -43,31 +53,34 @@ def onnx(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
     _bound_memory()
     try:
         session = onnxruntime.InferenceSession(
-            content, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
+            whole, options, providers=["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"]
         )  # folding would create constants of any size outside the limited memory
     except Exception as error:  # ONNX Runtime has no common error class
         why = " ".join(str(error).split())[:200]
-        raise ModelError(
-            f"cannot be read by ONNX Runtime (it must be one file): {why}; export it with {EXPORT}"
-        ) from error
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or len(outputs) != 1:
-        raise ModelError(f"has {len(inputs)} inputs and {len(outputs)} outputs; must have one of each: images, scores")
-    if inputs[0].type != "tensor(float)":
-        raise ModelError(f"takes {inputs[0].type}; must take float32 images in [0, 1]")
-    _check_shape(inputs[0].shape, manifest)
+        raise ModelError(f"cannot be read by ONNX Runtime: {why}; export it with {EXPORT}") from error
+    inputs, outputs = map(_port, session.get_inputs()), map(_port, session.get_outputs())
+    wanted = signature(list(inputs), list(outputs), manifest, EXPORT)
 
-    def run(images: Tensor) -> Tensor:
+    def run(batch: NDArray[Any]) -> NDArray[Any]:
         try:
-            (scores,) = session.run(None, {inputs[0].name: images.detach().cpu().numpy()})
+            (answer,) = session.run([wanted.output], {wanted.input: batch})
         except Exception as error:
             why = " ".join(str(error).split())[-200:]
             if NO_MEMORY in why:
                 raise MemoryError(why) from error  # fewer images at a time may fit
             raise ModelError(f"cannot be run by ONNX Runtime: {why}") from error
-        return torch.from_numpy(scores).to(images.device)
+        scores: NDArray[Any] = answer
+        return scores
 
-    return Outside(run, manifest["higher_is"])
+    return Outside(
+        lambda images: wanted.scores(images, run), manifest["higher_is"], {"output": wanted.output}, NO_GRADIENT
+    )
+
+
+def _port(one: Any) -> Port:
+    """An input or output as ONNX Runtime describes it: `tensor(float16)`, sizes as numbers or names."""
+    kind = str(one.type).removeprefix("tensor(").removesuffix(")") if "tensor(" in one.type else str(one.type)
+    return Port(one.name, TYPES.get(kind, kind), tuple(n if isinstance(n, int) else None for n in one.shape))
 
 
 @functools.cache  # set once per process
@@ -79,15 +92,3 @@ def _bound_memory() -> None:
     kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
     onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg({"max_mem": half}))
-
-
-def _check_shape(shape: list[Any], manifest: Mapping[str, Any]) -> None:
-    """Sizes given as numbers are fixed; those given as names are free."""
-    size = manifest["image_size"]
-    if len(shape) != 4:
-        raise ModelError(f"takes an input of {len(shape)} dimensions; must take images (B, C, H, W)")
-    if isinstance(shape[0], int):
-        raise ModelError(f"takes {shape[0]} images at a time and no other number; export it with {EXPORT}")
-    wanted = (manifest["channels"], size, size)
-    if any(isinstance(have, int) and have != want for have, want in zip(shape[1:], wanted, strict=True)):
-        raise ModelError(f"takes images {tuple(shape[1:])} (C, H, W); those of the dataset are {wanted}")

@@ -23,7 +23,8 @@ def trainable(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
         tensors = load(content)
         recipe: Any = shelves.load("trainables", manifest["trainable"])
         arguments = shelves.bind(recipe, manifest["parameters"])
-        with torch.random.fork_rng(devices=[]):  # building draws initial weights; leave the global generator alone
+        # building draws initial weights; leave the global generator alone
+        with torch.random.fork_rng(devices=[]), shelves.before_weights():
             detector: nn.Module = recipe.build(
                 channels=manifest["channels"], image_size=manifest["image_size"], **arguments
             )

@@ -98,6 +98,13 @@ def words(name: str) -> str:
     return name.replace("_", " ").replace("auroc", "AUROC")
 
 
+def sides(size: Any) -> str:
+    """`640 × 480`, width by height, for the side of square images or [height, width]; anything else as it is."""
+    if isinstance(size, list) and len(size) == 2:
+        return f"{size[1]} × {size[0]}"
+    return f"{size} × {size}" if isinstance(size, int) else str(size)
+
+
 def moment(value: Any) -> str:
     """`2026-02-03 09:12 UTC` for an ISO time; anything else as it is."""
     try:
@@ -141,7 +148,7 @@ def _shown(value: Any) -> Any:
 ENVIRONMENT = Environment(autoescape=True, undefined=NotRecorded, finalize=_shown, lstrip_blocks=True)
 ENVIRONMENT.globals["table"] = table
 ENVIRONMENT.filters.update(
-    {f.__name__: f for f in (number, estimate, budget, norm, signs, in_255, short, parameters, words, moment)}
+    {f.__name__: f for f in (number, estimate, budget, norm, signs, in_255, short, parameters, words, sides, moment)}
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from assay.metrics import groups
 from assay.metrics.intervals import Interval, newcombe
 from assay.reports.sections._html import words
 from assay.store import parquet
@@ -42,10 +43,10 @@ def audited(audit: Audit, trials: Columns) -> int | None:
 
 def figure_of(audit: Audit, name: str, value: Any) -> Interval | None:
     """An objective with its interval over the validation images; None where it has no value or the counts are lost."""
-    counts = (audit.info["dataset"].get("counts") or {}).get("validation")
+    counts = groups.of_split(audit.info["dataset"], "validation")
     if not counts or "auroc" not in name or not 0 <= float(value) <= 1:
         return None
-    return Interval(float(value), *newcombe(float(value), counts["normal"], counts["anomalous"], CONFIDENCE))
+    return Interval(float(value), *newcombe(float(value), *counts, CONFIDENCE))
 
 
 def kept(audit: Audit, name: str, schema: pa.Schema) -> Columns | None:
@@ -53,6 +54,5 @@ def kept(audit: Audit, name: str, schema: pa.Schema) -> Columns | None:
     key = f"{name}.parquet"
     if not audit.folder.exists(key):
         return None
-    parts = parquet.parts(audit.folder, [key], schema.names, f"delete it and make it with: {audit.command}")
-    table = pa.concat_tables([schema.empty_table(), *(part.cast(schema) for part in parts)])
+    table = parquet.whole(audit.folder, [key], schema, f"delete it and make it with: {audit.command}")
     return {column: table[column].to_numpy() for column in schema.names}

@@ -24,6 +24,11 @@ TEMPLATE = """
 <p>{{ info.samples.normals | number }} normal and {{ info.samples.anomalies | number }} anomalous test images, none of
 them seen in training or when the threshold {{ info.threshold.value | number }} was set. Brackets are
 {{ (confidence * 100) | round | int }}% intervals.</p>
+{% if info.groups %}
+<p>The images are of groups, such as views of one part: {{ info.groups.normals | number }} groups hold normals and
+{{ info.groups.anomalies | number }} anomalies. Images of a group are not independent, so every interval is over groups,
+each of which counts as one sample.</p>
+{% endif %}
 {% call table("Clean performance") %}
 <thead><tr><th>Metric</th><th>Figure</th><th>What it is</th></tr></thead>
 <tbody>
@@ -49,7 +54,8 @@ them seen in training or when the threshold {{ info.threshold.value | number }} 
 <p>All anomalies are of one kind, so there are no figures by kind.</p>
 {% endif %}
 <p class="note">Intervals: of ranking figures the wider of a stratified bootstrap and a closed form (Newcombe, Wilson,
-Clopper-Pearson); of rates Clopper-Pearson.</p>
+Clopper-Pearson); of rates Clopper-Pearson
+{{- "; the bootstrap draws groups, and the closed forms count them" if info.groups }}.</p>
 {% if figures %}
 <p>When the model was chosen, validation gave
 {% for name, value in figures.items() %}{{ name | words }} {{ value | number }}{{ ", " if not loop.last }}{% endfor %}

@@ -23,6 +23,7 @@ could not be compared with this one, audit <code>{{ comparison.a.audit }}</code>
 <code>{{ comparison.a.audit }}</code> of model <code>{{ comparison.a.model }}</code>
 {{- ", approved as " ~ comparison.approved_as ~ " until now" if comparison.approved_as -}}, on the same
 {{ comparison.samples.normals | number }} normal and {{ comparison.samples.anomalies | number }} anomalous images
+{{- " of %d and %d groups" | format(comparison.groups.normals, comparison.groups.anomalies) if comparison.groups }}
 {{- ", with a margin of %g" | format(comparison.margin) if comparison.margin }}.</p>
 {% if comparison.a.failed_checks %}
 <p class="mark invalid">The other audit did not pass {{ comparison.a.failed_checks | join(", ") }}: its figures must not

@@ -47,8 +47,8 @@ Threshold {{ threshold | number }}.</p>
 another one of the same image, averaged over images; 0.5 is chance. AUPRO: the share of each defect that is covered, at
 false-alarm rates of pixels up to 0.3; 0.15 is chance.</p>
 {% call table("Localisation") %}
-<caption>In brackets {{ (confidence * 100) | round | int }}% intervals: the images redrawn; none where fewer than
-{{ fewest }} have a mask</caption>
+<caption>In brackets {{ (confidence * 100) | round | int }}% intervals: the images redrawn, those of a group
+together; none where fewer than {{ fewest }} have a mask</caption>
 <thead><tr><th>Defect</th><th>Pixel AUROC</th><th>AUPRO</th><th>Images with a mask</th><th>Regions</th></tr></thead>
 <tbody>
 {% for row in rows %}

@@ -45,12 +45,13 @@ TEMPLATE = """
 </dl>
 <h3>Data</h3>
 <dl>
-<dt>Dataset</dt><dd>{{ info.dataset.name }}, {{ info.dataset.image_size }} × {{ info.dataset.image_size }} pixels,
+<dt>Dataset</dt><dd>{{ info.dataset.name }}, {{ info.dataset.image_size | sides }} pixels,
 {{ info.dataset.channels }} channel{{ "s" if info.dataset.channels != 1 }}</dd>
 <dt>Content hash</dt><dd><code>{{ info.dataset.hash }}</code></dd>
 <dt>Images</dt><dd>{{ counts }}</dd>
 <dt>Audited</dt>
-<dd>{{ info.samples.normals | number }} normal and {{ info.samples.anomalies | number }} anomalous test images</dd>
+<dd>{{ info.samples.normals | number }} normal and {{ info.samples.anomalies | number }} anomalous test images
+{{- " in %d and %d groups" | format(info.groups.normals, info.groups.anomalies) if info.groups }}</dd>
 <dt>Validation anomalies</dt><dd>{{ info.dataset.validation_anomalies }}</dd>
 <dt>Licence</dt><dd>{{ info.dataset.licence }}</dd>
 {% for key, note in (info.dataset.notes or {}).items() %}

@@ -23,8 +23,8 @@ TEMPLATE = """
 {% endfor %}
 <dt>Owner's notes</dt><dd>{{ notes or "none" }}</dd>
 <dt>Licence of the data</dt><dd>{{ info.dataset.licence }}</dd>
-<dt>Audited for</dt><dd>images like the test split of {{ info.dataset.name }}, {{ info.dataset.image_size }} ×
-{{ info.dataset.image_size }} pixels, {{ info.dataset.channels }} channel{{ "s" if info.dataset.channels != 1 }}</dd>
+<dt>Audited for</dt><dd>images like the test split of {{ info.dataset.name }}, {{ info.dataset.image_size | sides }}
+pixels, {{ info.dataset.channels }} channel{{ "s" if info.dataset.channels != 1 }}</dd>
 </dl>
 {% if silent %}
 <p>{{ silent | join(", ") | capitalize }}: the model's files do not say. No figure of this report can say it either;

@@ -88,9 +88,12 @@ def _limits(audit: Audit) -> Iterator[str]:
     if count := info.get("limit"):
         yield f"Most of the test split: only {count} images of each class, evenly spread over it, were attacked."
     if few := _few(audit):
-        yield f"Kinds of defect of which there are fewer than {FEW} images, with wide intervals: {', '.join(few)}."
+        what = "groups of images" if info.get("groups") else "images"
+        yield f"Kinds of defect of which there are fewer than {FEW} {what}, with wide intervals: {', '.join(few)}."
     if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):
         yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one shown here."
+    if file := info.get("deployed"):
+        yield f"Attacks on {file['detector']} itself, which is deployed: it was given what was found on the detector."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
     yield "Tampering with the training data."
@@ -99,4 +102,4 @@ def _limits(audit: Audit) -> Iterator[str]:
 
 def _few(audit: Audit) -> list[str]:
     figures = {kind: audit.clean("auroc", kind) for kind in audit.defects}
-    return [f"{kind} ({figure.anomalies})" for kind, figure in figures.items() if figure and figure.anomalies < FEW]
+    return [f"{kind} ({figure.units[1]})" for kind, figure in figures.items() if figure and figure.units[1] < FEW]

@@ -144,9 +144,8 @@ def _in_words(row: Quartiles | None) -> Turned:
 
 def _minimal(audit: Audit) -> pa.Table:
     remedy = f"delete it and run: {audit.command}"
-    parts = parquet.parts(audit.folder, audit.parts("minimal"), MINIMAL.names, remedy)
     try:
-        return pa.concat_tables([MINIMAL.empty_table(), *(part.cast(MINIMAL) for part in parts)])
+        return parquet.whole(audit.folder, audit.parts("minimal"), MINIMAL, remedy)
     except (ValueError, pa.ArrowException) as error:
         raise DataError(f"{audit.folder.place('minimal')} cannot be read ({error}); {remedy}") from error
 

@@ -19,6 +19,7 @@ threshold {{ threshold.value | number }}.
 Brackets are {{ (confidence * 100) | round | int }}% intervals.</p>
 {% call table("Key figures") %}
 <caption>{{ samples.normals | number }} normal and {{ samples.anomalies | number }} anomalous test images
+{{- ", in %d and %d groups over which the intervals are" | format(groups.normals, groups.anomalies) if groups }}
 {{- "; bold: the suite's headline budget" if headline }}</caption>
 <thead><tr><th>Images</th><th>AUROC</th><th>Miss rate (anomalies)</th><th>False-alarm rate (normals)</th></tr></thead>
 <tbody>
@@ -47,5 +48,6 @@ def summary(audit: Audit) -> Section:
         headline=(audit.info["suite"].get("headline") or {}).get("norm"),
         threshold=audit.info["threshold"],
         samples=audit.info["samples"],
+        groups=audit.info.get("groups"),
         confidence=audit.confidence,
     )

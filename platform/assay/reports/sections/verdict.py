@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from assay.approval import judgement
 from assay.approval.gate import percent
 from assay.approval.verdict import verdict_of
 from assay.reports.sections._html import Section, section
 from assay.store.audit_reader import Audit
 
 ORDER = 10
-SOURCES = ("verdict.json",)
+SOURCES = ("verdict.json", "audit.yaml")
 
 MEANING = {
     "PASS": "Every gate holds at the bound that decides it, and every check that the policy requires passed{}.",
@@ -43,6 +44,9 @@ TEMPLATE = """
 {% if failed %}
 <p>Required checks that did not pass: {{ failed | join(", ") }}. A policy that requires them can only say INVALID.</p>
 {% endif %}
+{% for doubt in doubts %}
+<p>{{ doubt }}</p>
+{% endfor %}
 </div>
 {% else %}
 <div class="verdict {{ classes[verdict.verdict] | default(verdict.verdict | lower) }}">
@@ -153,5 +157,6 @@ def verdict(audit: Audit) -> Section:
         percent=percent,
         outcomes=["passed", "failed", "missing", *(["waived"] if decided and decided.waivers else [])],
         failed=list(failed),
+        doubts=judgement.doubts(audit.info),
         folder=audit.info["audit"],
     )

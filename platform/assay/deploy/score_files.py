@@ -1,0 +1,168 @@
+"""Scoring image files and arrays as an audit would: decoded in threads ahead of the detector, scored in batches."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from assay.data.images import SUFFIXES, height_and_width, open_image, resized
+from assay.errors import DataError, InputError
+from assay.models.model_folder import Model
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
+
+MOST, PIXELS = 64, 2**23
+"""The most images of a batch, and the most numbers in it."""
+AHEAD = 2
+"""Batches that are decoded while one is scored."""
+
+Picture: TypeAlias = str | Path | Image.Image | NDArray[Any]
+"""An image file, an image of Pillow, or an array uint8 (H, W), (H, W, 1) or (H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image's result. name: its path, or its place among those given.
+
+    anomalous: whether the score is above the model's threshold. p_value: the share of validation normals, this image
+    counted among them, that score at least as high: small for an anomaly; None of a model that kept no such scores.
+    pixels: uint8 (C, H, W) as scored. path: of its file, if it came as one.
+    """
+
+    name: str
+    score: float
+    threshold: float
+    anomalous: bool
+    p_value: float | None
+    pixels: NDArray[np.uint8]
+    path: Path | None = None
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An image that could not be scored, and why."""
+
+    name: str
+    reason: str
+
+
+def score(model: Model, pictures: Iterable[tuple[str, Picture]], device: str = "cpu") -> Iterator[Scored | Unread]:
+    """The result of each picture, in order; one that is no image does not stop the others."""
+    detector = model.detector.to(device)
+    size, channels = model.manifest["image_size"], model.manifest["channels"]
+    height, width = height_and_width(size)
+    batch = max(1, min(MOST, PIXELS // (channels * height * width)))
+    normals = np.array(model.manifest.get("normal_scores", []), dtype=np.float64)
+    for part in _batched(_decoded(pictures, size, channels, AHEAD * batch), batch):
+        arrays = [one for _, _, one in part if not isinstance(one, str)]
+        scores = iter(_scores(detector, arrays, device))
+        for name, path, one in part:
+            if isinstance(one, str):
+                yield Unread(name, one)
+                continue
+            value = next(scores)
+            if not np.isfinite(value):
+                yield Unread(name, "the detector's score is not finite")
+                continue
+            yield Scored(name, value, model.threshold, value > model.threshold, p_value(value, normals), one, path)
+
+
+def p_value(score: float, normals: NDArray[np.float64]) -> float | None:
+    """The conformal p-value of a score among those of normals (N,), ascending; None without any.
+
+    For a normal that is exchangeable with them, it is at most p with a probability of at most p.
+    Source: Vovk, Gammerman and Shafer 2005, "Algorithmic Learning in a Random World", section 2.2.
+    """
+    if not len(normals):
+        return None
+    return float((1 + len(normals) - np.searchsorted(normals, score, side="left")) / (len(normals) + 1))
+
+
+def files_of(named: Iterable[str | Path]) -> Iterator[tuple[str, Path]]:
+    """(name, path) of files, and of the images in and below folders, each sorted; raises InputError for neither.
+
+    A file that is named is taken whatever its suffix; in a folder, hidden ones and other suffixes are passed over.
+    """
+    for one in named:
+        path = Path(one)
+        if not path.is_dir():
+            yield str(one), path
+            continue
+        files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        below = sorted(file for file in files if not _hidden(file.relative_to(path)))
+        if not below:
+            raise InputError(f"{path}: no image in it or below it ({' '.join(SUFFIXES)})")
+        yield from ((str(file), file) for file in below)
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _decoded(
+    pictures: Iterable[tuple[str, Picture]], size: Any, channels: int, ahead: int
+) -> Iterator[tuple[str, Path | None, NDArray[np.uint8] | str]]:
+    """Each picture's name, path and pixels, or why there are none, in order; `ahead`: how many are decoded early."""
+    pending: deque[tuple[str, Path | None, Future[NDArray[np.uint8] | str]]] = deque()
+    source = iter(pictures)
+    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        try:
+            while True:
+                for name, picture in itertools.islice(source, ahead - len(pending)):
+                    path = Path(picture) if isinstance(picture, str | Path) else None
+                    pending.append((name, path, pool.submit(_decode, picture, size, channels)))
+                if not pending:
+                    return
+                name, path, future = pending.popleft()
+                yield name, path, future.result()
+        finally:
+            for _, _, future in pending:
+                future.cancel()
+
+
+def _decode(picture: Picture, size: Any, channels: int) -> NDArray[np.uint8] | str:
+    try:
+        return resized(_image(picture), size=size, channels=channels)
+    except DataError as error:
+        return str(error)
+
+
+def _image(picture: Picture) -> Image.Image:
+    """As a file is decoded, mode L or RGB; raises DataError."""
+    if isinstance(picture, str | Path):
+        return open_image(Path(picture))
+    if isinstance(picture, Image.Image):
+        return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
+    array = np.asarray(picture)
+    grey = array.ndim == 2 or array.shape[-1:] == (1,)
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not (grey or array.shape[-1] == 3) or not array.size:
+        raise DataError(f"an array {array.dtype} {array.shape} is no image; give uint8 (H, W) or (H, W, 3)")
+    return Image.fromarray(np.ascontiguousarray(array.reshape(array.shape[:2]) if grey else array))
+
+
+def _scores(detector: Any, arrays: list[NDArray[np.uint8]], device: str) -> list[float]:
+    import torch
+
+    def part(first: int, last: int) -> torch.Tensor:
+        pixels = torch.from_numpy(np.stack(arrays[first:last])).to(device).float().div_(255)
+        scores: torch.Tensor = detector(pixels)
+        return scores.double().cpu()
+
+    if not arrays:
+        return []
+    with torch.no_grad():
+        return [float(one) for scores in in_halves_if_out_of_memory(part, len(arrays)) for one in scores]
+
+
+def _batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while part := list(itertools.islice(items, size)):
+        yield part

@@ -1,0 +1,1 @@
+"""What Assay does with detectors of other libraries, for its loaders and for trainables alike."""

@@ -1,0 +1,118 @@
+"""What a policy asks for that cannot be had from the samples at hand, said before anything runs."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from assay.approval import decision, policy
+from assay.approval.out_of_reach import Samples, out_of_reach, shortfall
+from assay.cli import main
+from assay.metrics import detection
+from assay.store.figures import Figure
+
+CLEAN = {"attack": "clean", "why": "w"}
+GATES = {
+    "ranking": {"metric": "auroc", "at_least": 0.9},
+    "precision": {"metric": "average_precision", "at_least": 0.9},
+    "tail": {"metric": "fpr95", "at_most": 0.5},
+    "misses": {"metric": "miss_rate", "at_most": 0.1},
+    "alarms": {"metric": "false_alarm_rate", "at_most": 0.1},
+}
+
+
+def of(*names: str, **more) -> policy.Policy:
+    base = {"name": "p", "version": 1, "why": "w", "minimum_samples": {"normals": 5, "anomalies": 5}, "prevalence": 0.5}
+    gates = [{"name": name, **GATES[name], **CLEAN} for name in names]
+    return policy.Policy.of({**base, "gates": gates, **more}, "p.yaml")
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_the_number_that_would_do_is_the_fewest_with_which_a_figure_without_error_passes(name):
+    rules = of(name)
+    [gate] = rules.gates
+    words = shortfall(gate, Samples(10, 10), 0.95, 0.5)
+    enough = int(words.rpartition("; ")[2].split()[0])
+
+    def passes(count: int) -> bool:
+        scores = np.repeat([0.0, 1.0], count)
+        made = detection.figures(np.repeat([0, 1], count), scores, threshold=0.5, replicates=50)[gate.metric]
+        figure = Figure("clean", "", 0.0, "", "all", gate.metric, *made, 0.95, count, count)
+        return gate.holds(figure)
+
+    assert passes(enough)
+    assert not passes(enough - 1)
+    assert shortfall(gate, Samples(enough, enough), 0.95, 0.5) == ""
+
+
+def test_the_sentence_says_what_is_there_and_what_would_do():
+    assert list(out_of_reach(of("alarms"), Samples(20, 5))) == [
+        "gate alarms: with 20 normals not even a figure without error keeps the limit 0.1 (its upper bound is 0.168 at "
+        "95 % confidence); 36 would do"
+    ]
+    [tail] = out_of_reach(of("tail"), Samples(300, 20, grouped=True))
+    assert tail.startswith("gate tail: with 300 groups of normals and 20 groups of anomalies not even")
+    assert tail.endswith("; 86 of each would do")
+    assert list(out_of_reach(of("ranking"), Samples(4, 50))) == [
+        "minimum_samples: there are 4 normals, the policy needs at least 5",
+        *out_of_reach(of("ranking", minimum_samples={"normals": 1, "anomalies": 1}), Samples(4, 50)),
+    ]
+    perfect = of(gates=[{"name": "x", "metric": "auroc", "at_least": 1, **CLEAN}])
+    [never] = out_of_reach(perfect, Samples(1000, 1000))
+    assert never.endswith("; no number would do")
+
+
+def test_a_correction_that_never_ends_at_the_full_error_counts_and_a_gate_without_claim_does_not():
+    both = Samples(36, 36)
+    assert list(out_of_reach(of("misses", "alarms"), both)) == []
+    assert len(list(out_of_reach(of("misses", "alarms", multiplicity="bonferroni"), both))) == 2
+    value = {"name": "v", "metric": "miss_rate", "at_most": 0.01, "bound": "value", **CLEAN}
+    assert list(out_of_reach(of(gates=[value]), both)) == []
+
+
+def test_a_waiver_for_every_gate_is_named():
+    waiver = {"gate": "misses", "granted_by": "Jane", "reason": "r", "expires": "2099-01-01"}
+    assert list(out_of_reach(of("misses", waivers=[waiver]), Samples(99, 99))) == [
+        "every gate is waived, so nothing can be shown: no audit passes while the waivers last"
+    ]
+    assert list(out_of_reach(of("misses", "alarms", waivers=[waiver]), Samples(99, 99))) == []
+
+
+def test_validate_holds_the_minimum_of_a_policy_against_its_gates(tmp_path):
+    text = "name: p\nversion: 1\nwhy: w\nminimum_samples: {normals: 20, anomalies: 20}\ngates:\n"
+    gate = "  - {{name: a, metric: false_alarm_rate, attack: clean, at_most: {}, why: w}}\n"
+    for limit, note in ((0.1, "; note: gate a: with 20 normals not even"), (0.3, "1 gate)\n")):
+        (tmp_path / "p.yaml").write_text(text + gate.format(limit))
+        result = CliRunner().invoke(main, ["validate", str(tmp_path / "p.yaml")])
+        assert result.exit_code == 0
+        assert note in result.output
+
+
+def test_what_a_manifest_says_of_the_test_images():
+    counts = {"test": {"normal": 60, "anomalous": 40}}
+    assert Samples.of_test_images({"counts": counts}, None) == (60, 40, False)
+    assert Samples.of_test_images({"counts": counts}, 50) == (50, 40, False)
+    grouped = {"counts": counts, "groups": {"test": {"normal": 10, "anomalous": 40}}}
+    assert Samples.of_test_images(grouped, None) == (10, 40, True)
+    assert Samples.of_test_images({}, None) is None
+
+
+def test_an_undecided_gate_says_how_many_would_do_and_minimum_samples_counts_groups():
+    rules = of("alarms")
+
+    def verdict(groups: tuple[int, int], normals: int = 120):
+        bounds = detection.intervals.rate(0, normals, 0.95, groups[0])
+        figure = Figure("clean", "", 0.0, "", "all", "false_alarm_rate", 0.0, *bounds, 0.95, normals, 30, *groups)
+        today = datetime.date(2026, 1, 1)
+        checks = decision.pa.table({"check": ["c"], "passed": [True], "required": [True], "evidence": [""]})
+        return decision.decide(rules, lambda _: [figure], checks, today)
+
+    assert verdict((120, 30)).verdict == "PASS"
+    few = verdict((20, 30))
+    assert few.verdict == "INCONCLUSIVE"
+    assert "with 20 groups of normals not even a figure without error keeps the limit 0.1" in few.gates[0].why
+    assert few.gates[0].why.endswith("36 would do")
+    assert verdict((4, 30)).gates[0].why == "4 groups of normals were tested, the policy needs at least 5"
