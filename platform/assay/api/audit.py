@@ -66,7 +66,7 @@ class Audit:
         return (
             *(f"note: {finding['text']}" for finding in info["findings"]),
             *(f"not made: {one['attack']}, for {one['why']}" for one in info["left_out"]),
-            *(f"note: {note}" for note in info["notes"]),
+            *(f"note: {note}" for note in (*info["dataset"].get("notices", ()), *info["notes"])),
         )
 
     def to_arrow(self, table: Table = "metrics") -> pa.Table:

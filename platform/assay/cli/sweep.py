@@ -122,6 +122,8 @@ def _run(
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
         say(f"{spec.summary()}\ndataset {data.description['name']}: {described} (normal + anomalous)")
+        for notice in data.description.get("notices", []):
+            say(f"note: {notice}")
 
     with progress.shown(spec, console, records, meter) as show:
         study, meter = api.run(

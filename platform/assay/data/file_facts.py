@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 FILE = "files.sqlite"
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT);
+CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS contents (sha256 TEXT, version INTEGER, content TEXT, largest INTEGER,
                                      PRIMARY KEY (sha256, version));
 """
@@ -46,12 +46,12 @@ def in_parallel(work: Callable[[One], Other], items: Sequence[One]) -> Iterator[
 
 def file_hashes(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
     """SHA-256 (hex) of each file's bytes; raises DataError for one that cannot be read."""
-    places = [str(path.absolute()) for path in paths]
+    places = [os.fsencode(path.absolute()) for path in paths]  # bytes, as a path need not be text
     stamps = dict(zip(places, map(_stamp, paths), strict=True))
     rows = _rows(folder, "SELECT path, size, changed, sha256 FROM files")
     known = {path: sha256 for path, size, changed, sha256 in rows if stamps.get(path) == (size, changed)}
     new = [place for place in stamps if place not in known]
-    added = dict(zip(new, in_parallel(file_hash, [Path(place) for place in new]), strict=True))
+    added = dict(zip(new, in_parallel(file_hash, [Path(os.fsdecode(place)) for place in new]), strict=True))
     kept = [(place, *stamps[place], sha256) for place, sha256 in added.items()]
     _add(folder, "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", kept)
     return [(known | added)[place] for place in places]

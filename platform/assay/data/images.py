@@ -91,9 +91,7 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
             f"{folder}: {len(dead)} images are links to a file that is not there: {first_five(dead)}; fetch the files "
             "(git annex get, dvc pull), mount the disk, or remove the links"
         )
-    if odd := [path for path in there if not _is_utf8(path.name)]:
-        shown = ", ".join(ascii(path.name) for path in odd[:5])
-        raise DataError(f"{str(folder)!a}: {len(odd)} names are not UTF-8: {shown}; rename them")
+    refuse_odd_names([path.name for path in there], folder)
     images = [path for path in named if path.is_file()]
     if not images:
         folders = [path.name for path in there if path.is_dir()]
@@ -106,6 +104,13 @@ def first_five(paths: Sequence[Path]) -> str:
     """The names of the first five files, and how many more there are."""
     more = f" and {len(paths) - 5} more" if len(paths) > 5 else ""
     return ", ".join(path.name for path in paths[:5]) + more
+
+
+def refuse_odd_names(names: Sequence[str], folder: Path) -> None:
+    """Raise DataError for names in a folder that are not UTF-8: no table could hold them."""
+    if odd := [name for name in names if not _is_utf8(name)]:
+        shown = ", ".join(map(ascii, odd[:5]))
+        raise DataError(f"{str(folder)!a}: {len(odd)} names are not UTF-8: {shown}; rename them")
 
 
 def _is_utf8(name: str) -> bool:

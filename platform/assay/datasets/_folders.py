@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from assay.data.images import SUFFIXES, first_five, image_files
+from assay.data.images import SUFFIXES, first_five, image_files, refuse_odd_names
 from assay.errors import DataError, InputError
 
 
@@ -34,8 +34,10 @@ def inside(folder: Path) -> Inside:
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders in a folder by name, without hidden ones; raises DataError for names that are not UTF-8."""
+    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    refuse_odd_names([path.name for path in found], folder)
+    return found
 
 
 def as_list(value: str | list[str]) -> list[str]:

@@ -1,0 +1,129 @@
+"""Folders as people leave them: every oddity has one answer, an error where a figure would be wrong, else a notice."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assay.data import splits
+from assay.datasets._parts import Placed, parts
+from assay.datasets.folder import folder
+from assay.datasets.mvtec import mvtec
+from assay.errors import DataError
+
+
+def picture(path: Path, seed: int, largest: int = 255) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dtype = np.uint8 if largest < 256 else np.uint16
+    Image.fromarray(np.random.default_rng(seed).integers(0, largest + 1, (20, 20)).astype(dtype)).save(path)
+    return path
+
+
+def layout(root: Path, kinds: tuple[str, ...] = ("dent",), normal: str = "good", largest: int = 255) -> Path:
+    for number in range(12):
+        picture(root / f"train/{normal}/{number:03}.png", number, largest)
+    for place, kind in enumerate((normal, *kinds)):
+        for number in range(4):
+            picture(root / f"test/{kind}/{number:03}.png", 100 * (place + 1) + number, largest)
+    return root
+
+
+@pytest.mark.parametrize("name", ["ok", "OK", "normal", "Good"])
+def test_a_folder_called_like_normals_is_asked_about(tmp_path: Path, name: str) -> None:
+    root = str(layout(tmp_path, ("dent", name)))
+    with pytest.raises(DataError, match=rf"{name} is called like a folder of normals.*set `normal: \[good, {name}\]`"):
+        mvtec(root=root)
+    both = mvtec(root=root, normal=["good", name])
+    assert Counter(sample.defect for sample in both.samples if sample.split == "test")["normal"] == 8
+    if name != "normal":
+        assert {sample.defect for sample in mvtec(root=root, normal="good").samples} == {"normal", "dent", name}
+
+
+def test_normals_may_have_another_name_throughout(tmp_path: Path) -> None:
+    dataset = mvtec(root=str(layout(tmp_path, ("ko",), "ok")))
+    assert Counter(sample.label for sample in dataset.samples) == {0: 16, 1: 4}
+    with pytest.raises(DataError, match=r"no folder good; it holds ok"):
+        mvtec(root=str(tmp_path), normal="good")
+    picture(tmp_path / "train/more/000.png", 7)
+    with pytest.raises(DataError, match="it holds more, ok; say which are normals with `normal`"):
+        mvtec(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["all", "worst_kind", "All"])
+def test_a_kind_whose_name_stands_for_something_else_is_refused_first(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DataError, match=rf"a kind of defect is called '{kind}' \(4 images\).*rename its folder"):
+        mvtec(root=str(layout(tmp_path, ("dent", kind))))
+
+
+def test_links_to_nothing_and_odd_names_are_errors_that_name_them(tmp_path: Path) -> None:
+    root = layout(tmp_path)
+    (root / "test/dent/gone.png").symlink_to(tmp_path / "nowhere.png")
+    (root / "test/dent/self.png").symlink_to(root / "test/dent/self.png")
+    with pytest.raises(DataError, match=r"2 images are links to a file that is not there: gone\.png, self\.png; fetch"):
+        mvtec(root=str(root))
+    (root / "test/dent/gone.png").unlink()
+    (root / "test/dent/self.png").unlink()
+    (root / "test" / os.fsdecode(b"gro\xdf")).mkdir()
+    with pytest.raises(DataError, match=r"1 names are not UTF-8: 'gro\\udcdf'; rename them"):
+        mvtec(root=str(root))
+
+
+def test_images_in_sub_folders_are_an_error_and_an_empty_kind_is_a_notice(tmp_path: Path) -> None:
+    root = layout(tmp_path)
+    (root / "test/scratch").mkdir()
+    assert mvtec(root=str(root)).notices == (f"{root / 'test/scratch'} is empty and left out",)
+    picture(root / "test/dent/more/009.png", 9)
+    with pytest.raises(DataError, match="images lie in its sub-folders more; move them up"):
+        mvtec(root=str(root))
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(1023, 10), (4095, 12)])
+def test_values_of_a_camera_are_scaled_by_the_bits_it_has(tmp_path: Path, largest: int, bits: int) -> None:
+    root = str(layout(tmp_path / "data", largest=largest))
+    with pytest.raises(DataError, match=rf"the largest value .* which {bits} bits hold. Set `bit_depth: {bits}`"):
+        splits.training_data(mvtec(root=root), cache=tmp_path / "cache")
+    known = splits.training_data(mvtec(root=root, bit_depth=bits), cache=tmp_path / "cache")
+    assert known.train.pixels.max() > 240
+    dark = splits.training_data(mvtec(root=root, bit_depth=16), cache=tmp_path / "cache")
+    assert dark.train.pixels.max() <= 16
+    with pytest.raises(DataError, match=rf"it holds \d+, more than {bits - 1} bits can"):
+        splits.training_data(mvtec(root=root, bit_depth=bits - 1), cache=tmp_path / "cache")
+
+
+def test_where_every_group_holds_a_defect_groups_are_split_and_defects_to_train_on_set_aside(tmp_path: Path) -> None:
+    for item in range(20):
+        for part in range(5):
+            picture(tmp_path / ("bad" if part == 0 else "good") / f"item{item:02}_{part}.png", 10 * item + part)
+    dataset = folder(root=str(tmp_path), normal="good", anomalous="bad", group_pattern=r"^(item\d+)_")
+    of_group: dict[str | None, set[str]] = {}
+    for sample in dataset.samples:
+        of_group.setdefault(sample.group, set()).add(sample.split)
+    assert all(len(of) == 1 for of in of_group.values())
+    found = Counter((sample.split, sample.label) for sample in dataset.samples)
+    assert found["train", 0] == 48
+    assert found["train", 1] == 0
+    assert dataset.notes["anomalies_set_aside"] == 12
+    assert dataset.notices[0].startswith("12 anomalies among the images to train on are set aside: bad/item")
+    assert found["validation", 1] > 0
+    assert found["test", 1] > 0
+
+
+def test_normals_for_the_test_may_be_taken_from_those_to_train_on(tmp_path: Path) -> None:
+    root = layout(tmp_path)
+    for file in (root / "test/good").iterdir():
+        file.unlink()
+    dataset = mvtec(root=str(root), test_fraction=0.25)
+    assert Counter((sample.split, sample.label) for sample in dataset.samples)["test", 0] == 3
+
+
+def test_published_validation_normals_leave_all_others_to_train_on() -> None:
+    images = [Placed(f"t{n}", 0, "normal", "train", "train") for n in range(8)]
+    images += [Placed(f"v{n}", 0, "normal", "validation", "validation") for n in range(2)]
+    images += [Placed("bad", 1, "dent", "train", "train bad")]
+    chosen = parts(images, lambda one, count: {"train": 1.0, "validation": 0.0, "test": 0.0}, 0, None)
+    assert chosen == [*["train"] * 8, *["validation"] * 2, None]
