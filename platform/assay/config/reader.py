@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic import create_model as model_of
 
 from assay import shelves
-from assay.config import binding, overrides, rules, space_syntax, trainable_choice, yaml_file
+from assay.config import binding, dataset_root, overrides, rules, space_syntax, trainable_choice, yaml_file
 from assay.config.domains import Choice
 from assay.config.search_space import Evaluation, Spec
 from assay.config.validation import from_validation, shown
@@ -23,7 +23,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
 
     Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
     """
-    raw, faults = overrides.apply(yaml_file.load(path), changes)
+    raw, faults = overrides.apply(dataset_root.located(yaml_file.load(path), path), changes)
     return check(raw, str(path), faults)
 
 

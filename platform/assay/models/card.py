@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from assay import shelves
-from assay.config import parameters, yaml_file
+from assay.config import dataset_root, parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
@@ -119,7 +119,7 @@ class Card(Section):
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """The card in a YAML file; raises InputError for an unreadable one, SpecError with every fault."""
-        values = yaml_file.load(path)
+        values = dataset_root.located(yaml_file.load(path), path)
         try:
             return cls.model_validate(values, context=Path(path).parent)
         except ValidationError as error:
