@@ -30,6 +30,15 @@ def picture(path: Path, seed: int, side: int = 20) -> Path:
     return path
 
 
+def marked(path: Path, side: int = 20, value: int = 255) -> Path:
+    """A mask that marks a square."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mask = Image.new("L", (side, side))
+    mask.paste(value, (3, 3, 9, 9))
+    mask.save(path)
+    return path
+
+
 def mvtec_layout(root: Path, good: int = 20, test_good: int = 4, kinds: dict[str, int] | None = None) -> Path:
     for index in range(good):
         picture(root / f"train/good/{index:03}.png", index)
@@ -38,10 +47,7 @@ def mvtec_layout(root: Path, good: int = 20, test_good: int = 4, kinds: dict[str
     for place, (kind, count) in enumerate((kinds or {"crack": 6, "hole": 3}).items()):
         for index in range(count):
             picture(root / f"test/{kind}/{index:03}.png", 10_000 * (place + 1) + index)
-            marked = Image.new("L", (20, 20))
-            marked.paste(255, (3, 3, 9, 9))
-            (root / f"ground_truth/{kind}").mkdir(parents=True, exist_ok=True)
-            marked.save(root / f"ground_truth/{kind}/{index:03}_mask.png")
+            marked(root / f"ground_truth/{kind}/{index:03}_mask.png")
     return root
 
 
@@ -50,6 +56,18 @@ def plain_folders(root: Path, normals: int = 30, anomalies: int = 12) -> Path:
         picture(root / f"good/{index:03}.png", index)
     for index in range(anomalies):
         picture(root / f"bad/{index:03}.png", 1000 + index)
+    return root
+
+
+def listed(root: Path) -> Path:
+    """The same images with a list of them."""
+    lines = ["image,label,mask"]
+    for file in sorted(root.rglob("*.png")):
+        bad = file.parent.name == "bad"
+        if bad:
+            marked(root / "masks" / file.name)
+        lines.append(f"{file.relative_to(root)},{'bad' if bad else 'ok'},{f'masks/{file.name}' if bad else ''}")
+    (root / "list.csv").write_text("\n".join(lines))
     return root
 
 
@@ -62,7 +80,12 @@ def arguments(name: str, tmp_path: Path) -> dict[str, object]:
     if name == "mvtec":
         return {"root": str(mvtec_layout(tmp_path / "mvtec"))}
     if name == "folder":
-        return {"root": str(plain_folders(tmp_path / "plain")), "normal": "good", "anomalous": "bad"}
+        root = plain_folders(tmp_path / "plain")
+        for index in range(12):
+            marked(root / f"masks/bad/{index:03}.png")
+        return {"root": str(root), "normal": "good", "anomalous": "bad", "masks": "masks"}
+    if name == "table":
+        return {"root": str(listed(plain_folders(tmp_path / "listed"))), "file": "list.csv", "mask": "mask"}
     if any(field.is_required() for field in shelves.fields(shelves.load("datasets", name)).values()):
         pytest.skip(f"{name} has required parameters and no line in `arguments`")
     return {}
@@ -144,6 +167,25 @@ def test_every_dataset_lets_a_file_set_what_all_of_them_have(case: tuple[str, di
     assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(function).parameters.values())
     dataset = build(case[0], **case[1], channels=3, image_size=32)
     assert (dataset.channels, dataset.image_size) == (3, 32)
+
+
+WITHOUT_MASKS = {"elpv", "one_vs_rest"}
+"""Sets whose images have no masks."""
+
+
+def test_groups_and_masks_go_together_and_no_group_is_split(case: tuple[str, dict[str, object]]) -> None:
+    """Images whose ids differ in the last digit alone are a group here."""
+    pattern = r"^(.*?/?.*)\d[^\d/]*$"
+    plain, grouped = build(case[0], **case[1]), build(case[0], **case[1], group_pattern=pattern)
+    splits: dict[str | None, set[str]] = {}
+    for sample in grouped.samples:
+        splits.setdefault(sample.group, set()).add(sample.split)
+    assert None not in splits
+    assert max(Counter(sample.group for sample in grouped.samples).values()) > 1
+    assert {group for group, of in splits.items() if len(of) > 1} == set()
+    masks = [{sample.id: sample.masks for sample in one.samples} for one in (plain, grouped)]
+    assert {id_: masks[0][id_] for id_ in masks[1]} == masks[1]
+    assert any(masks[1].values()) == (case[0] not in WITHOUT_MASKS)
 
 
 # ELPV

@@ -1,7 +1,8 @@
 """What all readers have in common: a reader lists the images of a layout, and this makes a dataset of them.
 
 A reader is a small function that returns a `Table`, a row for each image, decorated with `published` where the layout
-comes with a split, or with `drawn` where it has none. The decorator adds the parameters that every dataset has.
+comes with a split, with `drawn` where it has none, or with `either` where that depends on the files. The decorator adds
+the parameters that every dataset has.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
@@ -35,7 +37,7 @@ class Row:
     """One image of a layout. id: relative to the root. kind: of the defect; of normals it doesn't matter.
 
     split: the published one, or None where the layout has none. stratum: any text; images of one stratum are shared out
-    together, by default those of one kind.
+    together, by default those of one kind and one published split.
     """
 
     id: str
@@ -52,7 +54,8 @@ class Row:
 class Table:
     """What a reader found. notes: counts for the manifest. notices: sentences for the user.
 
-    mask_above: the strength above which a pixel is marked, where the layout states it.
+    mask_above: the strength above which a pixel is marked, where the layout states it. distinct: it is known that no
+    two images are the same picture, so that none is decoded to find out.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Table:
     notes: dict[str, int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     mask_above: int | None = None
+    distinct: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +115,14 @@ class DrawnOptions(Options):
     train_fraction: Fraction = 0.6
 
 
+@dataclass(frozen=True, kw_only=True)
+class EitherOptions(PublishedOptions, DrawnOptions):
+    """test_fraction: of a published split, share of its train normals used as test normals, if it has none.
+
+    train_fraction: where there is no published split, share of the normals to train on; the rest are test.
+    """
+
+
 def published(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
     """Make a reader of a layout that has a split a dataset; defaults: of parameters in Options that differ."""
     return functools.partial(_dataset, PublishedOptions, defaults)
@@ -119,6 +131,11 @@ def published(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[...,
 def drawn(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
     """Make a reader of a layout without a split a dataset; defaults: of parameters in Options that differ."""
     return functools.partial(_dataset, DrawnOptions, defaults)
+
+
+def either(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
+    """Make a reader of layouts with a split and without one a dataset; defaults: of parameters that differ."""
+    return functools.partial(_dataset, EitherOptions, defaults)
 
 
 def _dataset(kind: type[Options], defaults: Plain, read: Callable[..., Table]) -> Callable[..., Dataset]:
@@ -158,15 +175,14 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
     groups = [row.group for row in rows]
     if options.group_pattern is not None:
         groups = list(group_names(ids, options.group_pattern))
-    keys = _keys(rows, groups)
+    _check_groups(rows, groups)
+    keys = _keys(rows, groups, table.distinct)
     seen = None if options.labelled_kinds is None else set(options.labelled_kinds)
-    if any(row.split == "validation" and not row.label for row in rows):
-        shares = _for_training(shares)
-    placed = [
-        Placed(key, row.label, row.kind, row.split, row.stratum or f"{row.label} {row.kind if row.label else 'normal'}")
-        for key, row in zip(keys, rows, strict=True)
-    ]
+    shares = _without_own(shares, {row.label for row in rows if row.split == "validation"})
+    placed = [Placed(key, row.label, row.kind, row.split, _stratum(row)) for key, row in zip(keys, rows, strict=True)]
     chosen = parts(placed, shares, options.split_seed, seen)
+    if options.validation_anomalies == "pseudo":
+        chosen = [None if row.label and part == "validation" else part for row, part in zip(rows, chosen, strict=True)]
     samples = [
         Sample(row.id, row.path, row.label, part, row.kind if row.label else "normal", group, row.masks)
         for row, part, group in zip(rows, chosen, groups, strict=True)
@@ -181,10 +197,12 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
         kinds=options.labelled_kinds,
         keys=dict(zip(ids, keys, strict=True)),
     )
-    about = masks.examined(moved, options.mask_above or table.mask_above, large_defects=options.large_defects)
+    above = table.mask_above if options.mask_above is None else options.mask_above
+    about = masks.examined(moved, above, large_defects=options.large_defects)
     notices = [*table.notices, *about.notices]
     if aside:
-        notices.append(f"{len(aside)} anomalies among the images to train on are set aside: {masks.named(aside)}")
+        why = "among the images to train on" if options.validation_anomalies == "labelled" else "outside the test split"
+        notices.append(f"{len(aside)} anomalies {why} are set aside: {masks.named(aside)}")
     return Dataset(
         name=table.name,
         samples=tuple(moved),
@@ -213,24 +231,20 @@ def _about_masks(samples: Sequence[Sample], empty: int) -> dict[str, int | str]:
     return {"anomalies_without_mask": without, "empty_masks": empty}
 
 
+def _stratum(row: Row) -> str:
+    of_split = f" {row.split}" if row.split else ""
+    return row.stratum or f"{row.label} {row.kind if row.label else 'normal'}{of_split}"
+
+
 def _shares(options: Options) -> Shares:
     """What share of a stratum each split gets, by one of its images and how many it holds."""
     anomalies = anomaly_shares(options.validation_anomaly_fraction, options.validation_anomalies)
-    if isinstance(options, DrawnOptions):
-        normals = normal_shares(options.train_fraction, options.validation_fraction)
-    else:
-        test = options.test_fraction if isinstance(options, PublishedOptions) else 0.0
-        normals = {"train": 1 - options.validation_fraction - test, "validation": options.validation_fraction}
-        if normals["train"] <= 1e-9:
-            taken = f"validation_fraction {options.validation_fraction:g}" + (
-                f", test_fraction {test:g}" if test else ""
-            )
-            raise InputError(f"{taken} leaves nothing to train on; it must be below 1 in all")
-        normals["test"] = test
+    if not isinstance(options, EitherOptions):  # say what is wrong before anything is read
+        _normal_shares(options, isinstance(options, PublishedOptions))
 
     def shares(one: Placed, count: int) -> dict[Split, float]:
         if one.label == 0:
-            return normals
+            return _normal_shares(options, one.split is not None)
         if one.split is None or count < 3 or not anomalies["validation"]:
             return anomalies
         return anomaly_shares(max(anomalies["validation"], 1 / count), "labelled")
@@ -238,29 +252,56 @@ def _shares(options: Options) -> Shares:
     return shares
 
 
-def _for_training(shares: Shares) -> Shares:
-    """The same, without a share of the train normals for validation, which has normals of its own."""
+def _normal_shares(options: Options, published: bool) -> dict[Split, float]:
+    if isinstance(options, DrawnOptions) and not published:
+        return normal_shares(options.train_fraction, options.validation_fraction)
+    test = options.test_fraction if isinstance(options, PublishedOptions) else 0.0
+    train = 1 - options.validation_fraction - test
+    if train <= 1e-9:
+        taken = f"validation_fraction {options.validation_fraction:g}" + (f", test_fraction {test:g}" if test else "")
+        raise InputError(f"{taken} leaves nothing to train on; it must be below 1 in all")
+    return {"train": train, "validation": options.validation_fraction, "test": test}
+
+
+def _without_own(shares: Shares, labels: AbstractSet[int]) -> Shares:
+    """The same, without a share for validation of classes (labels) of which the published split has its own there."""
 
     def kept(one: Placed, count: int) -> dict[Split, float]:
         own = shares(one, count)
-        if one.split != "train" or one.label:
+        if one.label not in labels or one.split is None:
             return own
-        return {"train": own["train"] + own["validation"], "validation": 0.0, "test": own["test"]}
+        rest: Split = "test" if one.label else "train"
+        return {**own, rest: own[rest] + own["validation"], "validation": 0.0}
 
     return kept
 
 
-def _keys(rows: Sequence[Row], groups: Sequence[str | None]) -> list[str]:
+def _keys(rows: Sequence[Row], groups: Sequence[str | None], distinct: bool) -> list[str]:
     """A key for every image: images of one group, and equal images, have the same and stay in one split.
 
     In a published split only files with the same bytes of one stratum are equal; without one, pictures in any format.
     """
     ids, paths = [row.id for row in rows], [row.path for row in rows]
+    if distinct:
+        return components(ids, groups)
     if any(row.split is None for row in rows):
         return components(ids, groups, [content.hash for content in contents(paths)])
     strata = [f"{row.split} {row.stratum or row.kind}" for row in rows]
     hashes = [f"{stratum} {file}" for stratum, file in zip(strata, file_hashes(paths), strict=True)]
     return components(ids, groups, hashes)
+
+
+def _check_groups(rows: Sequence[Row], groups: Sequence[str | None]) -> None:
+    """Raise DataError for groups of which the published split has images in two splits."""
+    splits: dict[str, set[str]] = {}
+    for row, group in zip(rows, groups, strict=True):
+        if group is not None and row.split is not None:
+            splits.setdefault(group, set()).add(row.split)
+    if broken := sorted(group for group, of in splits.items() if len(of) > 1):
+        raise DataError(
+            f"{len(broken)} groups are in two splits: {masks.named(broken)}. Images of one part must not be in two; if "
+            "these names merely occur twice, take the folder into the group"
+        )
 
 
 def _check_names(rows: Sequence[Row]) -> None:
@@ -269,7 +310,7 @@ def _check_names(rows: Sequence[Row]) -> None:
     if bad := sorted(kind for kind in counts if kind.casefold() in RESERVED):
         raise DataError(
             f"a kind of defect is called '{bad[0]}' ({counts[bad[0]]} images), a name that stands for something else "
-            f"in tables of figures, as {', '.join(RESERVED)} do; rename its folder"
+            f"in tables of figures, as {', '.join(RESERVED)} do; rename its folder, or the kind in its file"
         )
     if not rows:
         raise DataError("the dataset holds no image; check its root")

@@ -11,15 +11,10 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from annotated_types import Ge
-
-from assay.contracts import Dataset, Sample
-from assay.data.grouped_split import anomaly_shares, normal_shares, split
-from assay.datasets._labelled import Contamination, Labelled, draw
+from assay.datasets._reader import Row, Table, drawn
 from assay.errors import DataError
-from assay.units import Fraction, ImageSize
 
 LICENCE = (
     "CC BY-NC-SA 4.0 (Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International): non-commercial use only"
@@ -28,61 +23,23 @@ LABELS = {0.0: 0, 1.0: 1}
 """Defect probability -> label. The uncertain ones, 1/3 and 2/3, get no label."""
 
 
-def elpv(
-    *,
-    cells: Literal["mono", "poly", "all"] = "mono",
-    image_size: ImageSize = 64,
-    channels: Literal[1, 3] = 1,
-    split_seed: Annotated[int, Ge(0)] = 0,
-    train_fraction: Fraction = 0.6,
-    validation_fraction: Fraction = 0.2,
-    validation_anomaly_fraction: Fraction = 1 / 3,
-    validation_anomalies: Literal["labelled", "pseudo"] = "labelled",
-    labelled_anomalies: Labelled = 0,
-    labelled_seed: Annotated[int, Ge(0)] = 0,
-    contamination: Contamination = 0,
-    allow_duplicates: bool = False,
-) -> Dataset:
+@drawn(image_size=64, channels=1)
+def elpv(*, cells: Literal["mono", "poly", "all"] = "mono") -> Table:
     """Cells of defect probability 0 as normals, of probability 1 as anomalies; uncertain ones are dropped and counted.
 
-    train_fraction, validation_fraction: shares of the normals; the rest are test.
-    validation_anomaly_fraction: share of the anomalies used for validation if these are "labelled"; the rest are test.
-    With "pseudo", every anomaly is test. The split is drawn by seed and stratified by cell type, so the mono cells are
-    split in the same way when `cells` is "all". The data do not identify modules, so cells of one module may be in two
-    splits. labelled_anomalies: number of test anomalies moved to training. contamination: share of the train images
-    that are anomalies labelled as normal. labelled_seed draws both from the test split, at most half of its anomalies.
+    The split is drawn by seed and stratified by cell type, so the mono cells are split in the same way when `cells` is
+    "all". The data do not identify modules, so cells of one module may be in two splits.
     Raises DataError if the package `elpv-dataset` is not installed, InputError for more anomalies than may be drawn.
     """
     folder = _folder()
-    shares = {
-        0: normal_shares(train_fraction, validation_fraction),
-        1: anomaly_shares(validation_anomaly_fraction, validation_anomalies),
-    }
-    strata: dict[tuple[str, int], list[str]] = {}
-    uncertain = 0
-    for name, probability, kind in _rows(folder / "labels.csv"):
-        if cells not in (kind, "all"):
-            continue
-        if probability in LABELS:
-            strata.setdefault((kind, LABELS[probability]), []).append(name)
-        else:
-            uncertain += 1
-    samples = [
-        Sample(Path(name).stem, folder / name, label, part, "defective" if label else "normal")
-        for (kind, label), files in strata.items()
-        for name, part in zip(files, split(files, shares[label], split_seed, f"{kind} {label}"), strict=True)
-    ]
-    samples, notes = draw(samples, labelled=labelled_anomalies, contamination=contamination, seed=labelled_seed)
-    return Dataset(
-        name=f"elpv-{cells}",
-        samples=tuple(sorted(samples, key=lambda sample: sample.id)),
-        image_size=image_size,
-        channels=channels,
-        validation_anomalies=validation_anomalies,
-        allow_duplicates=allow_duplicates,
-        licence=LICENCE,
-        notes={"split_seed": split_seed, "uncertain_dropped": uncertain, **notes},
-    )
+    chosen = [row for row in _rows(folder / "labels.csv") if cells in (row[2], "all")]
+    rows = []
+    for name, probability, kind in chosen:
+        if (label := LABELS.get(probability)) is not None:
+            row = Row(Path(name).stem, folder / name, label, "defective", stratum=f"{kind} {label}")
+            rows.append(row)
+    dropped = len(chosen) - len(rows)
+    return Table(f"elpv-{cells}", rows, LICENCE, notes={"uncertain_dropped": dropped}, distinct=True)
 
 
 def _folder() -> Path:
