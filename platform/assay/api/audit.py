@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from assay.audits.audit import Progress
+    from assay.data.moved import Places
 
 OF_A_MODULE = ("dataset", "threshold", "trained_on", "deployed")
 """Arguments of `audit` that say what the card of another detector, or its manifest, does."""
@@ -118,6 +119,7 @@ def audit(
     address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
+    data: Places = (),
     allow_import: Sequence[str] = (),
     on_progress: Callable[[Progress], object] | None = None,
 ) -> Audit:
@@ -130,6 +132,7 @@ def audit(
     suite: the name of a shipped one, a file, or a mapping. limit: attack at most so many samples of each class.
     workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
     cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every piece.
+    data: where images lie now, by the names of their datasets; other images than those of training are refused.
     allow_import: installed modules that the store may name (docs/security.md).
     An interrupted audit goes on when it is asked for again. Raises InputError, SpecError, ModelError, DataError.
 
@@ -138,6 +141,7 @@ def audit(
     ('tiny', 'PASS')
     """
     from assay.audits import audit as stage
+    from assay.data import moved
 
     consent.allow(allow_import)
     place = store_of(store)
@@ -146,20 +150,21 @@ def audit(
     outside |= {"trained_on": trained_on, "deployed": str(deployed) if isinstance(deployed, Path) else deployed}
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")
-    name = _model(place, model, {**outside, "higher_is": higher_is}, device)
-    audit_id = stage.run(
-        place,
-        name,
-        chosen,
-        seed=seed,
-        limit=limit,
-        workers=workers,
-        gpus=gpus,
-        address=address,
-        device=device,
-        surrogate=references.model(place, surrogate) if surrogate else None,
-        on_progress=on_progress or (lambda _: None),
-    )
+    with moved.told(data):
+        name = _model(place, model, {**outside, "higher_is": higher_is}, device)
+        audit_id = stage.run(
+            place,
+            name,
+            chosen,
+            seed=seed,
+            limit=limit,
+            workers=workers,
+            gpus=gpus,
+            address=address,
+            device=device,
+            surrogate=references.model(place, surrogate) if surrogate else None,
+            on_progress=on_progress or (lambda _: None),
+        )
     return Audit(audit_id, place)
 
 

@@ -14,6 +14,7 @@ from assay.store.trials_table import Trial
 
 if TYPE_CHECKING:
     from assay.contracts import Plain
+    from assay.data.moved import Places
     from assay.deploy.export import Exported
     from assay.store.store import Store
 
@@ -24,6 +25,7 @@ def export(
     *,
     output: Path | str | None = None,
     images: Path | str | None = None,
+    data: Places = (),
     store: StoreLike = None,
     allow_import: Sequence[str] = (),
 ) -> Exported:
@@ -32,7 +34,8 @@ def export(
     The file takes uint8 images (B, C, H, W) of any number and size and gives scores (B,), decisions (B,) and, where the
     detector has one, a map (B, h, w). Beside it lie a sidecar, which says what was compared, and a card for
     `assay.audit`. model: as in `load`. output: the file, or the folder for one named by the service or the hash.
-    images: a folder of images to compare on, by default the validation images. allow_import: as in `load`.
+    images: a folder of images to compare on, by default the validation images. data: as in `audit`. allow_import: as in
+    `load`.
     Raises ModelError, naming the operation, for a detector that cannot be exported, and where the file's scores or
     decisions differ: none is left behind then.
 
@@ -40,6 +43,7 @@ def export(
     >>> made.parity.equal, made.parity.decisions_differ - made.parity.at_threshold
     (True, 0)
     """
+    from assay.data import moved
     from assay.deploy import export as stage
     from assay.models import model_folder
 
@@ -53,7 +57,8 @@ def export(
     if file.is_dir():
         file /= f"{_file_name(place, model, name)}{suffix}"
     folder = Path(images) if images is not None else None
-    return stage.export(place, model_folder.load(place, name), format, file, folder, _verdict(place, name))
+    with moved.told(data):
+        return stage.export(place, model_folder.load(place, name), format, file, folder, _verdict(place, name))
 
 
 def _file_name(store: Store, model: str | Trial, name: str) -> str:

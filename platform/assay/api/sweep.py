@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from assay.contracts import TrainingData
+    from assay.data.moved import Places
     from assay.sweeps.budget import Meter, Spent
     from assay.sweeps.forecast import Forecast
     from assay.sweeps.study import Listener, Study
@@ -84,6 +85,7 @@ def sweep(
     resume: str | None = None,
     changes: Sequence[str] = (),
     budget: Sequence[str] = (),
+    data: Places = (),
     store: StoreLike = None,
     address: str | None = None,
     wandb: bool | None = None,
@@ -94,6 +96,7 @@ def sweep(
 
     space: a file, or a mapping of what it would hold. resume: the name of the sweep to go on with; `space` may be given
     with it where its own modules lie beside the file. changes, budget: `key=value` as with `--set` and `--budget`.
+    data: where the images of a sweep that is resumed lie now, by the names of their datasets; others are refused.
     address: a Ray cluster; without one, Ray is started on this machine and ended again. wandb: whether to mirror to
     W&B; by default as the search space says. on_progress: called with (record, event) as trials go on. on_message:
     called with sentences about W&B. Ctrl-C ends it cleanly; the result says so (`interrupted`).
@@ -115,17 +118,20 @@ def sweep(
     >>> found.name, len(found.trials), found.best.state
     ('first', 2, 'complete')
     """
+    from assay.data import moved
+
     place = store_of(store)
     spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
-    study, meter = run(
-        spec,
-        place,
-        resume=resume is not None,
-        address=address,
-        wandb=wandb,
-        listeners=[on_progress] if on_progress else [],
-        on_message=on_message,
-    )
+    with moved.told(data):
+        study, meter = run(
+            spec,
+            place,
+            resume=resume is not None,
+            address=address,
+            wandb=wandb,
+            listeners=[on_progress] if on_progress else [],
+            on_message=on_message,
+        )
     return of_study(study, place, meter.spent())
 
 
@@ -148,6 +154,7 @@ def forecast(
     resume: str | None = None,
     changes: Sequence[str] = (),
     budget: Sequence[str] = (),
+    data: Places = (),
     store: StoreLike = None,
     address: str | None = None,
 ) -> Forecast:
@@ -158,12 +165,14 @@ def forecast(
     >>> assay.forecast(resume="demo", store=store).trials
     0
     """
+    from assay.data import moved
     from assay.sweeps import forecast as forecasts
 
     place = store_of(store)
     spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
     records = trials_table.load(place, resume)[1] if resume is not None else {}
-    return forecasts.of(spec, place, records, address)
+    with moved.told(data):
+        return forecasts.of(spec, place, records, address)
 
 
 def read(

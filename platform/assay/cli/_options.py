@@ -36,6 +36,26 @@ def allow_import(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def data(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--data NAME=FOLDER`, valid until the command ends."""
+
+    def told(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        if values:
+            from assay.data import moved
+
+            context.with_resource(moved.told(values))
+        return values
+
+    return click.option(
+        "--data",
+        multiple=True,
+        metavar="NAME=FOLDER",
+        callback=told,
+        expose_value=False,
+        help="Where the images of dataset NAME lie now (others are refused by hash); also from ASSAY_DATA.",
+    )(function)
+
+
 def keys(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--keys FILE`."""
     return click.option(

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--surrogate", metavar="MODEL", help="Another model in the store, for attacks by transfer.")
 @click.option("--card", metavar="FILE", help="What Assay must know of a detector that it did not train.")
+@_options.data
 @_options.allow_import
 @click.option("--wandb/--no-wandb", default=True, show_default=True, help="Mirror the figures to W&B.")
 @_options.store

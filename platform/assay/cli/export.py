@@ -32,6 +32,7 @@ from assay.cli._plain import say
     metavar="FOLDER",
     help="Images to compare file and detector on; default: the validation images.",
 )
+@_options.data
 @_options.allow_import
 @_options.store
 def command(

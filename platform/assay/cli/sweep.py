@@ -46,6 +46,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 )
 @click.option("--dry-run", is_flag=True, help="Print trials, rungs, hours and cost from a short probe; start nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast of --dry-run as JSON.")
+@_options.data
 @click.option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster; default: this machine's cores.")
 @_options.store
 def command(

@@ -25,7 +25,7 @@ from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import Plain, TrainingData
-from assay.data import images, splits
+from assay.data import images, moved, splits
 from assay.errors import Fault, InputError, ModelError, SpecError
 from assay.interop.anomalib import ImageModel
 from assay.metrics import detection
@@ -314,7 +314,7 @@ def _dataset(card: Card, where: str) -> tuple[Item, TrainingData, int | None]:
     known = shelves.fields(card.dataset.function)
     given = {**{key: value for key, value in wanted.items() if key in known}, **card.dataset.parameters}
     item = Item("datasets", card.dataset.name, given)
-    dataset = item.function(**item.arguments())
+    dataset = moved.again(item.name, item.function, item.arguments(), stored=False)
     data = splits.training_data(dataset)
     gives = {"image_size": data.description["image_size"], "channels": data.description["channels"]}
     faults = [

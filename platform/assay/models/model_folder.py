@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay import consent, shelves
 from assay.contracts import Dataset, Plain
+from assay.data import moved
 from assay.errors import ModelError, UnknownName
 from assay.hashing import canonical, digest
 from assay.models.loaders._buffers import fit_buffers as fit_buffers
@@ -187,13 +188,15 @@ def _read(store: Store, key: str, wanted: str) -> bytes:
 
 
 def dataset_of(item: Any) -> Dataset:
-    """The dataset that a manifest names; what it may import is what a store may name. Raises as shelves.load does."""
+    """The dataset that a manifest names, read where its images lie now; what it may import is what a store may name.
+
+    Raises as shelves.load does, and as moved.again.
+    """
     name, parameters = shelves.normal_form(item)
     with consent.word_of_a_store():
         function = shelves.load("datasets", name)
         arguments = shelves.bind(function, parameters)
-    dataset: Dataset = function(**arguments)
-    return dataset
+    return moved.again(name, function, arguments)
 
 
 @functools.lru_cache(maxsize=2)

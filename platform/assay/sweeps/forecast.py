@@ -20,6 +20,7 @@ from assay.sweeps import budget, probe
 from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.budget import Spent
 from assay.sweeps.probe import Rate
+from assay.sweeps.sweep import dataset
 
 Span = tuple[float, float]
 """Low, if early stopping stops as many trials as it can, and high, if it stops none."""
@@ -98,7 +99,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     """
     rates = probe.by_log(spec, records.values())
     wanted = {name: alone for name, alone in probe.alternatives(spec).items() if name not in rates}
-    data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    data = data_module.training_data(dataset(spec, resume=bool(records)))
     labels_needed.require(spec, data)
     seconds = probe.SECONDS / max(1, len(wanted))
     if address is not None:

@@ -10,9 +10,10 @@ from assay.cluster import capacity
 from assay.cluster.connection import connected
 from assay.config import labels_needed
 from assay.config.search_space import Spec
-from assay.contracts import TrainingData
+from assay.contracts import Dataset, TrainingData
+from assay.data import moved
 from assay.data import splits as data_module
-from assay.errors import SweepError
+from assay.errors import InputError, SweepError
 from assay.hashing import canonical
 from assay.runtime.provenance import environment
 from assay.store import trial_log, trials_table
@@ -42,9 +43,17 @@ def prepare(spec: Spec, store: Store) -> None:
     store.write(f"sweeps/{spec.name}/spec.yaml", plain.encode())  # last: with it the sweep exists
 
 
-def load_data(spec: Spec, events: Sequence[Event]) -> TrainingData:
+def dataset(spec: Spec, resume: bool) -> Dataset:
+    """The dataset of a sweep; that of one which is resumed is read where its images lie now."""
+    if not resume and moved.told_now():
+        raise InputError("--data says where the images of an earlier sweep lie now: it goes with --resume")
+    item = spec.dataset
+    return moved.again(item.name, item.function, item.arguments(), stored=resume)
+
+
+def load_data(spec: Spec, events: Sequence[Event], resume: bool = False) -> TrainingData:
     """The sweep's data; raises SweepError if, according to the log, it was started on other images."""
-    data = data_module.training_data(spec.dataset.function(**spec.dataset.arguments()))
+    data = data_module.training_data(dataset(spec, resume))
     labels_needed.require(spec, data)
     now = data.description["hash"]
     if any(event["dataset"] != now for event in events if event["event"] == "start"):
@@ -75,7 +84,7 @@ def run(
     with store.locked(f"sweeps/.{spec.name}.lock", f"sweep '{spec.name}'"):
         check(spec, store, resume)
         events = trial_log.read(store, spec.name)  # only once: the log of a long sweep takes a while to read
-        data = load_data(spec, events)
+        data = load_data(spec, events, resume)
         if on_data:
             on_data(data)
         study = Study(spec, store, events)
@@ -96,8 +105,8 @@ def run(
                 if not resume:
                     prepare(spec, store)
                 try:
-                    dataset = data.description["hash"]
-                    study.log.append({"event": "start", "dataset": dataset, "environment": environment()})
+                    hash_ = data.description["hash"]
+                    study.log.append({"event": "start", "dataset": hash_, "environment": environment()})
                     meter.start(spec.resources)
                     tune.fit(study, data, concurrent, meter)
                 finally:
