@@ -127,10 +127,12 @@ def test_plain_reads_back_equal_and_the_hash_is_of_the_meaning():
 def test_nothing_is_loaded_but_code(monkeypatch):
     from assay.datasets import elpv as module
 
-    def refuse(**parameters):
+    def refuse():
         raise AssertionError("the dataset was loaded")
 
-    monkeypatch.setattr(module.elpv, "__code__", refuse.__code__)
+    monkeypatch.setattr(module, "_folder", refuse)
+    with pytest.raises(AssertionError):
+        module.elpv()
     reader.check(GOOD, "toy.yaml")
 
 

@@ -8,8 +8,9 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import layouts
 import pytest
+from layouts import marked, picture
 from PIL import Image
 from pydantic import ValidationError
 
@@ -22,21 +23,6 @@ from assay.datasets.mvtec import mvtec
 from assay.errors import DataError, InputError
 
 SHARED = Path(os.environ.get("ASSAY_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-
-
-def picture(path: Path, seed: int, side: int = 20) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (side, side), dtype=np.uint8)).save(path)
-    return path
-
-
-def marked(path: Path, side: int = 20, value: int = 255) -> Path:
-    """A mask that marks a square."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mask = Image.new("L", (side, side))
-    mask.paste(value, (3, 3, 9, 9))
-    mask.save(path)
-    return path
 
 
 def mvtec_layout(root: Path, good: int = 20, test_good: int = 4, kinds: dict[str, int] | None = None) -> Path:
@@ -86,6 +72,10 @@ def arguments(name: str, tmp_path: Path) -> dict[str, object]:
         return {"root": str(root), "normal": "good", "anomalous": "bad", "masks": "masks"}
     if name == "table":
         return {"root": str(listed(plain_folders(tmp_path / "listed"))), "file": "list.csv", "mask": "mask"}
+    if name == "visa":
+        return {"root": str(layouts.visa(tmp_path)), "category": "candle"}
+    if name in ("mvtec_ad_2", "mvtec_loco"):
+        return {"root": str(getattr(layouts, name)(tmp_path))}
     if any(field.is_required() for field in shelves.fields(shelves.load("datasets", name)).values()):
         pytest.skip(f"{name} has required parameters and no line in `arguments`")
     return {}

@@ -36,6 +36,11 @@ class Findings:
     notices: tuple[str, ...]
 
 
+def values(path: Path) -> list[int]:
+    """The strengths that occur in a mask file, smallest first; raises DataError where it can't be decoded."""
+    return [int(value) for value in np.unique(_strengths(stored(path)[0]))]
+
+
 def threshold(largest: int) -> int:
     """The strength above which a pixel is marked, by the largest strength of all masks of a dataset.
 

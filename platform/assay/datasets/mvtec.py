@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.data import masks
-from assay.datasets._folders import as_list, inside, sub_folders
-from assay.datasets._reader import Row, Table, published
+from assay.datasets._folders import as_list, sub_folders
+from assay.datasets._layout import Found
+from assay.datasets._reader import Table, published
 from assay.errors import DataError
 
 NORMALS = ("good", "goods", "ok", "normal", "normals", "no_defect", "defect_free")
@@ -22,6 +22,7 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
     """Images in the MVTec AD layout below `root` (or `root/category`), keeping the published split where possible.
 
     normal: names of the folders of normals; by default the only one below `train`. All of their test images stay test.
+    A folder `validation` with one of these holds the normals for validation, and none is taken from `train`.
     Masks lie in ground_truth/<kind>, as <image>_mask or <image> with any suffix, or in a folder called <image>.
     Files that are not images are skipped; these, missing masks and empty masks are counted in the notes.
     Raises DataError if the layout is missing, InputError for an unknown kind or more anomalies than may be drawn.
@@ -31,31 +32,15 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
         if not (base / needed).is_dir():
             raise DataError(f"{base}: no folder {needed}; root (with category) must hold train/good and test/<kind>")
     normals = _normals(base, normal)
-    rows: list[Row] = []
-    skipped, notices = 0, []
-    training = [base / "train" / name for name in normals if (base / "train" / name).is_dir()]
-    for folder in [*training, *sub_folders(base / "test")]:
-        files, others, said = inside(folder)
-        skipped += others
-        notices += said
-        label = int(folder.name not in normals)
-        stems = [file.stem for file in files] if label else []
-        marked = masks.by_name(base / "ground_truth" / folder.name, stems)
-        stratum = folder.relative_to(base).as_posix()
-        rows += [
-            Row(
-                file.relative_to(base).as_posix(),
-                file,
-                label,
-                folder.name,
-                "train" if folder.parent.name == "train" else "test",
-                masks=tuple(marked.get(file.stem, ())),
-                stratum=stratum,
-            )
-            for file in files
-        ]
-    name = category or base.resolve().name
-    return Table(name, rows, notes={"files_skipped": skipped}, notices=tuple(notices))
+    found = Found()
+    for part in ("train", "validation"):
+        for name in normals:
+            if (base / part / name).is_dir():
+                found.add(base, f"{part}/{name}", part)
+    for folder in sub_folders(base / "test"):
+        kind = None if folder.name in normals else folder.name
+        found.add(base, f"test/{folder.name}", "test", kind, base / "ground_truth" / folder.name)
+    return found.table(category or base.resolve().name)
 
 
 def _normals(base: Path, wanted: str | list[str] | None) -> list[str]:

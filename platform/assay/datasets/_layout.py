@@ -1,0 +1,58 @@
+"""Layouts in which a folder is a split and a kind, with masks of the same names in a folder elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from assay.data import masks
+from assay.datasets._folders import inside
+from assay.datasets._reader import Row, Table
+
+
+class Found:
+    """The rows of folders added one by one, and what was met in them."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.skipped = 0
+        self.notices: list[str] = []
+
+    def add(
+        self,
+        base: Path,
+        folder: str,
+        split: Literal["train", "validation", "test"],
+        kind: str | None = None,
+        marked_in: Path | None = None,
+        *,
+        group: Callable[[Path], str] | None = None,
+        wanted: Callable[[Path], bool] = lambda file: True,
+    ) -> None:
+        """Add the wanted images in a folder below base: of a kind of defect, or normals.
+
+        marked_in: the folder of the masks of anomalies. group: of an image file. Raises DataError as `inside`.
+        """
+        files, skipped, notices = inside(base / folder)
+        self.skipped += skipped
+        self.notices += notices
+        files = [file for file in files if wanted(file)]
+        marked = masks.by_name(marked_in, [file.stem for file in files]) if kind and marked_in else {}
+        self.rows += [
+            Row(
+                file.relative_to(base).as_posix(),
+                file,
+                int(kind is not None),
+                kind or "normal",
+                split,
+                group(file) if group else None,
+                tuple(marked.get(file.stem, ())),
+                stratum=folder,
+            )
+            for file in files
+        ]
+
+    def table(self, name: str, licence: str = "unknown", mask_above: int | None = None) -> Table:
+        """What was added, as a table."""
+        return Table(name, self.rows, licence, {"files_skipped": self.skipped}, tuple(self.notices), mask_above)
