@@ -333,7 +333,7 @@ def test_what_is_written_wrongly_is_told_before_anything_is_sent(server, swept, 
     monkeypatch.setenv("WANDB_MODE", "offline")
     result = assay(swept)
     assert result.exit_code == 2
-    assert "WANDB_MODE is offline" in result.output
+    assert "WANDB_MODE says offline" in result.output
     assert server.requests == []
 
 

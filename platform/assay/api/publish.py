@@ -27,10 +27,11 @@ def publish(
     default as the search space and W&B's own settings say. on_outcome: called after each. Needs a key (`wandb login`).
     Raises TrackingError where W&B cannot be reached or refuses the key, InputError or UnknownName.
     """
-    from assay.tracking import mirror
+    from assay.tracking import user_settings
 
-    if mirror.mode() in ("disabled", "offline"):
-        raise InputError(f"WANDB_MODE is {mirror.mode()}, so nothing may be sent; unset it and give this again")
+    mode = user_settings.mode()
+    if mode.source:
+        raise InputError(f"{mode.source} says {mode.value}, so nothing is sent; WANDB_MODE=online sends it")
     place = store_of(store)
     outcomes = []
     for target, keys in _projects(place, names, project).items():

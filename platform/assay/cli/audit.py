@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +80,7 @@ def command(
     from assay.api.arguments import policy_of, suite_of
     from assay.api.audit import models_of
     from assay.approval import out_of_reach, undecidable
+    from assay.runtime import allowance
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -93,7 +93,7 @@ def command(
         rules.refuse(chosen.name, "this audit", "give")
         for gate in undecidable.undecidable(rules, chosen):
             click.echo(f"note: this will be INCONCLUSIVE: {gate}", err=True)
-    where = {"workers": workers if workers or address else os.cpu_count(), "address": address}
+    where = {"workers": workers if workers or address else allowance.cores(), "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
         for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():

@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from assay import consent, shelves
 from assay.cluster import ray_failures, token, user_code
 from assay.errors import SweepError
-from assay.runtime import versions
+from assay.runtime import allowance, versions
 
 Answer = TypeVar("Answer")
 LEFT_OUT = [".?*", "__pycache__/", "*.pyc", "tests/", "venv/"]
@@ -35,7 +35,7 @@ exported them before.
 
 @contextmanager
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
-    """A Ray cluster for the time of the block: the one at `address`, or a local one of this machine's cores.
+    """A Ray cluster for the time of the block: the one at `address`, or a local one of the cores that may be used.
 
     Yields the cluster's resources; a local cluster is shut down on leaving. Raises SweepError if none can be had.
 
@@ -51,7 +51,8 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         os.environ.setdefault(name, value)  # local workers inherit it; Ray would start those with a runtime_env anew
     options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        options |= {"num_cpus": cpus, "include_dashboard": False, "_temp_dir": token.own_folder()}
+        options |= {"num_cpus": cpus or allowance.cores(), "include_dashboard": False, "_temp_dir": token.own_folder()}
+        options |= _memory()
     else:
         options["runtime_env"] = code()
     try:
@@ -71,6 +72,14 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         # while Ray shuts down, Ray would end this process on the spot.
         gc.collect()
         ray.shutdown()
+
+
+def _memory() -> dict[str, object]:
+    """What Ray is told of memory where a batch system allows less than the machine has, which Ray does not see."""
+    allowed = allowance.memory()
+    if allowed >= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        return {}
+    return {"object_store_memory": int(0.3 * allowed), "_memory": int(0.7 * allowed)}
 
 
 def code() -> dict[str, object]:

@@ -37,6 +37,12 @@ def _folder_name(value: str) -> str:
     return value
 
 
+def _project(value: str) -> str:
+    if not re.fullmatch(r"[^/\\#?%:\x00-\x1f]{1,128}", value):
+        raise ValueError("is a project's name on W&B, so it must have 1 to 128 characters and none of / \\ # ? % :")
+    return value
+
+
 def _one_of(*names: str) -> AfterValidator:
     def check(value: str) -> str:
         if value not in names:
@@ -151,7 +157,7 @@ class Tracking(Section):
     """Where progress is mirrored to."""
 
     wandb: bool = True
-    project: Annotated[str, MinLen(1)] = "assay"
+    project: Annotated[str, AfterValidator(_project)] = "assay"
 
 
 class Spec(Section):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from assay.data.images import DECODE_VERSION, Content, content, file_hash
+from assay.runtime import allowance
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def default_folder() -> Path:
 
 def in_parallel(work: Callable[[One], Other], items: Sequence[One]) -> Iterator[Other]:
     """`work` of every item, in order, on a thread for each core; decoding and hashing release Python's lock."""
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(allowance.cores()) as pool:
         for first in range(0, len(items), AT_ONCE):
             yield from pool.map(work, items[first : first + AT_ONCE])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ from PIL import Image
 from assay.data.images import SUFFIXES, height_and_width, open_image, resized
 from assay.errors import DataError, InputError
 from assay.models.model_folder import Model
+from assay.runtime import allowance
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 
 MOST, PIXELS = 64, 2**23
@@ -114,7 +114,7 @@ def _decoded(
     """Each picture's name, path and pixels, or why there are none, in order; `ahead`: how many are decoded early."""
     pending: deque[tuple[str, Path | None, Future[NDArray[np.uint8] | str]]] = deque()
     source = iter(pictures)
-    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(allowance.cores()) as pool:
         try:
             while True:
                 for name, picture in itertools.islice(source, ahead - len(pending)):

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
 import platform
 import subprocess
 import sys
@@ -14,15 +13,16 @@ from pathlib import Path
 from typing import TypedDict
 
 from assay import __version__, consent
+from assay.runtime import allowance
 
 LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
 
 
 class Hardware(TypedDict):
-    """The kind of processor, the number of its cores, memory in GB, and the kind of each GPU."""
+    """The kind of processor, the cores and GB of memory that may be used, the kind of each GPU."""
 
     processor: str
-    cores: int | None
+    cores: int
     memory_gb: int
     gpus: list[str]
 
@@ -54,13 +54,13 @@ def environment() -> Environment:
 
 
 def hardware() -> Hardware:
-    """The kind of processor, cores, memory in GB, and the kinds of GPU that torch sees where it is in use."""
+    """The kind of processor, cores and GB that may be used, and the kinds of GPU that torch sees where it is in use."""
     torch = sys.modules.get("torch")
     gpus = [torch.cuda.get_device_name(n) for n in range(torch.cuda.device_count())] if torch else []
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30),
+        "cores": allowance.cores(),
+        "memory_gb": round(allowance.memory() / 2**30),
         "gpus": gpus,
     }
 
@@ -99,10 +99,17 @@ def own_code(name: str) -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the source checkout this code runs from, with `+changes` if it is dirty; None without one."""
+    """The commit of the source checkout this code runs from, with `+changes` if it is dirty; None without one.
+
+    Installed in a virtual environment within somebody's repository, it must not take that repository's commit.
+    """
     here = Path(__file__).parent.parent
     try:
         run = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        top = Path(run(["git", "rev-parse", "--show-toplevel"]).stdout.rstrip("\n"))
+        if (top / "platform" / "assay").resolve() != here.resolve():
+            return None
+        run(["git", "ls-files", "--error-unmatch", "__init__.py"])
         commit = run(["git", "rev-parse", "HEAD"]).stdout.strip()
         changed = run(["git", "status", "--porcelain", "--", str(here)]).stdout.strip()
     except (OSError, subprocess.SubprocessError):

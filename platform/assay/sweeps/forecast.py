@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
@@ -12,7 +11,7 @@ from assay.config.domains import Choice
 from assay.config.search_space import Price, Spec
 from assay.data import splits as data_module
 from assay.errors import SweepError
-from assay.runtime import retry
+from assay.runtime import allowance, retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -121,11 +120,10 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
 
 
 def here() -> dict[str, float]:
-    """The resources of this machine, as Ray would report them; Ray reserves part of the memory for its objects."""
+    """What may be used of this machine, as Ray would report it; Ray reserves part of the memory for its objects."""
     import torch
 
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"CPU": os.cpu_count() or 1, "GPU": torch.cuda.device_count(), "memory": 0.7 * memory}
+    return {"CPU": allowance.cores(), "GPU": torch.cuda.device_count(), "memory": 0.7 * allowance.memory()}
 
 
 def forecast(

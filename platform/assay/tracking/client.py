@@ -14,7 +14,7 @@ from typing import Any
 
 from assay.errors import AssayError, TrackingError
 from assay.hashing import canonical, digest
-from assay.tracking import mirror
+from assay.tracking import user_settings
 
 FORMAT = 1  # of the runs; another number sends everything again
 CONTENT = "assay/content"  # a run's summary says under this name what it was made of
@@ -123,8 +123,8 @@ class Connection:
 @contextmanager
 def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
     """The project on W&B, entity the key's own by default; raises TrackingError where the server or the key fails."""
-    server = mirror.server()
-    if not mirror.has_key():
+    server = user_settings.server()
+    if not user_settings.has_key():
         raise TrackingError(f"there is no key for {server or 'W&B'}; run `wandb login` or set WANDB_API_KEY")
     import wandb
 
@@ -133,10 +133,12 @@ def connected(project: str, entity: str | None = None) -> Iterator[Connection]:
     with tempfile.TemporaryDirectory(prefix="assay-wandb-", ignore_cleanup_errors=True) as folder, scratch(folder):
         try:
             with tracking_errors(server):
-                settings = wandb.Settings(base_url=server, **SETTINGS)
+                settings = wandb.Settings(base_url=server, project=project, **SETTINGS)
                 wandb.setup(settings=settings)
                 api = wandb.Api(timeout=TIMEOUT)
-                owner = entity or os.environ.get("WANDB_ENTITY") or api.default_entity
+                owner = entity or os.environ.get("WANDB_ENTITY") or user_settings.noted("entity") or api.default_entity
+            if not owner:
+                raise TrackingError(f"the key for {server} has no default entity; set WANDB_ENTITY to a user or team")
             yield Connection(api, server, settings.app_url, str(owner), project, folder)
         finally:
             leaving = threading.Thread(target=wandb.teardown, name="W&B ends", daemon=True)

@@ -5,7 +5,6 @@ Nothing is kept for W&B: the store has everything, and `assay publish` sends it 
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import os
 import signal
@@ -13,45 +12,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
+from assay.tracking import user_settings
+from assay.tracking.user_settings import Mode
 
 PATIENCE = 60.0  # seconds that closing waits for what is still to be sent
-OWN = ("api.wandb.ai", "api.forge.coreweave.com")  # hosts of W&B's own server, the older name first
-
-
-def server() -> str:
-    """The W&B server: WANDB_BASE_URL, else what `wandb login --host` noted; empty for W&B's own."""
-    noted = configparser.ConfigParser(interpolation=None)
-    folder = Path(os.environ.get("WANDB_CONFIG_DIR", "~/.config/wandb")).expanduser()
-    with contextlib.suppress(configparser.Error, OSError, UnicodeDecodeError):  # W&B itself will say what is wrong
-        noted.read(folder / "settings")
-    return (os.environ.get("WANDB_BASE_URL") or str(noted.get("default", "base_url", fallback=""))).rstrip("/")
-
-
-def has_key() -> bool:
-    """Whether a key for the server is in the environment or in .netrc."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    host = urlsplit(server()).hostname
-    try:
-        noted = Path(os.environ.get("NETRC", "~/.netrc")).expanduser().read_bytes()
-    except OSError:  # none there, or none that may be read
-        return False
-    return any(name.encode() in noted for name in ([host] if host else OWN))
-
-
-def mode() -> str:
-    """`disabled` or `offline` where WANDB_MODE says so, else `online`, or `no key` where there is none."""
-    asked = os.environ.get("WANDB_MODE", "").lower()
-    if asked in ("disabled", "offline", "dryrun"):
-        return "disabled" if asked == "disabled" else "offline"
-    return "online" if has_key() else "no key"
 
 
 def project_of(store: Store, key: str) -> str:
@@ -86,7 +55,7 @@ class Tracker:
         """key: `sweeps/NAME` or `audits/ID`. again: the command that sends it later."""
         self.command = [sys.executable, "-m", "assay.tracking.publish", store.root, key, again]
         self.again, self.say = again, say
-        self.mode = mode() if enabled else "disabled"
+        self.mode = user_settings.mode() if enabled else Mode("disabled")
         self.process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Tracker:
@@ -99,7 +68,7 @@ class Tracker:
 
     def start(self) -> None:
         """Start the process that sends, if there is a key and it is not running yet."""
-        if self.mode == "online" and self.process is None:
+        if self.mode.value == "online" and self.process is None:
             # In its own session, as Ctrl-C is meant for the sweep. It ends with its standard input and never lingers.
             self.process = subprocess.Popen(
                 self.command,
@@ -114,8 +83,8 @@ class Tracker:
         """Wait for the rest to be sent, for at most PATIENCE seconds or until Ctrl-C, and report the outcome."""
         if self.process is not None:
             self.say(f"W&B: {self._end(self.process)}")
-        elif error is None and self.mode in ("no key", "offline"):
-            why = "as WANDB_MODE says" if self.mode == "offline" else "as there is no key"
+        elif error is None and self.mode.value in ("no key", "offline"):
+            why = f"as {self.mode.source} says offline" if self.mode.source else "as there is no key"
             self.say(f"W&B: nothing was sent, {why}; send it at any time with: {self.again}")
 
     def _end(self, process: subprocess.Popen[str]) -> str:

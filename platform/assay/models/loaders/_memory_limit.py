@@ -6,7 +6,6 @@ output will be is known beforehand from the same operator on fake tensors, which
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from assay.errors import ModelError
+from assay.runtime import allowance
 
 BASE, OF_FILE, OF_IMAGES = 2**29, 64, 256
 """What a program may take: so many bytes, and so many times the size of its file and of the images it is given."""
@@ -30,7 +30,7 @@ def allowed(file: int, images: Tensor) -> int:
     share = BASE + OF_FILE * file + OF_IMAGES * images.numel() * images.element_size()
     if images.device.type != "cpu":
         return share
-    return min(share, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    return min(share, allowance.memory() // 2)
 
 
 class MemoryLimit(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from assay.models.loaders._onnx_file import vet
 from assay.models.loaders._onnx_weights import inlined, side_files
 from assay.models.loaders._outside import Outside
 from assay.models.loaders._signature import Port, signature
+from assay.runtime import allowance
 
 FILE, SUFFIX, SIDES = "detector.onnx", ".onnx", side_files
 EXPORT = (
@@ -88,7 +89,7 @@ def _bound_memory() -> None:
     """Limit all tensors of this process's ONNX detectors together to half of the machine's memory."""
     import onnxruntime
 
-    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    half = allowance.memory() // 2
     kind, memory = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     place = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, memory)
     onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg({"max_mem": half}))
