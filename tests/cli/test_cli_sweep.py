@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import toy_runs
 import yaml
@@ -16,6 +19,7 @@ from PIL import Image
 
 from assay.config import reader, search_space
 from assay.data import splits
+from assay.metrics.detection import auroc
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -122,14 +126,23 @@ def test_resuming_a_sweep_that_has_ended_starts_nothing_and_shows_it(assay, tmp_
 def test_trials_lists_what_the_log_holds_of_a_running_sweep(assay, tmp_path):
     study = made(tmp_path, write(tmp_path), trials=2)
     study.end(2, "failed", "bug", "RuntimeError: it [/broke]\nTraceback")
+    study.next_order()
+    study.began(3)
     study.log.close()
     result = assay("trials", "toy")
     assert result.exit_code == 0, result.output
     assert "trials of toy (validation split)" in result.stdout
     assert "failed (bug)" in result.stdout
+    assert "toy_runs:Runs" in result.stdout
+    assert time.strftime("training since %m-%d ") in result.stdout
+    assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", result.stdout)
     assert "complete *" in result.stdout
     rows = json.loads(assay("trials", "toy", "--json").stdout)
-    assert [row["trial"] for row in rows] == [0, 1, 2]
+    assert [row["trial"] for row in rows] == [0, 1, 2, 3]
+    assert rows[0]["lower.clean_auroc"] < rows[0]["objective.clean_auroc"] <= rows[0]["upper.clean_auroc"]
+    assert rows[0]["detector"] == "toy_runs:Runs"
+    scores = pd.read_parquet(tmp_path / "store" / "sweeps" / "toy" / "scores" / "trial-00000.parquet")
+    assert auroc(scores["label"], scores["adversarial_score"]) == rows[0]["objective.robust_auroc"]
     assert (rows[2]["state"], rows[2]["failure"], rows[2]["epochs"]) == ("failed", "bug", 1)
     assert rows[0]["parameters"].keys() <= {"learning_rate", "pseudo_anomaly", "pseudo_anomaly.cutpaste.area"}
     assert rows[0]["config"]["epochs"] == 4
@@ -227,10 +240,31 @@ def test_the_file_given_with_resume_is_that_of_the_sweep(assay, tmp_path):
 def test_events_of_a_sweep_in_a_line_each():
     record = Record(7, {}, {}, {})
     assert progress.line(record, "ask", 1.5) == "    1.5 s  trial   7  waits for a worker"
+    record.apply({"event": "begin", "trial": 7})
+    assert progress.line(record, "begin", 1.6) == "    1.6 s  trial   7  trains"
+    values = {"clean_auroc": 0.8}
+    report = {"event": "report", "epoch": 1, "epochs": 4, "values": values, "kept": {"epoch": 1, **values}}
+    record.apply({**report, "intervals": {"clean_auroc": [0.7, 0.9]}})
+    said = "    1.7 s  trial   7  epoch 1/4  clean_auroc 0.800 [0.700, 0.900]"
+    assert progress.line(record, "report", 1.7) == said
     record.apply({"event": "retry", "failure": "node", "message": "gone"})
     assert progress.line(record, "retry", 2) == "    2.0 s  trial   7  continues from its last saved state (node)"
     record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})
     assert progress.line(record, "end", 3) == "    3.0 s  trial   7  failed  bug: RuntimeError: no"
+
+
+def test_the_table_shows_detectors_intervals_and_since_when_a_trial_trains(tmp_path):
+    found = write(tmp_path)
+    waits, trains = Record(0, {}, {}, {}), Record(1, {}, {}, {})
+    trains.apply({"event": "begin", "trial": 1, "at": 0.0})
+    values = {"clean_auroc": 0.8, "robust_auroc": 0.4}
+    report = {"event": "report", "epoch": 1, "epochs": 4, "values": values, "kept": {"epoch": 1, **values}}
+    trains.apply({**report, "intervals": {"clean_auroc": [0.7, 0.9], "robust_auroc": [0.3, 0.5]}})
+    shown = progress.table(found, {0: waits, 1: trains}, 3.0)
+    cells = {column.header: list(column.cells) for column in shown.columns}
+    assert cells["detector"] == ["toy_runs:Runs"] * 2
+    assert cells["state"] == ["waiting", f"training since {time.strftime('%H:%M', time.localtime(0))}"]
+    assert cells["clean_auroc"] == ["", "0.800 [0.700, 0.900]"]
 
 
 def test_the_table_of_a_sweep_says_what_was_spent(tmp_path):

@@ -447,7 +447,8 @@ def test_a_grid_over_trainables_has_as_many_trials_as_points():
     finite = {"patchcore": {"reweight": {"choice": [0, 3, 9]}}}
     found = reader.check(several(finite, "draem", search={"sampler": "grid", "trials": 99}), "toy.yaml")
     assert found.trials == 4
-    assert found.summary() == "search space toy-64: 4 trials over 2 parameters"
+    said = "search space toy-64: 4 trials over 2 parameters"
+    assert found.summary() == f"{said} (there are no more configurations, and 99 trials were asked for)"
 
 
 def test_an_unreadable_file_is_an_input_error(tmp_path):

@@ -33,7 +33,7 @@ ROWS = (
     "store cluster datasets",
     "config data attacks",
     "interop",
-    "runtime shelves corruptions norm_balls",
+    "runtime shelves corruptions norm_balls delong",
     "consent",
     "errors",
     "contracts units hashing redaction",

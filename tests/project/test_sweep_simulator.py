@@ -64,7 +64,9 @@ def test_weak_trials_are_stopped_early_and_the_log_can_be_read_as_of_a_real_swee
     assert set(states) == {"complete", "pruned"}
     replayed = Study(whole, Store(tmp_path))
     assert replayed.ended
-    assert trials_table.best(whole, replayed.records) == trials_table.best(whole, found.study.records)
+    assert trials_table.pareto(whole.directions, replayed.records) == trials_table.pareto(
+        whole.directions, found.study.records
+    )
 
 
 def test_time_is_that_of_the_workers_not_of_the_clock(tmp_path):

@@ -28,6 +28,7 @@ from assay.sweeps import tune as tune_run
 from assay.sweeps.budget import Meter, Spent
 from assay.sweeps.tune_adapters import BudgetCallback
 
+SEARCHER = SimpleNamespace(began=lambda trial_id: None)
 ASSAY = str(Path(sys.executable).with_name("assay"))
 PRICE = Price(gpu_hour=2, cpu_hour=0.1, currency="EUR")
 
@@ -106,7 +107,7 @@ def test_a_budget_is_used_up_part_by_part(limits, words):
 def test_a_worker_that_dies_and_one_that_is_stopped_stop_costing():
     told = []
     found, clock = meter(Resources())
-    tune = BudgetCallback(found, told.append, Waiting("trial", {}, dict))
+    tune = BudgetCallback(found, SEARCHER, told.append, Waiting("trial", {}, dict))
     trials = {name: SimpleNamespace(trial_id=name) for name in "abc"}
     for trial in trials.values():
         tune.on_trial_start(0, [], trial)
@@ -126,7 +127,7 @@ def test_a_worker_that_dies_and_one_that_is_stopped_stop_costing():
 def test_trials_that_only_wait_are_told_of_once_a_minute(caplog):
     found, clock = meter(Resources())
     idle = Waiting("trial", {"cpu": 2, "gpu": 0.25, "memory_gb": None}, lambda: {"CPU": 1.0}, clock)
-    tune, trial = BudgetCallback(found, [].append, idle), SimpleNamespace(trial_id="a")
+    tune, trial = BudgetCallback(found, SEARCHER, [].append, idle), SimpleNamespace(trial_id="a")
     told = []
     for minutes in range(8):
         clock.hours = 1.001 * minutes / 60

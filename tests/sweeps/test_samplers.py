@@ -83,7 +83,7 @@ def test_below_the_bound_it_asks_for_what_optunas_own_tpe_asks_for(tmp_path, mon
     found = search_space(tmp_path, trials=20, objectives=objectives)
     ours = drive(Study(found, Store(tmp_path / "ours")), Pretend())
 
-    def plain(spec, number, history):
+    def plain(spec, number, history, attempt):
         seed = samplers.trial_seed(spec.search.seed + 1, number)
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.search.startup)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from assay.config import overrides, reader
 from assay.config.search_space import Spec
 from assay.errors import InputError, SpecError, SweepError
 from assay.hashing import canonical
-from assay.store import trials_table
+from assay.store import best_trial, trials_table
+from assay.store.best_trial import Best
 from assay.store.store import Store
 from assay.store.trials_table import Trial
 
@@ -56,9 +58,17 @@ class Sweep:
     @property
     def best(self) -> Trial:
         """The trial that `best:` of the search space chooses; raises SweepError if none is complete."""
-        spec, records = trials_table.load(self.store, self.name)
-        number = trials_table.best(spec, records)
+        number = self._chosen.trial
         return next(trial for trial in self.trials if trial.number == number)
+
+    @property
+    def because(self) -> str:
+        """What is to be said about trials that are as good as the best one; "" where it leads clearly."""
+        return self._chosen.said
+
+    @cached_property
+    def _chosen(self) -> Best:
+        return best_trial.choose(self.store, *trials_table.load(self.store, self.name))
 
     @property
     def states(self) -> Mapping[str, int]:

@@ -157,6 +157,8 @@ def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: C
     if sweep.states["complete"]:
         console.print(front(sweep))
         best = sweep.best.number
+        if sweep.because:
+            console.print(sweep.because, soft_wrap=True)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if sweep.interrupted:
         more = ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,22 +62,37 @@ def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> An
 
     objectives, trials = list(objectives), list(trials)
     table = Table(title=title, title_justify="left")
-    for column in ("trial", "state", "epoch"):
-        table.add_column(column, justify="right" if column != "state" else "left", no_wrap=True)
+    for column in ("trial", "detector", "state", "epoch"):
+        table.add_column(column, justify="left" if column in ("detector", "state") else "right", no_wrap=True)
     for name in objectives:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("model", no_wrap=True)
     for trial in trials:
-        values = [trial.objectives[name] for name in objectives]
-        state = trial.state + (" *" if trial.pareto else "") + (f" ({trial.failure})" if trial.failure else "")
+        values = [(trial.objectives[name], trial.intervals.get(name)) for name in objectives]
+        state = _doing(trial) + (" *" if trial.pareto else "") + (f" ({trial.failure})" if trial.failure else "")
         table.add_row(
             str(trial.number),
+            trial.detector,
             state,
             f"{trial.epoch or '-'}/{trial.epochs}",
-            *("-" if value is None else f"{value:.3f}" for value in values),
+            *("-" if value is None else _figure(value, interval) for value, interval in values),
             (trial.model or "-")[:12],
         )
     return Group(table, Text("\n".join(map(varied, trials)), overflow="fold"))
+
+
+def _doing(trial: Trial) -> str:
+    if trial.state != "running":
+        return trial.state
+    return (
+        "waiting"
+        if trial.since is None
+        else f"training since {time.strftime('%m-%d %H:%M', time.localtime(trial.since))}"
+    )
+
+
+def _figure(value: float, interval: Sequence[float] | None) -> str:
+    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
 
 def varied(trial: Trial) -> str:

@@ -91,7 +91,10 @@ class Best(Section):
 
 
 class Search(Section):
-    """How trials are drawn; the first `startup` are random, before the sampler uses its own model."""
+    """How trials are drawn; the first `startup` are random, before the sampler uses its own model.
+
+    No configuration is drawn twice; a sweep has at most as many trials as there are configurations.
+    """
 
     trials: Count
     sampler: Literal["tpe", "random", "nsga2", "grid", "qmc"] = "tpe"
@@ -206,9 +209,8 @@ class Spec(Section):
 
     @property
     def trials(self) -> int:
-        """The number of trials: as many as asked for, but for a grid no more than it has points."""
-        points = space.size(self.domains) if self.search.sampler == "grid" else None
-        return min(self.search.trials, points or self.search.trials)
+        """The number of trials: as many as asked for, but no more than there are configurations, as none runs twice."""
+        return min(self.search.trials, space.size(self.domains) or self.search.trials)
 
     def config(self, assignment: Assignment) -> Plain:
         """The trainable's whole configuration for an assignment: plain values, every default filled in."""
@@ -241,4 +243,6 @@ class Spec(Section):
         """One line of text: `search space elpv-mono-64: 24 trials over 6 parameters`."""
         trials, count = self.trials, len(space.varied(self.domains))
         plural = ["" if number == 1 else "s" for number in (trials, count)]
-        return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}"
+        fewer = f" (there are no more configurations, and {self.search.trials} trials were asked for)"
+        more = fewer if trials < self.search.trials else ""
+        return f"search space {self.name}: {trials} trial{plural[0]} over {count} parameter{plural[1]}{more}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.errors import InputError, UnknownName
-from assay.store import services, trials_table
+from assay.store import best_trial, services, trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -94,6 +94,6 @@ def _of_sweep(store: Store, text: str) -> list[str]:
     if which not in ("best", "pareto"):
         raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
     spec, records = trials_table.load(store, name)
-    best = trials_table.best(spec, records)  # also says so where no trial is complete
+    best = best_trial.choose(store, spec, records).trial  # also says so where no trial is complete
     numbers = [best] if which == "best" else trials_table.pareto(spec.directions, records)
     return [records[number].reports[-1]["model"] for number in numbers]

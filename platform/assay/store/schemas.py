@@ -83,6 +83,17 @@ CORRUPTED = pa.schema(
     ]
 )
 
+VALIDATION_SCORES = pa.schema(
+    [
+        ("sample", pa.string()),
+        ("label", pa.int8()),
+        ("clean_score", pa.float64()),
+        ("adversarial_score", pa.float64()),  # after the attack of the search space's evaluation
+        (GROUP, pa.string()),
+    ]
+)
+"""The validation images as a trial's kept epoch scores them."""
+
 CERTIFIED = pa.schema(
     [
         ("model", pa.string()),
@@ -332,6 +343,7 @@ FIDELITY = pa.schema(
 
 TRIALS = [
     ("trial", pa.int64()),
+    ("detector", pa.string()),  # the trainable
     ("state", pa.string()),  # complete, pruned, failed, running
     ("pareto", pa.bool_()),
     ("epoch", pa.int64()),  # the epoch that was kept
@@ -345,4 +357,5 @@ TRIALS = [
     ("parameters", pa.string()),  # JSON of what varied
     ("config", pa.string()),  # JSON of the whole configuration
 ]
-"""Fixed columns of trials.parquet; `objective.<name>` (float) and `parameter.<key>` columns follow them."""
+"""Fixed columns of trials.parquet; `objective.<name>` (float), its 95 % bounds `lower.<name>` and `upper.<name>`, and
+`parameter.<key>` columns follow them."""

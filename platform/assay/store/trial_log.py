@@ -3,9 +3,9 @@
 `sweeps/<name>/log/NNNN.jsonl` (`NNNN-<run>.jsonl` in object storage, where no two runs may write to one object), a
 segment or more for every run of the driver, one JSON event a line. The first event of a segment carries the `format`
 of the log as well. A line that was cut short by a crash is the last of its segment and is left out on reading.
-Events: `ask` (a new configuration), `report` (figures at an epoch), `end` (complete, pruned or failed), `retry` (an
-attempt came to nothing, by which kind of failure, and it is tried again; without a kind: one that had ended so, when
-the sweep was resumed).
+Events: `ask` (a new configuration), `begin` (a worker has begun it), `report` (figures at an epoch), `end` (complete,
+pruned or failed), `retry` (an attempt came to nothing, by which kind of failure, and it is tried again; without a kind:
+one that had ended so, when the sweep was resumed).
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ class TrialReport(TypedDict):
     """What a trial reports after an evaluation.
 
     epoch: how many are trained, of `epochs`. values: the objectives now. kept: those of the best epoch so far, and that
-    `epoch`. losses: of the last epoch. attempts: how often the trial was begun. seconds: of training and evaluation.
-    done: whether it was the last; then `model` is the hash of the model written, else "".
+    `epoch`. intervals: 95 % bounds of those kept, where they have any. losses: of the last epoch. attempts: how often
+    the trial was begun. seconds: of training and evaluation. done: whether it was the last; then `model` is the hash of
+    the model written, else "".
     """
 
     epoch: int
     epochs: int
     values: dict[str, float]
     kept: dict[str, float]
+    intervals: NotRequired[dict[str, list[float]]]
     losses: dict[str, float]
     seed: int
     attempts: int
@@ -70,6 +72,13 @@ class Ask(TypedDict):
     parameters: Plain
     distributions: dict[str, str]
     attributes: Plain
+
+
+class Begin(TypedDict):
+    """A worker has begun a trial, or goes on with it."""
+
+    event: Literal["begin"]
+    trial: int
 
 
 class Report(TrialReport):
@@ -106,7 +115,7 @@ class Spending(TypedDict):
     gpu_hours: float
 
 
-Event = Start | Ask | Report | Retry | End | Spending
+Event = Start | Ask | Begin | Report | Retry | End | Spending
 """A line of the log; there it also has `at`, when it was written, in seconds since 1970."""
 
 
@@ -124,6 +133,7 @@ class Record:
     failure: str = ""
     message: str = ""
     retried: list[str] = field(default_factory=list)  # the kind of failure of every attempt that was not the last
+    begun: float | None = None  # when a worker last began it, in seconds since 1970
     counted: int = 0  # which of them are counted by the rules of retry.py: those from here on
 
     @property
@@ -135,18 +145,20 @@ class Record:
         """The objectives of the best epoch so far, by name."""
         return {name: self.kept[name] for name in objectives}
 
-    def apply(self, event: Report | Retry | End) -> None:
+    def apply(self, event: Begin | Report | Retry | End) -> None:
         """Take in one event of this trial; a report of an epoch already reported changes nothing."""
         if event["event"] == "report":
             if not self.reports or event["epoch"] > self.reports[-1]["epoch"]:
                 self.reports.append(event.copy())
+        elif event["event"] == "begin":
+            self.begun = float(event.get("at", time.time()))  # type: ignore[arg-type]
         elif event["event"] == "end":
             self.state, self.failure, self.message = event["state"], event["failure"], event["message"]
         elif event["event"] == "retry":
             self.retried.append(event.get("failure") or self.failure)
             if self.state == "failed":  # it had ended, and whoever resumed the sweep gives it all its chances again
                 self.counted = len(self.retried)
-            self.state, self.failure, self.message = "running", "", ""
+            self.state, self.failure, self.message, self.begun = "running", "", "", None
 
 
 class TrialLog:
@@ -173,7 +185,7 @@ class TrialLog:
             else:
                 self._segment = Rewritten(self.store, f"{key}-{self._run}.jsonl")
         line = json.dumps({**version, **event, "at": time.time()}, allow_nan=False).encode() + b"\n"
-        self._segment.add(line, urgent=event["event"] != "report")
+        self._segment.add(line, urgent=event["event"] not in ("report", "begin"))
 
     def close(self) -> None:
         """Write everything down, to disk where it is one."""

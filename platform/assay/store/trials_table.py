@@ -1,11 +1,11 @@
-"""The table of a sweep's trials: from the log to `trials.parquet`, its Pareto front and its best trial."""
+"""The table of a sweep's trials: from the log to `trials.parquet`, and its Pareto front."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -15,20 +15,23 @@ from assay.config import objectives as choice
 from assay.config import reader, yaml_file
 from assay.config.search_space import Spec
 from assay.contracts import Plain
-from assay.errors import SweepError, UnknownName
+from assay.errors import UnknownName
 from assay.store import parquet, schemas, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
 from assay.units import in_255
+
+BOUNDS = ("lower", "upper")
 
 
 @dataclass(frozen=True)
 class Trial:
     """One trial of a sweep, as its log has it.
 
-    objectives: of the epoch that was kept, None before the first report. epoch: the one that was kept. epochs: how many
-    were trained. retried: why earlier attempts came to nothing, comma-separated. config: the trainable's whole
-    configuration, None where it was not asked for.
+    objectives: of the epoch that was kept, None before the first report. intervals: objective -> its 95 % bounds, where
+    it has any. epoch: the one that was kept. epochs: how many were trained. retried: why earlier attempts came to
+    nothing, comma-separated. detector: the name of its trainable. since: when its worker last began it, in seconds
+    since 1970, None where none did yet. config: the trainable's whole configuration, None where it was not asked for.
     """
 
     number: int
@@ -45,6 +48,9 @@ class Trial:
     failure: str
     message: str
     retried: str
+    detector: str = ""
+    intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    since: float | None = None
     config: Mapping[str, Any] | None = None
 
     @property
@@ -53,7 +59,7 @@ class Trial:
         return ", ".join(f"{key}={_words(key, value)}" for key, value in self.parameters.items())
 
     def row(self) -> dict[str, object]:
-        """The columns of schemas.TRIALS, `objective.<name>`, `parameter.<key>` and `retried`."""
+        """The columns of schemas.TRIALS, `objective.<name>` with its bounds, `parameter.<key>` and `retried`."""
         shared = {field: getattr(self, field) for field, _ in schemas.TRIALS if hasattr(self, field)}
         config = {} if self.config is None else {"config": json.dumps(self.config, sort_keys=True)}
         return {
@@ -62,6 +68,7 @@ class Trial:
             "parameters": json.dumps(self.parameters, sort_keys=True),
             "retried": self.retried,
             **{f"objective.{name}": value for name, value in self.objectives.items()},
+            **{f"{bound}.{name}": ends[at] for name, ends in self.intervals.items() for at, bound in enumerate(BOUNDS)},
             **{f"parameter.{name}": value for name, value in self.parameters.items()},
             **config,
         }
@@ -77,20 +84,32 @@ def trials(spec: Spec, records: Mapping[int, Record]) -> list[Trial]:
     """Every trial, its configuration among the rest."""
     return [
         dataclasses.replace(trial, config=spec.config(records[trial.number].assignment))
-        for trial in listing(spec.directions, records)
+        for trial in listing(spec.directions, records, spec.plain()["trainable"])
     ]
 
 
-def listing(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[Trial]:
-    """Every trial without its configuration, which takes the trainable's code. objectives: each `max` or `min`."""
+def listing(objectives: Mapping[str, str], records: Mapping[int, Record], trainable: Any) -> list[Trial]:
+    """Every trial without its configuration, which takes the trainable's code.
+
+    objectives: each `max` or `min`. trainable: as in the search space, a name or a choice of several.
+    """
     front = set(pareto(objectives, records))
-    return [_trial(number, record, objectives, number in front) for number, record in sorted(records.items())]
+    return [
+        _trial(number, record, objectives, number in front, detector_of(trainable, record))
+        for number, record in sorted(records.items())
+    ]
 
 
-def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front: bool) -> Trial:
+def detector_of(trainable: Any, record: Record) -> str:
+    """The name of a trial's trainable."""
+    return trainable if isinstance(trainable, str) else str(record.parameters.get("trainable", ""))
+
+
+def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front: bool, detector: str) -> Trial:
     last = record.reports[-1] if record.reports else None
     return Trial(
         number=number,
+        detector=detector,
         state=record.state,
         pareto=on_front,
         epoch=int(last["kept"]["epoch"]) if last else None,
@@ -104,6 +123,8 @@ def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front:
         failure=record.failure,
         message=record.message,
         retried=", ".join(record.retried),
+        intervals=last.get("intervals", {}) if last else {},
+        since=record.begun,
     )
 
 
@@ -115,18 +136,6 @@ def pareto(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list
         for n in complete
     ]
     return [complete[at] for at in choice.front(points)]
-
-
-def best(spec: Spec, records: Mapping[int, Record]) -> int:
-    """The number of the trial that `best:` of the search space chooses; raises SweepError if none is complete."""
-    objectives = spec.directions
-    rule = spec.plain()["best"]
-    front = pareto(objectives, records)
-    if not front:
-        raise SweepError(
-            f"sweep '{spec.name}' has no complete trial; look at `assay trials {spec.name}`, then resume it"
-        )
-    return max(front, key=lambda n: (choice.merit(records[n].values(objectives), rule, objectives), -n))
 
 
 def write(store: Store, spec: Spec, records: Mapping[int, Record]) -> None:
@@ -154,8 +163,9 @@ def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
 
 def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]:
     """A sweep's objectives and the listing of its trials; needs neither PyTorch nor the code of what is trained."""
-    objectives = _stored(store, sweep)["objectives"]
-    return objectives, listing(objectives, trial_log.records(trial_log.read(store, sweep)))
+    stored = _stored(store, sweep)
+    records = trial_log.records(trial_log.read(store, sweep))
+    return stored["objectives"], listing(stored["objectives"], records, stored["trainable"])
 
 
 def stored_spec(store: Store, sweep: str) -> Spec:

@@ -6,19 +6,20 @@ Never at the trial's own training epsilon: a search could otherwise win by choos
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay import shelves
 from assay.config.search_space import Evaluation
 from assay.contracts import Images, ThreatModel
 from assay.data.random_streams import streams_of
-from assay.metrics import detection
+from assay.metrics import detection, groups
+from assay.metrics.intervals import newcombe
 from assay.models.scoring import batches, clean_scores, pixels, take
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -44,13 +45,32 @@ def attacked_scores(
     return scores
 
 
+class Measured(NamedTuple):
+    """The figures of a detector on a split by name, and the scores (N,) they are of."""
+
+    figures: dict[str, float]
+    clean: NDArray[np.float64]
+    attacked: NDArray[np.float64]
+
+
 def evaluate(
     detector: nn.Module, images: Images, evaluation: Mapping[str, Any], seed: int, device: str = "cpu"
-) -> dict[str, float]:
+) -> Measured:
     """clean_auroc and robust_auroc of a detector on a split with both classes."""
     clean = clean_scores(detector, images, device)
     attacked = attacked_scores(detector, images, evaluation, seed, device)
-    return {
+    figures = {
         "clean_auroc": detection.auroc(images.labels, clean),
         "robust_auroc": detection.auroc(images.labels, attacked),
+    }
+    return Measured(figures, clean, attacked)
+
+
+def intervals(figures: Mapping[str, float], images: Images) -> dict[str, list[float]]:
+    """95 % bounds of each AUROC among the figures; images of a group count as one."""
+    labels = np.asarray(images.labels)
+    normals, anomalies = int((labels == 0).sum()), int((labels == 1).sum())
+    worth = groups.worth(normals, anomalies, groups.of(labels, images.group_names))
+    return {
+        name: list(newcombe(value, *worth.paired, 0.95)) for name, value in figures.items() if name.endswith("auroc")
     }

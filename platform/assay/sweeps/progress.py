@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -41,21 +41,35 @@ def shown(
 
 def line(record: Record, event: str, seconds: float) -> str:
     """One event as one line of text."""
-    what = {"ask": "waits for a worker", "report": "epoch"}.get(event, record.state)
+    what = {"ask": "waits for a worker", "begin": "trains"}.get(event, record.state)
     if event == "report":
         report = record.reports[-1]
-        what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'])}"
+        bounds = report.get("intervals", {}) if report["kept"]["epoch"] == report["epoch"] else {}
+        what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'], bounds)}"
     elif event == "retry":
         what = f"continues from its last saved state ({record.retried[-1]})"
     elif record.kept:
-        what += f"  kept epoch {record.kept['epoch']}  {figures(record.kept)}"
+        bounds = record.reports[-1].get("intervals", {})
+        what += f"  kept epoch {record.kept['epoch']}  {figures(record.kept, bounds)}"
     failure = f"  {record.failure}: {record.message.splitlines()[0]}" if record.failure else ""
     return f"{seconds:7.1f} s  trial {record.number:3d}  {what}{failure}"
 
 
-def figures(values: dict[str, float]) -> str:
-    """Objectives as text: `clean_auroc 0.812  robust_auroc 0.401`."""
-    return "  ".join(f"{name} {value:.3f}" for name, value in values.items() if name != "epoch")
+def figures(values: Mapping[str, float], intervals: Mapping[str, Sequence[float]]) -> str:
+    """Objectives as text: `clean_auroc 0.812 [0.760, 0.855]  robust_auroc 0.401 [0.330, 0.476]`."""
+    return "  ".join(f"{name} {words(value, intervals.get(name))}" for name, value in values.items() if name != "epoch")
+
+
+def words(value: float, interval: Sequence[float] | None) -> str:
+    """A figure as text, with its interval where it has one."""
+    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+
+
+def since(record: Record) -> str:
+    """What a trial that has not ended is doing: `training since 10:42`."""
+    return (
+        "waiting" if record.begun is None else f"training since {time.strftime('%H:%M', time.localtime(record.begun))}"
+    )
 
 
 def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter | None = None) -> Table:
@@ -64,7 +78,7 @@ def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter |
     title = f"{spec.name}: {ended} of {spec.trials} trials ended, {seconds:.0f} s"
     caption = f"spent: {meter.text()}" if meter else None
     display = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
-    for name, side in (("trial", "right"), ("state", "left"), ("epoch", "right")):
+    for name, side in (("trial", "right"), ("detector", "left"), ("state", "left"), ("epoch", "right")):
         display.add_column(name, justify=side)  # type: ignore[arg-type]
     for name in spec.objectives:
         display.add_column(str(name), justify="right")
@@ -72,10 +86,11 @@ def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter |
     order = sorted(records.values(), key=lambda r: (r.state == "running", r.number))[-SHOWN:]
     for record in order:
         report = record.reports[-1] if record.reports else None
-        values = [f"{record.kept[str(name)]:.3f}" if report else "" for name in spec.objectives]
+        bounds = report.get("intervals", {}) if report else {}
+        values = [words(record.kept[str(name)], bounds.get(str(name))) if report else "" for name in spec.objectives]
         epoch = f"{report['epoch']}/{report['epochs']}" if report else "0"
-        state = record.failure or record.state
-        display.add_row(str(record.number), state, epoch, *values, varied(record))
+        state = record.failure or (since(record) if record.state == "running" else record.state)
+        display.add_row(str(record.number), spec.trainable_of(record.assignment), state, epoch, *values, varied(record))
     return display
 
 

@@ -11,6 +11,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from assay.config import space
 from assay.config.search_space import Spec
 from assay.contracts import Plain
 from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
@@ -18,17 +19,29 @@ from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
 ENDED, RUNNING = 500, 200  # trials of each kind in the window
 
 
+OWN_DRAWS, DRAWS = 5, 100
+"""Draws by the sampler itself until one is new, and draws at most: what is left has then hardly any chance."""
+
+
 def trial_seed(seed: int, number: int) -> int:
     """The training seed of a trial: different for every trial of a sweep, the same each time the trial is run."""
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def sampler(spec: Spec, number: int, window: TrialWindow) -> optuna.samplers.BaseSampler:
+def sampler(spec: Spec, number: int, window: TrialWindow, attempt: int = 0) -> optuna.samplers.BaseSampler:
     """The sampler for trial `number`, seeded by the sweep's seed and that number.
 
     A new one for each trial: the state of a sampler would be lost with the process, but the number is in the log.
+    attempt: how many draws for this trial were configurations that an earlier trial has. After OWN_DRAWS of them
+    another sampler takes over: one that lists what was not tried yet, or draws at random where there is no end of it.
     """
-    seed, search = trial_seed(spec.search.seed + 1, number), spec.search
+    search = spec.search
+    seed = trial_seed(search.seed + 1, number)
+    if attempt:
+        seed = int(np.random.SeedSequence([search.seed + 1, number, attempt]).generate_state(1)[0])
+    if attempt >= (1 if search.sampler == "qmc" else OWN_DRAWS):  # a point of a Sobol sequence stays the same
+        finite = space.size(spec.domains) is not None
+        return Grid(seed=seed) if finite else optuna.samplers.RandomSampler(seed=seed)
     if search.sampler == "tpe":
         return Tpe(window, seed=seed, n_startup_trials=search.startup)
     if search.sampler == "nsga2":
@@ -38,6 +51,15 @@ def sampler(spec: Spec, number: int, window: TrialWindow) -> optuna.samplers.Bas
     if search.sampler == "qmc":
         return Sobol(search.seed, seed, number)
     return optuna.samplers.RandomSampler(seed=seed)
+
+
+class Redrawable(optuna.storages.InMemoryStorage):
+    """A storage that can take back the newest trial, whose configuration was tried before."""
+
+    def take_back(self, study: optuna.Study) -> None:
+        """Forget the newest trial; the next one gets its number."""
+        trial = self._studies[study._study_id].trials.pop()
+        del self._trial_id_to_study_id_and_number[trial._trial_id]
 
 
 class TrialWindow:

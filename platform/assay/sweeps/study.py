@@ -17,11 +17,13 @@ from optuna.trial import TrialState
 
 from assay.config import space
 from assay.config.search_space import Spec
+from assay.contracts import Plain
 from assay.errors import StoreError, SweepError
+from assay.hashing import canonical
 from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.store.trial_log import Ask, End, Event, Record, Report, Retry, TrialFailure, TrialLog, TrialReport
+from assay.store.trial_log import Ask, Begin, End, Event, Record, Report, Retry, TrialFailure, TrialLog, TrialReport
 from assay.sweeps import samplers
 from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.samplers import sampler, trial_seed
@@ -36,7 +38,7 @@ STATES = {
 """A record's state -> Optuna's name for it."""
 
 Listener = Callable[[Record, str], None]
-"""Called with a trial's record and the event that changed it: `ask`, `report`, `retry` or `end`."""
+"""Called with a trial's record and the event that changed it: `ask`, `begin`, `report`, `retry` or `end`."""
 
 
 class Study:
@@ -51,8 +53,10 @@ class Study:
         self.interrupted = ""  # why the sweep ended before its trials did: interrupt, termination or budget
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objectives = spec.directions
+        self.storage = samplers.Redrawable()
         self.study = optuna.create_study(
-            directions=["maximize" if direction == "max" else "minimize" for direction in self.objectives.values()]
+            storage=self.storage,
+            directions=["maximize" if direction == "max" else "minimize" for direction in self.objectives.values()],
         )
         self.halving = None
         if spec.stop_early:
@@ -60,6 +64,7 @@ class Study:
             self.halving = SuccessiveHalving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
         self.window = samplers.TrialWindow(max(samplers.ENDED, spec.search.startup), samplers.RUNNING)
         self.records: dict[int, Record] = {}
+        self.tried: set[bytes] = set()  # assignments, as canonical JSON
         self.waiting: list[int] = []  # trials of an earlier run to be continued or retried
         self._replay(trial_log.read(store, spec.name) if events is None else events)
 
@@ -71,6 +76,7 @@ class Study:
             if waits:
                 self.waiting.append(record.number)
             self._add_to_study(record, "running" if waits else record.state)
+            self.tried.add(canonical(record.assignment))
         for event in events:
             if event["event"] == "report":
                 self._goes_on(event["trial"], event["epoch"], event["kept"])
@@ -99,7 +105,7 @@ class Study:
     @property
     def remaining(self) -> int:
         """How many orders remain to be handed out."""
-        return len(self.waiting) + self.spec.trials - len(self.records)
+        return len(self.waiting) + max(0, self.spec.trials - len(self.records))
 
     @property
     def ended(self) -> bool:
@@ -113,11 +119,8 @@ class Study:
         number = len(self.records)
         if number >= self.spec.trials:
             return None
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; of no interest to users
-            self.study.sampler = sampler(self.spec, number, self.window)
-        trial = self.study.ask()
-        assignment = space.suggest(self.spec.domains, trial)
+        trial, assignment = self._draw(number)
+        self.tried.add(canonical(assignment))
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
         attributes = self.study.get_trials(deepcopy=False)[number].system_attrs
         asked: Ask = {
@@ -134,6 +137,23 @@ class Study:
         self._note(record, record.state)
         self._tell_listeners(record, "ask")
         return self._order(record)
+
+    def _draw(self, number: int) -> tuple[optuna.Trial, Plain]:
+        """A trial with a configuration that none had before; the sampler draws again where one had.
+
+        Trained twice, a configuration costs twice and is judged by the luckier of two seeds.
+        """
+        for attempt in range(samplers.DRAWS):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; of no interest to users
+                self.study.sampler = sampler(self.spec, number, self.window, attempt)
+                trial = self.study.ask()
+                assignment = space.suggest(self.spec.domains, trial)
+            if canonical(assignment) not in self.tried:
+                break
+            if attempt + 1 < samplers.DRAWS:
+                self.storage.take_back(self.study)
+        return trial, assignment
 
     def _again(self, record: Record) -> Record:
         """An unfinished trial, continued unchanged; a failed one counts as running again from now on."""
@@ -160,6 +180,13 @@ class Study:
             device="cuda" if self.spec.resources.on_gpu else "cpu",
             threads=max(1, int(self.spec.resources.cpu)),
         )
+
+    def began(self, number: int) -> None:
+        """Record that a worker has begun a trial."""
+        record, event = self.records[number], Begin(event="begin", trial=number)
+        self.log.append(event)
+        record.apply(event)
+        self._tell_listeners(record, "begin")
 
     def report(self, number: int, report: TrialReport | TrialFailure) -> bool:
         """Record a trial's report; returns whether the trial must stop because it is done, failed or pruned."""

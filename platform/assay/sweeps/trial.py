@@ -13,7 +13,9 @@ import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import numpy as np
 
 from assay import shelves
 from assay.config import objectives as choice
@@ -23,9 +25,10 @@ from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.models.scoring import clean_scores, normal_scores, threshold_of
 from assay.runtime.provenance import environment
+from assay.store import best_trial, parquet
 from assay.store.store import Store
 from assay.store.trial_log import TrialReport
-from assay.sweeps.evaluation import evaluate
+from assay.sweeps.evaluation import Measured, evaluate, intervals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,12 +75,16 @@ class TrialConfig:
 
 
 class Kept(TypedDict):
-    """The best epoch so far: its objectives, all of its figures and the tensors of its detector."""
+    """The best epoch so far: its objectives, all of its figures, the tensors of its detector.
+
+    scores: (2, N) clean and attacked scores of the validation images; a state saved by an older version has none.
+    """
 
     epoch: int
     values: dict[str, float]
     figures: dict[str, float]
     detector: dict[str, Tensor]
+    scores: NotRequired[Tensor]
 
 
 class Trial:
@@ -109,8 +116,9 @@ class Trial:
         while self.epoch < until:
             losses = self.train_epoch()
         detector = self.run.detector()
-        figures = self.measure(detector)
-        self._keep(figures, detector)
+        measured = self.measure(detector)
+        figures = measured.figures
+        self._keep(measured, detector)
         self.seconds += time.monotonic() - started
         self._finish_report(figures, losses)
         self._save()
@@ -125,12 +133,15 @@ class Trial:
             raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
         return losses
 
-    def measure(self, detector: Any) -> dict[str, float]:
-        """The figures of a detector on the validation split; raises DivergedError if one is not finite."""
+    def measure(self, detector: Any) -> Measured:
+        """The figures and scores of a detector on the validation split; raises DivergedError if one is not finite."""
         order = self.order
         return evaluate(detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device)
 
-    def _keep(self, figures: Mapping[str, float], detector: Any) -> None:
+    def _keep(self, measured: Measured, detector: Any) -> None:
+        import torch
+
+        figures = measured.figures
         values = {name: figures[name] for name in self.order.objectives}
 
         def mean(v: Mapping[str, float]) -> float:
@@ -140,16 +151,25 @@ class Trial:
         # >= 0.88, and an early epoch just above it would beat a far more robust one just below.
         if self.kept is None or mean(values) > mean(self.kept["values"]):
             tensors = {name: tensor.detach().clone() for name, tensor in detector.state_dict().items()}
-            self.kept = {"epoch": self.epoch, "values": values, "figures": dict(figures), "detector": tensors}
+            self.kept = {
+                "epoch": self.epoch,
+                "values": values,
+                "figures": dict(figures),
+                "detector": tensors,
+                "scores": torch.from_numpy(np.stack([measured.clean, measured.attacked])),
+            }
 
     def _finish_report(self, figures: Mapping[str, float], losses: dict[str, float]) -> None:
         assert self.kept is not None
         done = self.epoch >= self.run.epochs
+        if done:
+            self._write_scores()
         self.report = {
             "epoch": self.epoch,
             "epochs": self.run.epochs,
             "values": {name: figures[name] for name in self.order.objectives},
             "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
+            "intervals": intervals(self.kept["values"], self.data.validation),
             "losses": losses,
             "seed": self.order.seed,
             "attempts": self.attempts,
@@ -157,6 +177,15 @@ class Trial:
             "done": done,
             "model": self._write_model() if done else "",
         }
+
+    def _write_scores(self) -> None:
+        """Write the kept epoch's scores of the validation images, by which trials are compared image by image."""
+        if self.kept is None or "scores" not in self.kept:
+            return
+        images = self.data.validation
+        clean, attacked = self.kept["scores"].double().numpy()
+        table = best_trial.table(images.ids, images.parts, images.labels, clean, attacked)
+        self.store.write(best_trial.key(self.order.sweep, self.order.number), parquet.dump(table))
 
     def _write_model(self) -> str:
         """Write the model folder of the kept epoch."""

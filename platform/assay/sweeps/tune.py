@@ -60,7 +60,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
                 stop=StudyStopper(study, searcher, meter),
                 callbacks=[
                     FailureCallback(searcher),
-                    BudgetCallback(meter, lambda note: searcher.noted(lambda: study.log.append(note)), idle),
+                    BudgetCallback(meter, searcher, lambda note: searcher.noted(lambda: study.log.append(note)), idle),
                 ],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # the study decides what is tried again

@@ -53,6 +53,12 @@ class StudySearcher(Stateless, Searcher):  # type: ignore[misc]
         if not error:
             self.numbers.pop(trial_id, None)
 
+    def began(self, trial_id: str) -> None:
+        """A worker has begun a trial."""
+        number = self.numbers.get(trial_id)
+        if number is not None:
+            self.noted(lambda: self.study.began(number))
+
     def lost(self, trial_id: str, error: BaseException) -> None:
         """A trial's worker is gone: the study ends the trial or hands it out again."""
         number = self.numbers.pop(trial_id, None)
@@ -116,17 +122,20 @@ class StudyStopper(Stateless, tune.Stopper):  # type: ignore[misc]
 
 
 class BudgetCallback(Stateless, tune.Callback):  # type: ignore[misc]
-    """Keeps the meter informed which trials hold their resources, and writes its notes to the log now and then.
+    """Tells the meter and the searcher which trials hold their resources, and logs the meter's notes now and then.
 
     idle: warns when no trial has held any for long.
     """
 
-    def __init__(self, meter: Meter, append: Callable[[Spending], object], idle: Waiting) -> None:
-        self.meter, self.append, self.idle = meter, append, idle
+    def __init__(
+        self, meter: Meter, searcher: StudySearcher, append: Callable[[Spending], object], idle: Waiting
+    ) -> None:
+        self.meter, self.searcher, self.append, self.idle = meter, searcher, append, idle
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """A trial holds a worker."""
         self.meter.begins(trial.trial_id)
+        self.searcher.began(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """It has ended, or was stopped."""
