@@ -2,9 +2,10 @@
 
 The weights are random: the time does not depend on them. Prints the seconds of every piece, then
 
-    RESULT seconds=... attacks=... checks=...
+    RESULT seconds=... attacks=... checks=... forecast=...
 
 seconds: of the whole, without bringing the detector in. attacks, checks: summed over pieces, however many at a time.
+forecast: the seconds that were forecast before the work, over those of the whole.
 
     python benchmarks/large_image_audit.py             # at most 5 minutes on 2 cores
 """
@@ -24,8 +25,9 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 
-from assay.audits import audit, suite
+from assay.audits import audit, forecast_text, suite
 from assay.audits.audit import Progress
+from assay.audits.forecast import Forecast
 from assay.models import card
 from assay.store.store import Store
 from trainables.backbones.resnet18 import resnet18
@@ -83,6 +85,12 @@ def main() -> None:
         spent["checks" if progress.work.startswith("check ") else "attacks"] += progress.seconds
         print(f"{progress.done:3}/{progress.total} {progress.work:40} {progress.seconds:7.1f} s", flush=True)
 
+    ahead: list[Forecast] = []
+
+    def on_forecast(forecast: Forecast) -> None:
+        ahead.append(forecast)
+        print(forecast_text.text(forecast), flush=True)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["ASSAY_CACHE"] = str(folder / "cache")
@@ -96,9 +104,18 @@ def main() -> None:
         store = Store(folder / "store")
         model = card.bring(store, str(folder / "detector.pt2"))
         began = time.monotonic()
-        audit.run(store, model, suite.read(given.suite), limit=EACH, workers=given.workers, on_progress=on_progress)
+        audit.run(
+            store,
+            model,
+            suite.read(given.suite),
+            limit=EACH,
+            workers=given.workers,
+            on_progress=on_progress,
+            on_forecast=on_forecast,
+        )
         seconds = time.monotonic() - began
-    print(f"RESULT seconds={seconds:.0f} attacks={spent['attacks']:.0f} checks={spent['checks']:.0f}")
+    print(f"RESULT seconds={seconds:.0f} attacks={spent['attacks']:.0f} checks={spent['checks']:.0f}", end=" ")
+    print(f"forecast={ahead[0].seconds / seconds:.2f}")
 
 
 if __name__ == "__main__":

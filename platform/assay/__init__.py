@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from assay.api.approve import approve as approve
     from assay.api.audit import Audit as Audit
     from assay.api.audit import audit as audit
+    from assay.api.audit import forecast_audit as forecast_audit
     from assay.api.audit import open_audit as open_audit
     from assay.api.compare import compare as compare
     from assay.api.export import export as export
@@ -35,6 +36,7 @@ _PLACES = {
     "approve": "approve",
     "Audit": "audit",
     "audit": "audit",
+    "forecast_audit": "audit",
     "open_audit": "audit",
     "compare": "compare",
     "export": "export",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from assay.audits.audit import Progress
+    from assay.audits.forecast import Forecast
     from assay.data.moved import Places
 
 OF_A_MODULE = ("dataset", "threshold", "trained_on", "deployed")
@@ -122,6 +123,7 @@ def audit(
     data: Places = (),
     allow_import: Sequence[str] = (),
     on_progress: Callable[[Progress], object] | None = None,
+    on_forecast: Callable[[Forecast], object] | None = None,
 ) -> Audit:
     """Attack one model with every attack of a suite, on test images, and return the audit.
 
@@ -133,6 +135,7 @@ def audit(
     workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
     cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every piece.
     data: where images lie now, by the names of their datasets; other images than those of training are refused.
+    on_forecast: called with a forecast before the work; without it none is made.
     allow_import: installed modules that the store may name (docs/security.md).
     An interrupted audit goes on when it is asked for again. Raises InputError, SpecError, ModelError, DataError.
 
@@ -164,8 +167,44 @@ def audit(
             device=device,
             surrogate=references.model(place, surrogate) if surrogate else None,
             on_progress=on_progress or (lambda _: None),
+            on_forecast=on_forecast,
         )
     return Audit(audit_id, place)
+
+
+def forecast_audit(
+    model: str | Path | Trial,
+    suite: Mapping[str, Any] | Path | str = "standard",
+    *,
+    store: StoreLike = None,
+    card: Path | str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    workers: int | None = 1,
+    device: str = "cpu",
+    surrogate: str | None = None,
+    data: Places = (),
+    allow_import: Sequence[str] = (),
+) -> Forecast:
+    """How many passes and seconds each piece of an audit will take; nothing is attacked. Arguments as of `audit`.
+
+    Attacks and checks are made on a tiny stand-in to count their passes, and a pass of the detector is timed here. A
+    detector from elsewhere is brought into the store. Of an interrupted audit it is what is left.
+
+    >>> ahead = assay.forecast_audit("demo:best", suite, seed=7, store=store)
+    >>> [(piece.work, piece.parts, piece.backwards) for piece in ahead.jobs]
+    [('noise-linf', 1, 0), ('pgd-linf', 1, 840), ('apgd-l2', 1, 896)]
+    """
+    from assay.audits import audit as stage
+    from assay.data import moved
+
+    consent.allow(allow_import)
+    place = store_of(store)
+    other = references.model(place, surrogate) if surrogate else None
+    with moved.told(data):
+        name = _model(place, model, {"card": card}, device)
+        prepared = stage.prepare(place, name, suite_of(suite), seed=seed, limit=limit, device=device, surrogate=other)
+        return stage.foresee(place, prepared, workers)
 
 
 def open_audit(name: str = "latest", *, store: StoreLike = None) -> Audit:
@@ -199,7 +238,7 @@ def models_of(store: Store, text: str, card: Path | str | None = None, device: s
 def _model(store: Store, model: Any, outside: Mapping[str, Any], device: str) -> str:
     """The hash of the one model that is meant."""
     if isinstance(model, str | Path | Trial):
-        if given := [key for key in OF_A_MODULE if outside[key] is not None]:
+        if given := [key for key in OF_A_MODULE if outside.get(key) is not None]:
             raise InputError(f"{', '.join(given)}: goes with an nn.Module; other detectors have a card or a manifest")
         if isinstance(model, Trial):
             if not model.model:

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay.audits import fan_out, self_checks, tables
+from assay.audits import fan_out, forecast, self_checks, tables
 from assay.audits.attack_job import AttackJob
+from assay.audits.forecast import Forecast
 from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
 from assay.audits.suite import Suite
@@ -94,15 +95,72 @@ def run(
     device: str = "cpu",
     surrogate: str | None = None,
     on_progress: Callable[[Progress], object] = lambda progress: None,
+    on_forecast: Callable[[Forecast], object] | None = None,
 ) -> str:
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
     limit: attack only so many samples of each class (a screen: the report says so). workers: jobs at a
     time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
     cluster that does the work. surrogate: the hash of another model, for attacks that are made on it instead.
+    on_forecast: called with a forecast before the work; without it none is made.
     """
     started = time.monotonic()
     store.require_writable()
+    prepared = prepare(store, name, suite, seed=seed, limit=limit, address=address, device=device, surrogate=surrogate)
+    plan, here, images = prepared.plan, prepared.here, prepared.plan.images
+    if on_forecast:
+        on_forecast(foresee(store, prepared, workers))
+    checks, audit = self_checks.names(), plan.audit
+    jobs = len(plan.jobs)
+
+    def on_check(check: str, seconds: float) -> None:
+        on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
+
+    before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
+
+    folder = f"audits/{audit}"
+    with one_thread():
+        written = tables.made(store, plan, localisation.masks(_dataset(plan.model), images.ids), here, on_check)
+    _write(store, folder, written)
+    store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
+    seconds = before + time.monotonic() - started
+    remarks = [*_spared(suite, prepared.suite, images), *notes(plan.jobs, store)]
+    about = describe(plan, suite, prepared.left_out, limit, remarks, seconds)
+    doubts = trained_on.findings(plan.model.manifest, written["metrics"])
+    about["findings"] += [dataclasses.asdict(finding) for finding in doubts]
+    sweep = about["sweep"]
+    if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
+        store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
+        _write(store, folder, tables.of_sweep(store, about))
+    store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
+    return audit
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An audit that was checked and can begin. suite: as it was asked for, made to fit the images' size.
+
+    here: the device of what this machine does itself.
+    """
+
+    plan: Plan
+    suite: Suite
+    left_out: Sequence[LeftOut]
+    here: str
+
+
+def prepare(
+    store: Store,
+    name: str,
+    suite: Suite,
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    address: str | None = None,
+    device: str = "cpu",
+    surrogate: str | None = None,
+) -> Prepared:
+    """Check a model on the images of its audit and plan the work, without doing any; arguments as of `run`."""
     model = model_module.load(store, name)
     images, dataset = test_split(model)
     if limit is not None:
@@ -121,30 +179,17 @@ def run(
     able, left_out = applicable(fitting, facts, surrogate)
     audit = name_of(model, able, dataset, images, seed, device, surrogate)
     plan = Plan(audit, model, dataset, able, facts, images, seed, device, surrogate)
-    jobs, checks = len(plan.jobs), self_checks.names()
+    return Prepared(plan, fitting, left_out, here)
 
-    def on_check(check: str, seconds: float) -> None:
-        on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
 
-    before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
-
-    folder = f"audits/{audit}"
+def foresee(store: Store, prepared: Prepared, workers: int | None) -> Forecast:
+    """The forecast of an audit's work ahead, by passes that are timed on this machine."""
+    plan, root = prepared.plan, str(store.root)
     with one_thread():
-        written = tables.made(store, plan, localisation.masks(_dataset(model), images.ids), here, on_check)
-    _write(store, folder, written)
-    store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
-    seconds = before + time.monotonic() - started
-    about = describe(
-        plan, suite, left_out, limit, [*_spared(suite, fitting, images), *notes(plan.jobs, store)], seconds
-    )
-    doubts = trained_on.findings(model.manifest, written["metrics"])
-    about["findings"] += [dataclasses.asdict(finding) for finding in doubts]
-    sweep = about["sweep"]
-    if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
-        store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
-        _write(store, folder, tables.of_sweep(store, about))
-    store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
-    return audit
+        others = [model_module.loaded(root, plan.surrogate, prepared.here)] if plan.surrogate else []
+        if "deployed" in plan.model.manifest:
+            others.append(deployed_file.loaded(root, plan.model.hash, prepared.here))
+        return forecast.of(store, plan, workers, prepared.here, others)
 
 
 def _long(job: Job) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from assay.api.audit import Audit
     from assay.audits.audit import Progress as JobProgress
+    from assay.audits.forecast import Forecast
     from assay.store.store import Store
 
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     help="Share of a GPU that each worker takes, such as 0.25.",
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option("--dry-run", is_flag=True, help="Print the passes and the time of every piece of work; attack nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the forecast of --dry-run as JSON.")
 @click.option("--surrogate", metavar="MODEL", help="Another model in the store, for attacks by transfer.")
 @click.option("--card", metavar="FILE", help="What Assay must know of a detector that it did not train.")
 @_options.data
@@ -54,6 +58,8 @@ def command(
     card: str | None,
     workers: int | None,
     address: str | None,
+    dry_run: bool,
+    as_json: bool,
     allow_import: tuple[str, ...],
     wandb: bool,
     root: str,
@@ -61,9 +67,9 @@ def command(
 ) -> None:
     """Attack a model on the test split and write scores, metrics and checks to the store.
 
-    An audit that was interrupted goes on where it stopped when the same command is given again. A detector from
-    elsewhere is brought into the store first: a module:attribute that makes it, an exported program (.pt2) or an ONNX
-    file, with a card that says the dataset and the threshold.
+    It begins with a forecast. An audit that was interrupted goes on where it stopped when the same command is given
+    again. A detector from elsewhere is brought into the store first: a module:attribute that makes it, an exported
+    program (.pt2) or an ONNX file, with a card that says the dataset and the threshold.
 
     With --policy, what `assay approve` does is done as well, unsigned. Exit codes are then 0 PASS, 3 FAIL, 4 INVALID,
     5 INCONCLUSIVE, of several models the worst; without it 0. Always 2 usage, 1 error.
@@ -72,6 +78,7 @@ def command(
       assay audit demo:best --suite quick
       assay audit demo:best --suite quick --policy demo --junit verdict.xml
       assay audit detector.pt2 --suite standard
+      assay audit detector.pt2 --suite standard --dry-run
     """
     from rich.console import Console
 
@@ -85,6 +92,8 @@ def command(
 
     if policy_name is None and (junit or summary):
         raise click.UsageError("--junit and --summary are about a verdict; give --policy, too")
+    if as_json and not dry_run:
+        raise click.UsageError("--json goes with --dry-run")
     consent.allow(allow_import)
     store, console = Store(root), Console(markup=False, emoji=False)  # brackets in paths and names are no markup
     chosen = suite_of(suite_name)
@@ -98,6 +107,9 @@ def command(
     for name in models_of(store, model, card, options["device"]):
         for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():
             click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
+        if dry_run:
+            _foresee(store, name, suite_name, as_json, surrogate, where["workers"], options)
+            continue
         finished = _run(store, name, suite_name, console, surrogate=surrogate, **where, **options)
         console.print(_summary(finished))
         for line in finished.remarks:
@@ -116,23 +128,58 @@ def command(
         click.get_current_context().exit(_verdict.exit_code([verdict for verdict, _ in verdicts]))
 
 
+def _foresee(
+    store: Store,
+    name: str,
+    suite: str,
+    as_json: bool,
+    surrogate: str | None,
+    workers: Any,
+    options: Mapping[str, Any],
+) -> None:
+    """Print the forecast."""
+    import json
+
+    from assay.api.audit import forecast_audit
+    from assay.audits import forecast_text
+
+    given = {key: options[key] for key in ("seed", "limit", "device")}
+    ahead = forecast_audit(name, suite, store=store, surrogate=surrogate, workers=workers, **given)
+    click.echo(json.dumps(ahead.plain(), indent=2) if as_json else forecast_text.text(ahead))
+
+
 def _run(store: Store, name: str, suite: str, console: Console, **options: Any) -> Audit:
     """The audit, made with its progress shown."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from assay.api.audit import audit
+    from assay.audits import forecast_text
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[pieces]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("of about"),
+        TimeRemainingColumn(),
+    )
+    share: dict[str, float] = {}  # what one part of each piece takes of the whole, by the forecast
     with Progress(*columns, console=console, transient=not console.is_terminal) as bar:
-        task = bar.add_task(f"audit {name[:12]} ({suite})", total=None)
+        task = bar.add_task(f"audit {name[:12]} ({suite})", total=None, pieces="")
+
+        def on_forecast(forecast: Forecast) -> None:
+            console.print(forecast_text.line(forecast), highlight=False, soft_wrap=True)
+            share.update({piece.work: (piece.seconds or 0.0) / piece.parts for piece in forecast.pieces})
+            bar.update(task, total=sum(piece.seconds or 0.0 for piece in forecast.pieces))
 
         def on_progress(progress: JobProgress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total)
+            spent = share.get(progress.work, 0.0) if progress.seconds else 0.0
+            bar.update(task, advance=spent, pieces=f"{progress.done}/{progress.total}")
             if not console.is_terminal:
                 line = f"  {progress.done}/{progress.total} {progress.work} {progress.seconds:.1f} s"
                 console.print(line, highlight=False)
 
-        return audit(name, suite, store=store, on_progress=on_progress, **options)
+        return audit(name, suite, store=store, on_progress=on_progress, on_forecast=on_forecast, **options)
 
 
 def _mirror(store: Store, audit: str, enabled: bool, console: Console) -> None:
