@@ -72,10 +72,16 @@ def arguments(name: str, tmp_path: Path) -> dict[str, object]:
         return {"root": str(root), "normal": "good", "anomalous": "bad", "masks": "masks"}
     if name == "table":
         return {"root": str(listed(plain_folders(tmp_path / "listed"))), "file": "list.csv", "mask": "mask"}
+    if name == "real_iad":
+        return {"root": str(layouts.real_iad(tmp_path)), "category": "plug"}
+    if name == "dagm":
+        return {"root": str(layouts.dagm(tmp_path)), "category": "Class1"}
     if name == "visa":
         return {"root": str(layouts.visa(tmp_path)), "category": "candle"}
-    if name in ("mvtec_ad_2", "mvtec_loco"):
+    if name in ("mvtec_ad_2", "mvtec_loco", "kolektor"):
         return {"root": str(getattr(layouts, name)(tmp_path))}
+    if name == "one_vs_rest":
+        return {"root": str(layouts.mnist(tmp_path)), "normal": 1}
     if any(field.is_required() for field in shelves.fields(shelves.load("datasets", name)).values()):
         pytest.skip(f"{name} has required parameters and no line in `arguments`")
     return {}
@@ -115,7 +121,11 @@ def test_with_pseudo_anomalies_every_labelled_anomaly_is_left_to_the_test_split(
     labelled, pseudo = (build(case[0], **case[1], validation_anomalies=kind) for kind in ("labelled", "pseudo"))
     assert {s.split for s in pseudo.samples if s.label} == {"test"}
     assert pseudo.validation_anomalies == "pseudo"
-    normals = [{s.id: s.split for s in dataset.samples if not s.label} for dataset in (labelled, pseudo)]
+    with_anomalies = {s.group for s in pseudo.samples if s.label and s.group}  # their normals go with them
+    normals = [
+        {s.id: s.split for s in dataset.samples if not s.label and s.group not in with_anomalies}
+        for dataset in (labelled, pseudo)
+    ]
     assert normals[0] == normals[1]
 
 
@@ -165,7 +175,7 @@ WITHOUT_MASKS = {"elpv", "one_vs_rest"}
 
 def test_groups_and_masks_go_together_and_no_group_is_split(case: tuple[str, dict[str, object]]) -> None:
     """Images whose ids differ in the last digit alone are a group here."""
-    pattern = r"^(.*?/?.*)\d[^\d/]*$"
+    pattern = r"(S\d+)/" if case[0] == "real_iad" else r"^(.*?/?.*)\d[^\d/]*$"
     plain, grouped = build(case[0], **case[1]), build(case[0], **case[1], group_pattern=pattern)
     splits: dict[str | None, set[str]] = {}
     for sample in grouped.samples:

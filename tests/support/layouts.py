@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -89,4 +91,83 @@ def mvtec_loco(root: Path) -> Path:
         for name, value in types.items()
     ]
     (root / "defects_config.json").write_text(json.dumps(config))
+    return root
+
+
+def idx(path: Path, array: np.ndarray, packed: bool = False) -> Path:
+    """An IDX file of unsigned bytes."""
+    content = b"\x00\x00\x08" + bytes([array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+    content += array.astype(np.uint8).tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(content) if packed else content)
+    return path
+
+
+def mnist(root: Path, classes: int = 3, train: int = 60, test: int = 30, packed: bool = True) -> Path:
+    """MNIST: digits in turn, in IDX files as they are shipped."""
+    for start, count, seed in (("train", train, 0), ("t10k", test, 1)):
+        pixels = np.random.default_rng(seed).integers(0, 256, (count, 28, 28))
+        end = ".gz" if packed else ""
+        idx(root / f"{start}-images-idx3-ubyte{end}", pixels, packed)
+        idx(root / f"{start}-labels-idx1-ubyte{end}", np.arange(count) % classes, packed)
+    return root
+
+
+def real_iad(root: Path, category: str = "plug") -> Path:
+    """Real-IAD: five views of each part, two of which show the defect of a part that has one."""
+    listing: dict[str, object] = {"meta": {"normal_class": "OK", "prefix": f"{category}/"}}
+    for split, sound, bad in (("train", 8, 0), ("test", 3, 9)):
+        items = []
+        for part in range(sound + bad):
+            code = None if part < sound else ("HS", "ZW")[part % 2]
+            number = part + (0 if split == "train" else 50)
+            folder = f"OK/S{number:04}" if code is None else f"NG/{code}/S{number:04}"
+            for view in range(1, 6):
+                name = f"{folder}/{category}_{number:04}_{folder[:2]}_C{view}_2023"
+                picture(root / f"realiad_256/{category}/{name}.jpg", 1000 * number + view)
+                shown = code is not None and view in (1, 4)
+                if shown:
+                    marked(root / f"realiad_256/{category}/{name}_mask.png")
+                items.append(
+                    {
+                        "category": category,
+                        "anomaly_class": code if shown else "OK",
+                        "image_path": f"{name}.jpg",
+                        "mask_path": f"{name}_mask.png" if shown else None,
+                    }
+                )
+        listing[split] = items
+    folder_ = root / "realiad_jsons/realiad_jsons"
+    folder_.mkdir(parents=True, exist_ok=True)
+    (folder_ / f"{category}.json").write_text(json.dumps(listing))
+    return root
+
+
+def kolektor(root: Path, items: int = 12) -> Path:
+    """KolektorSDD: images of items, one of each with a defect, and masks beside all of them."""
+    for item in range(1, items + 1):
+        for part in range(4):
+            picture(root / f"kos{item:02}/Part{part}.jpg", 10 * item + part)
+            marked(root / f"kos{item:02}/Part{part}_label.bmp", 255 if part == item % 4 else 0)
+    return root
+
+
+def kolektor_2(root: Path) -> Path:
+    """KolektorSDD2: two flat folders with masks beside all images, and defects in both."""
+    for split, sound, bad in (("train", 12, 3), ("test", 5, 6)):
+        for at in range(sound + bad):
+            number = 10000 * (split == "train") + at
+            picture(root / f"{split}/{number}.png", number)
+            marked(root / f"{split}/{number}_GT.png", 255 if at >= sound else 0)
+    return root
+
+
+def dagm(root: Path, category: str = "Class1") -> Path:
+    """DAGM: defects in both halves, masks of these alone, and a text file among them."""
+    for split, seed in (("Train", 0), ("Test", 1000)):
+        for at in range(20):
+            picture(root / f"{category}/{split}/{at:04}.PNG", seed + at)
+            if at >= 13:
+                marked(root / f"{category}/{split}/Label/{at:04}_label.PNG")
+        (root / f"{category}/{split}/Label/Labels.txt").write_text("1")
     return root
