@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Norm = Literal["linf", "l2", "l1", "patch", "spatial"]
 Split = Literal["train", "labelled", "contamination", "validation", "test"]
 """`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
+Duplicates = Literal["refuse", "drop", "allow"]
+"""What is done with images that are there twice: `refuse` those in two splits, `drop` all but one, or `allow` them."""
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 Monotonicity = Literal["rising", "falling", "mixed"]
@@ -191,6 +193,7 @@ class Dataset:
     notes: counts and remarks for the manifest, such as the number of dropped uncertain samples.
     notices: what its user must know of how it was read, in sentences.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
+    duplicates: what is done with images that have the same pixels; two labels for one image are refused unless allowed.
     bit_depth: of 16-bit files; None: 16, if their values use that many. mask_above: the value of a mask above which a
     pixel is marked.
     """
@@ -200,7 +203,7 @@ class Dataset:
     image_size: int | Sequence[int] | Literal["native"]
     channels: int
     validation_anomalies: Literal["labelled", "pseudo"]
-    allow_duplicates: bool = False
+    duplicates: Duplicates = "refuse"
     licence: str = "unknown"
     notes: Mapping[str, int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()

@@ -238,8 +238,8 @@ def test_the_same_picture_in_two_splits_is_an_error_unless_allowed(dataset: Data
     for use in (splits.training_data, splits.test_images, splits.dataset_hash):
         with pytest.raises(DataError, match=r"1 image is the same .*train-0-1 \(train\) = test-0-2 \(test\)") as caught:
             use(dataset, cache=cache)
-        assert "allow_duplicates: true" in str(caught.value)
-    allowed = replace(dataset, allow_duplicates=True)
+        assert "`duplicates: allow`" in str(caught.value)
+    allowed = replace(dataset, duplicates="allow")
     assert len(splits.training_data(allowed, cache=cache).train) == 6
 
 

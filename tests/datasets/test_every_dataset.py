@@ -162,7 +162,7 @@ def test_values_out_of_range_are_refused(case: tuple[str, dict[str, object]], ke
 
 def test_every_dataset_lets_a_file_set_what_all_of_them_have(case: tuple[str, dict[str, object]]) -> None:
     function = shelves.load("datasets", case[0])
-    common = {"image_size", "channels", "split_seed", "validation_anomalies", "allow_duplicates"}
+    common = {"image_size", "channels", "split_seed", "validation_anomalies", "duplicates"}
     assert common <= set(shelves.fields(function))
     assert all(p.kind is p.KEYWORD_ONLY for p in inspect.signature(function).parameters.values())
     dataset = build(case[0], **case[1], channels=3, image_size=32)

@@ -9,14 +9,16 @@ import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from assay.contracts import Dataset, Description, Images, Sample, Split, TrainingData, no_images
-from assay.data import image_size
+from assay.data import duplicates, file_facts, image_size, masks
 from assay.data.decode_cache import Decoded, decoded
+from assay.data.duplicates import Pair
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
 from assay.errors import DataError
@@ -26,6 +28,8 @@ ANOMALIES: tuple[Split, ...] = ("labelled", "contamination")
 """Splits of anomalies to train on."""
 
 SHOWN = 5
+LAST: tuple[Split, ...] = ("test", "validation", "labelled", "contamination", "train")
+"""Splits by which of them keeps a picture that is in several."""
 
 
 def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingData:
@@ -58,8 +62,8 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         "licence": dataset.licence,
         "notes": notes,
     }
-    if dataset.notices:
-        description["notices"] = list(dataset.notices)
+    if notices := [*dataset.notices, *_about_repeats(dataset, by_split, cache)]:
+        description["notices"] = notices
     if any(images.group_names for images in splits.values()):
         description["groups"] = {name: _by_class(images, images.parts) for name, images in splits.items()}
     return TrainingData(train, validation, description, labelled)
@@ -79,6 +83,19 @@ BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
 
 
 def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
+    by_split = _decoded(dataset, cache)
+    pairs = duplicates.repeated({name: (of, images.contents) for name, (of, images) in by_split.items()})
+    if not pairs or dataset.duplicates == "allow":
+        return by_split
+    _refuse(dataset, pairs, cache)
+    if dataset.duplicates == "drop":
+        kept = replace(dataset, samples=_once(dataset.samples, pairs))
+        return _decoded(kept, cache)
+    return {name: (duplicates.as_one(of, images.contents), images) for name, (of, images) in by_split.items()}
+
+
+def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
+    """Samples and decoded images of each split, those of the splits that a sweep must not see last."""
     samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
     _check_samples(dataset, samples)
     size = image_size.of(dataset)
@@ -97,8 +114,6 @@ def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
         if of
     }
     _check_depth(dataset, max(images.largest for _, images in by_split.values()))
-    if not dataset.allow_duplicates:
-        _check_contents(by_split)
     return by_split
 
 
@@ -161,23 +176,66 @@ def _check_classes(dataset: Dataset, name: str, labels: np.ndarray) -> None:
         )
 
 
-def _check_contents(by_split: BySplit) -> None:
-    """The same image in two splits, or under two labels, would make every figure wrong."""
-    seen: dict[str, Sample] = {}
-    pairs = []
-    for samples, images in by_split.values():
-        for sample, content in zip(samples, images.contents, strict=True):
-            first = seen.setdefault(content, sample)
-            if first.split != sample.split:
-                pairs.append(f"{first.id} ({first.split}) = {sample.id} ({sample.split})")
-            elif first.label != sample.label:
-                pairs.append(f"{first.id} ({first.defect}) = {sample.id} ({sample.defect})")
-    if pairs:
-        count = f"{len(pairs)} image{'s are' if len(pairs) > 1 else ' is'}"
-        raise DataError(
-            f"{count} the same as another one, in another split or under another label: "
-            f"{'; '.join(pairs[:SHOWN])}; remove them, or accept them with `allow_duplicates: true`"
+def _refuse(dataset: Dataset, pairs: Sequence[Pair], cache: Path | None) -> None:
+    """Raise DataError for the same image under two labels, or in two splits: it would make every figure wrong."""
+    torn = [pair for pair in pairs if pair.one.label != pair.other.label]
+    if dataset.duplicates == "refuse":
+        torn = [pair for pair in pairs if pair.one.split != pair.other.split or pair.one.label != pair.other.label]
+    if not torn:
+        return
+    count = f"{len(torn)} image{'s are' if len(torn) > 1 else ' is'}"
+    where, keep = "in another split or under another label", "keep one of each with `duplicates: drop`, "
+    if dataset.duplicates == "drop":
+        where, keep = "under another label", ""
+    file = duplicates.listed(cache or file_facts.default_folder(), torn, [])
+    raise DataError(
+        f"{count} the same as another one, {where}: {'; '.join(map(str, torn[:SHOWN]))} (all are listed in {file}); "
+        f"remove them, {keep}or accept them with `duplicates: allow`"
+    )
+
+
+def _once(samples: Sequence[Sample], pairs: Sequence[Pair]) -> tuple[Sample, ...]:
+    """The samples without repeats: of the same picture one stays, of the test split if one is there, then validation.
+
+    The test split is what is compared with other people's figures, so it loses the fewest.
+    """
+    stays: dict[str, Sample] = {}
+    gone: set[str] = set()
+    for first, repeat in pairs:
+        now = stays.get(first.id, first)
+        better = min((now, repeat), key=lambda sample: LAST.index(sample.split))
+        gone.add(repeat.id if better is now else now.id)
+        stays[first.id] = better
+    return tuple(sample for sample in samples if sample.id not in gone)
+
+
+def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> list[str]:
+    """Sentences about images of one split with the same pixels, those left out, and those nearly the same in two."""
+    there = {sample.id for samples, _ in by_split.values() for sample in samples}
+    gone = [sample.id for sample in dataset.samples if sample.id not in there]
+    same = duplicates.repeated({name: (of, images.contents) for name, (of, images) in by_split.items()})
+    said = []
+    nearly: list[Pair] = []
+    if len(there) <= duplicates.MOST:
+        sides = {name: (of, images.contents, images.pixels) for name, (of, images) in by_split.items()}
+        nearly = duplicates.near(sides)
+    else:
+        said.append(f"images that are nearly the same are looked for among at most {duplicates.MOST}, not {len(there)}")
+    if gone:
+        said.append(f"{len(gone)} images that repeat another one are left out: {masks.named(gone)}")
+    if same:
+        once = "" if dataset.duplicates == "allow" else ", which counts once in every interval"
+        more = f" and {len(same) - SHOWN} more" if len(same) > SHOWN else ""
+        said.append(f"{len(same)} images repeat another one{once}: {'; '.join(map(str, same[:SHOWN]))}{more}")
+    if nearly:
+        more = f" and {len(nearly) - SHOWN} more" if len(nearly) > SHOWN else ""
+        said.append(
+            f"{len(nearly)} pairs of images in two splits are nearly the same: "
+            f"{'; '.join(map(str, nearly[:SHOWN])).replace(' = ', ' ~ ')}{more}"
         )
+    if file := duplicates.listed(cache or file_facts.default_folder(), same, nearly):
+        said[-1] += f" (all are listed in {file.name}, in the folder of decoded images)"
+    return said
 
 
 def _repeated(by_split: BySplit) -> dict[str, int]:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
 
-from assay.contracts import Dataset, Plain, Sample, Split
+from assay.contracts import Dataset, Duplicates, Plain, Sample, Split
 from assay.data import masks
 from assay.data.file_facts import contents, file_hashes
 from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
@@ -81,6 +81,9 @@ class Options:
     the views of a part: they stay in one split, and intervals resample them together.
     bit_depth: of the values in 16-bit files. mask_above: the value above which a pixel of a mask is marked, if it can't
     be told from the masks. large_defects: defects cover most of their image.
+    duplicates: of images with the same pixels. "refuse" refuses them in two splits and counts those of one split once
+    in every interval, "drop" keeps one of each, of the test split first, "allow" takes all as they are
+    (allow_duplicates: its older name).
     """
 
     image_size: ImageSize = 128
@@ -97,6 +100,7 @@ class Options:
     bit_depth: Annotated[int, Ge(8), Le(16)] | None = None
     mask_above: Annotated[int, Ge(0), Le(65534)] | None = None
     large_defects: bool = False
+    duplicates: Duplicates = "refuse"
     allow_duplicates: bool = False
     licence: str | None = None
 
@@ -209,7 +213,7 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
         image_size=options.image_size,
         channels=options.channels,
         validation_anomalies=options.validation_anomalies,
-        allow_duplicates=options.allow_duplicates,
+        duplicates="allow" if options.allow_duplicates else options.duplicates,
         licence=table.licence if options.licence is None else options.licence,
         bit_depth=options.bit_depth,
         mask_above=about.above,
