@@ -54,12 +54,24 @@ def test_workers_share_a_gpu(tmp_path, monkeypatch):
 
     monkeypatch.setenv("PYTHONPATH", str(TESTS))
     monkeypatch.setattr(connection, "connected", one_gpu)
-    works = [Note(0), Note(1)]
+    works = [Note(number, deadly=number == 3) for number in range(8)]
     with pytest.raises(InputError, match="2 of a GPU and Ray sees 1"):
         fan_out.run(works, str(tmp_path), workers=2, gpus=2, on_done=lambda *_: None)
     ray.shutdown()
-    fan_out.run(works, str(tmp_path), workers=2, gpus=0.5, on_done=lambda *_: None)
-    assert all(work.done(Store(tmp_path)) for work in works)
+    fan_out.run(works, str(tmp_path), workers=None, gpus=0.5, address="there", on_done=lambda *_: None)
+    store = Store(tmp_path)
+    assert all(work.done(store) for work in works)
+    assert len(store.names("killed")) == 1
+    assert 2 <= len(store.names("processes")) <= 4, "each process does many jobs; one died, and one began anew"
+    more = [Note(number) for number in range(8, 12)]
+    fan_out.run(more, str(tmp_path), workers=4, gpus=0.5, on_done=lambda *_: None)
+    assert all(work.done(store) for work in more), "more than have room wait for those that end"
+
+
+def test_processes_that_take_no_share_of_a_gpu_may_not_crowd_it(tmp_path):
+    for where in ({"workers": 2}, {"workers": 1, "address": "10.0.0.1:6379"}):
+        with pytest.raises(InputError, match="give --gpus-per-worker"):
+            fan_out.run([Note(0, device="cuda"), Note(1)], str(tmp_path), **where, on_done=lambda *_: None)
 
 
 def test_a_cluster_without_a_worker_is_told_of(tmp_path, monkeypatch, caplog):

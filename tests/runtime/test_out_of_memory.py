@@ -12,12 +12,16 @@ from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 def refuse(kind: str) -> None:
     if kind == "accelerator":
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    if kind == "outside the allocator":
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+    if kind == "driver":
+        raise torch.AcceleratorError("CUDA error: out of memory")
     if kind == "python":
         raise MemoryError
     torch.empty(10**15)
 
 
-@pytest.mark.parametrize("kind", ["accelerator", "python", "cpu"])
+@pytest.mark.parametrize("kind", ["accelerator", "outside the allocator", "driver", "python", "cpu"])
 @pytest.mark.parametrize(("fits", "sizes"), [(64, [64]), (20, [16] * 4), (1, [1] * 64)])
 def test_all_of_it_is_done_in_order(kind, fits, sizes):
     told = []

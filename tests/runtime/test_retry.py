@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import ray
+import torch
 import toy_runs
 import yaml
 from ray.exceptions import (
@@ -43,6 +44,9 @@ def raised(error: Exception) -> RayTaskError:
         (RayActorError(error_msg="1 worker(s) were killed due to the node running low on memory."), "host_memory"),
         (RayActorError(error_msg="raised in its creation task", actor_init_failed=True), "worker"),
         (RuntimeEnvSetupError("pip failed"), "worker"),
+        (raised(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), "gpu_memory"),
+        (raised(torch.AcceleratorError("CUDA error: out of memory")), "gpu_memory"),
+        (raised(torch.AcceleratorError("CUDA error: device-side assert triggered")), "bug"),
         (raised(MemoryError()), "host_memory"),
         (raised(StoreError("full")), "store"),
         (raised(DivergedError("NaN")), "diverged"),
@@ -74,8 +78,9 @@ def test_each_kind_has_its_own_rule_and_count():
     assert not retry.again("worker", [], worker=0)
     assert retry.again("worker", ["node"] * 40), "the loss of machines counts by itself"
     assert retry.again("node", ["node"] * 40 + ["worker"] * 2)
-    assert [retry.again("host_memory", ["host_memory"] * n) for n in range(2)] == [True, False]
-    assert not any(retry.again(kind, []) for kind in ("gpu_memory", "diverged", "configuration", "dataset", "bug"))
+    for memory in ("host_memory", "gpu_memory"):
+        assert [retry.again(memory, [memory] * n) for n in range(2)] == [True, False]
+    assert not any(retry.again(kind, []) for kind in ("diverged", "configuration", "dataset", "bug"))
     assert set(retry.ALLOWED) | retry.ENDS_ALL <= retry.OUTSIDE <= set(retry.KINDS)
 
 
@@ -152,3 +157,20 @@ def test_a_store_that_stays_broken_ends_the_sweep_and_not_one_trial_after_anothe
     with pytest.raises(SweepError, match="torch"):
         study.failed(1, "versions", "the machine has torch 1")
     assert ray.is_initialized() is False
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        ("CUDA error: an illegal memory access was encountered", True),
+        ("CUDA error: device-side assert triggered", True),
+        ("CUDA error: out of memory", False),
+        ("shapes cannot be multiplied", False),
+    ],
+)
+def test_a_process_ends_after_an_error_that_leaves_its_gpu_unusable(text, lost, monkeypatch, capsys):
+    ended = []
+    monkeypatch.setattr(retry.os, "_exit", ended.append)
+    retry.leave_if_gpu_lost(RuntimeError(text))
+    assert ended == [1] * lost
+    assert (text in capsys.readouterr().err) == lost

@@ -30,6 +30,7 @@ from assay.models import deployed_file, preflight, trained_on
 from assay.models import model_folder as model_module
 from assay.models.model_folder import Model
 from assay.models.scoring import some_of_each, take
+from assay.runtime.float32 import exact_float32
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.runtime.threads import one_thread
 from assay.store import formats, parquet, schemas
@@ -119,7 +120,7 @@ def run(
     before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
 
     folder = f"audits/{audit}"
-    with one_thread():
+    with one_thread(), exact_float32():
         written = tables.made(store, plan, localisation.masks(_dataset(plan.model), images.ids), here, on_check)
     _write(store, folder, written)
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
@@ -172,7 +173,7 @@ def prepare(
     if "deployed" in model.manifest:
         deployed_file.load(store, name)
     here = _device_here(device, address)
-    with one_thread():
+    with one_thread(), exact_float32():
         seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
     facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
     fitting = suite.spared(*images.pixels.shape[2:])
@@ -185,7 +186,7 @@ def prepare(
 def foresee(store: Store, prepared: Prepared, workers: int | None) -> Forecast:
     """The forecast of an audit's work ahead, by passes that are timed on this machine."""
     plan, root = prepared.plan, str(store.root)
-    with one_thread():
+    with one_thread(), exact_float32():
         others = [model_module.loaded(root, plan.surrogate, prepared.here)] if plan.surrogate else []
         if "deployed" in plan.model.manifest:
             others.append(deployed_file.loaded(root, plan.model.hash, prepared.here))

@@ -22,14 +22,20 @@ def run(
 ) -> None:
     """Do every job; `on_done` is called as each ends. The order changes no figure.
 
-    workers: how many jobs at a time; None, on a cluster, for as many as it has cores for. gpus: the share of a GPU
+    workers: how many jobs at a time; None, on a cluster, for as many as it has room for. gpus: the share of a GPU
     that each takes, such as 0.25 for four on one. address: a Ray cluster; without it, this machine's cores.
-    Raises InputError where the GPUs are not there, AssayError where a job failed more often than retry.py allows; what
-    is done stays.
+    Raises InputError where the GPUs are not there or not shared out, AssayError where a job failed more often than
+    retry.py allows; what is done stays.
     """
     if not jobs:
         return
+    given = workers is not None
     workers = min(workers or len(jobs), len(jobs))
+    if jobs[0].device != "cpu" and not gpus and (workers > 1 or address):
+        raise InputError(
+            "workers that take no share of a GPU would all run on the first one; give --gpus-per-worker (1 for one "
+            "worker on each GPU), or --workers 1"
+        )
     if address is None and workers == 1:
         for job in jobs:
             on_done(job, job.run(root))
@@ -39,6 +45,8 @@ def run(
     with connected(address, cpus=workers) as resources:
         if address is None and gpus > (there := resources.get("GPU", 0)):  # a cluster may still grow
             raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
+        if gpus and not given:
+            workers = min(workers, max(1, int(resources.get("GPU", 0) / gpus + 1e-9)))
         _spread(jobs, root, workers, gpus, on_done)
 
 
@@ -47,14 +55,16 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
 
     from assay.cluster import idle_warning, ray_failures
 
-    remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=0)(_run)  # retry.py decides what is tried again
+    processes = _Processes(gpus) if gpus else None
+    remote = ray.remote(num_cpus=1, max_retries=0)(_run)  # retry.py decides what is tried again
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
     idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
     while queue or running:
         while queue and len(running) < at_a_time:
             number = queue.popleft()
-            running[remote.remote(jobs[number], root)] = number
+            start = processes.start if processes else remote.remote
+            running[start(jobs[number], root)] = number
         while not (ended := ray.wait(list(running), num_returns=1, timeout=idle_warning.PATIENCE / 4)[0]):
             idle.look(_taken(1, gpus))
         idle.look(True)
@@ -62,6 +72,8 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
         try:
             seconds = ray.get(ended[0])
         except ray.exceptions.RayError as error:
+            if processes:
+                processes.ended(ended[0], keep=isinstance(error, ray.exceptions.RayTaskError))
             if not retry.again(kind := ray_failures.kind(error), failed[number]):
                 if isinstance(error, ray.exceptions.RayTaskError):
                     if isinstance(error.cause, AssayError):
@@ -75,6 +87,8 @@ def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done
             failed[number].append(kind)
             queue.appendleft(number)
         else:
+            if processes:
+                processes.ended(ended[0], keep=bool(queue))  # else what waits for a share of a GPU may have its
             on_done(jobs[number], seconds)
 
 
@@ -92,6 +106,46 @@ def _taken(cpus: float, gpus: float) -> bool:
 
     has, free = ray.cluster_resources(), ray.available_resources()
     return all(has.get(key, 0) - free.get(key, 0) > amount - 1e-6 for key, amount in (("CPU", cpus), ("GPU", gpus)))
+
+
+class _Processes:
+    """Processes with a share of a GPU each, which do one job after another.
+
+    Ray would end the process of a task with a GPU after it, and the next one would load CUDA, PyTorch and the model
+    anew: six seconds for each job.
+    """
+
+    def __init__(self, gpus: float) -> None:
+        import ray
+
+        self._make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Process)
+        self._free: list[Any] = []
+        self._busy: dict[Any, Any] = {}
+
+    def start(self, job: Job, root: str) -> Any:
+        """Give the job to a free process, else to a new one."""
+        process = self._free.pop() if self._free else self._make.remote()
+        running = process.run.remote(job, root)
+        self._busy[running] = process
+        return running
+
+    def ended(self, running: Any, keep: bool) -> None:
+        """Its process is free for another job, or ends."""
+        process = self._busy.pop(running)
+        if keep:
+            self._free.append(process)
+
+
+class _Process:
+    """What runs there."""
+
+    def run(self, job: Job, root: str) -> float:
+        """Do a job; an error that leaves the GPU unusable ends the process."""
+        try:
+            return _run(job, root)
+        except Exception as error:
+            retry.leave_if_gpu_lost(error)
+            raise
 
 
 def _run(job: Job, root: str) -> float:

@@ -14,6 +14,7 @@ from assay.contracts import Images
 from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.models.scoring import take
+from assay.runtime.float32 import exact_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.runtime.threads import one_thread
 from assay.store import parquet
@@ -115,7 +116,7 @@ class Job:
         def compute(first: int, last: int) -> tuple[pa.Table, ...]:
             return self.compute(take(self.images, range(first, last)), *detectors)
 
-        with one_thread():
+        with one_thread(), exact_float32():
             parts = in_halves_if_out_of_memory(compute, len(self.images), notes.append)
         if notes:
             store.write(self.note_key, "\n".join(notes).encode())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @_verdict.files
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the attacks' random starts.")
 @click.option("--limit", type=click.IntRange(min=1), help="Attack only so many test samples of each class (a screen).")
-@click.option("--workers", type=click.IntRange(min=1), help="Pieces of work at a time; default: one for each core.")
+@click.option("--workers", type=click.IntRange(min=1), help="Pieces of work at a time; default: one a core.")
 @click.option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster; default: this machine's cores.")
 @click.option(
     "--gpus-per-worker",
@@ -102,7 +102,9 @@ def command(
         rules.refuse(chosen.name, "this audit", "give")
         for gate in undecidable.undecidable(rules, chosen):
             click.echo(f"note: this will be INCONCLUSIVE: {gate}", err=True)
-    where = {"workers": workers if workers or address else allowance.cores(), "address": address}
+    if not workers and not address:
+        workers = allowance.cores() if options["device"] == "cpu" else 1
+    where = {"workers": workers, "address": address}
     verdicts = []
     for name in models_of(store, model, card, options["device"]):
         for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():

@@ -10,6 +10,7 @@ import numpy as np
 
 from assay.contracts import Images
 from assay.errors import AssayError, DataError, DivergedError
+from assay.runtime.float32 import exact_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def score(detector: Callable[[Tensor], Tensor], images: Tensor, what: str = "cle
     """
     import torch
 
-    with torch.no_grad():
+    with torch.no_grad(), exact_float32():
         scores: Tensor = detector(images).float()
     _refuse_non_finite(scores, f"{what} images; a detector can only be audited if its score is finite", DataError)
     return scores
@@ -95,7 +96,7 @@ def clean_scores(
     def part(start: int, first: int, last: int) -> Tensor:
         return detector(pixels(images, start + first, start + last, device))
 
-    with torch.no_grad():
+    with torch.no_grad(), exact_float32():
         parts = [
             scores
             for start, end in batches(images)

@@ -8,8 +8,11 @@ from typing import TypeVar
 from assay.errors import AssayError
 
 Result = TypeVar("Result")
-CPU_MESSAGE = "you tried to allocate"
+CPU_MESSAGES = ("you tried to allocate", "can't allocate memory")
 """What torch's CPU allocator says on every platform; it raises a plain RuntimeError."""
+
+GPU_MESSAGES = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory")
+"""What is raised where a GPU's memory ends outside torch's allocator: for a context, a kernel, cuBLAS or cuDNN."""
 
 
 def in_halves_if_out_of_memory(
@@ -19,12 +22,14 @@ def in_halves_if_out_of_memory(
 
     on_halved is told once for every halving. Raises AssayError where not even one image fits.
     """
+    import torch
+
     results: list[Result] = []
     size, first = count, 0
     while first < count:
         last = min(first + size, count)
         try:
-            results.append(work(first, last))
+            result = work(first, last)
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise
@@ -34,13 +39,26 @@ def in_halves_if_out_of_memory(
                 ) from error
             size = (size + 1) // 2
             on_halved(f"memory ran out with {last - first} images at a time; went on with {size}")
+        else:
+            results.append(result)
+            first = last
             continue
-        first = last
+        torch.cuda.empty_cache()  # only now, as the error held tensors
     return results
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, of the machine or of the accelerator."""
+    return of_gpu(error) or of_host(error)
+
+
+def of_gpu(error: BaseException) -> bool:
+    """Whether the accelerator's memory ran out."""
     import torch
 
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or CPU_MESSAGE in str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in GPU_MESSAGES)
+
+
+def of_host(error: BaseException) -> bool:
+    """Whether the machine's memory ran out."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in CPU_MESSAGES)

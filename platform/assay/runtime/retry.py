@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
 
 from pydantic import ValidationError
 
 from assay.errors import DataError, DivergedError, InputError, StoreError, SweepError
+from assay.runtime import out_of_memory
 
 KINDS = {
     "diverged": "a loss, score or figure became NaN or infinite: this configuration does not train",
@@ -22,7 +25,7 @@ KINDS = {
 }
 """Kind -> what it means."""
 
-OUTSIDE = frozenset({"host_memory", "store", "worker", "node", "versions"})
+OUTSIDE = frozenset({"gpu_memory", "host_memory", "store", "worker", "node", "versions"})
 """Kinds that are the machine's fault: a resumed sweep tries such a trial again. The others would end the same way."""
 
 
@@ -36,6 +39,7 @@ WORKER = 2
 
 ALLOWED = {
     "node": 50,  # a machine lost or pre-empted is not the work's fault, and spot machines go often
+    "gpu_memory": 1,  # as below, where trials share a GPU
     "host_memory": 1,  # the first time it may be its neighbours' fault, the second time it is its own
     "store": 2,  # the store has already waited and tried again by itself
 }
@@ -47,13 +51,11 @@ ENDS_ALL = frozenset({"store", "versions"})
 
 def kind(error: BaseException) -> str:
     """The kind of failure that an exception is."""
-    import torch
-
     if isinstance(error, DivergedError):
         return "diverged"
-    if isinstance(error, torch.cuda.OutOfMemoryError):
+    if out_of_memory.of_gpu(error):
         return "gpu_memory"
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # PyTorch's CPU allocator
+    if out_of_memory.of_host(error):
         return "host_memory"
     if isinstance(error, StoreError):
         return "store"
@@ -64,6 +66,21 @@ def kind(error: BaseException) -> str:
     if isinstance(error, (InputError, ValidationError)):
         return "configuration"
     return "bug"
+
+
+def lost_gpu(error: BaseException) -> bool:
+    """Whether CUDA failed in a way after which nothing more can be computed on the GPU in this process."""
+    import torch
+
+    failed = isinstance(error, torch.AcceleratorError) or "CUDA error" in str(error)
+    return failed and not out_of_memory.of_gpu(error)
+
+
+def leave_if_gpu_lost(error: BaseException) -> None:
+    """End this process after an error that leaves its GPU unusable: its work is begun again in another process."""
+    if lost_gpu(error):
+        print(f"this process cannot use its GPU any more: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
 
 
 def again(kind: str, before: Sequence[str], worker: int = WORKER) -> bool:

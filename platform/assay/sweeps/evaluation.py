@@ -18,6 +18,7 @@ from assay.data.random_streams import streams_of
 from assay.metrics import detection, groups
 from assay.metrics.intervals import newcombe
 from assay.models.scoring import batches, clean_scores, pixels, take
+from assay.runtime.float32 import exact_float32
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +40,8 @@ def attacked_scores(
     for first, last in batches(images):
         direction = torch.from_numpy(1 - 2 * images.labels[first:last]).to(device)
         random = streams_of(take(images, range(first, last)), seed, "evaluation", device)
-        attacked = attack(detector, pixels(images, first, last, device), direction, threat, random, **arguments)
+        with exact_float32():
+            attacked = attack(detector, pixels(images, first, last, device), direction, threat, random, **arguments)
         parts.append(attacked.scores)
     scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
     return scores

@@ -64,6 +64,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
                 report = self.trial.step()
                 return {"report": report, "done": report["done"]}
             except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
+                retry.leave_if_gpu_lost(error)
                 self.failure = failed(error)
         assert self.failure is not None  # without one there is a trial
         return {"report": self.failure, "done": True}
