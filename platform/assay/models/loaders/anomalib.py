@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import io
 import pickle
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,8 @@ FILE, SUFFIX = "model.ckpt", ".ckpt"
 COMPONENTS = "anomalib_components_enabled"
 """The key that anomalib writes from 2.7 on, with the configuration of its pre- and post-processing."""
 UNUSED = ("evaluator.", "visualizer.")
-SHOWN = 5  # names of weights in a message
+SHOWN = 2  # names of weights in a message
+MISMATCH = re.compile(r"size mismatch for (\S+):")
 
 
 def anomalib(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
@@ -127,16 +129,22 @@ def _built(model: type[AnomalibModule], values: Mapping[str, Any], checkpoint: P
         module = anomalib_detector.untrained(model, values, before.transform)
     module.on_load_checkpoint(checkpoint)
     weights = {name: value for name, value in checkpoint["state_dict"].items() if not name.startswith(UNUSED)}
-    lacking, surplus = module.load_state_dict(weights, strict=False)
-    if lacking or surplus:
+    wrong: list[str] = []
+    try:
+        lacking, surplus = module.load_state_dict(weights, strict=False)
+    except RuntimeError as error:  # raised for tensors of other shapes, with a line for each
+        lacking, surplus = [], []
+        wrong = MISMATCH.findall(str(error)) or [" ".join(str(error).split())[:200]]
+    differ = _some("lacks", lacking), _some("has also", surplus), _some("has other shapes of", wrong)
+    if any(differ):
         raise ValueError(
-            f"its weights are not those of {model.__name__} {values or ''} in anomalib {version('anomalib')}: "
-            f"{_some('lacks', lacking)}{_some('has also', surplus)}name its class and parameters in the card, or "
-            "install the version that trained it"
+            f"its weights are not those of {model.__name__} {values or ''} in anomalib {version('anomalib')}; name its "
+            "class and parameters in the card, or install the version that trained it. The file "
+            f"{', '.join(filter(None, differ))}"
         )
     return module
 
 
 def _some(what: str, weights: list[str]) -> str:
     more = f" and {len(weights) - SHOWN} more" if len(weights) > SHOWN else ""
-    return f"{what} {', '.join(weights[:SHOWN])}{more}; " if weights else ""
+    return f"{what} {', '.join(weights[:SHOWN])}{more}" if weights else ""
