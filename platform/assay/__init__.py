@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from assay import errors as errors
     from assay.api.approve import approve as approve
+    from assay.api.approve import countersign as countersign
     from assay.api.audit import Audit as Audit
     from assay.api.audit import audit as audit
     from assay.api.audit import forecast_audit as forecast_audit
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "approve": "approve",
+    "countersign": "approve",
     "Audit": "audit",
     "audit": "audit",
     "forecast_audit": "audit",

@@ -192,6 +192,20 @@ def test_a_screen_passes_only_where_the_policy_says_so(screens: str, verdict: st
     assert any("lets no screen pass" in reason for reason in found.reasons) == (screens == "refused")
 
 
+@pytest.mark.parametrize("bounds", [CLEAR, BROKEN])
+def test_a_screen_decides_no_average_precision(bounds: Any):
+    """It depends on the share of anomalies, which --limit changes."""
+    gates = gate("a"), gate("p", "2/255", metric="average_precision")
+    rules = of(*gates, screens="allowed", prevalence=0.5)
+    figures = around(CLEAR, bounds)(0.95)
+    both = [figures[0], figures[1]._replace(metric="average_precision")]
+    for screen in (True, False):
+        found = decision.decide(rules, lambda _: both, GOOD, TODAY, screen=screen)
+        decided = "INCONCLUSIVE" if screen else "PASS" if bounds == CLEAR else "FAIL"
+        assert (words(found)[1], "decides no average precision" in found.gates[1].why) == (decided, screen)
+        assert ("at the policy's prevalence 0.5" in found.gates[1].why) != screen
+
+
 def test_a_screen_fails_all_the_same():
     found = decision.decide(
         of(gate("a")), around(BROKEN), checks(gradients=True), datetime.date(2026, 6, 15), screen=True

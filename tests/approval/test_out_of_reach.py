@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from assay.approval import decision, policy
-from assay.approval.out_of_reach import Samples, out_of_reach, shortfall
+from assay.approval.out_of_reach import Samples, before, out_of_reach, shortfall
 from assay.cli import main
 from assay.metrics import detection
 from assay.store.figures import Figure
@@ -79,6 +79,18 @@ def test_a_waiver_for_every_gate_is_named():
         "every gate is waived, so nothing can be shown: no audit passes while the waivers last"
     ]
     assert list(out_of_reach(of("misses", "alarms", waivers=[waiver]), Samples(99, 99))) == []
+    later = datetime.date(2099, 1, 1)
+    assert list(out_of_reach(of("misses", waivers=[waiver]), Samples(99, 99), later)) == [], "it has expired by then"
+
+
+def test_what_a_screen_cannot_decide_is_named_before_it_is_made(store):
+    [model] = store.names("models")
+    told = before(store, model, of("precision", "alarms"), 4)
+    assert told[0].startswith("policy p lets no screen (--limit) pass")
+    assert told[1] == "gate precision: a screen (--limit) decides no average precision"
+    assert any("with 4 normals not even" in line for line in told)
+    assert "screen" not in "".join(before(store, model, of("precision", "alarms"), None))
+    assert "lets no screen" not in "".join(before(store, model, of("alarms", screens="allowed"), 4))
 
 
 def test_validate_holds_the_minimum_of_a_policy_against_its_gates(tmp_path):

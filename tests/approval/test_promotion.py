@@ -12,7 +12,7 @@ from signed_store import add_sibling, write_keys
 
 from assay.approval import policy, records, registry, signature
 from assay.approval.trust import people
-from assay.errors import SpecError, UnknownName
+from assay.errors import AssayError, SpecError, UnknownName
 from assay.hashing import canonical, digest
 from assay.store import references
 from assay.store.audit_reader import Audit
@@ -319,9 +319,9 @@ def test_the_approvers_of_a_policy(sign, decide, run, store, audit, model, keys,
     assert "among its approvers" in run("verify", audit, "--key", mine[1], code=3)
 
 
-def test_a_policy_without_approvers_keeps_its_hash():
+def test_a_policy_without_approvers_and_signatures_keeps_its_hash():
     values = policy.read("default").model_dump(mode="json")
-    assert values.pop("approvers") is None
+    assert (values.pop("approvers"), values.pop("signatures")) == (None, 1)
     assert policy.read("default").hash == digest(canonical(values))
 
 
@@ -387,6 +387,19 @@ def test_a_damaged_audit_stops_its_own_model_alone(sign, run, store, audit, mode
     store.write(f"audits/{twin}/audit.yaml", content)
     assert f"mind: audit {twin} is passed over" in run("models")
     run("promote", model, "--key", keys[1])
+    sign()
+    assert store.read_json(f"audits/{audit}/verdict.json")["history"]["models"] == 2, "it may be of these images"
+    assert references.newest_audit(store, model) == audit
+
+
+def test_a_damaged_audit_of_the_same_model_stops_its_verdict(decide, store, audit, model):
+    """It may be the one that fails."""
+    twin = audit[:-8] + "00000000"
+    store.write(f"audits/{twin}/audit.yaml", b"a: [")
+    assert twin in decide(code=1)
+    assert not store.exists(f"audits/{audit}/verdict.json")
+    with pytest.raises(AssayError, match=twin):
+        references.newest_audit(store, model)
 
 
 @pytest.mark.parametrize(
@@ -474,5 +487,35 @@ def test_a_model_is_known_by_the_name_it_serves_under(sign, run, store, model, a
     assert references.model(store, "line-9") == references.models(store, "line-9")[0] == model
     assert references.newest_audit(store, "line-9") == audit
     assert model in run("verify", "line-9")
+    assert audit in run("verify", "line-9", "--key", keys[1])
     with pytest.raises(UnknownName, match=r"did you mean 'line-9'.*available: .*line-9"):
         references.model(store, "line-8")
+
+
+def test_a_model_that_somebody_wrote_into_service_does_not_verify_under_its_name(sign, run, store, audit, model, keys):
+    """A record of a promotion needs no key, so what is verified is the approval that it names."""
+    about = {"name": "line-9", "dataset": None, "by": "-", "key": None}
+    sign(HARD, code=3)
+    records.promoted(store, model=model, audit=audit, **about)
+    assert "its verdict is FAIL and approves nothing" in run("verify", "line-9", "--key", keys[1], code=3)
+    sign(GATE, *PEOPLE, "--because", "a typing mistake")
+    run("verify", "line-9", "--key", keys[1])
+    other = str(Audit(store.path(f"audits/{add_sibling(store)}")).info["model"])
+    records.promoted(store, model=other, audit=audit, **about)
+    assert f"it is an audit of {model[:12]}" in run("verify", "line-9", "--key", keys[1], code=3)
+    records.promoted(store, model=model, audit="gone", **about)
+    assert "audit gone, by which it serves as line-9, is gone" in run("verify", "line-9", "--key", keys[1], code=3)
+
+
+def test_a_damaged_promotion_stops_names_alone_that_it_may_be_about(sign, run, store, model, audit, keys):
+    sign()
+    run("promote", model, "--as", "line-9", "--key", keys[1])
+    run("promote", model, "--as", "line-8", "--key", keys[1])
+    run("promote", model, "--as", "line-7", "--key", keys[1])
+    store.write(f"register/{entries(store)[-2]}", DEEP)
+    assert "may be what serves as line-9 now" in run("verify", "line-9", "--key", keys[1], code=1)
+    run("verify", "line-7", "--key", keys[1])
+    run("verify", "latest", "--key", keys[1])
+    assert references.model(store, model[:20]) == model
+    with pytest.raises(UnknownName, match="line-7"):
+        references.model(store, "line-6")

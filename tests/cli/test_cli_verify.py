@@ -198,7 +198,7 @@ def test_an_audit_from_elsewhere_names_no_folder_outside_of_models(store, name, 
     folder = shutil.copytree(store.path(f"audits/{name}"), tmp_path / "audits" / name)
     about = yaml.safe_load((folder / "audit.yaml").read_text())
     (folder / "audit.yaml").write_text(yaml.safe_dump({**about, "model": model}))
-    [found] = verification.of_audit(folder, None)
+    [found] = verification.of_audit(folder, [])
     assert not found.good
 
 
@@ -209,7 +209,7 @@ def test_a_name_from_elsewhere_writes_no_line_and_steers_no_terminal(run, store,
     told = json.loads((folder / "review.json").read_text())
     told["reviewer"] = "Jane\r\x1b[1A\x1b[2K\nmodel z: unchanged\u202e"
     (folder / "review.json").write_text(json.dumps(told))
-    with_new = replace(verification.of_audit(folder, None)[0], new=(str(next(folder.glob("x*")).name),))
+    with_new = replace(verification.of_audit(folder, [])[0], new=(str(next(folder.glob("x*")).name),))
     lines = verify._lines(with_new)
     assert len(lines) == 3
     assert all(line.isprintable() for line in lines)

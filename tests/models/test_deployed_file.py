@@ -98,7 +98,7 @@ def test_its_own_threshold_and_direction(store, write):
 @pytest.mark.parametrize("how", ["changed", "missing"])
 def test_a_file_that_was_touched_is_found(store, write, how):
     name = card.bring(store, write())
-    assert all(one.good for one in verification.verify(store, name, None))
+    assert all(one.good for one in verification.verify(store, name, []))
     if how == "changed":
         content = bytearray(store.read(f"models/{name}/{FILE}"))
         content[100] ^= 1
@@ -107,7 +107,7 @@ def test_a_file_that_was_touched_is_found(store, write, how):
             deployed_file.load(store, name)
     else:
         store.remove(f"models/{name}/{FILE}")
-    [verified] = verification.verify(store, name, None)
+    [verified] = verification.verify(store, name, [])
     assert getattr(verified, how) == (FILE,)
 
 
@@ -118,9 +118,9 @@ def test_a_signature_covers_it(store, write, tmp_path):
     signature.sign(place, signature.private_key(private, lambda: ""))
     key = signature.public_key(public)
     assert FILE in signature.check(place, key).files
-    assert verification.of_model(place, key, name).signed
+    assert verification.of_model(place, [key], name).signed
     store.write(f"models/{name}/{FILE}", b"another")
-    assert verification.of_model(place, key, name).changed == (FILE,)
+    assert verification.of_model(place, [key], name).changed == (FILE,)
 
 
 @pytest.mark.parametrize(

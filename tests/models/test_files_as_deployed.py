@@ -180,16 +180,16 @@ def test_weights_beside_an_onnx_file_become_part_of_its_model(store, write, imag
     assert sorted(store.names(f"models/{name}")) == ["detector.onnx", "external-0.bin", "manifest.json"]
     found = model_folder.load(store, name)
     assert torch.allclose(found.detector(images), 2 * images.mean((1, 2, 3)))
-    [verified] = verification.verify(store, name, None)
+    [verified] = verification.verify(store, name, [])
     assert verified.good
     key = f"models/{name}/external-0.bin"
     store.write(key, SIDE[:-1] + b"\x41")
-    [verified] = verification.verify(store, name, None)
+    [verified] = verification.verify(store, name, [])
     assert verified.changed == ("external-0.bin",)
     with pytest.raises(ModelError, match=r"external-0\.bin is damaged or was changed"):
         model_folder.load(store, name)
     store.remove(key)
-    [verified] = verification.verify(store, name, None)
+    [verified] = verification.verify(store, name, [])
     assert verified.missing == ("external-0.bin",)
 
 
@@ -247,7 +247,7 @@ def test_an_openvino_model_is_a_black_box_of_two_files(store, write, images, tmp
     assert (found.manifest["precision"], found.manifest["output"]) == ("f32", "pred_score")
     assert torch.allclose(found.detector(images), 2 * images.mean((1, 2, 3)))
     assert not preflight.differentiable(found.detector, images)
-    [verified] = verification.verify(store, name, None)
+    [verified] = verification.verify(store, name, [])
     assert verified.good
     store.write(f"models/{name}/weights.bin", store.read(f"models/{name}/weights.bin")[:-1] + b"x")
     with pytest.raises(ModelError, match=r"weights\.bin is damaged or was changed"):

@@ -420,6 +420,17 @@ def test_figures_are_those_of_the_tables(audit_folder, html):
     assert "0.5 none draws 10" in text
 
 
+def test_average_precision_stands_beside_its_level_of_chance(audit_folder):
+    def changed(row):
+        clean = (row["attack"], row["metric"]) == ("clean", "miss_rate")
+        return {**row, "metric": "average_precision", "normals": 30, "anomalies": 10} if clean else row
+
+    rewrite(audit_folder / "metrics.parquet", changed)
+    assert "over all cut-offs; by chance 0.250, the share of anomalies here" in said(
+        section(audit_folder, "clean_performance")
+    )
+
+
 def test_cost_adds_up(html):
     text = said(html)
     assert "pgd-linf 180 7,380 (41.0) 7,200 (40.0) 1.8" in text

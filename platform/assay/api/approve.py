@@ -12,7 +12,7 @@ from assay.approval import judgement, predecessor, records, review, signature, v
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
-from assay.approval.trust import people
+from assay.approval.trust import countersignature, people
 from assay.approval.verdict import Verdict
 from assay.errors import InputError
 from assay.reports import page, pdf
@@ -66,6 +66,35 @@ def approve(
     return decide_and_sign(place, name, rules, reviewed, signer, because=because)
 
 
+def countersign(
+    audit: str = "latest",
+    *,
+    key: Key | Path | str,
+    reviewer: str,
+    password: str = "",
+    keys: Path | str | None = None,
+    store: StoreLike = None,
+) -> Verdict:
+    """Sign an approval as a second person, for a policy that asks for several (`signatures: 2`); returns its verdict.
+
+    Nothing is decided again: the signature covers the same files as the first, of the audit and of its model.
+    audit: as in `assay.open_audit`. key: that person's own private key, which the keys file (`keys`, as in `promote`)
+    must list under the name `reviewer`. Raises InputError for a key or a person that cannot be the second, DataError or
+    AssayError where the audit or its model is not what it was.
+
+    >>> try:
+    ...     assay.countersign("latest", key="second.pem", reviewer="Ann Lee", store=store)
+    ... except assay.errors.InputError as error:
+    ...     print(str(error).rpartition(": ")[2])
+    give --keys
+    """
+    place, known = store_of(store), people.known(keys)
+    if known is None:
+        raise InputError("a second signature is another person's, and only a keys file says whose it is: give --keys")
+    signer = signature.private_key(key, lambda: password) if isinstance(key, str | Path) else key
+    return countersignature.countersign(place, references.audit(place, audit), reviewer, signer, known)
+
+
 def decide_and_sign(
     store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None, *, because: str = ""
 ) -> Verdict:
@@ -80,7 +109,7 @@ def decide_and_sign(
         if not model.names():
             raise InputError(f"{model.root} is missing, and the model is signed too; bring its folder into this store")
         with folder.near() as near:
-            verified = verification.of_audit(near, None, audit, decided=False)
+            verified = verification.of_audit(near, [], audit, decided=False)
             verification.require_good(verified, "restore it from a copy, or make it again; nothing was signed")
             signature.require_signable(near)
         signature.require_signable(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,17 @@ from assay.store.trials_table import Trial
 
 if TYPE_CHECKING:
     from assay.approval.policy import Policy
+    from assay.approval.signature import Key
     from assay.audits.suite import Suite
 
 DEFAULT_STORE = "assay-store"
 
 StoreLike = Store | Path | str | None
 """A store, its folder or URL; None: the variable ASSAY_STORE, or `assay-store` in the working directory."""
+
+
+KeyLike = Path | str | Sequence[Path | str] | None
+"""The file of a public key, or those of several people."""
 
 
 def store_of(given: StoreLike) -> Store:
@@ -32,6 +37,14 @@ def store_of(given: StoreLike) -> Store:
     if isinstance(given, str | Path):
         return Store(given)
     raise InputError(f"store: found {given!r}; give a folder, a URL such as s3://bucket/prefix, or a Store")
+
+
+def public_keys(given: KeyLike) -> list[Key]:
+    """The public keys that are meant; raises InputError for a file that holds none."""
+    from assay.approval import signature
+
+    paths = [given] if isinstance(given, str | Path) else given or []
+    return [signature.public_key(path) for path in paths]
 
 
 def one_model(store: Store, model: str | Trial, verb: str) -> str:

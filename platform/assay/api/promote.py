@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.api.arguments import StoreLike, store_of
+from assay.api.arguments import KeyLike, StoreLike, public_keys, store_of
 from assay.errors import InputError
 from assay.store import references
 
@@ -35,7 +35,7 @@ def promote(
     *,
     service: str | None = None,
     by: str = "-",
-    key: Path | str | None = None,
+    key: KeyLike = None,
     keys: Path | str | None = None,
     unsigned: bool = False,
     store: StoreLike = None,
@@ -43,11 +43,11 @@ def promote(
     """Promote a model to the name of a service; the model that held it until now is superseded.
 
     model: a hash or `SWEEP:best`. service: by default the name of its dataset. by: who promotes it. key: the approver's
-    public key. keys: a file that says whose key is whose, by default that of ASSAY_KEYS or
-    `~/.config/assay/keys.yaml` where there is one. unsigned: take an approval that nobody signed, in a store where
-    none is. Raises RefusedError where the audit decided last does not say PASS, has expired, is not signed by that
-    key or was changed since, or where the register knows of a later decision; InputError or UnknownName for a name
-    that is not one model.
+    public key, or those of several people where the policy asks for so many. keys: a file that says whose key is whose,
+    by default that of ASSAY_KEYS or `~/.config/assay/keys.yaml` where there is one. unsigned: take an approval that
+    nobody signed, in a store where none is. Raises RefusedError where the audit decided last does not say PASS, has
+    expired, is not signed by those keys or was changed since, or where the register knows of a later decision;
+    InputError or UnknownName for a name that is not one model.
 
     >>> try:
     ...     assay.promote("demo:best", store=store)
@@ -55,13 +55,12 @@ def promote(
     ...     print("refused")
     refused
     """
-    from assay.approval import signature
     from assay.approval.trust import people, promotion
 
-    if unsigned and key is not None:
+    public = public_keys(key)
+    if unsigned and public:
         raise InputError("give a key or unsigned, not both")
     place = store_of(store)
-    public = signature.public_key(Path(key)) if key is not None else None
     named = references.models(place, model)
     if len(named) != 1:
         raise InputError(f"'{model}' names {len(named)} models; promote one of them by its hash")
@@ -69,4 +68,4 @@ def promote(
     trust = promotion.Trust(public, people.known(keys), unsigned)
     done = promotion.promote(place, named[0], service=service, by=by, trust=trust, today=today)
     name = service or done.standing.dataset
-    return Promotion(done.standing, name, done.former, done.regression_against, public is not None)
+    return Promotion(done.standing, name, done.former, done.regression_against, bool(public))

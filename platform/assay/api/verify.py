@@ -5,29 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.api.arguments import StoreLike, store_of
+from assay.api.arguments import KeyLike, StoreLike, public_keys, store_of
 
 if TYPE_CHECKING:
     from assay.approval.verification import Verification
 
 
 def verify(
-    what: str, *, key: Path | str | None = None, keys: Path | str | None = None, store: StoreLike = None
+    what: str, *, key: KeyLike = None, keys: Path | str | None = None, store: StoreLike = None
 ) -> list[Verification]:
     """Hash every file of an audit and its model, or of a model, again; each result says whether it is `good`.
 
     what: an audit or a model as elsewhere, a folder that lies anywhere, or an exported file. key: the public key of
-    whoever signed; without one no signature is checked, and a model by the hash it is named by. keys: as in `promote`.
+    whoever signed, or those of several people, each of whom must have; without one no signature is checked, and a model
+    by the hash it is named by. keys: as in `promote`.
     Raises InputError or StoreError.
 
     >>> model = assay.open_audit("latest", store=store).model
     >>> [(found.kind, found.good) for found in assay.verify(model, store=store)]
     [('model', True)]
     """
-    from assay.approval import exported_file, signature, verification
+    from assay.approval import exported_file, verification
     from assay.approval.trust import people
 
-    public = signature.public_key(Path(key)) if key is not None else None
+    public = public_keys(key)
     if Path(what).is_file():
         return exported_file.verify(store_of(store), Path(what), public)
     return verification.verify(store_of(store), what, public, people.known(keys) if public else None)

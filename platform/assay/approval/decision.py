@@ -30,8 +30,11 @@ from assay.store.figures import Figure
 
 Figures = Callable[[float], Sequence[Figure]]
 """Confidence -> the figures of an audit with intervals of that confidence."""
+Find = Callable[[Gate, float], tuple[Figure | None, str]]
+"""Gate, confidence -> its figure, if any, and what keeps it from deciding, or nothing."""
 Waivers = Mapping[str, Waiver]
 """What is waived (`gate NAME` or `check NAME`) -> its waiver; only those that have not expired."""
+SCREENED = "a screen (--limit) decides no average precision; audit all test images"
 NOT_RUN = "the audit did not pass its own checks, so its figures decide nothing"
 
 
@@ -42,15 +45,16 @@ def decide(
 
     INVALID if a required check failed or is missing; else FAIL if a gate fails; else INCONCLUSIVE if one is undecided,
     if no gate holds, or if the audit is a screen and the policy lets none pass; else PASS, or PASS WITH WAIVERS where
-    one was needed. In an INVALID audit no gate is decided, but for one: where only checks of the attacks' strength
-    failed, what the attacks did find is there, and a gate that fails is reported beside INVALID. What is waived until a
-    day after `today` comes first among the reasons. Raises DataError where a figure or a check occurs twice.
+    one was needed. A screen decides no gate on average precision, whatever the policy lets pass. In an INVALID audit no
+    gate is decided, but for one: where only checks of the attacks' strength failed, what the attacks did find is there,
+    and a gate that fails is reported beside INVALID. What is waived until a day after `today` comes first among the
+    reasons. Raises DataError where a figure or a check occurs twice.
     """
     waivers = {waiver.of: waiver for waiver in policy.waivers if waiver.counts(today)}
     outcomes, advice = _checked(policy, checks, waivers)
     invalid = [*outcomes.failed, *outcomes.missing]
     only_strength = not outcomes.missing and all(_about_strength(name) for name in outcomes.failed)
-    gates = _gates(policy, figures, waivers, run=not invalid or only_strength)
+    gates = _gates(policy, figures, waivers, run=not invalid or only_strength, screen=screen)
     if invalid:  # a stronger attack could turn any other decision, never a failure
         gates = tuple(gate if gate.decision == "FAIL" and gate.claim else _not_run(gate) for gate in gates)
     word = _word(policy, gates, outcomes, invalid=bool(invalid), screen=screen)
@@ -132,33 +136,38 @@ def _by(gate: GateResult) -> str:
     return "the figure itself" if gate.bound == "value" else "the end of the interval that is good for the model"
 
 
-def _gates(policy: Policy, figures: Figures, waivers: Waivers, run: bool) -> tuple[GateResult, ...]:
+def _gates(policy: Policy, figures: Figures, waivers: Waivers, run: bool, screen: bool) -> tuple[GateResult, ...]:
     """The result of every gate; run: whether they are decided at all."""
 
-    def fit(gate: Gate, confidence: float) -> Figure | None:
+    def find(gate: Gate, confidence: float) -> tuple[Figure | None, str]:
         figure, obstacle = gate.find(figures(confidence), policy.minimum_samples)
+        return figure, SCREENED if screen and gate.metric == "average_precision" else obstacle
+
+    def fit(gate: Gate, confidence: float) -> Figure | None:
+        figure, obstacle = find(gate, confidence)
         return None if obstacle else figure
 
     rulings: Sequence[Ruling | None] = [None] * len(policy.gates)
     if run:
         rulings = multiplicity.rule(policy.gates, policy.confidence, policy.multiplicity, fit)
     return tuple(
-        _gate(gate, policy, figures, ruling, waivers.get(f"gate {gate.label}"))
+        _gate(gate, policy, figures, find, ruling, waivers.get(f"gate {gate.label}"))
         for gate, ruling in zip(policy.gates, rulings, strict=True)
     )
 
 
-def _gate(gate: Gate, policy: Policy, figures: Figures, ruling: Ruling | None, waiver: Waiver | None) -> GateResult:
-    """The result of a gate; ruling: None where it is not decided."""
+def _gate(
+    gate: Gate, policy: Policy, figures: Figures, find: Find, ruling: Ruling | None, waiver: Waiver | None
+) -> GateResult:
+    """The result of a gate; find: its figure at a confidence and the obstacle; ruling: None where it is not decided."""
     confidence = ruling.confidence if ruling else policy.confidence
-    at_confidence = figures(confidence)
-    figure, obstacle = gate.find(at_confidence, policy.minimum_samples)
+    figure, obstacle = find(gate, confidence)
     if ruling is None:
         why = NOT_RUN
     else:
         why = obstacle if figure is None or obstacle else _why(gate, policy, ruling, figure)
     waived = _gate_waiver(waiver, ruling.decision) if waiver and ruling and ruling.decision != "PASS" else None
-    breaks_at, holds_to = gate.reach(at_confidence)
+    breaks_at, holds_to = gate.reach(figures(confidence))
     return GateResult(
         name=gate.label,
         text=gate.text,
@@ -183,6 +192,8 @@ def _gate(gate: Gate, policy: Policy, figures: Figures, ruling: Ruling | None, w
 def _why(gate: Gate, policy: Policy, ruling: Ruling, figure: Figure) -> str:
     """Why it was decided so; where it is not decided for want of samples, how many would do."""
     why = gate.why_decided(ruling.decision, figure)
+    if gate.metric == "average_precision":
+        why += f"; at the policy's prevalence {policy.prevalence:g}, which is also the level of chance"
     if ruling.decision != "INCONCLUSIVE":
         return why
     there = Samples(*figure.units, grouped=figure.units != (figure.normals, figure.anomalies))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from assay.store import formats
 from assay.store.store import Store
 
 
-def verify(store: Store, file: Path, key: Key | None) -> list[Verification]:
+def verify(store: Store, file: Path, given: Sequence[Key]) -> list[Verification]:
     """Verify an exported file by the store's record of it, and the model where the store holds it.
 
     A file that the store has no record of is compared with its sidecar, which whoever changed it may have changed, too.
@@ -43,7 +44,7 @@ def verify(store: Store, file: Path, key: Key | None) -> list[Verification]:
         return [replace(verified, problems=("it names no model",))]
     if not store.exists(f"models/{model}"):
         return [verified]
-    return [verified, of_model(store.below(f"models/{model}"), key, model)]
+    return [verified, of_model(store.below(f"models/{model}"), given, model)]
 
 
 def _record(store: Store, digest: str) -> dict[str, Any] | None:

@@ -18,9 +18,8 @@ from assay.approval.verdict import EarlierDecision, History, Verdict
 from assay.errors import InputError
 from assay.hashing import digest
 from assay.models import trained_on
-from assay.store import parquet, schemas
+from assay.store import parquet, references, schemas
 from assay.store.audit_reader import Audit
-from assay.store.references import finished, folder
 from assay.store.store import Store
 
 
@@ -32,7 +31,7 @@ def decide(
     because: why an earlier FAIL or INCONCLUSIVE on the same model no longer stands; a PASS that approves is refused
     without it, with an InputError, before anything is written.
     """
-    judging = Audit(folder(store, audit))
+    judging = Audit(references.folder(store, audit))
     verdict = judge(judging, policy, today)
     past = history(store, judging, because)
     standing = [one for one in past.decisions if one.verdict in ("FAIL", "INCONCLUSIVE") and not one.answered]
@@ -53,15 +52,22 @@ def decide(
 
 
 def history(store: Store, audit: Audit, because: str = "") -> History:
-    """The earlier verdicts on the audited model, all its audits, and how many models met the same test images."""
+    """The earlier verdicts on the audited model, all its audits, and how many models met the same test images.
+
+    An audit that cannot be read counts as one of another model on these images: too many is the safe side. Raises what
+    is wrong with one of this model.
+    """
     model, dataset = audit.info["model"], audit.info["dataset"].get("hash")
-    audits, models = [], {model}
-    for name in finished(store):
-        info = Audit(folder(store, name)).info
-        if info["dataset"].get("hash") == dataset:
-            models.add(info["model"])
-        if info["model"] == model:
-            audits.append(f"{name} (screen)" if info.get("limit") else name)
+    there, damaged = references.readable(store)
+    for name, error in damaged.items():
+        if references.of_model(name, model):
+            raise error
+    infos = [one.info for one in there]
+    models = {model, *(info["model"] for info in infos if info["dataset"].get("hash") == dataset)}
+    unread = {name.partition("-")[0] for name in damaged} - {one[:12] for one in models}
+    audits = [
+        f"{info['audit']} (screen)" if info.get("limit") else info["audit"] for info in infos if info["model"] == model
+    ]
     decisions = [
         EarlierDecision(
             audit=one.audit,
@@ -72,7 +78,7 @@ def history(store: Store, audit: Audit, because: str = "") -> History:
         )
         for one in _with_answers(records.decisions(store), model)
     ]
-    return History(decisions=tuple(decisions), audits=tuple(audits), models=len(models))
+    return History(decisions=tuple(decisions), audits=tuple(audits), models=len(models) + len(unread))
 
 
 def _with_answers(decisions: Sequence[DecisionRecord], model: str) -> list[DecisionRecord]:

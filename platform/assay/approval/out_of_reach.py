@@ -5,6 +5,7 @@ Samples are counted as independent ones: where images are of groups, such as the
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -44,9 +45,13 @@ class Samples(NamedTuple):
         return {"miss_rate": words[1], "false_alarm_rate": words[0]}.get(metric, " and ".join(words))
 
 
-def out_of_reach(policy: Policy, there: Samples) -> Iterator[str]:
-    """A sentence for each thing that a policy asks for and that no audit of so many samples can show."""
-    waived = {waiver.gate for waiver in policy.waivers}
+def out_of_reach(policy: Policy, there: Samples, today: datetime.date | None = None) -> Iterator[str]:
+    """A sentence for each thing that a policy asks for and that no audit of so many samples can show.
+
+    today: decides which waivers still count; by default the current date (UTC).
+    """
+    day = today or datetime.datetime.now(datetime.UTC).date()
+    waived = {waiver.gate for waiver in policy.waivers if waiver.counts(day)}
     if all(gate.label in waived for gate in policy.gates):
         yield "every gate is waived, so nothing can be shown: no audit passes while the waivers last"
     of = "groups of " if there.grouped else ""
@@ -61,7 +66,21 @@ def out_of_reach(policy: Policy, there: Samples) -> Iterator[str]:
 def before(store: Store, model: str, policy: Policy, limit: int | None) -> list[str]:
     """The same, before a model is audited on the test images of its dataset, at most `limit` of each class."""
     there = Samples.of_test_images(model_folder.read_manifest(store, model).get("dataset", {}), limit)
-    return [] if there is None else list(out_of_reach(policy, there))
+    return [*_of_a_screen(policy, limit), *(() if there is None else out_of_reach(policy, there))]
+
+
+def _of_a_screen(policy: Policy, limit: int | None) -> Iterator[str]:
+    """What a policy does not let a screen decide."""
+    if limit is None:
+        return
+    if policy.screens == "refused":
+        yield (
+            f"policy {policy.name} lets no screen (--limit) pass, so the verdict will be INCONCLUSIVE at best; leave "
+            "--limit out"
+        )
+    for gate in policy.gates:
+        if gate.metric == "average_precision":
+            yield f"gate {gate.label}: a screen (--limit) decides no average precision"
 
 
 def shortfall(gate: Gate, there: Samples, confidence: float, prevalence: float | None = None) -> str:

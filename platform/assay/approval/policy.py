@@ -46,6 +46,7 @@ class Policy(BaseModel):
     screens: whether an audit with `--limit` can pass; without it such an audit is INCONCLUSIVE at best.
     prevalence: the share of anomalies in use, at which average precision is computed; required by gates on it.
     approvers: the keys that may sign by it, by their fingerprints; any without it.
+    signatures: how many people must sign before a PASS counts, each with a key of their own.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -65,18 +66,20 @@ class Policy(BaseModel):
     screens: Literal["refused", "allowed"] = "refused"
     prevalence: Rate | None = None
     approvers: Annotated[list[Fingerprint], Field(min_length=1)] | None = None
+    signatures: Annotated[StrictInt, Ge(1), Le(9)] = 1
     waivers: list[Waiver] = []
 
     @property
     def hash(self) -> str:
         """SHA-256 of the policy as canonical JSON, defaults written out: the same for the same meaning."""
-        left_out = {"approvers"} if self.approvers is None else set()  # it is younger than many a hash
+        younger = {"approvers", "signatures"}  # than many a hash
+        left_out = {name for name in younger if getattr(self, name) == type(self).model_fields[name].default}
         return digest(canonical(self.model_dump(mode="json", exclude=left_out)))
 
     def may_approve(self, fingerprint: str | None) -> bool:
-        """Whether a signature of that key, or none, is enough for this policy."""
+        """Whether a signature of that key, or none, may be one of those that this policy asks for."""
         if self.approvers is None:
-            return True
+            return fingerprint is not None or self.signatures == 1
         return fingerprint is not None and any(fingerprint.startswith(one) for one in self.approvers)
 
     @classmethod
@@ -133,6 +136,7 @@ def _names(data: Mapping[str, Any]) -> list[Fault]:
     checks = [name for name in listed.values() if isinstance(name, str)] or shelves.names("checks")
     return [
         *_without_prevalence(data),
+        *_too_few_approvers(data),
         *_twice(gates, "is the name of another gate as well; give each a `name` of its own"),
         *_twice(listed, "is listed already; write it once"),
         *_unknown(listed, shelves.names("checks"), "check", "`assay ls checks` lists them"),
@@ -152,6 +156,13 @@ def _without_prevalence(data: Mapping[str, Any]) -> Iterator[Fault]:
         attack = str(gate.get("attack"))
         if attack == "certified" or attack.startswith(DEPLOYED) or gate.get("norm") == "corruption":
             yield Fault(f"{where}.metric", "average_precision", "gates of clean or attacked images only; take auroc")
+
+
+def _too_few_approvers(data: Mapping[str, Any]) -> Iterator[Fault]:
+    """A list of approvers that is shorter than the number of signatures that the policy asks for."""
+    listed, wanted = data.get("approvers"), data.get("signatures")
+    if isinstance(listed, list) and isinstance(wanted, int) and listed and len({*map(str, listed)}) < wanted:
+        yield Fault("approvers", validation.shown(listed), f"must list the keys of {wanted} people (`signatures`)")
 
 
 def _waivers(data: Mapping[str, Any], kind: str, known: Sequence[str]) -> Iterator[Fault]:

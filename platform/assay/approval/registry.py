@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from assay.approval import records, review
+from assay.approval import records, review, signature
 from assay.approval.records import PromotionRecord
 from assay.approval.trust.memory import Memory
-from assay.approval.verdict import verdict_of
-from assay.errors import DataError, StoreError
-from assay.store import formats, references
+from assay.approval.verdict import Verdict, verdict_of
+from assay.errors import DataError
+from assay.store import references
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -27,6 +27,7 @@ class Standing:
     """The state of a model, the day it began, who is responsible, and the audit that counts (the one decided last).
 
     name: `SWEEP:TRIAL`, or the own name of a detector from elsewhere. verdict: the word and the policy. decided: when.
+    unsigned: that a PASS has fewer signatures than its policy asks for, which are counted here and checked elsewhere.
     serves: the names it was promoted to and still holds. objection: why the register speaks against the verdict in the
     folder, of a doubtful one.
     """
@@ -43,6 +44,7 @@ class Standing:
     serves: tuple[str, ...] = ()
     expires: datetime.date | None = None
     objection: str = ""
+    unsigned: str = ""
 
 
 def standings(store: Store, today: datetime.date) -> list[Standing]:
@@ -53,7 +55,7 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
         return one.decided, memory.order(one.audit), one.audit
 
     of: dict[str, Standing] = {}
-    for audit in readable(store)[0]:
+    for audit in references.readable(store)[0]:
         one = standing(audit, today)
         if one.decided and (objection := memory.objection(audit)):
             one = replace(one, state="doubtful", objection=objection)
@@ -65,21 +67,6 @@ def standings(store: Store, today: datetime.date) -> list[Standing]:
         if promotion.model in of:
             of[promotion.model] = _served(of[promotion.model], holders[promotion.name], holders)
     return sorted(of.values(), key=lambda one: (not one.serves, one.state, one.name))
-
-
-def readable(store: Store) -> tuple[list[Audit], list[str]]:
-    """The finished audits, the newest last, and a sentence about each whose audit.yaml cannot be read."""
-    audits, damaged = [], []
-    for name in references.finished(store):
-        audit = Audit(references.folder(store, name))
-        try:
-            if isinstance(audit.info["dataset"]["name"], str):
-                audits.append(audit)
-        except formats.NewerFormatError:
-            raise
-        except (DataError, StoreError) as error:
-            damaged.append(f"audit {name} is passed over: {error}")
-    return audits, damaged
 
 
 def unaudited(store: Store, listed: list[Standing]) -> list[str]:
@@ -104,7 +91,8 @@ def standing(audit: Audit, today: datetime.date) -> Standing:
     if verdict is None:
         return plain
     state: State = "audited"
-    if verdict.passed and verdict.policy.approves:
+    unsigned = _unsigned(audit, verdict)
+    if verdict.passed and verdict.policy.approves and not unsigned:
         state = "approved"
     elif verdict.verdict == "FAIL":
         state = "rejected"
@@ -119,7 +107,16 @@ def standing(audit: Audit, today: datetime.date) -> Standing:
         verdict=f"{verdict.verdict} ({verdict.policy.name} {verdict.policy.version})",
         decided=verdict.created,
         expires=expires,
+        unsigned=unsigned,
     )
+
+
+def _unsigned(audit: Audit, verdict: Verdict) -> str:
+    """That a PASS which approves has fewer signatures than its policy asks for, or nothing."""
+    wanted, there = verdict.policy.values.get("signatures", 1), len(signature.signatures(audit.folder))
+    if not (verdict.passed and verdict.policy.approves and isinstance(wanted, int) and wanted > 1) or there >= wanted:
+        return ""
+    return f"policy {verdict.policy.name} asks for the signatures of {wanted} people, and its PASS has {there}"
 
 
 def _manifest(audit: Audit) -> Mapping[str, Any]:

@@ -65,7 +65,7 @@ def of(
         raise InputError(
             f"policy {policy.name} does not list the key {key[:16]} among its approvers; sign with one it does"
         )
-    if key and not (_letters(reviewer) and _letters(author)):
+    if key and not (letters(reviewer) and letters(author)):
         raise InputError("a signature says who reviewed whose work; give --reviewer NAME and --author NAME")
     if reviewer and author and same_name(reviewer, author) and policy.same_person == "refused":
         raise InputError(
@@ -99,9 +99,9 @@ def read(folder: Store | Path) -> Review | None:
 
 def same_name(one: str | None, other: str | None) -> bool:
     """Whether two names are the same to a reader."""
-    return _letters(one) == _letters(other)
+    return letters(one) == letters(other)
 
 
-def _letters(name: str | None) -> str:
+def letters(name: str | None) -> str:
     """What tells two names apart: not case, spaces, invisible characters, or how an accent is encoded."""
     return "".join(c for c in unicodedata.normalize("NFKC", name or "").casefold() if c.isprintable() and c != " ")

@@ -160,6 +160,13 @@ def check(folder: Store | Path, key: Key) -> Checked:
         return _check(near.path(), key)
 
 
+def listed(folder: Store | Path, key: Key) -> dict[str, str]:
+    """The SHA-256 of each file that the signature of a key says it covers; whether it is valid is not checked."""
+    envelope = json.loads(opened(folder).read(key.file))["dsseEnvelope"]
+    resources = json.loads(_strict(envelope["payload"]))["predicate"]["resources"]
+    return {one["name"]: one["digest"] for one in resources}
+
+
 def _check(folder: Path, key: Key) -> Checked:
     from model_signing import verifying
 

@@ -124,7 +124,8 @@ class History:
     """What else was looked at before this verdict: nothing here was corrected for.
 
     decisions: every earlier verdict on the model, the oldest first. audits: ids of all finished audits of the model,
-    with `(screen)` where samples were left out. models: how many models were audited on these test images.
+    with `(screen)` where samples were left out. models: how many models were audited on these test images, or
+    may have been, where an audit cannot be read.
     """
 
     decisions: tuple[EarlierDecision, ...] = ()

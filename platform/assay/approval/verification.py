@@ -6,7 +6,7 @@ of an audit are protected by a signature alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from assay.approval import records, review, signature
 from assay.approval.judgement import judged
 from assay.approval.signature import Key
-from assay.approval.trust import people, redecision
+from assay.approval.trust import people, quorum, redecision
 from assay.approval.trust.hashed import HashedFolder, hashed
 from assay.approval.trust.memory import Memory
 from assay.approval.trust.people import Keys
@@ -33,8 +33,9 @@ CHANGED = 3
 class Verification:
     """The result for one folder: names of files in it, and sentences about what else is wrong.
 
-    signed: whether a valid signature of the given key covers it; False also where no key was given.
-    unchecked: signatures by other keys. says: what an audit says of itself, to be believed only where it is signed.
+    signed: whether a valid signature of every given key covers it; False also where no key was given.
+    signers: the beginnings of the fingerprints of those keys. unchecked: signatures by other keys.
+    says: what an audit says of itself, to be believed only where it is signed.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class Verification:
     new: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     signed: bool = False
+    signers: tuple[str, ...] = ()
     unchecked: tuple[str, ...] = ()
     says: str = ""
 
@@ -55,40 +57,69 @@ class Verification:
         return not (self.changed or self.missing or self.new or self.problems)
 
 
-def verify(store: Store, text: str, key: Key | None, keys: Keys | None = None) -> list[Verification]:
+def verify(store: Store, text: str, given: Sequence[Key], keys: Keys | None = None) -> list[Verification]:
     """Verify the model that `text` names, or the audit and its model where the store holds it.
 
     text: a model's hash, a service or an audit as in `references.audit`, or the path or URL of such a folder anywhere.
+    given: public keys, each of which must have signed. keys: whose they are.
     Raises InputError where it names neither.
     """
     if "://" in text:
-        return of_folder(Store(text), key, keys)
+        return of_folder(Store(text), given, keys)
     path = Path(text).expanduser()
     if "/" in text and not path.is_dir():
         raise InputError(f"there is no folder {text}")
     if path.is_dir() and ("/" in text or not store.exists(f"audits/{text}")):
-        return of_folder(Store(path), key, keys)
+        return of_folder(Store(path), given, keys)
     if text in store.names("audits"):
-        return of_audit(references.folder(store, text), key, text, keys=keys)
+        return of_audit(references.folder(store, text), given, text, keys=keys)
     if any(name.startswith(text) for name in store.names("models")):
         name = references.model(store, text)
-        return [of_model(store.below(f"models/{name}"), key, name)]
-    if text in (serves := services.serving(store)):
-        return [of_model(store.below(f"models/{serves[text]}"), key, serves[text])]
+        return [of_model(store.below(f"models/{name}"), given, name)]
+    if model := services.holder(store, text):
+        return _serving(store, text, model, given, keys)
     name = references.audit(store, text)
-    return of_audit(references.folder(store, name), key, name, keys=keys)
+    return of_audit(references.folder(store, name), given, name, keys=keys)
 
 
-def of_folder(folder: Store, key: Key | None, keys: Keys | None = None) -> list[Verification]:
+def _serving(store: Store, name: str, model: str, given: Sequence[Key], keys: Keys | None) -> list[Verification]:
+    """Verify what serves under a name: the audit that it was promoted by, which must say PASS, and its model."""
+    audit = next((one.audit for one in reversed(records.promotions(store)) if one.name == name), "-")
+    if audit not in store.names("audits"):
+        verified = of_model(store.below(f"models/{model}"), given, model)
+        why = f"audit {audit}, by which it serves as {name}, is gone: nothing says that it was approved"
+        return [replace(verified, problems=(*verified.problems, why))]
+    with hashed(references.folder(store, audit)) as held:
+        first, *rest = of_audit(held, given, audit, keys=keys)
+        why = _not_approved(Audit(held), model)
+    if why:
+        first = replace(first, problems=(*first.problems, f"{why}, though {model[:12]} serves as {name} by it"))
+    return [first, *rest]
+
+
+def _not_approved(audit: Audit, model: str) -> str:
+    """Why an audit does not approve a model, or nothing."""
+    try:
+        verdict = verdict_of(audit)
+        if audit.info["model"] != model:
+            return f"it is an audit of {str(audit.info['model'])[:12]}"
+        if verdict is None or not verdict.passed or not verdict.policy.approves:
+            return f"its verdict is {verdict.verdict if verdict else 'missing'} and approves nothing"
+    except AssayError:
+        return ""  # which is among the problems already
+    return ""
+
+
+def of_folder(folder: Store, given: Sequence[Key], keys: Keys | None = None) -> list[Verification]:
     """Verify a folder anywhere; the model of an audit is looked for as in a store."""
     place = folder.place()
     if folder.exists("audit.yaml") or folder.exists(review.FILE):
-        return of_audit(folder, key, keys=keys)
+        return of_audit(folder, given, keys=keys)
     if folder.exists("manifest.json"):
         hashed = model_folder.is_hash(_name(folder))
-        if not hashed and key is None:
+        if not hashed and not given:
             raise InputError(f"{place} is not named by the hash of a model, so nothing says what it was; give --key")
-        return [of_model(folder, key, _name(folder) if hashed else None)]
+        return [of_model(folder, given, _name(folder) if hashed else None)]
     raise InputError(f"{place} is neither an audit (audit.yaml) nor a model (manifest.json)")
 
 
@@ -97,34 +128,56 @@ def _name(folder: Store) -> str:
 
 
 def of_audit(
-    place: Store | Path, key: Key | None, name: str | None = None, *, keys: Keys | None = None, decided: bool = True
+    place: Store | Path,
+    given: Sequence[Key],
+    name: str | None = None,
+    *,
+    keys: Keys | None = None,
+    decided: bool = True,
 ) -> list[Verification]:
     """Verify an audit, and its model in `../../models`; name: the id that the audit must have.
 
-    keys: who may sign. decided: whether the verdict and the review count; not where both are about to be replaced.
+    given: public keys, each of which must have signed. keys: who may sign. decided: whether the verdict and the review
+    count; not where both are about to be replaced.
     """
     with hashed(place) as folder:
         beside, audit = folder.up(2), Audit(folder)  # one for all: each reads and parses its files once
-        verified = _of_audit(audit, folder, key, name, decided)
-        if decided and key and verified.signed and (stranger := _stranger(audit, key, keys)):
+        verified = _of_audit(audit, folder, given, name, decided)
+        if decided and verified.signed and (stranger := _stranger(audit, given, keys)):
             verified = replace(verified, problems=(*verified.problems, stranger))
-        objection = _objection(beside, audit, key) if decided else ""
+        objection = _objection(beside, audit, first(audit, given)) if decided else ""
         if objection and objection not in verified.problems:
             verified = replace(verified, problems=(*verified.problems, objection))
         hash = _model(audit)
     if model_folder.is_hash(hash) and beside.exists(f"models/{hash}"):
-        return [verified, of_model(beside.below(f"models/{hash}"), key, hash)]
+        return [verified, of_model(beside.below(f"models/{hash}"), given, hash)]
     return [verified]
 
 
-def _stranger(audit: Audit, key: Key, keys: Keys | None) -> str:
-    """Why the key is not that of the reviewer, or may not approve by the policy; nothing while nobody has decided."""
+def first(audit: Audit, given: Sequence[Key]) -> Key | None:
+    """The key, of those given, that review.json names; where it names none of them, or cannot be read, any."""
     try:
-        verdict = verdict_of(audit)
+        reviewed = review.read(audit.folder)
+    except AssayError:
+        reviewed = None
+    named = (key for key in given if reviewed and key.fingerprint == reviewed.key)
+    return next(named, given[0] if given else None)
+
+
+def _stranger(audit: Audit, given: Sequence[Key], keys: Keys | None) -> str:
+    """Why the keys are not of those who must sign; nothing while nobody has decided.
+
+    The first must be the reviewer's and may approve by the policy, and there must be as many people as must sign.
+    """
+    try:
+        verdict, key = verdict_of(audit), first(audit, given)
         policy = redecision.policy_of(verdict) if verdict else None
-        if policy and not policy.may_approve(key.fingerprint):
+        if policy and key and not policy.may_approve(key.fingerprint):
             return f"policy {policy.name} does not list the key {key.fingerprint[:16]} among its approvers"
-        return people.objection(keys, key, review.read(audit.folder)) if verdict else ""
+        if verdict is None or key is None:
+            return ""
+        reviewed = review.read(audit.folder)
+        return people.objection(keys, key, reviewed) or quorum.shortage(verdict, reviewed, given, keys)
     except AssayError as error:
         return str(error)
 
@@ -147,7 +200,9 @@ def _model(audit: Audit) -> str:
         return ""
 
 
-def _of_audit(audit: Audit, folder: HashedFolder, key: Key | None, name: str | None, decided: bool) -> Verification:
+def _of_audit(
+    audit: Audit, folder: HashedFolder, given: Sequence[Key], name: str | None, decided: bool
+) -> Verification:
     files = folder.files
     problems: list[str] = []
     changed: tuple[str, ...] = ()
@@ -165,19 +220,19 @@ def _of_audit(audit: Audit, folder: HashedFolder, key: Key | None, name: str | N
     plain = Verification(
         "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
     )
-    verified = _with_signature(plain, folder, files, key)
+    verified = _with_signatures(plain, folder, files, given)
     if decided and verified.good and not verified.signed and (other := _other(audit)):
         return replace(verified, problems=(other,))
     return verified
 
 
-def of_model(place: Store | Path, key: Key | None, name: str | None = None) -> Verification:
+def of_model(place: Store | Path, given: Sequence[Key], name: str | None = None) -> Verification:
     """Verify a model; name: the hash that it must have, None where its folder is not named by it."""
     with opened(place).near() as folder:
         files = signature.digests(folder)
         changed, missing, new = map(tuple, _content(folder, files, name))
         plain = Verification("model", name or _name(folder), folder.place(), len(files), changed, missing, new)
-        return _with_signature(plain, folder, files, key)
+        return _with_signatures(plain, folder, files, given)
 
 
 def _content(folder: Store, files: dict[str, str], name: str | None) -> tuple[list[str], list[str], list[str]]:
@@ -212,24 +267,26 @@ def _more_files(manifest: Mapping[str, Any]) -> dict[str, str]:
     return {**model_folder.side_files(manifest), **deployed_file.hashes(manifest)}
 
 
-def _with_signature(plain: Verification, folder: Store, files: dict[str, str], key: Key | None) -> Verification:
-    """The verification by content alone, extended by what the signature of a key says."""
+def _with_signatures(plain: Verification, folder: Store, files: dict[str, str], given: Sequence[Key]) -> Verification:
+    """The verification by content alone, extended by what the signature of every key says."""
     links = [file for file, digest in files.items() if digest == signature.IRREGULAR]
-    others = [name for name in signature.signers(folder) if key is None or name + signature.SUFFIX != key.file]
-    by_content = replace(plain, changed=_sorted(plain.changed, links), unchecked=tuple(others))
-    if key is None:
-        return by_content
-    problem, signed = signature.check(folder, key)
-    if problem:
-        return replace(by_content, problems=(*by_content.problems, problem))
-    differs = [file for file in files.keys() & signed.keys() if files[file] != signed[file]]
-    return replace(
-        by_content,
-        signed=True,
-        changed=_sorted(by_content.changed, differs),
-        missing=_sorted(by_content.missing, signed.keys() - files.keys()),
-        new=_sorted(by_content.new, files.keys() - signed.keys()),
-    )
+    known = [key.file for key in given]
+    others = [name for name in signature.signers(folder) if name + signature.SUFFIX not in known]
+    verified = replace(plain, changed=_sorted(plain.changed, links), unchecked=tuple(others))
+    for key in given:
+        problem, signed = signature.check(folder, key)
+        if problem:
+            verified = replace(verified, problems=(*verified.problems, problem))
+            continue
+        differs = [file for file in files.keys() & signed.keys() if files[file] != signed[file]]
+        verified = replace(
+            verified,
+            signers=(*verified.signers, key.file.removesuffix(signature.SUFFIX)),
+            changed=_sorted(verified.changed, differs),
+            missing=_sorted(verified.missing, signed.keys() - files.keys()),
+            new=_sorted(verified.new, files.keys() - signed.keys()),
+        )
+    return replace(verified, signed=bool(given) and len(verified.signers) == len(given))
 
 
 def _sorted(*groups: Iterable[str]) -> tuple[str, ...]:

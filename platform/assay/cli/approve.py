@@ -6,15 +6,20 @@ import datetime
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli import _options, _verdict
+from assay.cli._plain import plain, say
+
+if TYPE_CHECKING:
+    from assay.store.store import Store
 
 
 @click.command()
 @click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
-@click.option("--policy", "policy_name", required=True, help="default, demo or a YAML file.")
+@click.option("--policy", "policy_name", help="default, demo or a YAML file.")
 @click.option("--key", type=click.Path(path_type=Path), help="Sign with this private key (PEM, elliptic curve).")
 @click.option("--reviewer", help="Who reviewed the audit; needed to sign.")
 @click.option("--role", default="approver", show_default=True, help="What the reviewer is.")
@@ -26,19 +31,21 @@ from assay.cli import _options, _verdict
     help="First day on which the decision no longer counts.",
 )
 @click.option("--because", default="", metavar="REASON", help="Why an earlier FAIL or INCONCLUSIVE no longer stands.")
+@click.option("--countersign", is_flag=True, help="Sign as a second person what another has decided and signed.")
 @_verdict.files
 @click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
 @_options.keys
 @_options.store
 def command(
     audit: str,
-    policy_name: str,
+    policy_name: str | None,
     key: Path | None,
     reviewer: str | None,
     role: str,
     author: str | None,
     expires: datetime.datetime | None,
     because: str,
+    countersign: bool,
     junit: Path | None,
     summary: Path | None,
     as_json: bool,
@@ -50,11 +57,14 @@ def command(
     With --key, the audit's folder and the model's are signed, whatever the verdict. The password of an encrypted key is
     asked for, or taken from ASSAY_KEY_PASSWORD.
 
+    With --countersign nothing is decided again: a second person signs, for a policy that asks for several signatures.
+
     Exit codes: 0 PASS, 3 FAIL, 4 INVALID (the audit cannot be trusted), 5 INCONCLUSIVE; 2 usage, 1 error.
 
     \b
       assay approve latest --policy default
       assay approve latest --policy default --key key.pem --reviewer "Jane Doe" --author "Max Roe"
+      assay approve latest --countersign --key second.pem --reviewer "Ann Lee"
     """
     import json
 
@@ -64,6 +74,15 @@ def command(
     from assay.store.store import Store
 
     store = Store(root)
+    if countersign:
+        if policy_name or author or expires or because or junit or summary or as_json:
+            raise click.UsageError("--countersign decides nothing; it goes with --key, --reviewer and --keys alone")
+        if not (key and reviewer):
+            raise click.UsageError("--countersign needs --key and --reviewer")
+        _countersign(store, audit, key, reviewer, keys)
+        return
+    if not policy_name:
+        raise click.UsageError("Missing option '--policy'.")
     policy.read(policy_name)  # whatever is wrong with it is said before a password is asked for
     opened = open_audit(audit, store=store)
     signer = signature.private_key(key, _password) if key else None
@@ -89,7 +108,27 @@ def command(
         if former:
             click.echo(f"the former verdict is gone, and its signature with it: {', '.join(former)}")
         click.echo(_signed(name, reviewer, signer.fingerprint if signer else ""))
+        if (wanted := policy.read(policy_name).signatures) > 1 and verdict.passed:
+            say(f"policy {verdict.policy.name} asks for the signatures of {wanted} people: {_next(name)}")
     click.get_current_context().exit(_verdict.exit_code([verdict]))
+
+
+def _countersign(store: Store, audit: str, key: Path, reviewer: str, keys: Path | None) -> None:
+    """A second signature, and a line about it."""
+    from assay.api.approve import countersign
+    from assay.api.audit import open_audit
+    from assay.approval import signature
+
+    name = open_audit(audit, store=store).id
+    signer = signature.private_key(key, _password)
+    verdict = countersign(name, key=signer, reviewer=reviewer, keys=keys, store=store)
+    say(f"{verdict.verdict} under policy {verdict.policy.name} version {verdict.policy.version}")
+    click.echo(plain(_signed(name, reviewer, signer.fingerprint)))
+
+
+def _next(audit: str) -> str:
+    """The command of the next person who signs."""
+    return f"assay approve {audit} --countersign --key KEY.pem --reviewer NAME{_options.store_option()}"
 
 
 def _password() -> str:

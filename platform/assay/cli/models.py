@@ -30,13 +30,15 @@ def command(everything: bool, as_json: bool, root: str) -> None:
 
     from assay.approval import records, registry
     from assay.cli._table import table
+    from assay.store import references
     from assay.store.store import Store
 
     store, today = Store(root), datetime.datetime.now(datetime.UTC).date()
     standings = registry.standings(store, today)
     bare = registry.unaudited(store, standings)
     gaps = [f"{records.FOLDER}/{gap.entry} is {gap.what}; restore it from a copy" for gap in records.gaps(store)]
-    damaged = [*gaps, *registry.readable(store)[1]]
+    unread = references.readable(store)[1]
+    damaged = [*gaps, *(f"audit {name} is passed over: {error}" for name, error in unread.items())]
     if as_json:
         listed = [dataclasses.asdict(one) for one in standings]
         content = {"models": listed, "without_audit": bare, "damaged": damaged}
@@ -47,8 +49,8 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     if rows:
         click.echo(table([head, *rows]))
     for one in standings:
-        if one.objection:
-            click.echo(plain(f"mind: {one.name} ({one.model[:12]}): {one.objection}"))
+        for what in filter(None, (one.objection, one.unsigned)):
+            click.echo(plain(f"mind: {one.name} ({one.model[:12]}): {what}"))
     for sentence in damaged:
         click.echo(plain(f"mind: {sentence}"))
     if everything:

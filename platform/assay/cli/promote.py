@@ -14,12 +14,17 @@ from assay.cli._plain import say
 @click.argument("model", metavar="MODEL|SWEEP:best")
 @click.option("--as", "name", help="The name it is to serve under; by default that of its dataset.")
 @click.option("--by", default="-", help="Who promotes it.")
-@click.option("--key", type=click.Path(path_type=Path), help="Public key of the approver.")
+@click.option(
+    "--key",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Public key of the approver; give it for each of several.",
+)
 @click.option("--unsigned", is_flag=True, help="Take an approval that nobody signed, where none of the store is.")
 @_options.keys
 @_options.store
 def command(
-    model: str, name: str | None, by: str, key: Path | None, unsigned: bool, keys: Path | None, root: str
+    model: str, name: str | None, by: str, key: tuple[Path, ...], unsigned: bool, keys: Path | None, root: str
 ) -> None:
     """Promote a model to a name; the model that held the name until now is superseded.
 

@@ -11,6 +11,7 @@ from assay.cli import _options
 from assay.cli._plain import plain
 
 if TYPE_CHECKING:
+    from assay.approval.trust.people import Keys
     from assay.approval.verification import Verification
 
 SHOWN = 20
@@ -18,11 +19,16 @@ SHOWN = 20
 
 @click.command()
 @click.argument("what", metavar="AUDIT|MODEL|FOLDER|FILE")
-@click.option("--key", type=click.Path(path_type=Path), help="Public key (PEM) of the person who signed.")
+@click.option(
+    "--key",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Public key (PEM) of the person who signed; give it for each of several.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_options.keys
 @_options.store
-def command(what: str, key: Path | None, as_json: bool, keys: Path | None, root: str) -> None:
+def command(what: str, key: tuple[Path, ...], as_json: bool, keys: Path | None, root: str) -> None:
     """Hash every file again and say which were changed, are missing or are new since they were signed.
 
     Of an audit or an exported file, its model is checked too. A folder may lie anywhere; no store is needed then.
@@ -39,23 +45,25 @@ def command(what: str, key: Path | None, as_json: bool, keys: Path | None, root:
 
     from assay.api.verify import verify
     from assay.approval import verification
+    from assay.approval.trust import people
 
+    known = people.known(keys) if key else None
     results = verify(what, key=key, keys=keys, store=root)
     good = all(one.good for one in results)
     if as_json:
         listed = [{**asdict(one), "good": one.good} for one in results]
-        click.echo(json.dumps({"good": good, "signature_checked": key is not None, "found": listed}, indent=2))
+        click.echo(json.dumps({"good": good, "signature_checked": bool(key), "found": listed}, indent=2))
     else:
         for one in results:
-            click.echo("\n".join(_lines(one)))
+            click.echo("\n".join(_lines(one, known)))
         if results[0].kind == "audit" and len(results) == 1:
             click.echo("its model was not checked: models/ beside it holds none that the audit names")
-        if key is None:
+        if not key:
             click.echo("no signature was checked; give --key with the public key of the person who signed")
     click.get_current_context().exit(0 if good else verification.CHANGED)
 
 
-def _lines(verified: Verification) -> list[str]:
+def _lines(verified: Verification, keys: Keys | None) -> list[str]:
     """A headline for a folder, and what is wrong with it below."""
     from assay.approval import verification
 
@@ -73,6 +81,10 @@ def _lines(verified: Verification) -> list[str]:
     if verified.says:
         sure = verified.good and (verified.signed or verified.kind == "export")
         lines.append(f"  says: {verified.says}" + ("" if sure else " (not to be relied on)"))
+    if len(verified.signers) > 1:
+        owners = [keys.person(one) if keys else None for one in verified.signers]
+        named = (f"{one} ({owner})" if owner else one for one, owner in zip(verified.signers, owners, strict=True))
+        lines.append(f"  signatures: {', '.join(named)}")
     if verified.unchecked:
         lines.append(f"  signatures not checked: {', '.join(verified.unchecked)}")
     return [plain(line) for line in lines]

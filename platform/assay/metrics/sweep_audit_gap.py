@@ -18,7 +18,6 @@ from assay.errors import DataError
 from assay.metrics import groups as grouping
 from assay.metrics.intervals import Interval, newcombe
 from assay.store import figures, formats, parquet, references
-from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.schemas import FIDELITY, METRICS
 from assay.store.score_matrix import ALL, CLEAN, WORST
@@ -67,8 +66,8 @@ def table(store: Store, this: Mapping[str, Any]) -> pa.Table:
     this: what audit.yaml says, or will say, of an audit of one of them; its other files are there. Of several audits of
     a model the one counts that is most like this one: the same suite, the same limit, the newest.
     """
-    done = [name for name in sorted(references.finished(store)) if name != this["audit"]]
-    infos = [Audit(references.folder(store, name)).info for name in done]
+    there = sorted((one.info for one in references.readable(store)[0]), key=lambda info: str(info["audit"]))
+    infos = [info for info in there if info["audit"] != this["audit"]]
     best: dict[str, Mapping[str, Any]] = {}
     for info in (this, *sorted(infos, key=lambda info: _like(info, this), reverse=True)):
         if (info["sweep"], info["dataset"]["hash"]) == (this["sweep"], this["dataset"]["hash"]):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from assay.errors import InputError, UnknownName
-from assay.store import best_trial, services, trials_table
+from collections.abc import Sequence
+
+from assay.errors import AssayError, DataError, InputError, StoreError, UnknownName
+from assay.store import best_trial, formats, services, trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 
@@ -27,9 +29,9 @@ def model(store: Store, text: str) -> str:
         return matching[0]
     if matching:
         raise InputError(f"model '{text}' is ambiguous: {', '.join(matching[:5])}; give more digits")
-    if (serves := services.serving(store)).get(text) in names:
-        return serves[text]
-    raise UnknownName("model", text, [*serves, *names[:20]])
+    if (serves := services.holder(store, text)) in names:
+        return str(serves)
+    raise UnknownName("model", text, [*services.serving(store), *names[:20]])
 
 
 def audit(store: Store, text: str) -> str:
@@ -48,7 +50,7 @@ def audit(store: Store, text: str) -> str:
         return newest[-1]
     if ":" in text:
         wanted = models(store, text)
-        audits = [name for name in newest if Audit(folder(store, name)).info["model"] in wanted]
+        audits = audits_of(store, wanted)
         if not audits:
             raise InputError(
                 f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id"
@@ -67,11 +69,11 @@ def audit(store: Store, text: str) -> str:
 def newest_audit(store: Store, text: str) -> str:
     """The id of the newest audit of the one model whose hash begins with `text`, or which serves; else as `audit`."""
     of_text = [name for name in store.names("models") if name.startswith(text)]
-    if not of_text and text in (serves := services.serving(store)):
-        of_text = [serves[text]]
+    if not of_text and (serves := services.holder(store, text)):
+        of_text = [serves]
     if len(of_text) != 1 or not store.names("audits"):
         return audit(store, text)
-    audits = [name for name in finished(store) if Audit(folder(store, name)).info["model"] == of_text[0]]
+    audits = audits_of(store, of_text)
     if not audits:
         raise InputError(f"model {of_text[0][:12]} has no finished audit; run `assay audit {of_text[0][:12]}` first")
     return audits[-1]
@@ -82,6 +84,39 @@ def finished(store: Store) -> list[str]:
     keys = {f"audits/{name}/audit.yaml": name for name in store.names("audits")}
     modified = store.modified(list(keys))
     return [keys[key] for key in sorted(modified, key=lambda key: modified[key])]
+
+
+def readable(store: Store) -> tuple[list[Audit], dict[str, AssayError]]:
+    """The finished audits, the newest last, and by its id the error of each whose audit.yaml cannot be read.
+
+    Raises DataError for one of a newer version of Assay.
+    """
+    audits: list[Audit] = []
+    damaged: dict[str, AssayError] = {}
+    for name in finished(store):
+        one = Audit(folder(store, name))
+        try:
+            if one.info["audit"]:
+                audits.append(one)
+        except formats.NewerFormatError:
+            raise
+        except (DataError, StoreError) as error:
+            damaged[name] = error
+    return audits, damaged
+
+
+def of_model(audit: str, model: str) -> bool:
+    """Whether an id is that of an audit of the model, which is all that is known of one that cannot be read."""
+    return audit.startswith(f"{model[:12]}-")
+
+
+def audits_of(store: Store, models: Sequence[str]) -> list[str]:
+    """The ids of the finished audits of some models, the newest last; raises what is wrong with one of them."""
+    audits, damaged = readable(store)
+    for name, error in damaged.items():
+        if any(of_model(name, one) for one in models):
+            raise error
+    return [one.folder.place().rpartition("/")[2] for one in audits if one.info["model"] in models]
 
 
 def folder(store: Store, audit: str) -> Store:

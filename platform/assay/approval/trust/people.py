@@ -9,9 +9,10 @@ import os
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StringConstraints, ValidationError
+from annotated_types import Ge, Le
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, StrictInt, StringConstraints, ValidationError
 
-from assay.approval.review import Review, same_name
+from assay.approval.review import Review, letters, same_name
 from assay.approval.signature import Key
 from assay.approval.waiver import Words
 from assay.config import validation, yaml_file
@@ -31,17 +32,26 @@ class Holder(BaseModel):
 
 
 class Keys(BaseModel):
-    """The keys of everybody who may approve."""
+    """The keys of everybody who may approve.
+
+    signatures: how many people must sign, whatever the policy; it may ask for more.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys: Annotated[list[Holder], Field(min_length=1)]
+    signatures: Annotated[StrictInt, Ge(1), Le(9)] = 1
     _file: str = PrivateAttr("the keys file")
 
     @property
     def file(self) -> str:
         """The path of the file."""
         return self._file
+
+    def person(self, fingerprint: str) -> str | None:
+        """Whose key it is, by its fingerprint or the first 16 digits of it; None where it is not listed."""
+        known = (one.person for one in self.keys if len(fingerprint) >= 16 and one.fingerprint.startswith(fingerprint))
+        return next(known, None)
 
     def objection(self, key: Key, reviewer: str | None, role: str) -> str:
         """Why a signature by a key is not that of this reviewer in this role, or nothing."""
@@ -66,6 +76,10 @@ def read(path: str | Path) -> Keys:
     if twice := [i for i, one in enumerate(prints) if one in prints[:i]]:
         faults = [Fault(f"keys.{i}.fingerprint", prints[i], "is listed already; a key is one person's") for i in twice]
         raise SpecError(str(path), faults)
+    people = {letters(one.person) for one in keys.keys}
+    if len(people) < keys.signatures:
+        allowed = f"at most {len(people)}, as many as there are people among the keys"
+        raise SpecError(str(path), [Fault("signatures", str(keys.signatures), allowed)])
     keys._file = str(path)
     return keys
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.approval import records, registry, signature, verification
@@ -21,12 +22,12 @@ from assay.store.store import Store
 
 @dataclass(frozen=True)
 class Trust:
-    """What vouches for an approval: the public key it was signed with, and who may sign.
+    """What vouches for an approval: the public keys it was signed with, and who may sign.
 
     unsigned: take one that nobody signed, in a store where none is signed.
     """
 
-    key: Key | None = None
+    given: Sequence[Key] = ()
     keys: Keys | None = None
     unsigned: bool = False
 
@@ -64,7 +65,7 @@ def promote(store: Store, model: str, *, service: str | None, by: str, trust: Tr
     before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
     if before and before.model == model and before.audit == standing.audit:
         raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
-    fingerprint = trust.key.fingerprint if trust.key else None
+    fingerprint = trust.given[0].fingerprint if trust.given else None
     records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=fingerprint)
     replaced = before.model if before and before.model != model else None
     standings = registry.standings(store, today) if replaced else []  # anew: its state has just changed
@@ -81,10 +82,12 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust
 
     folder: of the audit; standing: read from it.
     """
-    key, keys = trust.key, trust.keys
+    given, keys = trust.given, trust.keys
     word = standing.verdict.split()[0] if standing.verdict else "no verdict"
     if word != "PASS":
         return f"its newest audit {standing.audit} says {word}; only a PASS can be promoted: assay approve"
+    if standing.unsigned:
+        return f"{standing.unsigned}; the next person signs: assay approve {standing.audit} --countersign"
     if standing.state == "audited":
         return (
             f"its PASS is by a policy that approves nothing: {standing.verdict}; decide by one that does: assay approve"
@@ -93,30 +96,31 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust
         return f"its approval expired on {standing.expires}; approve it again: assay approve {standing.audit}"
     signs = any(decision.key for decision in records.decisions(store))
     signed = signs or bool(signature.signatures(folder))
-    if signed and key is None:
+    if signed and not given:
         return "approvals of this store are signed; give --key with the approver's public key"
-    if key is None and keys:
+    if not given and keys:
         return f"{keys.file} says who may approve, so an unsigned approval is not enough; give --key"
-    if key is None and not trust.unsigned:
+    if not given and not trust.unsigned:
         return (
             "nobody has signed its PASS, so it is as good as whoever can write to the store; sign it (assay approve "
             "--key) and give --key here, or say --unsigned"
         )
     if not store.exists(f"models/{standing.model}"):
         return f"the store has no folder models/{standing.model}"
-    verified = verification.of_audit(folder, key, standing.audit, keys=keys)
+    verified = verification.of_audit(folder, given, standing.audit, keys=keys)
     wrong = [f"{one.kind} {one.name}: {'; '.join(verification.lines(one)[:5])}" for one in verified if not one.good]
     audit = Audit(folder)
-    if not wrong and not Memory.of(store, key).records(audit):
+    if not wrong and not Memory.of(store, verification.first(audit, given)).records(audit):
         return (
             f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
             "register/ was changed; decide again: assay approve"
         )
     verdict = verdict_of(audit)
-    if not wrong and key is None and verdict:
+    if not wrong and not given and verdict:
         policy = redecision.policy_of(verdict)
         if policy is None:
             return "its verdict does not hold its policy, as an older Assay wrote it; decide again: assay approve"
         if not policy.may_approve(None):
-            return f"policy {policy.name} lists its approvers, so an unsigned approval is not enough"
+            rule = "lists its approvers" if policy.approvers else f"asks for {policy.signatures} signatures"
+            return f"policy {policy.name} {rule}, so an unsigned approval is not enough"
     return ". ".join(wrong)

@@ -33,14 +33,17 @@ each of which counts as one sample.</p>
 <thead><tr><th>Metric</th><th>Figure</th><th>What it is</th></tr></thead>
 <tbody>
 {% for metric, (name, meaning) in metrics.items() %}
-<tr><th>{{ name }}</th><td>{{ audit.clean(metric) | estimate }}</td><td class="wide">{{ meaning }}</td></tr>
+<tr><th>{{ name }}</th><td>{{ audit.clean(metric) | estimate }}</td><td class="wide">{{ meaning }}
+{{- "; by chance %.3f, the share of anomalies here" | format(chance) if metric == "average_precision" and chance }}
+</td></tr>
 {% endfor %}
 </tbody>
 {% endcall %}
 {% if audit.defects %}
 <h3>By kind of defect</h3>
 {% call table("Clean performance by kind of defect") %}
-<caption>Each kind against all normals</caption>
+<caption>Each kind against all normals. An average precision depends on the share of anomalies, so those of kinds of
+different size cannot be compared</caption>
 <thead><tr><th>Kind</th><th class="right">Images</th>
 {% for metric in of_kind %}<th>{{ metrics[metric][0] }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -74,11 +77,18 @@ def clean_performance(audit: Audit) -> Section:
         audit=audit,
         info=audit.info,
         metrics=METRICS,
+        chance=_share(audit),
         of_kind=OF_KIND,
         confidence=audit.confidence,
         figures={name: value for name, value in audit.manifest.get("figures", {}).items() if isinstance(value, float)},
         under=_under(audit.manifest.get("evaluation") or {}),
     )
+
+
+def _share(audit: Audit) -> float | None:
+    """The share of anomalies among the images of the clean figures, the average precision of a detector by chance."""
+    figure = audit.clean("average_precision")
+    return figure.anomalies / (figure.normals + figure.anomalies) if figure else None
 
 
 def _under(evaluation: Mapping[str, Any]) -> str:

@@ -58,8 +58,9 @@ this store. {% for name, found in ranks.items() %}
 </tbody>
 {% endcall %}
 <p class="note">As it stood when this audit was made; models that were audited later come in when the same command is
-given again. Intervals: cheap, Newcombe's closed form over the validation images; audited, as everywhere in this
-report; gap, from both; rank correlation, models and figures drawn anew.</p>
+given again. Intervals: cheap, Newcombe's closed form over the validation images, as if the model had not been chosen by
+this very figure: it is the best of many, so the truth lies lower more often than its interval says; audited, as
+everywhere in this report; gap, from both; rank correlation, models and figures drawn anew.</p>
 {% endif %}
 """
 

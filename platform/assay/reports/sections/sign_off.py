@@ -33,6 +33,10 @@ and the checks that did not pass.</p>
 <p>This page and every other file of the audit and of the model were signed with the key
 <code>{{ review.key }}</code>. The page cannot vouch for itself; whoever has the public key can check it:</p>
 <pre>assay verify {{ info.audit }} --key PUBLIC.pem</pre>
+{% if wanted > 1 %}
+<p>The policy asks for the signatures of {{ wanted }} people. Who else has signed cannot be said here, as this page is
+one of the files they sign: give <code>--key</code> for each of them.</p>
+{% endif %}
 {% else %}
 <p>Nothing is signed by a key: whoever can change a file can change its hash on this page as well. To sign them all:</p>
 <pre>assay approve {{ info.audit }} --policy POLICY --key KEY.pem --reviewer NAME --author NAME</pre>
@@ -48,6 +52,7 @@ def sign_off(audit: Audit) -> Section:
         "Sign-off",
         TEMPLATE,
         info=audit.info,
+        wanted=verdict.policy.values.get("signatures", 1) if verdict else 1,
         word=verdict.verdict if verdict else "not decided yet",
         review=review.read(audit.folder) or {},
     )
