@@ -42,7 +42,7 @@ from assay.data import splits as data_module
 from assay.errors import ModelError
 from assay.metrics import detection
 from assay.models import model_folder as model_module
-from assay.models.scoring import clean_scores, pixels, some_of_each, take, threshold
+from assay.models.scoring import clean_scores, pixels, some_of_each, take, threshold_of
 from assay.norm_balls import streams
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas
@@ -180,13 +180,13 @@ class Bench:
         spread = float(clean_scores(base.detector, validation).std())
         detector = model_module.freeze(Faulty(base.detector, fault, spread))
         inner = {"name": base.manifest["trainable"], **base.manifest["parameters"]}
-        clean = detection.auroc(validation.labels, clean_scores(detector, validation))
+        scores = clean_scores(detector, validation)
         manifest = {
             **{key: value for key, value in base.manifest.items() if key not in ("format", "weights_sha256")},
             "trainable": "planted_faults:Planted",
             "parameters": {"inner": inner, "fault": fault, "spread": spread},
-            "threshold": threshold(detector, validation, RATE),
-            "figures": {**base.manifest["figures"], "clean_auroc": clean},
+            "threshold": threshold_of(validation.labels, scores, RATE),
+            "figures": {**base.manifest["figures"], "clean_auroc": detection.auroc(validation.labels, scores)},
         }
         return model_module.write(self.store, detector, manifest)
 

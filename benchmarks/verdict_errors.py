@@ -7,7 +7,7 @@ its limit. Each is audited in full on 150 normal and 150 anomalous images, and b
 each class from the same scores; the real decision code judges all twelve, and one PASS is a false PASS. The rival is
 the rule that has none of this: a gate passes if its figure keeps the limit, in the full audit or in a screen.
 
-A sound audit makes the ten counts of tests/audits/test_evidence.py with every true share exactly at what is allowed.
+A sound audit makes the eleven counts of tests/audits/test_evidence.py with every true share exactly at what is allowed.
 """
 
 from __future__ import annotations

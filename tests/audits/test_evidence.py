@@ -31,7 +31,7 @@ def outcome(rng, kind: str, true: float, allowed: float, first: int, labels=LABE
 COUNTED = [
     ("share", 0.1, 0.1, 8), ("share", 0.1, 0.1, 8), ("share", 0.05, 0.05, 32), ("share", 0.01, 0.01, 300),
     ("flip", 0.02, 0.02, 32), ("flip", 0.02, 0.02, 32), ("flip", 0.02, 0.02, 8), ("move", 0.17, 0.02, 32),
-    ("share", 0.1, 0.1, 32), ("share", 0.02, 0.02, 32),
+    ("share", 0.1, 0.1, 32), ("share", 0.02, 0.02, 32), ("share", 0.1, 0.1, 300),
 ]  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def command(what: str, key: tuple[Path, ...], as_json: bool, keys: Path | None, 
     click.get_current_context().exit(0 if good else verification.CHANGED)
 
 
-def _lines(verified: Verification, keys: Keys | None) -> list[str]:
+def _lines(verified: Verification, keys: Keys | None = None) -> list[str]:
     """A headline for a folder, and what is wrong with it below."""
     from assay.approval import verification
 
