@@ -167,3 +167,9 @@ def test_the_trainable_in_the_docs_trains_and_resumes(tmp_path, monkeypatch):
     empty = item.build(channels=1, image_size=32, **shelves.bind(item, {"width": 8}))
     empty.load_state_dict(whole.detector().state_dict())
     assert torch.equal(whole.detector()(images), empty(images))
+
+
+def test_what_is_cited_is_this_version_under_its_licence():
+    cited = yaml.safe_load((REPO / "CITATION.cff").read_text())
+    assert (cited["version"], cited["license"]) == (__version__, PROJECT["license"])
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)

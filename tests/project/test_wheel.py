@@ -132,6 +132,17 @@ def test_the_command_line_works_without_the_checkout(installed, tmp_path):
     assert named == shelves["attacks"] != []
 
 
+def test_a_first_folder_is_made_and_its_search_space_is_sound(installed, tmp_path):
+    assay = installed / "bin" / "assay"
+    assert "demo: 8 trials" in run(assay, "validate", "demo", cwd=tmp_path)
+    said = run(assay, "init", "first", cwd=tmp_path)
+    made = sorted(str(file.relative_to(tmp_path)) for file in (tmp_path / "first").rglob("*") if file.is_file())
+    assert made == ["first/.github/workflows/assay.yml", "first/policy.yaml", "first/search-space.yaml"]
+    assert all(name.removeprefix("first/") in said for name in made)
+    checked = run(assay, "validate", "search-space.yaml", "policy.yaml", cwd=tmp_path / "first")
+    assert checked.count(": ok (") == 2
+
+
 def test_suites_policies_and_templates_are_found(installed, tmp_path):
     code = (
         "from importlib import resources; from assay.approval import policy; from assay.audits import suite; "

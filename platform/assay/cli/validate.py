@@ -69,7 +69,9 @@ def command(files: tuple[str, ...], as_json: bool) -> None:
     \b
       assay validate search_spaces/*.yaml
     """
-    results = [_result(file) for file in files]
+    from assay.config import shipped_search_spaces
+
+    results = [_result(str(shipped_search_spaces.located(file))) for file in files]
     if as_json:
         click.echo(json.dumps(results, indent=2))
     else:

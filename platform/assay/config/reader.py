@@ -10,7 +10,16 @@ from pydantic import ValidationError
 from pydantic import create_model as model_of
 
 from assay import shelves
-from assay.config import binding, dataset_root, overrides, rules, space_syntax, trainable_choice, yaml_file
+from assay.config import (
+    binding,
+    dataset_root,
+    overrides,
+    rules,
+    shipped_search_spaces,
+    space_syntax,
+    trainable_choice,
+    yaml_file,
+)
 from assay.config.domains import Choice
 from assay.config.search_space import Evaluation, Spec
 from assay.config.validation import from_validation, shown
@@ -19,10 +28,11 @@ from assay.errors import Fault, InputError, SpecError, suggest
 
 
 def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
-    """The search space in a YAML file, after applying `key=value` changes (`--set`).
+    """The search space in a YAML file, or of a shipped name, after applying `key=value` changes (`--set`).
 
-    Raises InputError if the file cannot be read, SpecError with every fault of the file and of the changes.
+    Raises UnknownName, InputError if the file cannot be read, SpecError with every fault of file and changes.
     """
+    path = shipped_search_spaces.located(path)
     raw, faults = overrides.apply(dataset_root.located(yaml_file.load(path), path), changes)
     return check(raw, str(path), faults)
 
