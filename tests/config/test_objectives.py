@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from assay.config.objectives import front, merit
 
-POINTS = st.integers(1, 2).flatmap(
+POINTS = st.integers(1, 3).flatmap(
     lambda width: st.lists(st.tuples(*[st.sampled_from([0.0, 0.25, 0.5, 1.0])] * width), max_size=9)
 )
 BOTH = {"clean_auroc": "max", "robust_auroc": "max"}

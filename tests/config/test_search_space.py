@@ -224,7 +224,7 @@ def test_eight_faults_are_eight_lines(write):
         ("objectives", {}, "objectives", "at least 1"),
         ("objectives/robust_auc", "max", "objectives.robust_auc", "did you mean 'robust_auroc'?"),
         ("objectives/clean_auroc", "maximise", "objectives.clean_auroc", "max, min"),
-        ("best/maximize", "robust", "best.maximize", "mean, clean_auroc, robust_auroc"),
+        ("best/maximize", "robust", "best.maximize", "mean, clean_auroc, robust_auroc, certified_auroc"),
         ("best/at_least", {"clean_auroc": 87}, "best.at_least.clean_auroc", "at most 1"),
         ("search/sampler", "grid", "space.adversary.epsilon", "is continuous"),
         ("search/sampler", "tep", "search.sampler", "'tpe'"),
@@ -270,6 +270,14 @@ def test_metrics_and_choice_of_the_best_are_about_objectives():
     faults = faults_of(values)
     assert set(faults) == {"best.maximize", "best.at_least.clean_auroc", "stop_early.metric"}
     assert all("objectives: robust_auroc" in fault for fault in faults.values())
+
+
+def test_stopping_ranks_by_two_objectives_at_most():
+    values = changed("objectives", {"clean_auroc": "max", "robust_auroc": "max", "certified_auroc": "max"})
+    values["stop_early"]["metric"] = "all"
+    assert "one or two of the objectives" in faults_of(values)["stop_early.metric"]
+    values["stop_early"]["metric"] = ["robust_auroc", "certified_auroc"]
+    assert reader.check(values, "two").stop_metrics == ("robust_auroc", "certified_auroc")
 
 
 def test_epsilon_0_is_allowed_where_nothing_robust_is_asked():

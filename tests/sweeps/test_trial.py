@@ -311,3 +311,43 @@ def test_the_same_detector_has_the_same_figures_in_every_trial_of_a_sweep(traini
     shuffled = attacked_scores(net, take(images, order), evaluation, 3)
     np.testing.assert_allclose(shuffled, whole[order], atol=1e-6)
     assert not np.allclose(attacked_scores(net, images, evaluation, 4), whole)
+
+
+class Brightest(torch.nn.Module):
+    """The brightest pixel; what it claims is given."""
+
+    def __init__(self, claim):
+        super().__init__()
+        if claim:
+            self.MONOTONE = claim
+
+    def forward(self, images):
+        return images.flatten(1).amax(1)
+
+
+def test_the_certified_figure_is_the_proof_and_below_every_attack(training):
+    from assay.sweeps.evaluation import evaluate
+
+    epsilon, labels = 2 / 255, torch.from_numpy(training.validation.labels)
+    evaluation = {"attack": "pgd", "norm": "linf", "epsilon": epsilon, "steps": 3}
+    wanted = ("clean_auroc", "robust_auroc", "certified_auroc")
+    proven = evaluate(Brightest("rising"), training.validation, evaluation, 0, "cpu", wanted).figures
+    assert 0 < proven["certified_auroc"] <= proven["robust_auroc"] <= proven["clean_auroc"]
+    brightest = (torch.from_numpy(training.validation.pixels).float() / 255).flatten(1).amax(1)
+    worst = (brightest + (1 - 2 * labels) * epsilon).clamp(0, 1)
+    gaps = worst[labels == 1][:, None] - worst[labels == 0][None]
+    ties = int((gaps.abs() < 1e-6).sum())
+    assert proven["certified_auroc"] == pytest.approx(
+        float((gaps > 1e-6).float().mean()), abs=(ties + 1) / gaps.numel()
+    )
+    assert evaluate(Brightest(None), training.validation, evaluation, 0, "cpu", wanted).figures["certified_auroc"] == 0
+    in_l2 = {**evaluation, "norm": "l2"}
+    assert evaluate(Brightest("rising"), training.validation, in_l2, 0, "cpu", wanted).figures["certified_auroc"] == 0
+    assert "certified_auroc" not in evaluate(Brightest("rising"), training.validation, evaluation, 0).figures
+
+
+def test_what_is_proven_can_be_an_objective(training, store):
+    wanted = {**BOTH, "certified_auroc": "max"}
+    report = finish(Trial(order("neighbours", objectives=wanted), training, store))[-1]
+    assert set(report["values"]) == set(wanted)
+    assert model_folder.read_manifest(store, report["model"])["figures"]["certified_auroc"] == 0

@@ -30,12 +30,22 @@ def mean(values: Mapping[str, float], directions: Mapping[str, str]) -> float:
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:
-    """Indices of the points of one or two figures (to be maximised) that no other point dominates, ascending.
+    """Indices of the points (figures to be maximised) that no other point dominates, ascending.
 
-    Goes through the points by descending first figure: only those with the highest last figure so far can qualify.
+    Of one or two figures, goes through the points by descending first figure: only those with the highest last figure
+    so far can qualify. Of more, compares each point with those of the front so far.
     """
     indices: list[int] = []
+    if points and len(points[0]) > 2:
+        for at in sorted(range(len(points)), key=lambda at: points[at], reverse=True):
+            if not any(_dominates(points[other], points[at]) for other in indices):
+                indices.append(at)
+        return sorted(indices)
     for at in sorted(range(len(points)), key=lambda at: points[at], reverse=True):
         if not indices or points[at][-1] > points[indices[-1]][-1] or points[at] == points[indices[-1]]:
             indices.append(at)
     return sorted(indices)
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(a >= b for a, b in zip(one, other, strict=True))

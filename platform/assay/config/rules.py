@@ -54,6 +54,12 @@ def _robust_means_attacked(evaluation: Any, objectives: Mapping[str, str]) -> It
         yield Fault("evaluation.epsilon", shown(evaluation.epsilon), allowed)
 
 
+def _stopping_ranks_by_two(stop_early: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
+    if stop_early is not None and len(named := stop_early.metrics(objectives)) > 2:
+        allowed = "must name one or two of the objectives, by which trials are stopped, such as [robust_auroc]"
+        yield Fault("stop_early.metric", f"{stop_early.metric} ({len(named)} objectives)", allowed)
+
+
 def _grid_is_finite(search: Any, space: Any) -> Iterator[Fault]:
     if search.sampler == "grid":
         yield from (Fault(f"space.{fault.key}", fault.found, fault.allowed) for fault in _endless(space))
@@ -97,6 +103,7 @@ def _there_are_anomalies_to_train_on(trainable: Any, dataset: Any, fixed: Any, s
 RULES = (
     _best_is_about_objectives,
     _stopping_is_about_objectives,
+    _stopping_ranks_by_two,
     _grace_is_within_the_run,
     _robust_means_attacked,
     _grid_is_finite,

@@ -27,8 +27,8 @@ from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, Rate
 
-OBJECTIVES = ("clean_auroc", "robust_auroc")
-"""The figures a trial measures."""
+OBJECTIVES = ("clean_auroc", "robust_auroc", "certified_auroc")
+"""The figures a trial measures; the last one, what is proven of the detector, only where it is an objective."""
 
 
 def _folder_name(value: str) -> str:

@@ -1,11 +1,11 @@
-"""The measurements of a trial: clean and robust AUROC on the validation split, at an epsilon fixed for the sweep.
+"""The measurements of a trial: clean, robust and certified AUROC on the validation split, at the epsilon of the sweep.
 
 Never at the trial's own training epsilon: a search could otherwise win by choosing epsilon 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,8 +17,12 @@ from assay.contracts import Images, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.metrics import detection, groups
 from assay.metrics.intervals import newcombe
+from assay.models import certificates
 from assay.models.scoring import batches, clean_scores, pixels, take
 from assay.runtime.float32 import exact_float32
+
+CONFIDENCE = 0.999
+"""That all bounds of a detector with randomness hold."""
 
 if TYPE_CHECKING:
     from torch import nn
@@ -56,15 +60,22 @@ class Measured(NamedTuple):
 
 
 def evaluate(
-    detector: nn.Module, images: Images, evaluation: Mapping[str, Any], seed: int, device: str = "cpu"
+    detector: nn.Module,
+    images: Images,
+    evaluation: Mapping[str, Any],
+    seed: int,
+    device: str = "cpu",
+    objectives: Collection[str] = (),
 ) -> Measured:
-    """clean_auroc and robust_auroc of a detector on a split with both classes."""
+    """clean_auroc and robust_auroc of a detector on a split with both classes, and certified_auroc if asked for."""
     clean = clean_scores(detector, images, device)
     attacked = attacked_scores(detector, images, evaluation, seed, device)
     figures = {
         "clean_auroc": detection.auroc(images.labels, clean),
         "robust_auroc": detection.auroc(images.labels, attacked),
     }
+    if "certified_auroc" in objectives:
+        figures["certified_auroc"] = certified_auroc(detector, images, evaluation, seed, device)
     return Measured(figures, clean, attacked)
 
 
@@ -76,3 +87,28 @@ def intervals(figures: Mapping[str, float], images: Images) -> dict[str, list[fl
     return {
         name: list(newcombe(value, *worth.paired, 0.95)) for name, value in figures.items() if name.endswith("auroc")
     }
+
+
+def certified_auroc(
+    detector: nn.Module, images: Images, evaluation: Mapping[str, Any], seed: int, device: str = "cpu"
+) -> float:
+    """The AUROC below which no attack within the evaluation's ball can go; 0 where nothing is proven in its norm.
+
+    Every anomaly counts with the lower bound of its score, every normal with the upper one; of bounds that hold with a
+    probability, all hold at once with that of CONFIDENCE.
+    """
+    import torch
+
+    norm, epsilon = evaluation["norm"], float(evaluation["epsilon"])
+    if norm not in certificates.norms(detector):
+        return 0.0
+    radii, parts = torch.tensor([epsilon], dtype=torch.float64, device=device), []
+    for first, last in batches(images):
+        random = streams_of(take(images, range(first, last)), seed, "certified", device)
+        share = (1 - CONFIDENCE) * (last - first) / len(images)
+        lower, upper = certificates.bounds(
+            detector, pixels(images, first, last, device), norm, radii, random, 1 - share
+        )
+        anomalous = torch.from_numpy(images.labels[first:last] == 1).to(device)
+        parts.append(torch.where(anomalous, lower[:, 0], upper[:, 0]))
+    return detection.auroc(images.labels, torch.cat(parts).double().cpu().numpy())

@@ -90,7 +90,9 @@ def _evaluation(trial: Trial, order: TrialConfig) -> float:
     images = trial.data.validation
     few = scoring.take(images, scoring.some_of_each(images.labels, EVALUATED))
     started = time.monotonic()
-    evaluation.evaluate(trial.run.detector(), few, order.evaluation, order.evaluation_seed, order.device)
+    evaluation.evaluate(
+        trial.run.detector(), few, order.evaluation, order.evaluation_seed, order.device, order.objectives
+    )
     return (time.monotonic() - started) * len(images) / len(few)
 
 

@@ -136,7 +136,9 @@ class Trial:
     def measure(self, detector: Any) -> Measured:
         """The figures and scores of a detector on the validation split; raises DivergedError if one is not finite."""
         order = self.order
-        return evaluate(detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device)
+        return evaluate(
+            detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device, order.objectives
+        )
 
     def _keep(self, measured: Measured, detector: Any) -> None:
         import torch
