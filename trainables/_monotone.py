@@ -49,6 +49,8 @@ class MonotoneNetwork(nn.Module):
 
     usual: Tensor
     next_usual: Tensor
+    down: Tensor
+    along: Tensor
 
     def __init__(
         self,
@@ -70,6 +72,9 @@ class MonotoneNetwork(nn.Module):
         places = torch.zeros(self.maps, height, across)
         self.register_buffer("usual", places.clone())
         self.register_buffer("next_usual", places.clone())
+        if self.window:
+            self.register_buffer("down", running_mean(height, self.window), persistent=False)
+            self.register_buffer("along", running_mean(across, self.window), persistent=False)
         self.shift, self.log_scale = nn.Parameter(places.clone()), nn.Parameter(places.clone())
         weights = torch.tensor(WEIGHTS[:kinds]).log()
         self.log_weight = nn.Parameter(weights.repeat_interleave(self.maps // kinds))
@@ -103,7 +108,7 @@ class MonotoneNetwork(nn.Module):
             towards, away = (rising, falling) if sign > 0 else (falling, rising)
             found.append(sign * towards)
             if self.window:
-                contrasts.append(sign * (towards - mean_around(away, self.window)))
+                contrasts.append(sign * (towards - self.down @ away @ self.along.T))
         return torch.cat([*found, *contrasts], dim=1)
 
 
@@ -112,7 +117,8 @@ def soft_maximum(maps: Tensor) -> Tensor:
     return SOFTNESS * (maps.flatten(2) / SOFTNESS).logsumexp(2)
 
 
-def mean_around(images: Tensor, window: int) -> Tensor:
-    """(B, C, H, W): the mean of a square around each pixel, the border repeated outwards."""
-    padded = F.pad(images, [window // 2] * 4, mode="replicate")
-    return F.avg_pool2d(F.avg_pool2d(padded, (window, 1), 1), (1, window), 1)
+def running_mean(side: int, window: int) -> Tensor:
+    """(side, side): the matrix of the mean of that many values around each, the border repeated outwards."""
+    places = torch.arange(side)
+    near = (places[:, None] + torch.arange(window) - window // 2).clamp(0, side - 1)
+    return torch.zeros(side, side).scatter_add_(1, near, torch.full(near.shape, 1 / window))

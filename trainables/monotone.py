@@ -111,7 +111,7 @@ class Monotone(Trained):
         images, network = self.normals[order.to(self.normals.device)], self.network
         rank = max(1, round((1 - quantile) * len(images)))
         highest: Tensor | None = None
-        for part in images.split(64):  # not all maps at once, which take several times what the images do
+        for part in torch.split(images, 64):  # not all maps at once, which take several times what the images do
             seen = network.seen(part, part)
             together = seen if highest is None else torch.cat([highest, seen])
             highest = together.topk(min(rank + 1, len(together)), dim=0).values
