@@ -95,3 +95,14 @@ def test_a_sweep_without_a_complete_trial_has_no_best(tmp_path):
     spec = reader.check(toy_runs.search_space(tmp_path), "toy.yaml")
     with pytest.raises(SweepError, match="no complete trial"):
         best_trial.choose(Store(tmp_path), spec, {0: record(0, scores(1, 1), scores(1, 2), "pruned")})
+
+
+def test_a_figure_without_scores_decides_alone(tmp_path):
+    robust, wanted = scores(1.0, 1), {"clean_auroc": "max", "certified_auroc": "max"}
+    spec = reader.check(toy_runs.search_space(tmp_path, objectives=wanted, best={"maximize": "certified_auroc"}), "t")
+    store, records = Store(tmp_path), {}
+    for number, proven in enumerate((0.5, 0.501)):
+        kept = {"epoch": 1, "clean_auroc": 0.9 - proven / 10, "certified_auroc": proven}
+        records[number] = Record(number, {}, {}, {}, reports=[{"kept": kept}], state="complete")
+        store.write(best_trial.key("toy", number), parquet.dump(best_trial.table(IDS, IDS, LABELS, robust, robust)))
+    assert best_trial.choose(store, spec, records) == best_trial.Best(1)

@@ -24,7 +24,7 @@ from assay.store.store import Store
 from assay.store.trial_log import Record
 
 COLUMNS = {"clean_auroc": "clean_score", "robust_auroc": "adversarial_score"}
-"""Objective -> the column of scores that it is the AUROC of."""
+"""Objective -> the column of scores that it is the AUROC of; of others, which have none, the figure alone decides."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ class Scores:
 def _alike(one: Scores | None, leader: Scores | None, name: str, directions: Mapping[str, str]) -> bool:
     """Whether two trials cannot be told apart by an objective: the paired 95 % interval holds 0."""
     if one is None or leader is None or one.samples != leader.samples:
+        return False
+    if not COLUMNS.keys() >= set(directions if name == "mean" else [name]):
         return False
     difference = leader.estimate(name, directions) - one.estimate(name, directions)
     lower, upper = delong.interval(difference, leader.groups)
