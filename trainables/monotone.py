@@ -44,7 +44,7 @@ class Monotone(Trained):
         *,
         seed: int,
         device: str = "cpu",
-        epochs: Count = 10,
+        epochs: Count = 8,
         steps_per_epoch: Count = 20,
         batch_size: Count = 48,
         learning_rate: Positive = 3e-3,
