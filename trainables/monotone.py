@@ -118,7 +118,7 @@ class Monotone(Trained):
         assert highest is not None
         network.usual, network.next_usual = highest[min(rank, len(highest)) - 1], highest[-1]
 
-    def _usual_of_others(self, images: Tensor) -> Tensor:
+    def usual_of_others(self, images: Tensor) -> Tensor:
         """What is usual at each place among the train images without each of these, (B, maps, H, W).
 
         A train image would else be calibrated by itself, and look more normal than any other normal.
@@ -137,39 +137,43 @@ class Monotone(Trained):
         device = self.generator.device
         rows = torch.randperm(len(self.normals), generator=self.generator, device=device)[: self.batch_size]
         normals = self.normals[rows]
-        anomalies, usual = self._one_sided(normals), self._usual_of_others(normals)
+        anomalies, usual = self.one_sided(normals), self.usual_of_others(normals)
         low, high = RANGE
         scale = low + (high - low) * float(torch.rand((), generator=self.generator, device=device))
         loss = self.proven_margin(normals, anomalies, usual, scale * self.epsilon)
         if self.adversary.epsilon:
             loss = loss + self._margin_in_l2(normals, anomalies, usual)
+        self.update(loss)
+        return float(loss.detach())
+
+    def update(self, loss: Tensor) -> None:
+        """One step of the optimiser, and of the moving average."""
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self.optimizer.step()
         with torch.no_grad():
             for mean, now in zip(self.averaged.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(now, 1 - self.average)
-        return float(loss.detach())
 
     def proven_margin(self, normals: Tensor, anomalies: Tensor, usual: Tensor, epsilon: float) -> Tensor:
         """The loss on the highest score of every normal and the lowest of every anomaly in the ball, two passes."""
         dark, bright = ends(normals, epsilon)
         highest = self.network.decomposed(bright, dark, usual)
         dark, bright = ends(anomalies, epsilon)
-        return self._loss(highest, self.network.decomposed(dark, bright, usual))
+        return self.margin(highest, self.network.decomposed(dark, bright, usual))
 
-    def _loss(self, normals: Tensor, anomalies: Tensor) -> Tensor:
+    def margin(self, normals: Tensor, anomalies: Tensor) -> Tensor:
         """Of all pairs of a normal and an anomalous score, (B,) each: a smooth AUROC with a gap."""
         return F.softplus(GAP - (anomalies[:, None] - normals[None]) / self.sharpness).mean()
 
     def _margin_in_l2(self, normals: Tensor, anomalies: Tensor, usual: Tensor) -> Tensor:
         def loss(images: Tensor) -> Tensor:
-            return self._loss(*self.network.decomposed(images, images, torch.cat([usual, usual])).chunk(2))
+            return self.margin(*self.network.decomposed(images, images, torch.cat([usual, usual])).chunk(2))
 
         adversary = self.adversary.now(0, self.generator)
         return loss(adversary.worst(loss, torch.cat([normals, anomalies]), self.generator))
 
-    def _one_sided(self, normals: Tensor) -> Tensor:
+    def one_sided(self, normals: Tensor) -> Tensor:
         """Pseudo-anomalies of the normals, without what they change against the polarity."""
         made = self.make_anomalous(normals, self.generator).images
         limit = {"dark": torch.minimum, "bright": torch.maximum}.get(self.polarity)

@@ -461,6 +461,17 @@ def test_limits_say_what_was_left_out(audit_folder):
     assert f"stops {stopped.value:.3f} [{stopped.lower:.3f}" in text
 
 
+def test_a_polarity_chosen_without_labelled_anomalies_is_told(audit_folder):
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    manifest = json.loads((audit_folder / "manifest.json").read_text())
+    for labelled, polarity, told in (("pseudo", "dark", True), ("labelled", "dark", False), ("pseudo", "both", False)):
+        info["dataset"]["validation_anomalies"] = labelled
+        manifest["parameters"] = {**manifest.get("parameters", {}), "polarity": polarity}
+        (audit_folder / "audit.yaml").write_text(yaml.safe_dump(info))
+        (audit_folder / "manifest.json").write_text(json.dumps(manifest))
+        assert ("polarity dark was chosen blindly" in said(section(audit_folder, "limitations"))) is told
+
+
 def test_check_that_did_not_run_is_neither_passed_nor_failed(audit_folder):
     rewrite(audit_folder / "checks.parquet", lambda row: {**row, "passed": None})
     text = said(section(audit_folder, "checks"))

@@ -35,6 +35,9 @@ def training(tmp_path_factory, own_cache):
 def arguments(name: str) -> dict:
     """Defaults, but for what a test can afford."""
     item, small = shelves.load("trainables", name), {"backbone": {"name": "small_resnet", "width": 4}}
+    if name == "ensemble":
+        members = {"net": {"name": "monotone", "steps_per_epoch": 3}, "pixels": {"name": "local_pixels"}}
+        return shelves.bind(item, {"of": {key: {"item": member} for key, member in members.items()}})
     if "of" in shelves.fields(item):
         return shelves.bind(item, {"of": {"name": "neighbours", **small}, "draws": 5})
     small["steps_per_epoch"] = 3

@@ -86,14 +86,14 @@ def test_a_train_image_is_compared_with_the_others_alone():
     for left_out in range(4):
         others = torch.cat([images[:left_out], images[left_out + 1 :]])
         expected = run.network.seen(others, others).topk(2, dim=0).values[-1]
-        torch.testing.assert_close(run._usual_of_others(images[left_out : left_out + 1])[0], expected)
+        torch.testing.assert_close(run.usual_of_others(images[left_out : left_out + 1])[0], expected)
 
 
 def test_training_raises_the_proven_margin():
     shade = Item("pseudo_anomalies", "shade", {"strength": 0.3})
     run = start(40, polarity="dark", learning_rate=5e-3, steps_per_epoch=10, batch_size=16, pseudo_anomaly=shade)
-    normals, usual = run.normals, run._usual_of_others(run.normals)
-    anomalies = run._one_sided(normals)
+    normals, usual = run.normals, run.usual_of_others(run.normals)
+    anomalies = run.one_sided(normals)
     before = float(run.proven_margin(normals, anomalies, usual, 2 / 255).detach())
     run.train_epoch()
     run.train_epoch()
@@ -105,8 +105,8 @@ def test_training_raises_the_proven_margin():
 def test_pseudo_anomalies_are_of_the_polarity(polarity, sign, item):
     parameters = {"polarity": "both"} if item == "shade" else {}
     run = start(polarity=polarity, pseudo_anomaly=Item("pseudo_anomalies", item, parameters))
-    assert (sign * (run._one_sided(run.normals) - run.normals) >= 0).all()
-    change = (start(polarity=polarity)._one_sided(run.normals) - run.normals) * sign
+    assert (sign * (run.one_sided(run.normals) - run.normals) >= 0).all()
+    change = (start(polarity=polarity).one_sided(run.normals) - run.normals) * sign
     assert (change >= 0).all()
     assert (change.flatten(1).amax(1) > 0.02).all()
 

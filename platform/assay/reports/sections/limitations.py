@@ -96,12 +96,24 @@ def _limits(audit: Audit) -> Iterator[str]:
         yield f"Kinds of defect of which there are fewer than {FEW} {what}, with wide intervals: {', '.join(few)}."
     if not any(audit.attacked("auroc", at, attack="certified") for at in audit.budgets):
         yield "Proof: nothing is certified, so the true robust AUROC may be lower than every one shown here."
+    if (polarity := _chosen_blindly(audit)) is not None:
+        yield (
+            f"Defects that are not {polarity}: polarity {polarity} was chosen blindly, as the validation split has no "
+            "labelled anomalies."
+        )
     if file := info.get("deployed"):
         yield f"Attacks on {file['detector']} itself, which is deployed: it was given what was found on the detector."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
     yield "Tampering with the training data."
     yield f"Images other than the test split of {info['dataset']['name']}."
+
+
+def _chosen_blindly(audit: Audit) -> str | None:
+    """The one direction of defects that a detector sees, where no labelled anomaly could tell which it should be."""
+    polarity = (audit.manifest.get("parameters") or {}).get("polarity")
+    labelled = audit.info["dataset"].get("validation_anomalies") != "pseudo"
+    return None if labelled or polarity not in ("dark", "bright") else str(polarity)
 
 
 def _few(audit: Audit) -> list[str]:
