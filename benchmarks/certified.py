@@ -68,25 +68,26 @@ def monotone(data: TrainingData) -> nn.Module:
 DETECTORS: Mapping[str, Callable[[TrainingData], nn.Module]] = {"local_pixels": local_pixels, "monotone": monotone}
 
 
-def figures(make: Callable[[TrainingData], nn.Module], split_seed: int) -> Mapping[str, float]:
-    """The figures of one redraw of the split."""
+def figures(name: str, split_seed: int) -> Mapping[str, float]:
+    """The figures of one redraw of the split, each printed as it is known."""
     dataset = elpv(cells="mono", image_size=64, split_seed=split_seed)
-    detector = make(splits.training_data(dataset))
+    detector = DETECTORS[name](splits.training_data(dataset))
     test, linf, l2 = splits.test_images(dataset), ThreatModel("linf", EPSILON), ThreatModel("l2", RADIUS)
-    return {
-        "clean": detection.auroc(test.labels, clean_scores(detector, test)),
-        "certified": proven(detector, test, linf),
-        "attacked": attacked(detector, test, linf),
-        "l2": attacked(detector, test, l2),
-    }
+    found: dict[str, float] = {}
+    for key, measure in {
+        "clean": lambda: detection.auroc(test.labels, clean_scores(detector, test)),
+        "certified": lambda: proven(detector, test, linf),
+        "attacked": lambda: attacked(detector, test, linf),
+        "l2": lambda: attacked(detector, test, l2),
+    }.items():
+        found[key] = measure()
+        print(f"{name}, split seed {split_seed}: {key} {found[key]:.4f}", flush=True)
+    return found
 
 
 def means(name: str, seeds: Sequence[int]) -> str:
-    """The means over split seeds, as text; prints the figures of each."""
-    found = []
-    for seed in seeds:
-        found.append(figures(DETECTORS[name], seed))
-        print(name, seed, "  ".join(f"{key} {value:.4f}" for key, value in found[-1].items()), flush=True)
+    """The means over split seeds, as text."""
+    found = [figures(name, seed) for seed in seeds]
     return " ".join(f"{key}={np.mean([one[key] for one in found]):.4f}" for key in found[0])
 
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from assay import shelves
+from assay.audits import suite
+from assay.audits.checks._context import Context
 from assay.contracts import Images, ThreatModel, TrainingData
 from assay.models import certificates
+from assay.models.preflight import Unexamined
 from assay.norm_balls import ends, project, random_point, steepest, streams
 from assay.shelves import Item
 from trainables.monotone import Monotone
@@ -125,3 +129,12 @@ def test_few_train_images_and_constant_pixels_are_no_trouble(count):
     at = torch.full((1, 1, 16, 16), 100 / 255, requires_grad=True)
     (gradient,) = torch.autograd.grad(run.detector()(at).sum(), at)
     assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("polarity", "surroundings"), [("dark", 0.0), ("bright", 0.5), ("both", 0.5)])
+def test_an_audit_finds_the_claim_to_hold(polarity, surroundings):
+    detector, images = trained(polarity=polarity, surroundings=surroundings, channels=3), split(8, 3)
+    context = Context(detector, images, suite.read("quick"), {}, {}, facts=Unexamined())
+    found = shelves.load("checks", "monotone_claim")(context)
+    assert found.passed, found.evidence
+    assert "not applicable" not in found.evidence
