@@ -74,12 +74,13 @@ def figures(name: str, split_seed: int) -> Mapping[str, float]:
     detector = DETECTORS[name](splits.training_data(dataset))
     test, linf, l2 = splits.test_images(dataset), ThreatModel("linf", EPSILON), ThreatModel("l2", RADIUS)
     found: dict[str, float] = {}
-    for key, measure in {
+    measures: dict[str, Callable[[], float]] = {
         "clean": lambda: detection.auroc(test.labels, clean_scores(detector, test)),
         "certified": lambda: proven(detector, test, linf),
         "attacked": lambda: attacked(detector, test, linf),
         "l2": lambda: attacked(detector, test, l2),
-    }.items():
+    }
+    for key, measure in measures.items():
         found[key] = measure()
         print(f"{name}, split seed {split_seed}: {key} {found[key]:.4f}", flush=True)
     return found
