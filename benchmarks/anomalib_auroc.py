@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "support"))
-import anomalib_auroc
+import toy_anomalib_auroc
 
 MODELS = {
     "Padim": ({"n_features": 40}, 1),
@@ -44,12 +44,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         os.environ["ASSAY_CACHE"] = str(place / "cache")
-        data, test = anomalib_auroc.data_of(anomalib_auroc.photographs(place / "images"))
-        weights = anomalib_auroc.weights_in(place / "resnet18.pth")
+        data, test = toy_anomalib_auroc.data_of(toy_anomalib_auroc.photographs(place / "images"))
+        weights = toy_anomalib_auroc.weights_in(place / "resnet18.pth")
         for model, (parameters, epochs) in MODELS.items():
             same = ({model: parameters}, data, test, weights)
-            own = np.array([anomalib_auroc.ours(*same, seed, epochs) for seed in seeds])
-            other = np.array([anomalib_auroc.theirs(*same, seed, epochs, place / model) for seed in seeds])
+            own = np.array([toy_anomalib_auroc.ours(*same, seed, epochs) for seed in seeds])
+            other = np.array([toy_anomalib_auroc.theirs(*same, seed, epochs, place / model) for seed in seeds])
             apart = abs(own.mean() - other.mean())
             noise = float(np.sqrt((own.var(ddof=1) + other.var(ddof=1)) / len(seeds)))
             print(

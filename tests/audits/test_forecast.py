@@ -140,6 +140,20 @@ def test_an_attack_that_fails_on_the_stand_in_is_named_and_stops_nothing(store, 
     assert any(piece.work.startswith("check ") for piece in ahead.checks)
 
 
+def test_a_check_that_fails_on_the_stand_in_stops_nothing(store, planned, monkeypatch):
+    outcome = self_checks.outcome
+
+    def broken(name, context):
+        if name == "unbounded":
+            raise RuntimeError("not this detector")
+        return outcome(name, context)
+
+    monkeypatch.setattr(self_checks, "outcome", broken)
+    ahead = forecast.of(store, planned(), 1, "cpu")
+    assert forecast_text.line(ahead).endswith("; not foreseen: the other checks")
+    assert "check gradients" in {piece.work for piece in ahead.checks}
+
+
 def test_a_stand_in_counts_what_passes_and_comes_back():
     normals, images = torch.rand(4, 1, 16, 16), torch.rand(3, 1, 20, 20).requires_grad_()
     stand_in = StandIn(normals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,14 @@ def test_a_search_space_is_called_as_its_file(path):
     from assay.config import reader
 
     assert reader.read(path).name.replace("-", "_") == path.stem
+
+
+def test_the_search_space_for_models_of_anomalib_lacks_nothing_but_the_library(tmp_path):
+    """Its page runs where anomalib is installed (tests/anomalib); here at least its keys are checked."""
+    page = (REPO / "docs" / "anomalib.md").read_text(encoding="utf-8")
+    [block] = re.findall(r"^```yaml\n(# sweep\.yaml\n.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "sweep.yaml").write_text(block)
+    result = CliRunner().invoke(main, ["validate", str(tmp_path / "sweep.yaml")])
+    keys = re.findall(r"^  ([\w.]+): ", result.output, re.MULTILINE)
+    assert all(key.partition(".")[0] in ("space", "model") for key in keys), result.output
+    assert result.exit_code == 0 or "anomalib is not installed" in result.output

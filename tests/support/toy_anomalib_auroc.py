@@ -66,7 +66,7 @@ def ours(model: dict[str, Any], data: TrainingData, test: Images, weights: Path,
 def theirs(
     model: dict[str, Any], data: TrainingData, test: Images, weights: Path, seed: int, epochs: int, place: Path
 ) -> float:
-    """By anomalib's engine and its own metric, on files with exactly those pixels."""
+    """By its engine and metric on files with exactly those pixels; raw scores, as clipped ones are tied."""
     import anomalib.models
     from anomalib.data import Folder
     from anomalib.engine import Engine
@@ -87,7 +87,7 @@ def theirs(
     with seeded(seed), backbone_weights(str(weights)):
         before = kind.configure_pre_processor(image_size=(SIDE, SIDE))
         evaluator = Evaluator(test_metrics=AUROC(fields=["pred_score", "gt_label"], prefix="image_"))
-        made = kind(pre_processor=before, evaluator=evaluator, visualizer=False, **parameters)
+        made = kind(pre_processor=before, evaluator=evaluator, post_processor=False, visualizer=False, **parameters)
         engine = Engine(
             max_epochs=made.trainer_arguments.get("max_epochs", epochs), accelerator="cpu", default_root_dir=root,
             enable_progress_bar=False, enable_model_summary=False, logger=False,
