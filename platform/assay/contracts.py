@@ -173,7 +173,7 @@ class Corruption(Protocol):
 class Sample:
     """One image of a dataset, not yet decoded. Samples with the same `group` must stay in one split.
 
-    masks: files that mark the defect; several are united.
+    masks: files that mark the defect; several are united. category: the kind of product, where a dataset has several.
     """
 
     id: str
@@ -183,6 +183,7 @@ class Sample:
     defect: str = "normal"
     group: str | None = None
     masks: tuple[Path, ...] = ()
+    category: str | None = None
 
 
 @dataclass(frozen=True)
@@ -216,6 +217,7 @@ class Images:
     """Decoded images of one split: pixels uint8 (N, C, H, W), labels int64 (N,), one id, defect and hash each.
 
     groups: the physical part that each image shows, None for one without; empty where none has any.
+    categories: the kind of product that each image shows; empty where there is only one.
     """
 
     pixels: np.ndarray
@@ -224,6 +226,7 @@ class Images:
     defects: tuple[str, ...]
     hashes: tuple[str, ...]
     groups: tuple[str | None, ...] = ()
+    categories: tuple[str | None, ...] = ()
 
     @property
     def group_names(self) -> tuple[str | None, ...] | None:

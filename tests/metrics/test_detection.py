@@ -182,7 +182,13 @@ def row(sample: str, attack: str, epsilon: float, score: float, norm: str = "lin
     label = int(sample.startswith("a"))
     base: dict[str, Any] = dict.fromkeys(SCORES.names, 0)
     base |= dict.fromkeys(["model", "dataset", "sample_hash", "parameters"], "h")
-    base |= {"sample": sample, "group": sample, "label": label, "defect": f"kind {sample[1]}" if label else "normal"}
+    base |= {
+        "sample": sample,
+        "group": sample,
+        "category": None,
+        "label": label,
+        "defect": f"kind {sample[1]}" if label else "normal",
+    }
     base |= {"attack": attack, "norm": norm, "epsilon": epsilon, "direction": -1 if label else 1}
     base |= {"regime": "evasion" if label else "false_alarm", "linf": 0.5, "forwards": 9}
     scores = dict.fromkeys(["adversarial_score", "rounded_score", "selection_score"], score)

@@ -41,7 +41,7 @@ def scores(ids: np.ndarray, parts: np.ndarray, labels: np.ndarray, clean: np.nda
             "sample": ids, "group": parts, "label": labels, "defect": kinds, "attack": "pgd", "norm": "linf",
             "epsilon": epsilon, "regime": np.where(labels == 1, "evasion", "false_alarm"),
             "direction": 1 - 2 * labels, "clean_score": clean, "adversarial_score": after, "rounded_score": after,
-            "selection_score": after,
+            "selection_score": after, "category": None,
         }  # fmt: skip
         tables.append(parquet.table(columns, SCORES))
     return tables

@@ -37,6 +37,8 @@ REGIME_WORDS = {
 ATTACK_WORDS = {"worst": "worst case", "worst_8bit": "worst case at 8 bits", "certified": "certified floor"}
 ERRORS = ("fpr95", "miss_rate", "false_alarm_rate", DIFFER)
 """The metrics that are better when they are lower."""
+DEFECT_WORDS = {"all": "", "worst_kind": ", worst kind of defect", "worst_category": ", worst category"}
+"""What stands for no single kind of defect -> how a gate says it."""
 UNTOUCHED = {"miss_rate": "false_alarm", "false_alarm_rate": "evasion"}
 """Metric -> the regime in which the samples that it counts are not attacked."""
 
@@ -66,7 +68,7 @@ class Gate(BaseModel):
     attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
     norm `corruption` and regime `natural`, a corruption. With `deployed:` before one of the first two or `clean`, the
     same images on the deployed file; only these have the metric `decisions_differ`. epsilon: of a corruption its
-    severity, of `curve_area` the largest. defect: `all`, one kind, or `worst_kind`.
+    severity, of `curve_area` the largest. defect: `all`, one kind, `worst_kind`, one category, or `worst_category`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -136,7 +138,7 @@ class Gate(BaseModel):
         what, where = METRIC_WORDS[self.metric], f"{ATTACK_WORDS.get(attack, attack)}, "
         if attack != self.attack:
             what += " as deployed"
-        defect = {"all": "", "worst_kind": ", worst kind of defect"}.get(self.defect, f", defect {self.defect}")
+        defect = DEFECT_WORDS.get(self.defect, f", defect {self.defect}")
         limit = f"{'at most' if self.at_least is None else 'at least'} {_short(self.limit)}"
         if self.deciding != self.bad:
             limit += " by the figure itself" if self.deciding == "value" else f" by the {self.deciding} bound"

@@ -18,7 +18,7 @@ from assay.runtime.float32 import exact_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.runtime.threads import one_thread
 from assay.store import parquet
-from assay.store.schemas import GROUP
+from assay.store.schemas import CATEGORY, GROUP
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Job:
         samples = [list(self.images.ids), list(self.images.hashes), self.images.labels.tolist()]
         if groups := self.images.group_names:
             samples.append(list(groups))
+        if self.images.categories:
+            samples.append(list(self.images.categories))
         content = [self.model, self.dataset, self.seed, self.label, samples, self.settings]
         part = f"part-{digest(canonical(content))[:16]}.parquet"
         return tuple(f"audits/{self.audit}/{folder}/{self.label}/{part}" for folder in self.folders)
@@ -136,6 +138,7 @@ class Job:
             "defect": list(images.defects),
             "seed": self.seed,
             GROUP: list(images.parts),
+            **({CATEGORY: list(images.categories)} if images.categories else {}),
         }
         return parquet.table({**known, **columns}, schema).cast(schema)
 

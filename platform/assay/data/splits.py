@@ -272,6 +272,7 @@ def _images(samples: Sequence[Sample], images: Decoded) -> Images:
         defects=tuple(sample.defect for sample in samples),
         hashes=tuple(images.hashes),
         groups=tuple(sample.group for sample in samples),
+        categories=tuple(sample.category for sample in samples) if any(s.category for s in samples) else (),
     )
 
 

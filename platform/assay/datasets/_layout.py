@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+from assay.contracts import Plain
 from assay.data import masks
-from assay.datasets._folders import inside
-from assay.datasets._reader import Row, Table
+from assay.datasets._folders import inside, sub_folders
+from assay.datasets._rows import Row, Table
 
 
 class Found:
@@ -56,3 +57,14 @@ class Found:
     def table(self, name: str, licence: str = "unknown", mask_above: int | None = None) -> Table:
         """What was added, as a table."""
         return Table(name, self.rows, licence, {"files_skipped": self.skipped}, tuple(self.notices), mask_above)
+
+
+def holding(*needed: str) -> Callable[[Plain], list[str]]:
+    """What lists the categories below a root: the folders that hold all of some folders."""
+
+    def categories(values: Plain) -> list[str]:
+        base = Path(values["root"]).expanduser()
+        folders = sub_folders(base) if base.is_dir() else []
+        return [folder.name for folder in folders if all((folder / name).is_dir() for name in needed)]
+
+    return categories

@@ -17,13 +17,17 @@ ENOUGH = 0.5
 
 @dataclass(frozen=True)
 class Placed:
-    """An image to be placed. key: images with the same one stay together. split: the published one, if any."""
+    """An image to be placed. key: images with the same one stay together. split: the published one, if any.
+
+    category: each is shared out as if it were alone.
+    """
 
     key: str
     label: int
     kind: str
     split: Literal["train", "validation", "test"] | None
     stratum: str
+    category: str = ""
 
 
 Shares = Callable[[Placed, int], dict[Split, float]]
@@ -45,9 +49,9 @@ def parts(images: Sequence[Placed], shares: Shares, seed: int, seen: AbstractSet
     wanted = sum(shares(one, len(trainable))["train"] for one in trainable)
     free = sum(one.key not in held_out for one in trainable)
     last = free < ENOUGH * wanted  # whether anomalies are shared out last
-    strata: dict[tuple[int, str], list[Placed]] = {}
+    strata: dict[tuple[int, str, str], list[Placed]] = {}
     for one in images:
-        strata.setdefault((one.label, one.stratum), []).append(one)
+        strata.setdefault((one.label, one.stratum, one.category), []).append(one)
     for _, mine in sorted(strata.items(), reverse=not last):
         _place(mine, part_of, shares, seed)
     placed = [part_of[one.key] for one in images]

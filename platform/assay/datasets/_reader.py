@@ -13,8 +13,7 @@ import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
@@ -23,48 +22,15 @@ from assay.contracts import Dataset, Duplicates, Plain, Sample, Split
 from assay.data import masks
 from assay.data.file_facts import contents, file_hashes
 from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
+from assay.datasets._categories import Lister, combined, widened
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._parts import Placed, Shares, parts
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError, InputError
 from assay.units import Fraction, ImageSize
 
-RESERVED = ("all", "normal", "worst_kind")
+RESERVED = ("all", "normal", "worst_kind", "worst_category")
 """Names that stand for something else in tables of figures, so that no kind of defect may have them."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image of a layout. id: relative to the root. kind: of the defect; of normals it doesn't matter.
-
-    split: the published one, or None where the layout has none. stratum: any text; images of one stratum are shared out
-    together, by default those of one kind and one published split.
-    """
-
-    id: str
-    path: Path
-    label: int
-    kind: str = "normal"
-    split: Literal["train", "validation", "test"] | None = None
-    group: str | None = None
-    masks: tuple[Path, ...] = ()
-    stratum: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """What a reader found. notes: counts for the manifest. notices: sentences for the user.
-
-    mask_above: the strength above which a pixel is marked, where the layout states it. distinct: it is known that no
-    two images are the same picture, so that none is decoded to find out.
-    """
-
-    name: str
-    rows: Sequence[Row]
-    licence: str = "unknown"
-    notes: dict[str, int | str] = field(default_factory=dict)
-    notices: tuple[str, ...] = ()
-    mask_above: int | None = None
-    distinct: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,22 +93,31 @@ class EitherOptions(PublishedOptions, DrawnOptions):
     """
 
 
-def published(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
-    """Make a reader of a layout that has a split a dataset; defaults: of parameters in Options that differ."""
-    return functools.partial(_dataset, PublishedOptions, defaults)
+Decorator = Callable[[Callable[..., Table]], Callable[..., Dataset]]
 
 
-def drawn(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
-    """Make a reader of a layout without a split a dataset; defaults: of parameters in Options that differ."""
-    return functools.partial(_dataset, DrawnOptions, defaults)
+def published(categories: Lister | None = None, **defaults: Any) -> Decorator:
+    """Make a reader of a layout that has a split a dataset.
+
+    categories: what lists them, where a reader is of one category: its dataset then takes several. defaults: of
+    parameters that differ.
+    """
+    return functools.partial(_dataset, PublishedOptions, defaults, categories)
 
 
-def either(**defaults: Any) -> Callable[[Callable[..., Table]], Callable[..., Dataset]]:
-    """Make a reader of layouts with a split and without one a dataset; defaults: of parameters that differ."""
-    return functools.partial(_dataset, EitherOptions, defaults)
+def drawn(categories: Lister | None = None, **defaults: Any) -> Decorator:
+    """Make a reader of a layout without a split a dataset; parameters as of `published`."""
+    return functools.partial(_dataset, DrawnOptions, defaults, categories)
 
 
-def _dataset(kind: type[Options], defaults: Plain, read: Callable[..., Table]) -> Callable[..., Dataset]:
+def either(categories: Lister | None = None, **defaults: Any) -> Decorator:
+    """Make a reader of layouts with a split and without one a dataset; parameters as of `published`."""
+    return functools.partial(_dataset, EitherOptions, defaults, categories)
+
+
+def _dataset(
+    kind: type[Options], defaults: Plain, categories: Lister | None, read: Callable[..., Table]
+) -> Callable[..., Dataset]:
     common = {one.name: defaults.get(one.name, one.default) for one in dataclasses.fields(kind)}
     own = inspect.signature(read).parameters
 
@@ -150,13 +125,14 @@ def _dataset(kind: type[Options], defaults: Plain, read: Callable[..., Table]) -
     def dataset(**values: Any) -> Dataset:
         options = kind(**{name: values.get(name, default) for name, default in common.items()})
         shares = _shares(options)  # says what is wrong with them before anything is read
-        return _assembled(read(**{name: values[name] for name in own if name in values}), options, shares)
+        given = {name: values[name] for name in own if name in values}
+        return _assembled(combined(read, categories, given) if categories else read(**given), options, shares)
 
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in common.items()]
     dataset.__signature__ = inspect.Signature([*own.values(), *added])  # type: ignore[attr-defined]
     dataset.__annotations__ = {
         **get_type_hints(kind, include_extras=True),
-        **get_type_hints(read, include_extras=True),
+        **widened(get_type_hints(read, include_extras=True), categories),
         "return": Dataset,
     }
     dataset.__doc__ = f"{inspect.cleandoc(read.__doc__ or '')}\n\n{_described(kind)}"
@@ -179,16 +155,22 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
     groups = [row.group for row in rows]
     if options.group_pattern is not None:
         groups = list(group_names(ids, options.group_pattern))
+    groups = [
+        f"{row.category}/{group}" if row.category and group else group for row, group in zip(rows, groups, strict=True)
+    ]
     _check_groups(rows, groups)
     keys = _keys(rows, groups, table.distinct)
     seen = None if options.labelled_kinds is None else set(options.labelled_kinds)
     shares = _without_own(shares, {row.label for row in rows if row.split == "validation"})
-    placed = [Placed(key, row.label, row.kind, row.split, _stratum(row)) for key, row in zip(keys, rows, strict=True)]
+    placed = [
+        Placed(key, row.label, row.kind, row.split, _stratum(row), row.category or "")
+        for key, row in zip(keys, rows, strict=True)
+    ]
     chosen = parts(placed, shares, options.split_seed, seen)
     if options.validation_anomalies == "pseudo":
         chosen = [None if row.label and part == "validation" else part for row, part in zip(rows, chosen, strict=True)]
     samples = [
-        Sample(row.id, row.path, row.label, part, row.kind if row.label else "normal", group, row.masks)
+        Sample(row.id, row.path, row.label, part, row.kind if row.label else "normal", group, row.masks, row.category)
         for row, part, group in zip(rows, chosen, groups, strict=True)
         if part is not None
     ]
@@ -237,7 +219,8 @@ def _about_masks(samples: Sequence[Sample], empty: int) -> dict[str, int | str]:
 
 def _stratum(row: Row) -> str:
     of_split = f" {row.split}" if row.split else ""
-    return row.stratum or f"{row.label} {row.kind if row.label else 'normal'}{of_split}"
+    kind = row.kind.removeprefix(f"{row.category}/") if row.label else "normal"  # a category is split as if alone
+    return row.stratum or f"{row.label} {kind}{of_split}"
 
 
 def _shares(options: Options) -> Shares:
@@ -290,7 +273,7 @@ def _keys(rows: Sequence[Row], groups: Sequence[str | None], distinct: bool) -> 
         return components(ids, groups)
     if any(row.split is None for row in rows):
         return components(ids, groups, [content.hash for content in contents(paths)])
-    strata = [f"{row.split} {row.stratum or row.kind}" for row in rows]
+    strata = [f"{row.category} {row.split} {row.stratum or row.kind}" for row in rows]
     hashes = [f"{stratum} {file}" for stratum, file in zip(strata, file_hashes(paths), strict=True)]
     return components(ids, groups, hashes)
 

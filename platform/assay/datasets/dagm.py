@@ -12,13 +12,15 @@ from typing import Literal
 from assay.data import masks
 from assay.data.images import image_files
 from assay.datasets._beside import KIND
-from assay.datasets._reader import Row, Table, published
+from assay.datasets._layout import holding
+from assay.datasets._reader import published
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 PARTS: dict[str, Literal["train", "test"]] = {"Train": "train", "Test": "test"}
 
 
-@published()
+@published(holding("Train", "Test"))
 def dagm(*, root: str, category: str | None = None) -> Table:
     """Images of DAGM 2007 below `root` (or `root/category`, such as Class1); the kind of defects is `defect`.
 

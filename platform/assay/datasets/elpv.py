@@ -13,7 +13,8 @@ import importlib.util
 from pathlib import Path
 from typing import Literal
 
-from assay.datasets._reader import Row, Table, drawn
+from assay.datasets._reader import drawn
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 LICENCE = (

@@ -7,7 +7,8 @@ from pathlib import Path
 from assay.data import masks as mask_files
 from assay.data.images import image_files
 from assay.datasets._folders import as_list, relative
-from assay.datasets._reader import Row, Table, drawn
+from assay.datasets._reader import drawn
+from assay.datasets._rows import Row, Table
 
 
 @drawn()

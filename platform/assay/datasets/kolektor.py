@@ -13,7 +13,8 @@ from typing import Literal
 
 from assay.datasets._beside import KIND, pairs
 from assay.datasets._folders import sub_folders
-from assay.datasets._reader import Row, Table, either
+from assay.datasets._reader import either
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 LICENCE = "CC BY-NC-SA 4.0: non-commercial use only"

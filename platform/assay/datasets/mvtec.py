@@ -9,18 +9,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from assay.datasets._folders import as_list, sub_folders
-from assay.datasets._layout import Found
-from assay.datasets._reader import Table, published
+from assay.datasets._layout import Found, holding
+from assay.datasets._reader import published
+from assay.datasets._rows import Table
 from assay.errors import DataError
 
 NORMALS = ("good", "goods", "ok", "normal", "normals", "no_defect", "defect_free")
 """Names, in any case, by which a folder is taken for one of normals."""
 
 
-@published()
+@published(holding("train", "test"))
 def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | None = None) -> Table:
     """Images in the MVTec AD layout below `root` (or `root/category`), keeping the published split where possible.
 
+    category: a folder, several of them for one model over all, or `all`.
     normal: names of the folders of normals; by default the only one below `train`. All of their test images stay test.
     A folder `validation` with one of these holds the normals for validation, and none is taken from `train`.
     Masks lie in ground_truth/<kind>, as <image>_mask or <image> with any suffix, or in a folder called <image>.

@@ -13,8 +13,9 @@ from typing import Literal
 
 from assay.data.images import first_five, image_files
 from assay.datasets._folders import sub_folders
-from assay.datasets._layout import Found
-from assay.datasets._reader import Table, published
+from assay.datasets._layout import Found, holding
+from assay.datasets._reader import published
+from assay.datasets._rows import Table
 from assay.errors import DataError, InputError
 
 LICENCE = "CC BY-NC-SA 4.0: non-commercial use only"
@@ -30,7 +31,7 @@ PARTS: dict[str, tuple[Literal["train", "validation", "test"], str | None]] = {
 """Folder -> its split and its kind of defect."""
 
 
-@published()
+@published(holding("train", "test_public"))
 def mvtec_ad_2(*, root: str, category: str | None = None, lights: list[Light] | None = None) -> Table:
     """Images of MVTec AD 2 below `root` (or `root/category`), with its public test set; the kind of defects is `bad`.
 

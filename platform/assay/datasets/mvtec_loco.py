@@ -17,8 +17,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assay.data import masks
 from assay.datasets._folders import sub_folders
-from assay.datasets._layout import Found
-from assay.datasets._reader import Row, Table, published
+from assay.datasets._layout import Found, holding
+from assay.datasets._reader import published
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 LICENCE = "CC BY-NC-SA 4.0: non-commercial use only"
@@ -33,7 +34,7 @@ class _Type(BaseModel):
     pixel_value: int
 
 
-@published()
+@published(holding("train", "test"))
 def mvtec_loco(*, root: str, category: str | None = None, kinds: Literal["folder", "type"] = "folder") -> Table:
     """Images of MVTec LOCO AD below `root` (or `root/category`); every pixel above 0 of any mask is marked.
 

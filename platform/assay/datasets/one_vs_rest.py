@@ -16,7 +16,8 @@ from annotated_types import Ge
 from assay.data.masks import named
 from assay.datasets import _idx
 from assay.datasets._folders import inside, sub_folders
-from assay.datasets._reader import Row, Table, either
+from assay.datasets._reader import either
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 Classes = int | str | list[int | str]

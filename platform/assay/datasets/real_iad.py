@@ -15,10 +15,12 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Le
 from pydantic import BaseModel, ValidationError
 
+from assay.contracts import Plain
 from assay.data.masks import named
 from assay.datasets._columns import below
 from assay.datasets._folders import relative
-from assay.datasets._reader import Row, Table, published
+from assay.datasets._reader import published
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 LICENCE = "CC BY-NC-SA 4.0, given on request: non-commercial use only"
@@ -43,7 +45,13 @@ class _Listing(BaseModel):
     test: list[_Item]
 
 
-@published()
+def categories(values: Plain) -> list[str]:
+    """The categories that have a JSON file."""
+    folder = Path(values["root"]).expanduser() / "realiad_jsons" / relative(values.get("jsons", "realiad_jsons"))
+    return sorted(file.stem for file in folder.glob("*.json"))
+
+
+@published(categories)
 def real_iad(
     *,
     root: str,
@@ -52,7 +60,7 @@ def real_iad(
     jsons: str = "realiad_jsons",
     views: list[View] | None = None,
 ) -> Table:
-    """Images of one category of Real-IAD below `root`, with the split of realiad_jsons/<jsons>/<category>.json.
+    """Images of a category of Real-IAD (or several, or `all`), with the split of realiad_jsons/<jsons>/<category>.json.
 
     images: the folder of the size to read. views: cameras to read, by default all five. A view is labelled by its own
     anomaly_class: on a part with a defect, views that don't show it are normal. All views of a part are a group: they

@@ -12,7 +12,8 @@ from pydantic import StringConstraints
 from assay.data.masks import named
 from assay.datasets._columns import Record, below, others, records
 from assay.datasets._folders import as_list, relative
-from assay.datasets._reader import Row, Table, either
+from assay.datasets._reader import either
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError, InputError
 
 Name = Literal["train", "validation", "test"]

@@ -10,9 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from assay.contracts import Plain
 from assay.data.masks import named
 from assay.datasets._columns import below, records
-from assay.datasets._reader import Row, Table, published
+from assay.datasets._reader import published
+from assay.datasets._rows import Row, Table
 from assay.errors import DataError
 
 LICENCE = "CC BY 4.0"
@@ -22,9 +24,15 @@ SPLITS: dict[str | None, Literal["train", "test"]] = {"train": "train", "test": 
 SEVERAL = "combined"
 
 
-@published()
+def categories(values: Plain) -> list[str]:
+    """The categories that the split lists."""
+    listed = Path(values["root"]).expanduser() / "split_csv" / f"{values.get('protocol', '1cls')}.csv"
+    return sorted({line["object"] for line in records(listed, {"object": "object"}) if line["object"]})
+
+
+@published(categories)
 def visa(*, root: str, category: str, protocol: Literal["1cls", "2cls_highshot", "2cls_fewshot"] = "1cls") -> Table:
-    """Images of one category of VisA below `root`, in the official split split_csv/<protocol>.csv.
+    """Images of a category of VisA (or several, or `all`) below `root`, in the official split split_csv/<protocol>.csv.
 
     Kinds of defects are those of image_anno.csv, `combined` where an image has several. Every pixel of a mask above 0
     is marked. Anomalies that 2cls_highshot and 2cls_fewshot publish for training are set aside. Raises DataError where

@@ -22,7 +22,18 @@ from assay.metrics.intervals import Interval, newcombe
 from assay.metrics.worst_case import worst_cases
 from assay.store import figures as figure_table
 from assay.store.figures import Figure
-from assay.store.score_matrix import ALL, CLEAN, SCORE, WORST, WORST_8BIT, WORST_KIND, ScoreMatrix, Setting, read
+from assay.store.score_matrix import (
+    ALL,
+    CLEAN,
+    SCORE,
+    WORST,
+    WORST_8BIT,
+    WORST_CATEGORY,
+    WORST_KIND,
+    ScoreMatrix,
+    Setting,
+    read,
+)
 
 Labels = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -126,9 +137,10 @@ def table(
     For clean; for every attack x norm x epsilon; for `worst`, the per-sample worst case (see `worst_case`), and
     `worst_8bit`, the same of the scores after rounding; each in the regimes whose samples were attacked. Clean, and
     worst in `evasion` and `both`, also for each kind of defect against all normals, if there are several, and for the
-    worst of them. All figures see the same resamples. lines: only these (attack, norm, regime).
-    prevalence: the share of anomalies at which average precision is computed, by default that of the samples.
-    Raises DataError.
+    worst of them. Where a dataset has several categories, kinds are set against the normals of their own; clean and
+    worst, in every regime, each category and the worst of them have figures too. All figures see the same resamples.
+    lines: only these (attack, norm, regime). prevalence: the share of anomalies at which average precision is computed,
+    by default that of the samples. Raises DataError.
     """
     matrix = scores if isinstance(scores, ScoreMatrix) else read(scores)
     _checked(matrix.labels, matrix.clean, threshold)
@@ -143,20 +155,24 @@ def table(
         classes, len(matrix.samples), replicates=replicates, seed=seed, prevalence=prevalence
     )
     rows: list[Figure] = []
+    categories = set(_categories(matrix))
     kinds: list[tuple[Case, bootstrap.Distribution]] = []
+    products: list[tuple[Case, bootstrap.Distribution]] = []
     for case, distribution in zip(wanted(), drawn, strict=True):
         if case.defect == ALL:
-            rows += _worst_kind(kinds, threshold, confidence, prevalence)
-            kinds = []
+            rows += _worst(kinds, WORST_KIND, threshold, confidence, prevalence)
+            rows += _worst(products, WORST_CATEGORY, threshold, confidence, prevalence)
+            kinds, products = [], []
         else:
-            kinds.append((case, distribution))
+            (products if case.defect in categories else kinds).append((case, distribution))
         rows += _rows(case, _intervals(case, distribution, threshold, confidence, prevalence), confidence)
-    rows += _worst_kind(kinds, threshold, confidence, prevalence)
+    rows += _worst(kinds, WORST_KIND, threshold, confidence, prevalence)
+    rows += _worst(products, WORST_CATEGORY, threshold, confidence, prevalence)
     return figure_table.table(rows)
 
 
 def cases(matrix: ScoreMatrix) -> Iterator[Case]:
-    """Every case of the table: of a line first all defects, then each kind of them."""
+    """Every case of the table: of a line first all defects, then each kind of them, then each category."""
     targets = {"evasion": matrix.labels == 1, "false_alarm": matrix.labels == 0, "both": matrix.labels >= 0}
     numbers = None if matrix.groups is None else grouping.codes(matrix.groups)
     yield from _by_kind(matrix, numbers, (CLEAN, "", 0.0, ""), matrix.clean, targets["both"], split=True)
@@ -165,8 +181,7 @@ def cases(matrix: ScoreMatrix) -> Iterator[Case]:
             if len(np.unique(matrix.labels[attacked & target])) == len(np.unique(matrix.labels[target])):
                 values = np.where(target, scores, matrix.clean)
                 kept = attacked | ~target
-                of_kinds = split and regime != "false_alarm"
-                yield from _by_kind(matrix, numbers, (*setting, regime), values, kept, of_kinds)
+                yield from _by_kind(matrix, numbers, (*setting, regime), values, kept, split)
 
 
 def _lines(matrix: ScoreMatrix) -> Iterator[tuple[Setting, NDArray[np.bool_], Floats, bool]]:
@@ -189,14 +204,27 @@ def _by_kind(
 ) -> Iterator[Case]:
     normal, anomalous = kept & (matrix.labels == 0), kept & (matrix.labels == 1)
 
-    def case(kind: str, of_kind: NDArray[np.bool_]) -> Case:
-        groups = None if numbers is None else grouping.among(numbers[normal], numbers[of_kind])
-        return Case(*line, kind, scores[normal], scores[of_kind], groups)
+    def case(name: str, normals: NDArray[np.bool_], anomalies: NDArray[np.bool_]) -> Case:
+        groups = None if numbers is None else grouping.among(numbers[normals], numbers[anomalies])
+        return Case(*line, name, scores[normals], scores[anomalies], groups)
 
-    kinds = sorted(set(matrix.defects[anomalous])) if split else []
-    yield case(ALL, anomalous)
+    yield case(ALL, normal, anomalous)
+    if not split:
+        return
+    products = {name: matrix.categories == name for name in _categories(matrix)}
+    whole = all((normal & of).any() and (anomalous & of).any() for of in products.values())
+    kinds = sorted(set(matrix.defects[anomalous])) if line[-1] != "false_alarm" else []
     for kind in kinds if len(kinds) > 1 else []:
-        yield case(kind, anomalous & (matrix.defects == kind))
+        of_kind = anomalous & (matrix.defects == kind)
+        own = next((of for of in products.values() if whole and (of & of_kind).any()), True)
+        yield case(kind, normal & own, of_kind)
+    for name, of in products.items() if whole else ():
+        yield case(name, normal & of, anomalous & of)
+
+
+def _categories(matrix: ScoreMatrix) -> list[str]:
+    """The categories of the samples, none where there is only one."""
+    return [] if matrix.categories is None else sorted(set(matrix.categories))
 
 
 def _intervals(
@@ -225,13 +253,14 @@ def _intervals(
     return result
 
 
-def _worst_kind(
+def _worst(
     kinds: list[tuple[Case, bootstrap.Distribution]],
+    name_of_worst: str,
     threshold: float,
     confidence: float,
     prevalence: float | None = None,
 ) -> list[Figure]:
-    """The figures of the worst of some kinds, none where there are none.
+    """The figures of the worst of some kinds or categories, none where there are none.
 
     Take a figure that is better when higher. The least of the lower bounds is a lower bound of the least figure: it can
     only be too high if that of the truly worst kind is. The least of the upper bounds can be too low if any of them is,
@@ -254,7 +283,7 @@ def _worst_kind(
             worst(one[name].upper for one in upper),
         )
     rarest = min((case for case, _ in kinds), key=lambda case: _groups(case)[1])
-    return _rows(rarest._replace(defect=WORST_KIND), by_metric, confidence)
+    return _rows(rarest._replace(defect=name_of_worst), by_metric, confidence)
 
 
 def _rows(case: Case, by_metric: dict[str, Interval], confidence: float) -> list[Figure]:

@@ -58,6 +58,7 @@ def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
         tuple(images.defects[i] for i in at),
         tuple(images.hashes[i] for i in at),
         tuple(images.groups[i] for i in at) if images.groups else (),
+        tuple(images.categories[i] for i in at) if images.categories else (),
     )
 
 

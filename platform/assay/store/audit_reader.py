@@ -21,9 +21,9 @@ from assay.errors import DataError, InputError, StoreError
 from assay.store import figures as figure_table
 from assay.store import formats, parquet, score_matrix
 from assay.store.figures import Figure
-from assay.store.schemas import CHECKS, COST, GROUP, METRICS, NEWER, TRIALS
+from assay.store.schemas import CATEGORY, CHECKS, COST, GROUP, METRICS, NEWER, TRIALS
 from assay.store.schemas import WORST as WORST_SAMPLES
-from assay.store.score_matrix import ALL, CLEAN, WORST, WORST_KIND, ScoreMatrix
+from assay.store.score_matrix import ALL, CLEAN, WORST, WORST_CATEGORY, WORST_KIND, ScoreMatrix
 from assay.store.store import Store, opened
 from assay.units import epsilon_key
 
@@ -117,7 +117,7 @@ class Audit:
         if not keys:
             raise DataError(f"{self.folder.place('scores')}: no */part-*.parquet; {self._again}")
         remedy = f"delete it and {self._again}"
-        newer = (score_matrix.SELECTION, GROUP)
+        newer = (score_matrix.SELECTION, GROUP, CATEGORY)
         return score_matrix.read(parquet.parts(self.folder, keys, score_matrix.columns(), remedy, newer))
 
     def there(self, sources: Iterable[str]) -> list[str]:
@@ -262,7 +262,15 @@ class Audit:
     @property
     def defects(self) -> list[str]:
         """The defect kinds that have figures of their own, sorted."""
-        return sorted(set(self.metrics["defect"]) - {ALL, WORST_KIND, "normal"})
+        return sorted(set(self.metrics["defect"]) - {ALL, WORST_KIND, WORST_CATEGORY, "normal", *self.categories})
+
+    @functools.cached_property
+    def categories(self) -> list[str]:
+        """The categories that have figures of their own, sorted; none where the dataset has only one."""
+        names = set(self.metrics["defect"])
+        if WORST_CATEGORY not in names:
+            return []
+        return sorted(name for name in names if any(kind.startswith(f"{name}/") for kind in names))
 
     @property
     def confidence(self) -> float:

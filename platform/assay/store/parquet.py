@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from assay.errors import DataError, StoreError
 from assay.store import formats
-from assay.store.schemas import NEWER
+from assay.store.schemas import CATEGORY, NEWER
 from assay.store.store import Store
 
 AGAIN = "delete it and run the same audit again, which makes only what is missing"
@@ -22,8 +22,10 @@ def table(columns: Mapping[str, Any], schema: pa.Schema) -> pa.Table:
     """A table of `schema` from columns of one length, of which at least one is an array; a single value fills its own.
 
     Text is held as a dictionary, so that a word that occurs in a million rows is there once; `dump` writes plain text.
+    A column of categories is filled with nothing where there are none.
     """
     length = next(len(column) for column in columns.values() if not _single(column))
+    columns = {CATEGORY: None, **columns}
     return pa.table({field.name: _array(columns[field.name], field.type, length) for field in schema})
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-GROUP = "group"
-NEWER = (GROUP, "normal_groups", "anomaly_groups")
+GROUP, CATEGORY = "group", "category"
+NEWER = (GROUP, CATEGORY, "normal_groups", "anomaly_groups")
 """Columns that older tables lack: their samples are taken for independent."""
 
 SCORES = pa.schema(
@@ -39,6 +39,7 @@ SCORES = pa.schema(
             GROUP,
             pa.string(),
         ),  # the physical part, whose images are not independent; the sample itself where it has none
+        (CATEGORY, pa.string()),  # the kind of product, where the dataset has several
     ]
 )
 
@@ -185,7 +186,9 @@ METRICS = pa.schema(
         ("norm", pa.string()),  # of the threat model, "corruption", or "" for clean
         ("epsilon", pa.float64()),  # 0 for clean; of a corruption its severity
         ("regime", pa.string()),  # evasion, false_alarm, both, natural (a corruption), or "" for clean
-        # all, one defect kind against all normals, or worst_kind (the worst of them, `anomalies` those of the rarest)
+        # all, one defect kind against all normals, or worst_kind (the worst of them, `anomalies` those of the rarest);
+        # where a dataset has several categories, kinds are against the normals of their own, and there is one category,
+        # and worst_category
         ("defect", pa.string()),
         # auroc, average_precision, fpr95, miss_rate, false_alarm_rate, curve_area (under the AUROC over epsilon), or
         # decisions_differ (share of the samples that the deployed file decides otherwise)

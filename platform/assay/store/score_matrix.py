@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from assay.errors import DataError
-from assay.store.schemas import GROUP
+from assay.store.schemas import CATEGORY, GROUP
 
 Floats = NDArray[np.float64]
 
@@ -23,7 +23,7 @@ RESERVED = (CLEAN, WORST, WORST_8BIT, "certified", "corruptions", "any")
 """Attack names of the tables that no entry of a suite may have."""
 DEPLOYED = "deployed:"
 """Before an attack name: its images, found on the audited detector, scored by the deployed file."""
-ALL, WORST_KIND = "all", "worst_kind"
+ALL, WORST_KIND, WORST_CATEGORY = "all", "worst_kind", "worst_category"
 """Defect names of the tables that no defect kind may have."""
 
 KEYS = ("model", "dataset", "sample", "label", "defect", "attack", "norm", "epsilon", "direction", "clean_score")
@@ -47,7 +47,7 @@ class ScoreMatrix:
 
     labels: 0 normal, 1 anomalous. clean: the clean scores. settings: sorted. The values have SELECTION only if it
     differs from SCORE somewhere: the score is random. groups: the physical part (N,) that each sample shows; None where
-    no two show the same.
+    no two show the same. categories: the kind of product (N,) that each sample shows; None where there is only one.
     """
 
     model: str
@@ -59,6 +59,7 @@ class ScoreMatrix:
     settings: tuple[Setting, ...]
     values: Mapping[str, Mapping[Setting, Floats]]
     groups: NDArray[Any] | None = None
+    categories: NDArray[Any] | None = None
 
     @property
     def toward(self) -> NDArray[np.int8]:
@@ -98,6 +99,8 @@ class _Filling:
         self.clean = np.empty(0)
         self.parts: dict[str, int] = {}  # groups
         self.groups = np.empty(0, np.int32)
+        self.products: dict[str | None, int] = {}
+        self.categories = np.empty(0, np.int32)
         self.values: dict[Setting, Floats] = {}  # (value columns, samples)
 
     def add(self, part: pa.Table) -> None:
@@ -128,6 +131,11 @@ class _Filling:
             for row, value in zip(held, values, strict=True):
                 row[at[rows]] = value[rows]
 
+    def _products(self, part: pa.Table) -> NDArray[np.int32]:
+        """The number of each row's category."""
+        codes, names = _encoded(part, CATEGORY) if _has_categories(part) else (np.zeros(len(part), np.int64), [None])
+        return np.array([self.products.setdefault(name, len(self.products)) for name in names], dtype=np.int32)[codes]
+
     def done(self) -> ScoreMatrix:
         """The matrix, its samples sorted by id."""
         if not self.place:
@@ -148,13 +156,19 @@ class _Filling:
         labels, defects, clean = self.labels[order], kinds[self.defects[order]], self.clean[order]
         alone = len(self.parts) == len(samples)
         groups = None if alone else np.array(list(self.parts), dtype=object)[self.groups[order]]
-        return ScoreMatrix(model, dataset, samples[order], labels, defects, clean, settings, values, groups)
+        several = set(self.products) - {None}
+        products = np.array(list(self.products), dtype=object)[self.categories[order]] if several else None
+        return ScoreMatrix(model, dataset, samples[order], labels, defects, clean, settings, values, groups, products)
 
     def _fit(self, part: pa.Table) -> None:
         missing = [name for name in self.needed if name not in part.column_names]
         if missing:
             raise DataError(f"the scores lack the columns {', '.join(missing)}; they were not written by an audit")
-        for name in [*self.needed, *([GROUP] if _grouped(part) else [])]:
+        for name in [
+            *self.needed,
+            *([GROUP] if _grouped(part) else []),
+            *([CATEGORY] if _has_categories(part) else []),
+        ]:
             if part[name].null_count or (
                 pa.types.is_floating(part[name].type) and np.isnan(part[name].to_numpy()).any()
             ):
@@ -170,26 +184,35 @@ class _Filling:
         places = np.array([self.place.setdefault(sample, len(self.place)) for sample in ids], dtype=np.int64)
         at = places[codes_of_samples]
         codes, names = _encoded(part, "defect")
-        if bad := {ALL, WORST_KIND} & set(names):
+        if bad := {ALL, WORST_KIND, WORST_CATEGORY} & set(names):
             raise DataError(f"a defect kind is called '{min(bad)}', a name that stands for something else; rename it")
         defect = np.array([self.kinds.setdefault(name, len(self.kinds)) for name in names], dtype=np.int32)[codes]
         codes, names = _encoded(part, GROUP) if _grouped(part) else (codes_of_samples, ids)
         group = np.array([self.parts.setdefault(name, len(self.parts)) for name in names], dtype=np.int32)[codes]
+        product = self._products(part)
         label = _numbers(part, "label").astype(np.int8)
         count = len(self.place)
+        self.categories = _grown(self.categories, count, -1)
         self.labels, self.groups = _grown(self.labels, count, -1), _grown(self.groups, count, -1)
         self.defects, self.clean = _grown(self.defects, count, -1), _grown(self.clean, count, np.nan)
         new = self.labels[at] < 0
         self.labels[at[new]], self.defects[at[new]] = label[new], defect[new]
         self.clean[at[new]], self.groups[at[new]] = _numbers(part, "clean_score")[new], group[new]
+        self.categories[at[new]] = product[new]
         if (self.groups[at] != group).any():
             raise DataError(f"every sample needs one group, the same in all its rows; {AGAIN}")
+        if (self.categories[at] != product).any():
+            raise DataError(f"every sample needs one category, the same in all its rows; {AGAIN}")
         if not np.isin(label, (0, 1)).all() or (self.labels[at] != label).any() or (self.defects[at] != defect).any():
             raise DataError(
                 "every sample needs one label, 0 (normal) or 1 (anomalous), and one defect, the same in all its rows; "
                 f"{AGAIN}"
             )
         return at, label
+
+
+def _has_categories(part: pa.Table) -> bool:
+    return CATEGORY in part.column_names and part[CATEGORY].null_count < len(part)
 
 
 def _grouped(part: pa.Table) -> bool:

@@ -42,8 +42,8 @@ each of which counts as one sample.</p>
 {% if audit.defects %}
 <h3>By kind of defect</h3>
 {% call table("Clean performance by kind of defect") %}
-<caption>Each kind against all normals. An average precision depends on the share of anomalies, so those of kinds of
-different size cannot be compared</caption>
+<caption>Each kind against all normals{{ " of its category" if audit.categories }}. An average precision depends on the
+share of anomalies, so those of kinds of different size cannot be compared</caption>
 <thead><tr><th>Kind</th><th class="right">Images</th>
 {% for metric in of_kind %}<th>{{ metrics[metric][0] }}</th>{% endfor %}</tr></thead>
 <tbody>
@@ -55,6 +55,22 @@ different size cannot be compared</caption>
 {% endcall %}
 {% else %}
 <p>All anomalies are of one kind, so there are no figures by kind.</p>
+{% endif %}
+{% if audit.categories %}
+<h3>By category</h3>
+{% call table("Clean performance by category") %}
+<caption>Anomalies of each category against the normals of the same category; one model, one threshold</caption>
+<thead><tr><th>Category</th><th class="right">Normals</th><th class="right">Anomalies</th>
+{% for metric in of_kind %}<th>{{ metrics[metric][0] }}</th>{% endfor %}</tr></thead>
+<tbody>
+{% for name in audit.categories + ["worst_category"] %}
+<tr><th class="name">{{ "worst category" if name == "worst_category" else name }}</th>
+<td class="right">{{ audit.clean("auroc", name).normals | number }}</td>
+<td class="right">{{ audit.clean("auroc", name).anomalies | number }}</td>
+{% for metric in of_kind %}<td>{{ audit.clean(metric, name) | estimate }}</td>{% endfor %}</tr>
+{% endfor %}
+</tbody>
+{% endcall %}
 {% endif %}
 <p class="note">Intervals: of ranking figures the wider of a stratified bootstrap and a closed form (Newcombe, Wilson,
 Clopper-Pearson); of rates Clopper-Pearson
