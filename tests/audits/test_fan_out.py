@@ -74,6 +74,28 @@ def test_processes_that_take_no_share_of_a_gpu_may_not_crowd_it(tmp_path):
             fan_out.run([Note(0, device="cuda"), Note(1)], str(tmp_path), **where, on_done=lambda *_: None)
 
 
+def test_each_job_asks_for_its_memory(tmp_path, monkeypatch):
+    asked = []
+
+    class Asked(Exception):  # noqa: N818
+        """What was to be seen."""
+
+    def remote(**takes):
+        asked.append(takes)
+        raise Asked
+
+    @contextmanager
+    def connected(address, cpus):
+        yield {"CPU": 2, "GPU": 1}
+
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(connection, "connected", connected)
+    with pytest.raises(Asked):
+        fan_out.run([Note(0), Note(1)], str(tmp_path), workers=2, gpus=0.25, memory_gb=2, on_done=lambda *_: None)
+    [takes] = asked
+    assert takes.items() >= {"num_cpus": 1, "num_gpus": 0.25, "memory": 2 * 2**30}.items()
+
+
 def test_a_cluster_without_a_worker_is_told_of(tmp_path, monkeypatch, caplog):
     class SeenError(Exception):
         """The test has seen what it waits for."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -13,12 +15,17 @@ from typing import Any
 import pytest
 import yaml
 
+from assay.api import cluster
+from assay.cloud import account_stack, cluster_file
+
 REPO = Path(__file__).parents[2]
 ACCOUNT = REPO / "docs" / "aws-account.yaml"
 MINE = "203.0.113.7/32"
-# moto makes no budget alarm; cfn-lint alone looks at that one
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..Budgets..Budget:UserWarning")
+# moto makes no budget and no policy of a bucket; cfn-lint alone looks at those
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..(Budgets|S3)..Bu:UserWarning")
 TAGS = {"ray-node-status": "uninitialized", "ray-launch-config": "0", "ray-node-name": "ray-assay"}
+STACK = "assay-jane"
+TYPES = {"WorkerTypes": "g5.xlarge,g5.12xlarge"}  # the default; moto makes no list of that
 
 
 @pytest.fixture(scope="module")
@@ -44,34 +51,53 @@ def aws(tmp_path_factory) -> Iterator[Any]:
     server.stop()
 
 
+def vpc(aws) -> str:
+    """The account's default network."""
+    return aws("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+
+
+def subnets(aws, network: str) -> list[str]:
+    found = aws("ec2").describe_subnets(Filters=[{"Name": "vpc-id", "Values": [network]}])["Subnets"]
+    return sorted(subnet["SubnetId"] for subnet in found)
+
+
+def deploy(aws, stack: str, **changes: str) -> None:
+    """The stack of docs/aws-account.yaml, its image being one that this AWS knows."""
+    image = aws("ec2").describe_images()["Images"][0]["ImageId"]
+    aws("ssm").put_parameter(Name="/image", Value=image, Type="String", Overwrite=True)
+    values = {"Vpc": vpc(aws), "Subnets": ",".join(subnets(aws, vpc(aws))), "Bucket": "my-assay-store", "SshFrom": MINE}
+    values |= {"MonthlyDollars": "200", "Email": "me@example.com", "Image": "/image", **TYPES} | changes
+    aws("cloudformation").create_stack(
+        StackName=stack,
+        # moto looks up the default, too, which it does not have
+        TemplateBody=re.sub(r"Default: /aws/\S+", "Default: /image", ACCOUNT.read_text(encoding="utf-8")),
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+        Capabilities=["CAPABILITY_IAM"],
+    )
+
+
 @pytest.fixture(scope="module")
 def account(aws) -> dict[str, str]:
-    """What the stack of docs/aws-account.yaml made: logical name -> physical id."""
-    stacks = aws("cloudformation")
-    values = {"Bucket": "my-assay-store", "SshFrom": MINE, "MonthlyDollars": "200", "Email": "me@example.com"}
-    stacks.create_stack(
-        StackName="assay",
-        TemplateBody=ACCOUNT.read_text(encoding="utf-8"),
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-        Capabilities=["CAPABILITY_NAMED_IAM"],
-    )
-    return {
-        name: stacks.describe_stack_resource(StackName="assay", LogicalResourceId=name)["StackResourceDetail"][
-            "PhysicalResourceId"
-        ]
-        for name in ("Nodes", "StoreAccess")
-    }
+    """What the stack made, by the names of its outputs, and its roles."""
+    deploy(aws, STACK)
+    made, iam = account_stack.outputs(STACK, "us-west-2"), aws("iam")
+    for role in ("Head", "Worker"):
+        [found] = iam.get_instance_profile(InstanceProfileName=made[f"{role}Profile"])["InstanceProfile"]["Roles"]
+        made[f"{role}Role"] = found["RoleName"]
+    [policy] = [one["Arn"] for one in iam.list_policies(Scope="Local")["Policies"] if "StoreAccess" in one["Arn"]]
+    return made | {"StoreAccess": policy}
 
 
-def bootstrapped(aws, **changes: Any) -> dict[str, Any]:
-    """cluster.yaml as `ray up` completes it, with an image that this AWS knows."""
+def filled(stack: str = STACK) -> dict[str, Any]:
+    """cluster.yaml as `assay cluster fill` writes it."""
+    return yaml.safe_load(cluster.fill(REPO / "cluster.yaml", stack))
+
+
+def bootstrapped(config: dict[str, Any]) -> dict[str, Any]:
+    """A cluster file as `ray up` completes it."""
     from ray.autoscaler._private import util
     from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
 
-    config = yaml.safe_load((REPO / "cluster.yaml").read_text(encoding="utf-8")) | changes
-    image = aws("ec2").describe_images()["Images"][0]["ImageId"]
-    for kind in config["available_node_types"].values():
-        kind["node_config"]["ImageId"] = image
     config = util.prepare_config(config)
     util.validate_config(config)
     config = AWSNodeProvider.fillout_available_node_types_resources(config)
@@ -80,7 +106,7 @@ def bootstrapped(aws, **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def config(aws, account) -> dict[str, Any]:
-    return bootstrapped(aws)
+    return bootstrapped(filled())
 
 
 @pytest.fixture(scope="module")
@@ -136,21 +162,127 @@ def test_head_and_workers_are_what_the_file_says_and_only_workers_are_spot(confi
 
 def test_the_group_is_closed_but_for_ssh_from_one_place_and_the_nodes_themselves(aws, account, nodes):
     [group] = {group["GroupId"] for node in nodes.values() for group in node["SecurityGroups"]}
-    assert group == account["Nodes"]
+    assert group == account["SecurityGroup"]
     assert ingress(aws, group) == [("-1", -1, (), (group,)), ("tcp", 22, (MINE,), ())]
 
 
-def test_without_that_account_ray_opens_ssh_alone_to_the_world(aws, account):
-    provider = yaml.safe_load((REPO / "cluster.yaml").read_text())["provider"] | {"security_group": {"GroupName": "x"}}
-    config = bootstrapped(aws, provider=provider)
-    [group] = config["available_node_types"]["head"]["node_config"]["SecurityGroupIds"]
-    assert ingress(aws, group) == [("-1", -1, (), (group,)), ("tcp", 22, ("0.0.0.0/0",), ())]
+def to_the_world(aws) -> list[str]:
+    """The groups of the account that let in whoever comes."""
+    groups = aws("ec2").describe_security_groups()["SecurityGroups"]
+    return [group["GroupId"] for group in groups if "0.0.0.0/0" in json.dumps(group["IpPermissions"])]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_second_network_of_the_account_opens_nothing(aws, account, monkeypatch, turned):
+    """Ray takes the first subnet that AWS happens to list, of whatever network, if the file names none."""
+    from boto3.resources.collection import ResourceCollection
+
+    other = aws("ec2").create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    for zone in "abc":
+        cidr = f"10.77.{ord(zone)}.0/24"
+        new = aws("ec2").create_subnet(VpcId=other, CidrBlock=cidr, AvailabilityZone=f"us-west-2{zone}")["Subnet"]
+        aws("ec2").modify_subnet_attribute(SubnetId=new["SubnetId"], MapPublicIpOnLaunch={"Value": True})
+    try:
+        if turned:
+            plain = ResourceCollection.__iter__
+            monkeypatch.setattr(ResourceCollection, "__iter__", lambda found: iter(list(plain(found))[::-1]))
+        before = to_the_world(aws)
+        config = bootstrapped(filled())
+        assert to_the_world(aws) == before == []
+        for kind in config["available_node_types"].values():
+            assert kind["node_config"]["SecurityGroupIds"] == [account["SecurityGroup"]]
+            assert sorted(kind["node_config"]["SubnetIds"]) == subnets(aws, vpc(aws))
+    finally:
+        for subnet in subnets(aws, other):
+            aws("ec2").delete_subnet(SubnetId=subnet)
+        aws("ec2").delete_vpc(VpcId=other)
+
+
+def test_a_file_that_is_not_filled_in_starts_nothing_and_makes_no_group(aws, account):
+    groups = aws("ec2").describe_security_groups()["SecurityGroups"]
+    for region in ("fill-in-Region", "us-west-2"):
+        config = yaml.safe_load((REPO / "cluster.yaml").read_text(encoding="utf-8"))
+        config["provider"]["region"] = region
+        with pytest.raises(BaseException):  # noqa: B017 - Ray ends the process, or botocore raises
+            bootstrapped(config)
+    assert aws("ec2").describe_security_groups()["SecurityGroups"] == groups
+
+
+def head_hash(config: dict[str, Any]) -> str:
+    from ray.autoscaler._private.util import hash_launch_conf
+
+    return hash_launch_conf(config["available_node_types"]["head"]["node_config"], config["auth"])
+
+
+def test_a_second_engineer_with_a_stack_of_his_own_leaves_the_first_one_s_head(aws, account, config, nodes, tmp_path):
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    deploy(aws, "assay-max", MakeBucket="no")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        his = bootstrapped(filled("assay-max"))
+    assert his["cluster_name"] == "assay-max"
+    provider = AWSNodeProvider(his["provider"], his["cluster_name"])
+    assert provider.non_terminated_nodes({"ray-node-type": "head"}) == []  # so there is none that it would end
+    jane, max_ = (c["available_node_types"]["head"]["node_config"] for c in (config, his))
+    for key in ("KeyName", "IamInstanceProfile", "SecurityGroupIds"):
+        assert jane[key] != max_[key]
+    aws("cloudformation").delete_stack(StackName="assay-max")
+
+
+def test_two_engineers_with_one_key_start_the_same_head_from_two_homes(config, tmp_path):
+    """Who shares a cluster is given its ~/.ssh/NAME.pem; the hash of the head decides whether Ray ends the old one."""
+    from ray.autoscaler._private.commands import _should_create_new_head
+
+    key = Path(config["auth"]["ssh_private_key"])
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh" / key.name).write_text(key.read_text())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        second = bootstrapped(filled())
+    assert second["auth"]["ssh_private_key"] != str(key)
+
+    class Provider:
+        def node_tags(self, node: str) -> dict[str, str]:
+            return {"ray-launch-config": head_hash(config), "ray-user-node-type": "head"}
+
+    assert _should_create_new_head("i-1", head_hash(second), "head", Provider()) is False
+
+
+def test_a_node_that_shuts_down_is_gone_and_disks_have_the_cluster_s_tag(aws, config, nodes):
+    for name, node in nodes.items():
+        assert config["available_node_types"][name]["node_config"]["InstanceInitiatedShutdownBehavior"] == "terminate"
+        [volume] = aws("ec2").describe_volumes(
+            Filters=[{"Name": "attachment.instance-id", "Values": [node["InstanceId"]]}]
+        )["Volumes"]
+        assert {"Key": "ray-cluster-name", "Value": STACK} in volume["Tags"]
+
+
+def test_the_image_is_one_id_and_not_whatever_is_the_latest_when_a_worker_starts(config):
+    images = {kind["node_config"]["ImageId"] for kind in config["available_node_types"].values()}
+    assert len(images) == 1
+    assert all(image.startswith("ami-") for image in images)
+
+
+def test_filling_in_says_what_is_missing(aws, account, tmp_path):
+    with pytest.raises(cluster.InputError, match="there is no stack 'assay-nobody' in us-west-2"):
+        cluster.fill(REPO / "cluster.yaml", "assay-nobody")
+    odd = tmp_path / "odd.yaml"
+    odd.write_text("cluster_name: fill-in-Moon")
+    with pytest.raises(cluster.InputError, match="wants Moon"):
+        cluster.fill(odd, STACK)
+    odd.write_text("# fill-in-Region\ncluster_name: mine # fill-in-Region")
+    with pytest.raises(cluster.InputError, match="nothing to fill in"):
+        cluster.fill(odd, STACK)
+    with pytest.raises(cluster.InputError, match=r"ClusterName, Region, Image.* are to be filled in"):
+        cluster_file.read(REPO / "cluster.yaml")
 
 
 def test_each_node_has_its_profile_a_key_pair_and_metadata_that_ask_for_a_token(aws, account, config, nodes):
     for name, node in nodes.items():
-        assert node["IamInstanceProfile"]["Arn"].endswith("/assay-head" if name == "head" else "/assay-worker")
-        assert node["KeyName"] == "ray-autoscaler_us-west-2"
+        profile = account["HeadProfile" if name == "head" else "WorkerProfile"]
+        assert node["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
+        assert node["KeyName"] == STACK
         sent = config["available_node_types"][name]["node_config"]
         assert sent["MetadataOptions"]["HttpTokens"] == "required"
     key = Path(config["auth"]["ssh_private_key"])
@@ -158,17 +290,65 @@ def test_each_node_has_its_profile_a_key_pair_and_metadata_that_ask_for_a_token(
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
 
-def test_a_worker_may_use_the_bucket_and_nothing_else_and_the_head_may_hand_out_that_role_alone(aws, account):
+def statements(aws, role: str, policy: str) -> list[dict[str, Any]]:
+    """Those of a policy written into a role, each action, resource and condition."""
+    document = aws("iam").get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+    return yaml.safe_load(document)["Statement"] if isinstance(document, str) else document["Statement"]
+
+
+def test_a_worker_may_use_the_bucket_and_nothing_else_and_no_signature(aws, account):
     iam = aws("iam")
-    assert iam.list_role_policies(RoleName="assay-worker")["PolicyNames"] == []
+    [denied] = statements(aws, account["WorkerRole"], "approvals")
+    assert denied["Effect"] == "Deny"
+    assert denied["Resource"] == ["arn:aws:s3:::my-assay-store/*.sig", "arn:aws:s3:::my-assay-store/*register/*"]
     version = iam.get_policy(PolicyArn=account["StoreAccess"])["Policy"]["DefaultVersionId"]
     document = iam.get_policy_version(PolicyArn=account["StoreAccess"], VersionId=version)["PolicyVersion"]["Document"]
     allowed = document["Statement"]
     assert all(action.startswith("s3:") for statement in allowed for action in statement["Action"])
     assert {s["Resource"] for s in allowed} == {"arn:aws:s3:::my-assay-store", "arn:aws:s3:::my-assay-store/*"}
-    head = yaml.safe_load(iam.get_role_policy(RoleName="assay-head", PolicyName="workers")["PolicyDocument"])
-    [handed] = [statement["Resource"] for statement in head["Statement"] if statement["Action"] == "iam:PassRole"]
-    assert handed.endswith("role/assay-worker")
+
+
+def test_the_head_may_touch_no_instance_but_those_of_its_cluster(aws, account):
+    """What an instance's own tag permits is no limit where the head may give any instance that tag."""
+    own = {"ec2:ResourceTag/ray-cluster-name": STACK}
+    by_action: dict[str, list[dict[str, Any]]] = {}
+    for statement in statements(aws, account["HeadRole"], "workers"):
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            by_action.setdefault(action, []).append(statement)
+    [ended] = by_action["ec2:TerminateInstances"]
+    assert ended["Condition"] == {"StringEquals": own}
+    assert ended["Resource"].startswith("arn:aws:ec2:us-west-2:")
+    for tagged in by_action["ec2:CreateTags"]:
+        assert tagged["Condition"]["StringEquals"] in ({"ec2:CreateAction": "RunInstances"}, own)
+    for started in by_action["ec2:RunInstances"]:
+        assert started["Resource"] != "*"
+        on_instances = isinstance(started["Resource"], str) and ":instance/" in started["Resource"]
+        assert on_instances == ("Condition" in started)
+        if on_instances:
+            assert started["Condition"]["StringEquals"] == {
+                "ec2:InstanceType": ["g5.xlarge", "g5.12xlarge"],
+                "aws:RequestTag/ray-cluster-name": STACK,
+            }
+    [handed] = by_action["iam:PassRole"]
+    assert handed["Resource"].endswith(f"role/{account['WorkerRole']}")
+    assert {action for action in by_action if "*" in action} == {"ec2:Describe*"}
+
+
+def test_the_types_of_the_file_are_those_that_the_head_may_start():
+    template = ACCOUNT.read_text(encoding="utf-8")
+    types = {
+        kind["InstanceType"]
+        for name, kind in cluster_file.node_types(yaml.safe_load((REPO / "cluster.yaml").read_text(encoding="utf-8")))
+        if name != "head"
+    }
+    assert f"Default: {','.join(sorted(types, key=len))}" in template
+
+
+def test_the_budget_is_of_the_cluster_alone_and_stops_new_workers():
+    template = ACCOUNT.read_text(encoding="utf-8")
+    assert 'TagKeyValue: [!Sub "user:ray-cluster-name$${AWS::StackName}"]' in template
+    assert "PolicyArn: !Ref NoMoreWorkers, Roles: [!Ref HeadRole]" in template
 
 
 @pytest.mark.parametrize(
@@ -180,6 +360,9 @@ def test_a_worker_may_use_the_bucket_and_nothing_else_and_the_head_may_hand_out_
         ({"CPU": 8, "GPU": 1, "memory": 8e9}, 4, {"four_gpus": 1}),
         ({"CPU": 1, "GPU": 4, "memory": 8e9}, 1, {"four_gpus": 1}),
         ({"CPU": 1, "GPU": 1}, 4, {"four_gpus": 1}),  # who asks for no memory leaves all of it idle either way
+        # an audit of sixteen quarters of a GPU, without and with --memory-gb 2
+        ({"CPU": 1, "GPU": 0.25}, 16, {"four_gpus": 1}),
+        ({"CPU": 1, "GPU": 0.25, "memory": 2 * 2**30}, 16, {"one_gpu": 4}),
     ],
 )
 def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_for_it):

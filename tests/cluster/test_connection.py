@@ -39,13 +39,20 @@ def test_a_worker_makes_its_tensors_of_memory_that_it_freed_before(monkeypatch):
 
 DRIVER = {
     "assay": "abc", "python": "3.11.9", "ray": "2.60.1", "torch": "2.13.0+cpu", "numpy": "2.4.1", "pyarrow": "21.0.0",
-    "safetensors": "0.5.3",
+    "safetensors": "0.5.3", "pillow": "12.0.1", "scipy": "1.16.0", "scikit-learn": "1.7.0",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "worker",
-    [{}, {"python": "3.11.2"}, {"torch": "2.13.0+cu130"}, {"numpy": "2.4.9"}, {"pyarrow": "21.3.1"}],
+    [
+        {},
+        {"python": "3.11.2"},
+        {"torch": "2.13.0+cu130"},
+        {"numpy": "2.4.9"},
+        {"pyarrow": "21.3.1"},
+        {"pillow": "12.0.9"},
+    ],
 )
 def test_what_decides_no_figure_may_differ(worker):
     assert versions.differences(DRIVER, {**DRIVER, **worker}) == []
@@ -54,7 +61,7 @@ def test_what_decides_no_figure_may_differ(worker):
 @pytest.mark.parametrize(
     ("name", "version"),
     [("python", "3.12.9"), ("ray", "2.60.0"), ("torch", "2.13.1"), ("numpy", "1.26.4"), ("pyarrow", "20.0.0"),
-     ("safetensors", "0.4.0"), ("assay", "abd")],
+     ("safetensors", "0.4.0"), ("assay", "abd"), ("pillow", "11.9.0"), ("scipy", "1.15.0"), ("scikit-learn", "1.8.0")],
 )  # fmt: skip
 def test_what_decides_figures_and_formats_may_not_differ(name, version):
     assert versions.differences(DRIVER, {**DRIVER, name: version}) == [f"{name} {version} (the driver: {DRIVER[name]})"]

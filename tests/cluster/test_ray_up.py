@@ -126,7 +126,7 @@ def test_a_worker_that_is_told_of_its_end_leaves_the_cluster(hosts, job):
     notice.mkdir(parents=True)
     (notice / "preempted").write_text("TRUE")
     server = started(worker, "python", "-m", "http.server", "--bind", "127.0.0.1", "8111")
-    command = yaml.safe_load((REPO / "docs" / "cluster-gcp.yaml").read_text())["worker_start_ray_commands"][-1]
+    command = yaml.safe_load((REPO / "docs" / "cluster-gcp.yaml").read_text())["worker_start_ray_commands"][1]
     here = command.replace("$RAY_HEAD_IP:6379", "10.213.7.2:6379 --every 0.5 --metadata http://127.0.0.1:8111")
     try:
         assert here != command

@@ -30,7 +30,7 @@ ROWS = (
     "sweeps audits deploy",
     "models",
     "metrics",
-    "store cluster datasets",
+    "store cluster cloud datasets",
     "config data attacks",
     "interop",
     "runtime shelves corruptions norm_balls delong",

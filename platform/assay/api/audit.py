@@ -117,6 +117,7 @@ def audit(
     limit: int | None = None,
     workers: int | None = 1,
     gpus: float = 0.0,
+    memory_gb: float | None = None,
     address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
@@ -132,8 +133,9 @@ def audit(
     `threshold` (a number, or {"false_alarm_rate": 0.05}), as a card would say them, and takes `higher_is`,
     `trained_on` and `deployed`.
     suite: the name of a shipped one, a file, or a mapping. limit: attack at most so many samples of each class.
-    workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each; address: a Ray
-    cluster. surrogate: another model, for attacks that are made on it. on_progress: called after every piece.
+    workers: jobs at a time, None for as many as there are cores; gpus: the share of a GPU for each, memory_gb: the
+    memory; address: a Ray cluster. surrogate: another model, for attacks that are made on it.
+    on_progress: called after every piece.
     data: where images lie now, by the names of their datasets; other images than those of training are refused.
     on_forecast: called with a forecast before the work; without it none is made.
     allow_import: installed modules that the store may name (docs/security.md).
@@ -163,6 +165,7 @@ def audit(
             limit=limit,
             workers=workers,
             gpus=gpus,
+            memory_gb=memory_gb,
             address=address,
             device=device,
             surrogate=references.model(place, surrogate) if surrogate else None,

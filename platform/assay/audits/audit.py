@@ -92,6 +92,7 @@ def run(
     limit: int | None = None,
     workers: int | None = 1,
     gpus: float = 0.0,
+    memory_gb: float | None = None,
     address: str | None = None,
     device: str = "cpu",
     surrogate: str | None = None,
@@ -101,8 +102,9 @@ def run(
     """Audit the model of that hash and return the audit's id; an interrupted audit resumes where it stopped.
 
     limit: attack only so many samples of each class (a screen: the report says so). workers: jobs at a
-    time, None for as many as there are cores; gpus: the share of a GPU that each takes; address: the Ray
-    cluster that does the work. surrogate: the hash of another model, for attacks that are made on it instead.
+    time, None for as many as there are cores; gpus: the share of a GPU that each takes; memory_gb: what each
+    asks for; address: the Ray cluster that does the work. surrogate: the hash of another model, for attacks on
+    it instead.
     on_forecast: called with a forecast before the work; without it none is made.
     """
     started = time.monotonic()
@@ -117,7 +119,8 @@ def run(
     def on_check(check: str, seconds: float) -> None:
         on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
 
-    before = _work(store, plan, len(checks), on_progress, workers=workers, gpus=gpus, address=address)
+    where = {"workers": workers, "gpus": gpus, "memory_gb": memory_gb, "address": address}
+    before = _work(store, plan, len(checks), on_progress, **where)
 
     folder = f"audits/{audit}"
     with one_thread(), exact_float32():

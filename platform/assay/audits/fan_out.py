@@ -17,13 +17,16 @@ def run(
     *,
     workers: int | None,
     gpus: float = 0.0,
+    memory_gb: float | None = None,
     address: str | None = None,
     on_done: Callable[[Job, float], None],
 ) -> None:
     """Do every job; `on_done` is called as each ends. The order changes no figure.
 
     workers: how many jobs at a time; None, on a cluster, for as many as it has room for. gpus: the share of a GPU
-    that each takes, such as 0.25 for four on one. address: a Ray cluster; without it, this machine's cores.
+    that each takes, such as 0.25 for four on one. memory_gb: that each asks for; a cluster that starts machines
+    for them then takes small ones, where it would else start a large one. address: a Ray cluster; without it,
+    this machine's cores.
     Raises InputError where the GPUs are not there or not shared out, AssayError where a job failed more often than
     retry.py allows; what is done stays.
     """
@@ -47,19 +50,26 @@ def run(
             raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
         if gpus and not given:
             workers = min(workers, max(1, int(resources.get("GPU", 0) / gpus + 1e-9)))
-        _spread(jobs, root, workers, gpus, on_done)
+        _spread(jobs, root, workers, gpus, (memory_gb or 0) * 2**30, on_done)
 
 
-def _spread(jobs: Sequence[Job], root: str, at_a_time: int, gpus: float, on_done: Callable[[Job, float], None]) -> None:
+def _spread(
+    jobs: Sequence[Job],
+    root: str,
+    at_a_time: int,
+    gpus: float,
+    memory: float,
+    on_done: Callable[[Job, float], None],
+) -> None:
     import ray
 
     from assay.cluster import idle_warning, ray_failures
 
-    processes = _Processes(gpus) if gpus else None
-    remote = ray.remote(num_cpus=1, max_retries=0)(_run)  # retry.py decides what is tried again
+    processes = _Processes(gpus, memory) if gpus else None
+    remote = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_run)  # retry.py decides what is tried again
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
-    idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus}, ray.cluster_resources)
+    idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus, "memory_gb": memory / 2**30}, ray.cluster_resources)
     while queue or running:
         while queue and len(running) < at_a_time:
             number = queue.popleft()
@@ -115,10 +125,11 @@ class _Processes:
     anew: six seconds for each job.
     """
 
-    def __init__(self, gpus: float) -> None:
+    def __init__(self, gpus: float, memory: float) -> None:
         import ray
 
-        self._make = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=0, max_task_retries=0)(_Process)
+        takes = {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
+        self._make = ray.remote(**takes, max_restarts=0, max_task_retries=0)(_Process)
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 

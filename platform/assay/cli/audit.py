@@ -39,6 +39,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Share of a GPU that each worker takes, such as 0.25.",
 )
+@click.option(
+    "--memory-gb",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Memory that each worker asks for, so that a cluster starts small machines for many.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Print the passes and the time of every piece of work; attack nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the forecast of --dry-run as JSON.")

@@ -2,7 +2,8 @@
 
 Ray does not poll for it. A node that is drained in time gets no new trials, and those it loses count as pre-empted, not
 as failed. AWS gives two minutes (User Guide for EC2, "Spot Instance interruption notices"), GCP thirty seconds
-(Compute Engine, "Preemptible VM instances").
+(Compute Engine, "Preemptible VM instances"). A worker on which no raylet has run for ten minutes has lost its head, or
+never joined it, and is ended: see `orphan`.
 """
 
 from __future__ import annotations
@@ -14,17 +15,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assay.cluster import orphan
+
 METADATA = {"aws": "http://169.254.169.254", "gcp": "http://metadata.google.internal"}
 GCP_SECONDS = 30
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # the metadata are never behind a proxy
+ORPHANED = 600.0  # seconds without a raylet; `ray up` stops and starts it within one or two minutes
 
 
 def _ask(url: str, headers: dict[str, str], method: str = "GET") -> str:
     """What the metadata service answers within two seconds; raises OSError."""
-    with DIRECT.open(urllib.request.Request(url, headers=headers, method=method), timeout=2) as answer:
+    with orphan.DIRECT.open(urllib.request.Request(url, headers=headers, method=method), timeout=2) as answer:
         return str(answer.read().decode())
 
 
@@ -49,12 +53,8 @@ def gcp(metadata: str) -> float | None:
 
 def local_node(head: str, processes: Path = Path("/proc")) -> str:
     """The id of this machine's node in the cluster of that head, from its raylet's command line; raises LookupError."""
-    for process in processes.glob("[0-9]*"):
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue  # it has ended
-        if Path(words[0]).name == "raylet" and f"--gcs-address={head}" in words:
+    for words in orphan.raylets(processes):
+        if f"--gcs-address={head}" in words:
             return next(word.partition("=")[2] for word in words if word.startswith("--node_id="))
     raise LookupError(f"no raylet of the cluster {head} runs on this machine")
 
@@ -67,11 +67,25 @@ def drain(head: str, node: str, seconds: float) -> None:
     subprocess.run([*command, *reason, *deadline], check=True, timeout=60)
 
 
-def watch(cloud: str, head: str, metadata: str, every: float) -> None:
-    """Ask every so many seconds until the notice comes, then drain this node; errors are printed, and it goes on."""
-    printed = ""
+def watch(
+    cloud: str,
+    head: str,
+    metadata: str,
+    every: float,
+    orphaned: float = ORPHANED,
+    end: Callable[[], None] | None = None,
+) -> None:
+    """Ask every so many seconds until the notice comes, then drain this node; errors are printed, and it goes on.
+
+    end: ends this machine, once no raylet ran on it for `orphaned` seconds.
+    """
+    printed, ray = "", orphan.Absence()
     while True:
         try:
+            if end and ray.after(any(orphan.raylets())) >= orphaned:
+                print(f"no raylet for {orphaned:.0f} s: the head is lost, and this machine ends", flush=True)
+                end()
+                return
             left = {"aws": aws, "gcp": gcp}[cloud](metadata)
             if left is not None:
                 drain(head, local_node(head), left)
@@ -93,8 +107,12 @@ def main() -> None:
     parser.add_argument("head", help="the address of the cluster, HEAD:6379")
     parser.add_argument("--metadata", help="the metadata service, if it is not the cloud's usual one")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between two questions")
+    parser.add_argument("--orphaned", type=float, default=ORPHANED, help="seconds without Ray, then the machine ends")
+    parser.add_argument("--end", help="the command that ends this machine", default=" ".join(orphan.SHUTDOWN))
     given = parser.parse_args()
-    watch(given.cloud, given.head, given.metadata or METADATA[given.cloud], given.every)
+    metadata = given.metadata or METADATA[given.cloud]
+    end = lambda: orphan.end(given.cloud, metadata, given.end.split())  # noqa: E731
+    watch(given.cloud, given.head, metadata, given.every, given.orphaned, end)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from assay.errors import SweepError
 from assay.runtime.provenance import code_hash, version
 
-PARTS = {"python": 2, "ray": 3, "torch": 3, "numpy": 2, "pyarrow": 1, "safetensors": 2}
+PARTS = {
+    "python": 2,
+    "ray": 3,
+    "torch": 3,
+    "numpy": 2,
+    "pyarrow": 1,
+    "safetensors": 2,
+    "pillow": 2,  # decodes and resizes
+    "scipy": 2,
+    "scikit-learn": 2,
+}
 """What must be the same -> how many parts of its version: 2 of 3.11.9 is 3.11. A build label (+cpu) is no part."""
 
 VARIABLE = "ASSAY_DRIVER_VERSIONS"

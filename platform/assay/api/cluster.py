@@ -1,0 +1,30 @@
+"""`assay cluster`: fill in a cluster file from what an account's stack made, and look at what would fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay.cloud import account_stack, cluster_file
+from assay.errors import InputError
+
+
+def fill(file: str | Path, stack: str, region: str | None = None) -> str:
+    """The text of a cluster file with what the stack made in place of `fill-in-NAME`.
+
+    region: of the stack, default that of the environment. Raises InputError for a file that can't be read, for no such
+    stack, and for a name that the stack has no output for.
+    """
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    wanted = cluster_file.blanks(text)
+    if not wanted:
+        raise InputError(f"{file} has nothing to fill in; start from cluster.yaml")
+    made = account_stack.outputs(stack, region)
+    if missing := [name for name in wanted if name not in made]:
+        raise InputError(
+            f"{file} wants {', '.join(missing)}, and the stack '{stack}' has {', '.join(sorted(made)) or 'nothing'}; "
+            "deploy docs/aws-account.yaml of this version again"
+        )
+    return cluster_file.filled(text, made)
