@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from assay.api import cluster
-from assay.cloud import account_stack, cluster_file
+from assay.cli import main
+from assay.cloud import account_check, account_stack, cluster_file
 
 REPO = Path(__file__).parents[2]
 ACCOUNT = REPO / "docs" / "aws-account.yaml"
@@ -389,3 +391,120 @@ def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_fo
     )
     launched = ResourceDemandScheduler(None).schedule(wanted).to_launch
     assert {request.instance_type: request.count for request in launched} == nodes_for_it
+
+
+@pytest.fixture
+def mine(aws, account, tmp_path, monkeypatch) -> Path:
+    """A cluster file as `assay cluster fill` writes it, with a token and quotas for all that it may start."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(cluster.fill(REPO / "cluster.yaml", STACK))
+    token = tmp_path / "auth_token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.chdir(REPO)
+    allow(monkeypatch, 100)
+    return path
+
+
+def allow(monkeypatch, vcpus: float) -> None:
+    """Quotas of EC2, which moto does not have."""
+    plain = account_stack.client
+
+    class Quotas:
+        def get_service_quota(self, **asked: str) -> dict[str, Any]:
+            assert asked["ServiceCode"] == "ec2"
+            return {"Quota": {"Value": vcpus}}
+
+    monkeypatch.setattr(
+        account_stack, "client", lambda name, region: Quotas() if name == "service-quotas" else plain(name, region)
+    )
+
+
+def states(path: Path, *wanted: str, store: str | None = "s3://my-assay-store/assay") -> dict[str, str]:
+    """What is not as it should be: what it is about -> what is said, with its mend."""
+    return {
+        f.about: f"{f.said} -> {f.mend}" for f in account_check.look(path, store) if f.state in (wanted or ("fault",))
+    }
+
+
+def changed(path: Path, **changes: Any) -> Path:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+    return path
+
+
+def test_a_file_and_an_account_that_fit_have_no_fault(mine):
+    assert states(mine, "fault", "unknown") == {}
+    done = CliRunner().invoke(main, ["cluster", "check", str(mine), "--store", "s3://my-assay-store/assay"])
+    assert done.exit_code == 0, done.output
+    assert "no fault" in done.output
+
+
+def test_a_running_head_is_told_of_before_it_is_restarted(mine, nodes):
+    assert "restarts Ray on it" in states(mine, "note")["head"]
+
+
+def test_the_key_of_a_colleague_is_told_of_before_his_head_is_ended(mine, nodes, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "ends the head i-" in states(mine)["head"]
+
+
+def test_a_quota_of_zero_and_a_small_one(mine, monkeypatch):
+    allow(monkeypatch, 0)
+    assert "0 vCPUs, so none can start -> aws service-quotas request" in states(mine)["quotas"]
+    allow(monkeypatch, 8)
+    assert "8 vCPUs, and the file may start 64" in states(mine, "note")["quotas"]
+
+
+def test_an_old_ray_in_the_file(mine):
+    found = states(changed(mine, setup_commands=["pip install 'ray[default]==2.9.0'"]))
+    assert "the nodes get Ray 2.9.0" in found["versions"]
+
+
+def test_a_bucket_that_is_elsewhere_or_is_not(aws, mine):
+    boto3 = pytest.importorskip("boto3")
+    far = {"LocationConstraint": "eu-west-1"}
+    boto3.client("s3", region_name="eu-west-1").create_bucket(Bucket="far-away", CreateBucketConfiguration=far)
+    assert "far-away is in eu-west-1 and the nodes in us-west-2" in states(mine, store="s3://far-away/x")["bucket"]
+    assert "there is no bucket nowhere-at-all" in states(mine, store="s3://nowhere-at-all")["bucket"]
+    assert "is no s3://BUCKET/PREFIX" in states(mine, store="/a/folder")["bucket"]
+
+
+def test_ids_of_another_account_and_an_open_group(aws, mine):
+    content = yaml.safe_load(mine.read_text())
+    content["available_node_types"]["head"]["node_config"]["SubnetIds"] = ["subnet-0123456789abcdef0"]
+    assert "assay cluster fill" in states(changed(mine, **content))["network"]
+    opened = aws("ec2").create_security_group(GroupName="open", Description="x", VpcId=vpc(aws))["GroupId"]
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
+    aws("ec2").authorize_security_group_ingress(GroupId=opened, IpPermissions=[rule])
+    for kind in content["available_node_types"].values():
+        kind["node_config"] |= {"SubnetIds": subnets(aws, vpc(aws)), "SecurityGroupIds": [opened]}
+    assert "lets in the whole world" in states(changed(mine, **content))["network"]
+    aws("ec2").delete_security_group(GroupId=opened)
+    del content["available_node_types"]["head"]["node_config"]["SubnetIds"]
+    assert "head: no SubnetIds" in states(changed(mine, **content))["network"]
+
+
+def test_no_token_and_no_credentials(mine, monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
+    assert "ray get-auth-token --generate" in states(mine)["token"]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    assert "no credentials: set AWS_PROFILE" in states(mine)["identity"]
+    done = CliRunner().invoke(main, ["cluster", "check", str(mine)])
+    assert done.exit_code == 1
+
+
+def test_files_that_are_no_cluster_files(tmp_path):
+    for text, why in (
+        ("a: 1", "no cluster file|not a cluster file"),
+        ("[", "no YAML"),
+        ("provider: {type: gcp}", "gcp"),
+    ):
+        path = tmp_path / "odd.yaml"
+        path.write_text(text)
+        with pytest.raises(cluster.InputError, match=why):
+            account_check.look(path)

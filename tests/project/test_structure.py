@@ -176,7 +176,14 @@ def test_what_is_imported_is_declared():
     provided = importlib.metadata.packages_distributions()
     project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    listed = [*project["dependencies"], *extras["anomalib"], *extras["onnx"], *extras["openvino"], *extras["pdf"]]
+    listed = [
+        *project["dependencies"],
+        *extras["cluster"],
+        *extras["anomalib"],
+        *extras["onnx"],
+        *extras["openvino"],
+        *extras["pdf"],
+    ]
     declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
     declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors
     imported = set().union(*(top(imports(path)) for path in SOURCES)) - sys.stdlib_module_names - {"trainables"}

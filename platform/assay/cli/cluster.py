@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -38,3 +39,31 @@ def fill(file: Path, stack: str, region: str | None, output: Path) -> None:
     except FileExistsError as error:
         raise InputError(f"{output} is there already; give another --output, or remove it") from error
     click.echo(f"{output}: filled in from the stack {stack}; next: assay cluster check {output}")
+
+
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--store", help="The store of your sweeps, s3://BUCKET/PREFIX, to look at its bucket, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def check(file: Path, store: str | None, as_json: bool) -> None:
+    """Say what `ray up FILE` would run into in this AWS account; nothing is changed. Exit 1 if there is a fault.
+
+    \b
+      assay cluster check mine.yaml --store s3://my-assay-store/assay
+    """
+    from dataclasses import asdict
+
+    from assay.cloud.account_check import look
+
+    found = look(file, store)
+    faults = sum(one.state == "fault" for one in found)
+    if as_json:
+        click.echo(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        for one in found:
+            click.echo(f"{one.state:8}{one.about:10}{one.said}")
+            if one.mend and one.state != "ok":
+                click.echo(f"{'':18}-> {one.mend}")
+        click.echo(f"{faults} fault{'s' * (faults != 1)}" if faults else "no fault was found")
+    if faults:
+        click.get_current_context().exit(1)

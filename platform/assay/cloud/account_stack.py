@@ -17,7 +17,7 @@ def client(service: str, region: str | None) -> Any:
     except ImportError as error:
         raise InputError(f"boto3 is not installed: {INSTALL}") from error
     try:
-        return boto3.client(service, region_name=region)
+        return boto3.Session().client(service, region_name=region)
     except BotoCoreError as error:  # NoRegionError, ProfileNotFound
         raise InputError(f"{error}; give --region, and look at AWS_PROFILE") from error
 

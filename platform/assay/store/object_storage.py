@@ -177,6 +177,7 @@ def _client(scheme: str, bucket: str) -> Any:
     if not endpoint:
         region = _region(bucket) or region  # where the bucket is counts, not where the user mostly works
     return fs.S3FileSystem(
+        **_credentials(),
         endpoint_override=endpoint,
         region=region,
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
@@ -185,6 +186,34 @@ def _client(scheme: str, bucket: str) -> Any:
         allow_delayed_open=True,  # a small object is one request, not three
         background_writes=True,  # without it, an upload of which a part fails is closed into an object cut short
     )
+
+
+RENEWED = ("env", "config-file", "shared-credentials-file", "iam-role", "container-role")
+"""How boto3 may have found credentials -> those that pyarrow finds as well, and renews by itself."""
+
+
+def _credentials() -> dict[str, str]:
+    """Those of a profile with a role or single sign-on, where boto3 is installed: pyarrow's own chain knows neither.
+
+    They end after hours; `do` then makes a new client. Where boto3 can't get them, pyarrow's chain says why.
+    """
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        return {}
+    try:
+        import boto3
+        from botocore.exceptions import BotoCoreError, ClientError
+    except ImportError:
+        return {}
+    try:
+        found = boto3.Session().get_credentials()
+        if found is None or found.method in RENEWED:
+            return {}
+        keys = found.get_frozen_credentials()
+    except (BotoCoreError, ClientError) as error:
+        raise OSError(
+            f"{error}; the profile's credentials cannot be had: say `aws sso login`, or look at it"
+        ) from error
+    return {"access_key": keys.access_key, "secret_key": keys.secret_key, "session_token": keys.token}
 
 
 def _region(bucket: str) -> str | None:
