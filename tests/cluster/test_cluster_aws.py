@@ -501,7 +501,7 @@ def test_no_token_and_no_credentials(mine, monkeypatch, tmp_path):
 def test_files_that_are_no_cluster_files(tmp_path):
     for text, why in (
         ("a: 1", "no cluster file|not a cluster file"),
-        ("[", "no YAML"),
+        ("[", "not readable as YAML"),
         ("provider: {type: gcp}", "gcp"),
     ):
         path = tmp_path / "odd.yaml"

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from assay.config import yaml_file
 from assay.errors import InputError
 
 BLANK = re.compile(r"fill-in-(\w+(?:-\w+)*)")
@@ -38,10 +37,7 @@ def read(path: str | Path) -> dict[str, Any]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        content = yaml.safe_load(text)  # as Ray reads it, with aliases and merge keys
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {error}") from error
+    content = _merged(yaml_file.written(text.encode(), str(path)))
     provider = content.get("provider") if isinstance(content, dict) else None
     if not isinstance(provider, dict) or "type" not in provider:
         raise InputError(f"{path} is not a cluster file of `ray up`: it has no `provider` with a `type`")
@@ -51,6 +47,17 @@ def read(path: str | Path) -> dict[str, Any]:
             f"fill {path} --stack NAME --output MINE.yaml` does it"
         )
     return dict(content)
+
+
+def _merged(value: Any) -> Any:
+    """The value with merge keys (`<<`) followed, as Ray's own reader does."""
+    if isinstance(value, list):
+        return [_merged(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    base = value.get("<<")
+    first = _merged(base) if isinstance(base, dict) else {}
+    return {**first, **{key: _merged(one) for key, one in value.items() if key != "<<"}}
 
 
 def node_types(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
