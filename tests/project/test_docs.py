@@ -36,6 +36,12 @@ def code(text: str) -> list[str]:
     return fenced + re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
 
 
+def options_of(verb: str) -> list:
+    """The options of a verb, and of the verbs below it."""
+    found = main.get_command(None, verb)
+    return [*found.params, *(option for one in getattr(found, "commands", {}).values() for option in one.params)]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_help_with_an_example_and_a_row_in_the_readme(verb):
     told = CliRunner().invoke(main, [verb, "--help"]).output
@@ -50,7 +56,7 @@ def test_the_readme_names_no_other_verb():
 def test_every_option_in_the_readme_exists():
     for line in "\n".join(code(README)).splitlines():
         for verb, rest in re.findall(r"\bassay ([a-z]+)\b(.*)", line):
-            options = main.get_command(None, verb).params
+            options = options_of(verb)
             known = {name for option in options for name in [*option.opts, *option.secondary_opts]}
             assert set(re.findall(r"(?<!\S)--[a-z-]+", rest.split("#")[0])) <= known | {"--help"}, line
 
@@ -129,7 +135,7 @@ def test_a_page_of_the_docs_names_verbs_and_options_that_exist(page):
     for line in "\n".join(code(page.read_text(encoding="utf-8"))).splitlines():
         for verb, rest in re.findall(r"(?<![\w/.-])assay ([a-z]+)\b(?!:)(.*)", line.split("#")[0]):
             assert verb in VERBS, line
-            options = main.get_command(None, verb).params
+            options = options_of(verb)
             known = {name for option in options for name in [*option.opts, *option.secondary_opts]}
             assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= known | {"--help"}, line
 
