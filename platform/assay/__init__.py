@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from assay.api.audit import forecast_audit as forecast_audit
     from assay.api.audit import open_audit as open_audit
     from assay.api.compare import compare as compare
+    from assay.api.data import Data as Data
+    from assay.api.data import read_data as read_data
     from assay.api.export import export as export
     from assay.api.load import load as load
     from assay.api.promote import promote as promote
@@ -41,6 +43,8 @@ _PLACES = {
     "forecast_audit": "audit",
     "open_audit": "audit",
     "compare": "compare",
+    "Data": "data",
+    "read_data": "data",
     "export": "export",
     "load": "load",
     "promote": "promote",

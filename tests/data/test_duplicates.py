@@ -126,7 +126,7 @@ def test_a_picture_that_is_nearly_another_one_is_told(dataset: Dataset, cache: P
         Image.fromarray((np.asarray(image) * 0.98 + 3).astype(np.uint8)).save(other.path)
     [notice] = splits.training_data(dataset, cache=cache).description["notices"]
     assert notice.startswith(
-        "1 pairs of images in two splits are nearly the same: train-0-3 (train) ~ test-0-1 (test) (all are listed"
+        "1 pair of images in two splits nearly the same: train-0-3 (train) ~ test-0-1 (test) (all are listed"
     )
 
 

@@ -230,7 +230,7 @@ def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> l
     if nearly:
         more = f" and {len(nearly) - SHOWN} more" if len(nearly) > SHOWN else ""
         said.append(
-            f"{len(nearly)} pairs of images in two splits are nearly the same: "
+            f"{len(nearly)} pair{'s' if len(nearly) > 1 else ''} of images in two splits nearly the same: "
             f"{'; '.join(map(str, nearly[:SHOWN])).replace(' = ', ' ~ ')}{more}"
         )
     if file := duplicates.listed(cache or file_facts.default_folder(), same, nearly):
