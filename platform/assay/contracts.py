@@ -22,6 +22,9 @@ Split = Literal["train", "labelled", "contamination", "validation", "test"]
 """`labelled`: anomalies given to training as such. `contamination`: anomalies hidden among the train normals."""
 Duplicates = Literal["refuse", "drop", "allow"]
 """What is done with images that are there twice: `refuse` those in two splits, `drop` all but one, or `allow` them."""
+Fit = Literal["stretch", "letterbox", "crop"]
+"""How an image of another aspect becomes one of the detector's size."""
+Filter = Literal["bilinear", "bicubic", "lanczos", "box", "nearest"]
 Regime = Literal["evasion", "false_alarm", "both"]
 Knowledge = Literal["white-box", "score", "label", "transfer", "none"]
 Monotonicity = Literal["rising", "falling", "mixed"]
@@ -195,6 +198,7 @@ class Dataset:
     notices: what its user must know of how it was read, in sentences.
     validation_anomalies: `labelled` ones set aside, or `pseudo`: made from held-out normals.
     duplicates: what is done with images that have the same pixels; two labels for one image are refused unless allowed.
+    fit, filter: how images of another size are shrunk to it.
     bit_depth: of 16-bit files; None: 16, if their values use that many. mask_above: the value of a mask above which a
     pixel is marked.
     """
@@ -210,6 +214,8 @@ class Dataset:
     notices: tuple[str, ...] = ()
     bit_depth: int | None = None
     mask_above: int = 127
+    fit: Fit = "stretch"
+    filter: Filter = "bilinear"
 
 
 @dataclass(frozen=True)
@@ -254,7 +260,8 @@ class Description(TypedDict):
 
     hash: of all decoded images. image_size: the side of square images, or [height, width]. counts: split -> how many
     are `normal` and how many `anomalous`. groups: how many groups hold them, where images are of groups. notes: those
-    of the Dataset, and what was found in decoding it. notices: those of the Dataset, if there are any.
+    of the Dataset, and what was found in decoding it. notices: those of the Dataset, if there are any. shrinking:
+    `fit` and `filter`, where these are not the usual ones.
     """
 
     name: str
@@ -267,6 +274,7 @@ class Description(TypedDict):
     licence: str
     notes: dict[str, int | str]
     notices: NotRequired[list[str]]
+    shrinking: NotRequired[dict[str, str]]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from assay import consent
 from assay.api.arguments import StoreLike, one_model, store_of
 from assay.audits.explanations import explain
 from assay.deploy.heat_map import drawn
-from assay.deploy.score_files import Picture, Scored, Unread, files_of
+from assay.deploy.score_files import Picture, Scored, Unread, files_of, reading_of
 from assay.deploy.score_files import score as scored
 from assay.deploy.score_output import COLUMNS, row, table
 from assay.errors import InputError
@@ -112,7 +112,9 @@ class Detector(nn.Module):
     ) -> Iterator[Scored | Unread]:
         """The same, each result as soon as it is there."""
         found = scored(self.model, _named(images), device)
-        return found if maps is None else drawn(found, self.detector, Path(maps), explain, device)
+        if maps is None:
+            return found
+        return drawn(found, self.detector, Path(maps), explain, device, *reading_of(self.model.manifest))
 
 
 def _named(images: Picture | Iterable[Picture]) -> Iterator[tuple[str, Picture]]:

@@ -1,8 +1,8 @@
 """Decoded images on disk: every split is decoded once, then memory-mapped by all processes of a machine.
 
 An entry is `<key>.npy` (uint8 (N, C, H, W)) and `<key>.json` (hashes of every image, and a checksum of the entry).
-The key is a hash of the files' bytes, the image size, the channels, the bit depth and the decode version, so entries
-are never stale.
+The key is a hash of the files' bytes, the image size, the rule of shrinking, the channels, the bit depth and the decode
+version, so entries are never stale.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from assay.data import file_facts
 from assay.data.images import (
     DECODE_VERSION,
+    USUAL,
     Content,
     decoded_content,
     eight_bit,
@@ -29,6 +30,7 @@ from assay.data.images import (
     resized,
     stored,
 )
+from assay.data.shrinking import Rule
 from assay.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ def decoded(
     size: int | Sequence[int],
     channels: int,
     bit_depth: int | None = None,
+    rule: Rule = USUAL,
     folder: Path | None = None,
 ) -> Decoded:
     """The images of `paths` (at least one), in order, decoded or read from the cache.
@@ -64,12 +67,14 @@ def decoded(
     height, width = height_and_width(size)
     files = file_facts.file_hashes(paths, folder)
     about = f"{DECODE_VERSION} {height}x{width} {channels} {bit_depth or 16} "
+    if rule != USUAL:
+        about += f"{rule.fit} {rule.filter} "
     digest = hashlib.sha256((about + " ".join(files)).encode())
     entry = folder / f"{digest.hexdigest()}.npy"
     cached = _read(entry)
     if cached is None:
         try:
-            contents = _decode_into(entry, paths, (height, width), channels, bit_depth)
+            contents = _decode_into(entry, paths, (height, width), channels, bit_depth, rule)
         except OSError as error:
             raise DataError(
                 f"{folder}: cannot write the image cache ({error.strerror}); set ASSAY_CACHE to another folder"
@@ -98,7 +103,7 @@ def _read(entry: Path) -> Decoded | None:
 
 
 def _decode_into(
-    entry: Path, paths: Sequence[Path], size: tuple[int, int], channels: int, bit_depth: int | None
+    entry: Path, paths: Sequence[Path], size: tuple[int, int], channels: int, bit_depth: int | None, rule: Rule
 ) -> list[Content]:
     entry.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
@@ -107,7 +112,7 @@ def _decode_into(
     def one(path: Path) -> tuple[np.ndarray, Content]:
         image, orientation = stored(path)
         native = eight_bit(image, orientation, path, bit_depth)
-        return resized(native, size=size, channels=channels), decoded_content(image, orientation, path)
+        return resized(native, size=size, channels=channels, rule=rule), decoded_content(image, orientation, path)
 
     def write_pixels(file: BinaryIO) -> None:
         # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.

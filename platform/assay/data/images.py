@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from assay.data.shrinking import FILTERS, Rule, shrunk
 from assay.errors import DataError
 
 DECODE_VERSION = 2
@@ -38,9 +39,9 @@ SUFFIXES = (
 MAX_PIXELS = 64 * 1024 * 1024
 """Larger images are refused: a file of a few kilobytes can claim gigabytes of pixels."""
 
-RESAMPLING = Image.Resampling.BILINEAR
-"""Pillow widens this triangle filter by the scale factor, so it does not alias. Unlike LANCZOS it has no negative
-lobes, whose halos look like defects, and unlike BOX it leaves no blocks when an image is enlarged."""
+USUAL = Rule()
+RESAMPLING = FILTERS[USUAL.filter]
+"""Of pictures that are only looked at."""
 
 MODES = {1: "L", 3: "RGB"}
 """Number of channels -> Pillow's mode."""
@@ -127,12 +128,14 @@ def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
-def decode(path: Path, *, size: int | Sequence[int], channels: int) -> np.ndarray:
-    """One file as uint8 (C, H, W): antialiased, aspect ratio not kept; raises DataError naming the file.
+def decode(
+    path: Path, *, size: int | Sequence[int], channels: int, rule: Rule = USUAL, bit_depth: int | None = None
+) -> np.ndarray:
+    """One file as uint8 (C, H, W), shrunk by the rule; raises DataError naming the file.
 
     size: the side of square images, or [height, width].
     """
-    return resized(open_image(path), size=size, channels=channels)
+    return resized(open_image(path, bit_depth), size=size, channels=channels, rule=rule)
 
 
 def open_image(path: Path, bit_depth: int | None = None) -> Image.Image:
@@ -185,13 +188,9 @@ def upright_size(path: Path) -> tuple[int, int]:
     return (image.width, image.height) if orientation in ON_ITS_SIDE else (image.height, image.width)
 
 
-def resized(image: Image.Image, *, size: int | Sequence[int], channels: int) -> np.ndarray:
-    """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3."""
-    height, width = height_and_width(size)
-    image = image.convert(MODES[channels])
-    # Along the rows first: which of the two comes first depends on Pillow's version, and moves pixels by a grey level.
-    image = image.resize((width, image.height), RESAMPLING).resize((width, height), RESAMPLING)
-    return pixels_of(image, channels)
+def resized(image: Image.Image, *, size: int | Sequence[int], channels: int, rule: Rule = USUAL) -> np.ndarray:
+    """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3, shrunk by the rule."""
+    return pixels_of(shrunk(image.convert(MODES[channels]), height_and_width(size), rule), channels)
 
 
 def pixels_of(image: Image.Image, channels: int) -> np.ndarray:

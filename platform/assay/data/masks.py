@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.contracts import Sample
+from assay.contracts import Fit, Sample
 from assay.data.images import stored, turned
+from assay.data.shrinking import Rule, shrunk
 from assay.errors import DataError
 
 SHOWN = 5
@@ -51,8 +52,10 @@ def threshold(largest: int) -> int:
     return 127 if largest <= 255 else largest // 2
 
 
-def mask(sample: Sample, size: tuple[int, int], above: int) -> NDArray[np.bool_]:
+def mask(sample: Sample, size: tuple[int, int], above: int, fit: Fit = "stretch") -> NDArray[np.bool_]:
     """The marked pixels (H, W) of a sample at `size` (height, width); all False for a sample without a mask.
+
+    fit: how the image itself was shrunk.
 
     A pixel is marked where it covers anything that is marked at native size, so that thin defects are kept. Several
     masks are united. Raises DataError for a mask that cannot be read or does not fit its image.
@@ -60,7 +63,7 @@ def mask(sample: Sample, size: tuple[int, int], above: int) -> NDArray[np.bool_]
     united = np.zeros(size, dtype=np.bool_)
     for path in sample.masks:
         marked = Image.fromarray((_upright(path, sample.path) > above).astype(np.float32))
-        united |= np.asarray(marked.resize(size[::-1], Image.Resampling.BOX)) > 0
+        united |= np.asarray(shrunk(marked, size, Rule(fit), Image.Resampling.BOX)) > 0
     return united
 
 

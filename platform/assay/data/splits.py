@@ -21,6 +21,7 @@ from assay.data.decode_cache import Decoded, decoded
 from assay.data.duplicates import Pair
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
+from assay.data.shrinking import Rule
 from assay.errors import DataError
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -64,6 +65,8 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
     }
     if notices := [*dataset.notices, *_about_repeats(dataset, by_split, cache)]:
         description["notices"] = notices
+    if shrinking := Rule(dataset.fit, dataset.filter).stated():
+        description["shrinking"] = shrinking
     if any(images.group_names for images in splits.values()):
         description["groups"] = {name: _by_class(images, images.parts) for name, images in splits.items()}
     return TrainingData(train, validation, description, labelled)
@@ -107,6 +110,7 @@ def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
                 size=size,
                 channels=dataset.channels,
                 bit_depth=dataset.bit_depth,
+                rule=Rule(dataset.fit, dataset.filter),
                 folder=cache,
             ),
         )

@@ -15,6 +15,7 @@ from assay.data import duplicates, file_facts, image_size, masks, splits
 from assay.data.decode_cache import Decoded, decoded
 from assay.data.images import ON_ITS_SIDE, stored
 from assay.data.missing import missing
+from assay.data.shrinking import Rule
 from assay.errors import DataError
 
 REPEATS = {"refuse": "each counts once in every interval", "drop": "left out", "allow": "taken as they are"}
@@ -104,7 +105,7 @@ def summary(dataset: Dataset, cache: Path | None = None) -> Summary:
     return Summary(
         name=dataset.name,
         licence=dataset.licence,
-        input=f"{height} x {width}, {'grey' if dataset.channels == 1 else 'RGB'}",
+        input=f"{height} x {width}, {'grey' if dataset.channels == 1 else 'RGB'}, {dataset.fit}, {dataset.filter}",
         counts={name: dict(sorted(_kinds(of).items(), key=_normal_first)) for name, (of, _) in by_split.items()},
         groups=_groups(by_split),
         sizes=dict(sizes.most_common()),
@@ -136,7 +137,14 @@ def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
             paths = [sample.path for sample in of]
             by_split[name] = (
                 of,
-                decoded(paths, size=size, channels=dataset.channels, bit_depth=dataset.bit_depth, folder=cache),
+                decoded(
+                    paths,
+                    size=size,
+                    channels=dataset.channels,
+                    bit_depth=dataset.bit_depth,
+                    rule=Rule(dataset.fit, dataset.filter),
+                    folder=cache,
+                ),
             )
     return by_split
 
@@ -173,7 +181,9 @@ def _masks(dataset: Dataset) -> Masks:
     anomalies = [sample for sample in dataset.samples if sample.label]
     marked = [sample for sample in anomalies if sample.masks]
     size = image_size.of(dataset)
-    shares = np.array([*file_facts.in_parallel(lambda s: masks.mask(s, size, dataset.mask_above).mean(), marked)])
+    shares = np.array(
+        [*file_facts.in_parallel(lambda s: masks.mask(s, size, dataset.mask_above, dataset.fit).mean(), marked)]
+    )
     found = shares[shares > 0]
     counts = (len(marked), len(anomalies) - len(marked), len(shares) - len(found), dataset.mask_above)
     if not len(found):

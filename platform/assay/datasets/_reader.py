@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
 
-from assay.contracts import Dataset, Duplicates, Plain, Sample, Split
+from assay.contracts import Dataset, Duplicates, Filter, Fit, Plain, Sample, Split
 from assay.data import masks
 from assay.data.file_facts import contents, file_hashes
 from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
@@ -37,6 +37,8 @@ RESERVED = ("all", "normal", "worst_kind", "worst_category")
 class Options:
     """Parameters of every dataset.
 
+    fit: what becomes of images of another aspect: "stretch", "letterbox" (all of the image, black bars beside it) or
+    "crop" (the middle of it). filter: by which they are shrunk; masks follow both.
     validation_fraction: share of the normals to train on that is set aside for validation, drawn by seed.
     validation_anomaly_fraction: share of every kind used for validation if these are "labelled", at least one image of
     a kind with three or more. With "pseudo", every anomaly is test.
@@ -53,6 +55,8 @@ class Options:
     """
 
     image_size: ImageSize = 128
+    fit: Fit = "stretch"
+    filter: Filter = "bilinear"
     channels: Literal[1, 3] = 3
     split_seed: Annotated[int, Ge(0)] = 0
     validation_fraction: Fraction = 0.2
@@ -193,6 +197,8 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
         name=table.name,
         samples=tuple(moved),
         image_size=options.image_size,
+        fit=options.fit,
+        filter=options.filter,
         channels=options.channels,
         validation_anomalies=options.validation_anomalies,
         duplicates="allow" if options.allow_duplicates else options.duplicates,

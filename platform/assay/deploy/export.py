@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from assay.data.images import height_and_width, image_files
+from assay.data.shrinking import Rule
 from assay.deploy import parity, program, sidecar
 from assay.deploy.formats import onnx, openvino, pt2
 from assay.deploy.parity import Parity, Reference
 from assay.deploy.pipeline import INPUT, Pipeline
+from assay.deploy.score_files import reading_of
 from assay.errors import DataError, InputError, ModelError
 from assay.models import model_folder
 from assay.models.model_folder import Model
@@ -87,6 +89,12 @@ def _check(model: Model, file: Path, chosen: ModuleType) -> None:
         there.append(card)
     if there:
         raise InputError(f"{there[0]} is there already; remove it, or name another --output")
+    rule, _ = reading_of(model.manifest)
+    if rule != Rule():
+        raise InputError(
+            f"model {model.hash[:12]} sees images by `fit: {rule.fit}`, `filter: {rule.filter}`, and an exported file "
+            "can only stretch them, bilinear; train it on `fit: stretch`, or use `assay score`, which does the same"
+        )
     if model.stochastic:
         raise InputError(f"model {model.hash[:12]} scores at random, so no file can be compared with it")
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.data.images import open_image
+from assay.data.images import USUAL, open_image
+from assay.data.shrinking import Rule
 from assay.deploy.score_files import Scored, Unread
 from assay.errors import InputError
 
@@ -24,11 +25,19 @@ Explain = Callable[["nn.Module", "Tensor"], "Tensor"]
 
 
 def drawn(
-    results: Iterable[Scored | Unread], detector: nn.Module, folder: Path, explain: Explain, device: str = "cpu"
+    results: Iterable[Scored | Unread],
+    detector: nn.Module,
+    folder: Path,
+    explain: Explain,
+    device: str = "cpu",
+    rule: Rule = USUAL,
+    bit_depth: int | None = None,
 ) -> Iterator[Scored | Unread]:
     """The same results; a picture of each is written to the folder on the way, by the name of its file.
 
-    explain: the map of a detector that has none of its own, by its gradient. Raises InputError where it has none.
+    explain: the map of a detector that has none of its own, by its gradient. rule, bit_depth: as the model's images are
+    read; a picture is in the file's own size where it is stretched, else in that which the detector sees. Raises
+    InputError where it has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names: set[str] = set()
@@ -36,8 +45,8 @@ def drawn(
         if isinstance(one, Scored):
             places, own = _map(detector, one.pixels[None], explain, device)
             image = Image.fromarray(one.pixels[0] if len(one.pixels) == 1 else one.pixels.transpose(1, 2, 0))
-            if one.path is not None:
-                image = open_image(one.path)
+            if one.path is not None and rule.fit == "stretch":
+                image = open_image(one.path, bit_depth)
             overlay(image, places[0], one.threshold if own else None).save(folder / _free(Path(one.name).stem, names))
         yield one
 

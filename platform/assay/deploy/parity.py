@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.data.images import open_image, pixels_of, resized
+from assay.deploy.score_files import reading_of
 from assay.errors import DataError, ModelError
 from assay.models.model_folder import Model
 from assay.models.scoring import SAME
@@ -35,6 +36,7 @@ class Reference:
     paths: tuple[Path, ...]
     scores: NDArray[np.float64]
     channels: int
+    bit_depth: int | None = None
 
     @property
     def deviation(self) -> float:
@@ -75,14 +77,16 @@ def reference(model: Model, paths: Sequence[Path]) -> Reference:
     import torch
 
     channels, size = model.manifest["channels"], model.manifest["image_size"]
+    _, bit_depth = reading_of(model.manifest)
     scores: list[float] = []
     for first in range(0, len(paths), BATCH):
-        part = [resized(open_image(path), size=size, channels=channels) for path in paths[first : first + BATCH]]
+        some = [open_image(path, bit_depth) for path in paths[first : first + BATCH]]
+        part = [resized(image, size=size, channels=channels) for image in some]
         with torch.no_grad():
             scores += model.detector(torch.from_numpy(np.stack(part)).float().div_(255)).double().tolist()
     if not np.isfinite(scores).all():
         raise DataError("the detector's score is not finite for some of the images; it cannot be compared")
-    return Reference(tuple(paths), np.array(scores), channels)
+    return Reference(tuple(paths), np.array(scores), channels, bit_depth)
 
 
 def compare(read: Reader, expected: Reference, threshold: float) -> Parity:
@@ -93,7 +97,7 @@ def compare(read: Reader, expected: Reference, threshold: float) -> Parity:
     scores: list[float] = []
     decisions: list[bool] = []
     sizes = set()
-    for images in _native(expected.paths, expected.channels):
+    for images in _native(expected):
         sizes.add(images.shape[2:])
         try:
             score, decision, *_ = read(images)
@@ -119,9 +123,9 @@ def compare(read: Reader, expected: Reference, threshold: float) -> Parity:
     )
 
 
-def _native(paths: Sequence[Path], channels: int) -> Iterator[NDArray[np.uint8]]:
+def _native(expected: Reference) -> Iterator[NDArray[np.uint8]]:
     """The images uint8 (B, C, H, W) at their own size, in order; neighbours of one size together."""
-    arrays = (pixels_of(open_image(path), channels) for path in paths)
+    arrays = (pixels_of(open_image(path, expected.bit_depth), expected.channels) for path in expected.paths)
     for _, group in itertools.groupby(arrays, key=lambda array: array.shape):
         while batch := list(itertools.islice(group, BATCH)):
             yield np.stack(batch)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from assay.data.images import SUFFIXES, height_and_width, open_image, resized
+from assay.data.shrinking import Rule, rule_of
 from assay.errors import DataError, InputError
 from assay.models.model_folder import Model
 from assay.runtime import allowance
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
+from assay.shelves import normal_form
 
 MOST, PIXELS = 64, 2**23
 """The most images of a batch, and the most numbers in it."""
@@ -47,6 +49,23 @@ class Scored:
     path: Path | None = None
 
 
+class Reading(NamedTuple):
+    """How files are decoded for a model, as those it was trained on were."""
+
+    size: int | Sequence[int]
+    channels: int
+    rule: Rule
+    bit_depth: int | None
+
+
+def reading_of(manifest: Mapping[str, Any]) -> tuple[Rule, int | None]:
+    """The rule of shrinking, and the bit depth of 16-bit files, of the dataset in a model's manifest."""
+    dataset = manifest.get("dataset", {})
+    item = dataset.get("item")
+    _, given = normal_form(item) if item else ("", {})
+    return rule_of(dataset), given.get("bit_depth")
+
+
 @dataclass(frozen=True)
 class Unread:
     """An image that could not be scored, and why."""
@@ -62,7 +81,8 @@ def score(model: Model, pictures: Iterable[tuple[str, Picture]], device: str = "
     height, width = height_and_width(size)
     batch = max(1, min(MOST, PIXELS // (channels * height * width)))
     normals = np.array(model.manifest.get("normal_scores", []), dtype=np.float64)
-    for part in _batched(_decoded(pictures, size, channels, AHEAD * batch), batch):
+    about = Reading(size, channels, *reading_of(model.manifest))
+    for part in _batched(_decoded(pictures, about, AHEAD * batch), batch):
         arrays = [one for _, _, one in part if not isinstance(one, str)]
         scores = iter(_scores(detector, arrays, device))
         for name, path, one in part:
@@ -109,7 +129,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _decoded(
-    pictures: Iterable[tuple[str, Picture]], size: Any, channels: int, ahead: int
+    pictures: Iterable[tuple[str, Picture]], about: Reading, ahead: int
 ) -> Iterator[tuple[str, Path | None, NDArray[np.uint8] | str]]:
     """Each picture's name, path and pixels, or why there are none, in order; `ahead`: how many are decoded early."""
     pending: deque[tuple[str, Path | None, Future[NDArray[np.uint8] | str]]] = deque()
@@ -119,7 +139,7 @@ def _decoded(
             while True:
                 for name, picture in itertools.islice(source, ahead - len(pending)):
                     path = Path(picture) if isinstance(picture, str | Path) else None
-                    pending.append((name, path, pool.submit(_decode, picture, size, channels)))
+                    pending.append((name, path, pool.submit(_decode, picture, about)))
                 if not pending:
                     return
                 name, path, future = pending.popleft()
@@ -129,17 +149,18 @@ def _decoded(
                 future.cancel()
 
 
-def _decode(picture: Picture, size: Any, channels: int) -> NDArray[np.uint8] | str:
+def _decode(picture: Picture, about: Reading) -> NDArray[np.uint8] | str:
     try:
-        return resized(_image(picture), size=size, channels=channels)
+        image = _image(picture, about.bit_depth)
+        return resized(image, size=about.size, channels=about.channels, rule=about.rule)
     except DataError as error:
         return str(error)
 
 
-def _image(picture: Picture) -> Image.Image:
+def _image(picture: Picture, bit_depth: int | None) -> Image.Image:
     """As a file is decoded, mode L or RGB; raises DataError."""
     if isinstance(picture, str | Path):
-        return open_image(Path(picture))
+        return open_image(Path(picture), bit_depth)
     if isinstance(picture, Image.Image):
         return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
     array = np.asarray(picture)

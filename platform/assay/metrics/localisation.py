@@ -57,7 +57,9 @@ def masks(dataset: Dataset, ids: Sequence[str]) -> NDArray[np.bool_]:
     if unknown := [id_ for id_ in ids if id_ not in samples]:
         raise DataError(f"{dataset.name}: no sample is called {unknown[0]}, so it has no mask")
     size = image_size.of(dataset)
-    return np.array([mask_files.mask(samples[id_], size, dataset.mask_above) for id_ in ids]).reshape(len(ids), *size)
+    return np.array([mask_files.mask(samples[id_], size, dataset.mask_above, dataset.fit) for id_ in ids]).reshape(
+        len(ids), *size
+    )
 
 
 def localisation(maps: NDArray[np.floating], marked: NDArray[np.bool_]) -> Localisation:

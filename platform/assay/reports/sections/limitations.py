@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from assay.data.shrinking import WORDS, rule_of
 from assay.reports.sections._html import Section, norm, section
 from assay.store.audit_reader import Audit
 from assay.units import NORM_WORDS, in_255
@@ -105,6 +106,8 @@ def _limits(audit: Audit) -> Iterator[str]:
         yield f"Attacks on {file['detector']} itself, which is deployed: it was given what was found on the detector."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
+    rule = rule_of(info["dataset"])
+    yield f"Images at their own size: they were {WORDS[rule.fit]}, by the filter {rule.filter}."
     yield "Tampering with the training data."
     yield f"Images other than the test split of {info['dataset']['name']}."
 
