@@ -231,7 +231,6 @@ def test_a_folder_lists_its_images_by_name_and_counts_what_it_skips(tmp_path: Pa
         (tmp_path / name).write_bytes(b"x")
     for name in ("Thumbs.db", "notes.txt", "._a.jpg", "README"):
         (tmp_path / name).write_bytes(b"x")
-    (tmp_path / "folder.png").mkdir()
     files, skipped = image_files(tmp_path)
     assert [file.name for file in files] == ["a.jpg", "b.PNG", "c.tif"]
     assert skipped == 4

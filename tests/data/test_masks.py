@@ -76,7 +76,7 @@ def test_the_same_defect_is_marked_however_the_mask_was_stored(tmp_path: Path, s
 def test_one_threshold_for_all_masks_so_that_a_soft_one_stays_empty(tmp_path: Path) -> None:
     every = [sample(tmp_path, grey(255), "a"), sample(tmp_path, grey(127), "b")]
     found = masks.examined(every)
-    assert (found.above, found.empty, found.notices) == (127, 1, ())
+    assert (found.above, found.empty, found.notices) == (127, 1, ("1 masks mark nothing: b",))
     assert masks.examined(every, above=100).empty == 0
 
 

@@ -127,3 +127,85 @@ def test_published_validation_normals_leave_all_others_to_train_on() -> None:
     images += [Placed("bad", 1, "dent", "train", "train bad")]
     chosen = parts(images, lambda one, count: {"train": 1.0, "validation": 0.0, "test": 0.0}, 0, None)
     assert chosen == [*["train"] * 8, *["validation"] * 2, None]
+
+
+def marked(root: Path, value: int = 255) -> Path:
+    """A mask of every defect of a layout, half of the image."""
+    for path in (root / "test").glob("[!g]*/*.png"):
+        mask = root / "ground_truth" / path.parent.name / f"{path.stem}_mask.png"
+        mask.parent.mkdir(parents=True, exist_ok=True)
+        drawn = np.zeros((20, 20), np.uint8)
+        drawn[:5] = value
+        Image.fromarray(drawn).save(mask)
+    return root
+
+
+def test_folders_called_like_images_and_images_in_no_kind_are_refused(tmp_path: Path) -> None:
+    (layout(tmp_path / "a") / "train/good/x.png").mkdir()
+    with pytest.raises(DataError, match=r"1 folders are called like images: x\.png; rename them"):
+        mvtec(root=str(tmp_path / "a"))
+    picture(layout(tmp_path / "b") / "test/loose.png", 7)
+    with pytest.raises(DataError, match=r"test: 1 images lie in no folder of a kind: loose\.png"):
+        mvtec(root=str(tmp_path / "b"))
+
+
+def test_folders_that_systems_make_are_no_kinds(tmp_path: Path) -> None:
+    for name in ("__MACOSX", "@eaDir", ".ipynb_checkpoints"):
+        picture(layout(tmp_path) / "test" / name / "000.png", 7)
+    dataset = mvtec(root=str(tmp_path))
+    assert {sample.defect for sample in dataset.samples} == {"normal", "dent"}
+
+
+def test_masks_of_no_image_and_anomalies_without_one_are_told(tmp_path: Path) -> None:
+    root = marked(layout(tmp_path))
+    masks = root / "ground_truth/dent"
+    (masks / "000_mask.png").rename(masks / "000_gt.png")
+    assert mvtec(root=str(root)).notices == (
+        "1 files in ground_truth are the mask of no image: dent/000_gt.png",
+        "1 anomalies have no mask, and count in no figure of places: test/dent/000.png",
+    )
+
+
+def test_masks_that_say_little_are_told(tmp_path: Path) -> None:
+    root = marked(layout(tmp_path))
+    masks = root / "ground_truth/dent"
+    for name, drawn in (("000", np.zeros((20, 20))), ("001", np.full((20, 20), 255)), ("002", np.eye(10) * 255)):
+        Image.fromarray(drawn.astype(np.uint8)).save(masks / f"{name}_mask.png")
+    assert mvtec(root=str(root)).notices == (
+        "1 masks mark nothing: test/dent/000.png",
+        "1 masks mark nearly all of their image: test/dent/001.png",
+        "1 masks have another size than their image, and are scaled to it: test/dent/002.png",
+    )
+
+
+def test_images_that_are_converted_turned_or_cut_are_told(tmp_path: Path) -> None:
+    root = layout(tmp_path)
+    random, tag = np.random.default_rng(0), Image.Exif()
+    tag[0x0112] = 6
+    four = Image.fromarray(random.integers(0, 256, (20, 20, 4), dtype=np.uint8), "CMYK")
+    four.save(root / "train/good/a.jpg")
+    four.convert("RGB").save(root / "train/good/b.jpg", exif=tag)
+    Image.fromarray(random.integers(0, 256, (20, 20, 4), dtype=np.uint8), "RGBA").save(root / "train/good/c.png")
+    more = Image.fromarray(random.integers(0, 256, (20, 20), dtype=np.uint8))
+    more.save(root / "train/good/d.tif", save_all=True, append_images=[more.rotate(90)])
+    Image.fromarray(random.integers(0, 256, (1, 20), dtype=np.uint8)).save(root / "train/good/e.png")
+    for _ in range(2):  # decoded, then from the cache
+        told = splits.training_data(mvtec(root=str(root), image_size=16), cache=tmp_path / "cache").description
+        assert told["notices"] == [
+            "1 images are CMYK, and are converted to RGB: train/good/a.jpg",
+            "1 images are a single row or column of pixels: train/good/e.png",
+            "1 images are transparent, and are laid on black: train/good/c.png",
+            "1 images are turned as their EXIF tag says: train/good/b.jpg",
+            "1 images hold several frames, of which the first is read: train/good/d.tif",
+        ]
+
+
+def test_all_files_that_cannot_be_read_are_counted(tmp_path: Path) -> None:
+    root = layout(tmp_path)
+    for file in (root / "train/good").iterdir():
+        file.write_bytes(file.name.encode())
+    dataset = mvtec(root=str(root))
+    train = [sample.path.name for sample in dataset.samples if sample.split == "train"]
+    told = rf"10 images cannot be read: {', '.join(train[:5])} and 5 more\. The first: "
+    with pytest.raises(DataError, match=told):
+        splits.training_data(dataset, cache=tmp_path / "cache")

@@ -26,6 +26,7 @@ from assay.data.images import (
     eight_bit,
     file_hash,
     height_and_width,
+    oddities,
     pixel_hash,
     resized,
     stored,
@@ -40,13 +41,14 @@ class Decoded(NamedTuple):
     """Images as decoded: pixels uint8 (N, C, H, W), read-only and mapped from disk, and two hashes of each.
 
     hashes: of these pixels. contents: of the image at its native size; equal for the same image in any file format.
-    largest: the largest value of all images with 16 bits, 0 if there are none.
+    largest: the largest value of all images with 16 bits, 0 if there are none. oddities: of each image, see there.
     """
 
     pixels: np.ndarray
     hashes: list[str]
     contents: list[str]
     largest: int
+    oddities: list[list[str]]
 
 
 def decoded(
@@ -96,7 +98,9 @@ def _read(entry: Path) -> Decoded | None:
         # Checked before numpy reads it: a flipped bit in an image would otherwise go unnoticed.
         if seal != _seal(record) or record["pixels"] != file_hash(entry):
             raise ValueError("its seal does not match")
-        return Decoded(np.load(entry, mmap_mode="r"), record["hashes"], record["contents"], record["largest"])
+        hashes, contents = record["hashes"], record["contents"]
+        odd = record.get("oddities") or [[] for _ in hashes]  # entries of before say nothing
+        return Decoded(np.load(entry, mmap_mode="r"), hashes, contents, record["largest"], odd)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         log.warning("cached images %s are damaged (%s); decoding them again", entry, error)
         return None
@@ -108,19 +112,26 @@ def _decode_into(
     entry.parent.mkdir(parents=True, exist_ok=True)
     hashes: list[str] = []
     contents: list[Content] = []
+    odd: list[list[str]] = []
 
-    def one(path: Path) -> tuple[np.ndarray, Content]:
+    def one(path: Path) -> tuple[np.ndarray, Content, list[str]]:
         image, orientation = stored(path)
+        odd_of = oddities(image, orientation)
         native = eight_bit(image, orientation, path, bit_depth)
-        return resized(native, size=size, channels=channels, rule=rule), decoded_content(image, orientation, path)
+        return (
+            resized(native, size=size, channels=channels, rule=rule),
+            decoded_content(image, orientation, path),
+            odd_of,
+        )
 
     def write_pixels(file: BinaryIO) -> None:
         # Written image by image: splits may exceed memory, and a full disk raises an error instead of a SIGBUS.
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), channels, *size)}
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels, content in file_facts.in_parallel(one, paths):
+        for pixels, content, odd_of in file_facts.all_decoded(one, paths):
             hashes.append(pixel_hash(pixels))
             contents.append(content)
+            odd.append(odd_of)
             file.write(pixels.tobytes())
 
     pixels_hash = _write_whole(entry, write_pixels)
@@ -128,6 +139,7 @@ def _decode_into(
         "pixels": pixels_hash,
         "hashes": hashes,
         "contents": [content.hash for content in contents],
+        "oddities": odd,
         "largest": max(content.largest for content in contents),
     }
     record["seal"] = _seal(record)

@@ -15,7 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from assay.data.images import DECODE_VERSION, Content, content, file_hash
+from assay.data.images import DECODE_VERSION, Content, content, file_hash, first_five
+from assay.errors import DataError
 from assay.runtime import allowance
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,28 @@ def in_parallel(work: Callable[[One], Other], items: Sequence[One]) -> Iterator[
             yield from pool.map(work, items[first : first + AT_ONCE])
 
 
+def all_decoded(work: Callable[[Path], Other], files: Sequence[Path]) -> Iterator[Other]:
+    """As `in_parallel`, to the end whatever fails; raises one DataError for all files that cannot be decoded."""
+
+    def tried(file: Path) -> Other | DataError:
+        try:
+            return work(file)
+        except DataError as error:
+            return error
+
+    failed: dict[Path, DataError] = {}
+    for file, made in zip(files, in_parallel(tried, files), strict=True):
+        if isinstance(made, DataError):
+            failed[file] = made
+        elif not failed:
+            yield made
+    if len(failed) > 1:
+        first = next(iter(failed.values()))
+        raise DataError(f"{len(failed)} images cannot be read: {first_five(list(failed))}. The first: {first}")
+    for error in failed.values():
+        raise error
+
+
 def file_hashes(paths: Sequence[Path], folder: Path | None = None) -> list[str]:
     """SHA-256 (hex) of each file's bytes; raises DataError for one that cannot be read."""
     places = [os.fsencode(path.absolute()) for path in paths]  # bytes, as a path need not be text
@@ -64,7 +87,7 @@ def contents(paths: Sequence[Path], folder: Path | None = None) -> list[Content]
     rows = _rows(folder, "SELECT sha256, content, largest FROM contents WHERE version = ?", (DECODE_VERSION,))
     known = {sha256: Content(hash, largest) for sha256, hash, largest in rows}
     new = {sha256: path for sha256, path in zip(hashes, paths, strict=True) if sha256 not in known}
-    added = dict(zip(new, in_parallel(content, list(new.values())), strict=True))
+    added = dict(zip(new, all_decoded(content, list(new.values())), strict=True))
     remember(added, folder)
     return [(known | added)[sha256] for sha256 in hashes]
 

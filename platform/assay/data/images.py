@@ -57,6 +57,12 @@ TURNS = {
 }
 """EXIF orientation -> what turns the image upright, by its standard."""
 
+CONVERTED = {"CMYK": "CMYK", "LAB": "CIELAB", "YCbCr": "YCbCr", "HSV": "HSV"}
+"""Modes of Pillow -> names of colour spaces that are converted without a colour profile."""
+
+FRAMES = "frames"
+"""Key in an image's own notes: how many its file holds."""
+
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 """The EXIF tag of orientation, and its values that swap height and width."""
 
@@ -81,7 +87,7 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
 
     Files count as images by their suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
     counts as an image but cannot be decoded is an error later, and is not skipped. Raises DataError if the folder does
-    not exist, contains no image or an image's name that is not UTF-8, or has images that are links to nothing.
+    not exist, contains no image or a name that is not UTF-8, or has images that are folders or links to nothing.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
@@ -93,6 +99,8 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
             "(git annex get, dvc pull), mount the disk, or remove the links"
         )
     refuse_odd_names([path.name for path in there], folder)
+    if called := [path for path in named if path.is_dir()]:
+        raise DataError(f"{folder}: {len(called)} folders are called like images: {first_five(called)}; rename them")
     images = [path for path in named if path.is_file()]
     if not images:
         folders = [path.name for path in there if path.is_dir()]
@@ -166,6 +174,7 @@ def stored(path: Path, *, header_only: bool = False) -> tuple[Image.Image, int]:
                     f"{path}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels; make it smaller"
                 )
             if not header_only:
+                image.info[FRAMES] = getattr(image, "n_frames", 1)
                 image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             return image, orientation if orientation in TURNS else 1
@@ -175,6 +184,22 @@ def stored(path: Path, *, header_only: bool = False) -> tuple[Image.Image, int]:
         raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); make it smaller") from error
     except _UNREADABLE as error:
         raise DataError(f"{path}: cannot be decoded ({_reason(path, error)}); replace it or remove it") from error
+
+
+def oddities(image: Image.Image, orientation: int) -> list[str]:
+    """What is done to an image from `stored` that its owner may not expect, as ends of the sentence "3 images ..."."""
+    said = []
+    if image.mode in CONVERTED:
+        said.append(f"are {CONVERTED[image.mode]}, and are converted to RGB")
+    if image.has_transparency_data:
+        said.append("are transparent, and are laid on black")
+    if orientation != 1:
+        said.append("are turned as their EXIF tag says")
+    if image.info.get(FRAMES, 1) > 1:
+        said.append("hold several frames, of which the first is read")
+    if min(image.size) == 1:
+        said.append("are a single row or column of pixels")
+    return said
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +22,8 @@ from assay.data.shrinking import Rule, shrunk
 from assay.errors import DataError
 
 SHOWN = 5
-MOST = 0.5
-"""Share of an image above which a mask marks so much that it may be inverted."""
+MOST, NEARLY_ALL = 0.5, 0.95
+"""Shares of an image above which a mask marks so much that it may be inverted, and that it says no place."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def mask(sample: Sample, size: tuple[int, int], above: int, fit: Fit = "stretch"
     """
     united = np.zeros(size, dtype=np.bool_)
     for path in sample.masks:
-        marked = Image.fromarray((_upright(path, sample.path) > above).astype(np.float32))
+        marked = Image.fromarray((_fitted(path, sample.path).strengths > above).astype(np.float32))
         united |= np.asarray(shrunk(marked, size, Rule(fit), Image.Resampling.BOX)) > 0
     return united
 
@@ -74,7 +75,14 @@ def examined(samples: Iterable[Sample], above: int | None = None, large_defects:
     that defects cover most of their image. Raises DataError for masks that cannot be read, do not fit their
     images, all mark nothing, or mostly mark more than half of their image.
     """
-    counted = {s.id: [np.unique(_upright(m, s.path), return_counts=True) for m in s.masks] for s in samples if s.masks}
+    counted: dict[str, list[tuple[NDArray[np.uint16], NDArray[np.intp]]]] = {}
+    resized, turned_too = [], []
+    for sample in samples:
+        for path in sample.masks:
+            fitted = _fitted(path, sample.path)
+            counted.setdefault(sample.id, []).append(np.unique(fitted.strengths, return_counts=True))
+            resized += [sample.id] if fitted.resized else []
+            turned_too += [sample.id] if fitted.turned else []
     every = [values for of in counted.values() for values, _ in of]
     if not every:
         return Findings(127 if above is None else above, 0, ())
@@ -102,7 +110,16 @@ def examined(samples: Iterable[Sample], above: int | None = None, large_defects:
             f"{len(crowded)} of {len(shares)} masks mark more than half of their image: {named(crowded)}. If they mark "
             "what is sound, invert the files; if the defects are that large, set `large_defects: true`"
         )
-    return Findings(above, sum(share == 0 for share in shares.values()), tuple(notices))
+    empty = [id_ for id_, share in shares.items() if share == 0]
+    for ids, what in (
+        (empty, "mark nothing"),
+        ([id_ for id_, share in shares.items() if share > NEARLY_ALL], "mark nearly all of their image"),
+        (resized, "have another size than their image, and are scaled to it"),
+        (turned_too, "are turned as the EXIF tag of their image says"),
+    ):
+        if ids:
+            notices.append(f"{len(ids)} masks {what}: {named(ids)}")
+    return Findings(above, len(empty), tuple(notices))
 
 
 def named(items: Sequence[str]) -> str:
@@ -151,13 +168,22 @@ def _strengths(image: Image.Image) -> NDArray[np.uint16]:
     return brightest.astype(np.uint16)
 
 
-def _upright(path: Path, of: Path) -> NDArray[np.uint16]:
-    """The strengths of a mask, turned like the image that it belongs to; raises DataError where it doesn't fit."""
+class _Fitted(NamedTuple):
+    """The strengths of a mask, whether its size is another than its image's, and whether it was turned as that was."""
+
+    strengths: NDArray[np.uint16]
+    resized: bool
+    turned: bool
+
+
+def _fitted(path: Path, of: Path) -> _Fitted:
+    """A mask turned like the image that it belongs to; raises DataError where it doesn't fit."""
     image, turn = stored(of, header_only=True)
     lying = image.size
     shown = lying[::-1] if turn >= 5 else lying  # 5 to 8 exchange the sides
     drawn, own = stored(path)
     drawn = turned(drawn, own)
+    turned_too = False
     if turn != 1 and own == 1:
         if _alike(drawn.size, shown) and _alike(drawn.size, lying):
             raise DataError(
@@ -166,12 +192,13 @@ def _upright(path: Path, of: Path) -> NDArray[np.uint16]:
             )
         if _alike(drawn.size, lying):
             drawn = turned(drawn, turn)
+            turned_too = True
     if not _alike(drawn.size, shown):
         raise DataError(
             f"{path}: the mask has {drawn.width} x {drawn.height} pixels, its image {of.name} {shown[0]} x {shown[1]}; "
             "a mask must have the shape of its image"
         )
-    return _strengths(drawn)
+    return _Fitted(_strengths(drawn), drawn.size != shown, turned_too)
 
 
 def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:

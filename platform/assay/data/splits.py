@@ -63,7 +63,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         "licence": dataset.licence,
         "notes": notes,
     }
-    if notices := [*dataset.notices, *_about_repeats(dataset, by_split, cache)]:
+    if notices := [*dataset.notices, *about_oddities(by_split), *_about_repeats(dataset, by_split, cache)]:
         description["notices"] = notices
     if shrinking := Rule(dataset.fit, dataset.filter).stated():
         description["shrinking"] = shrinking
@@ -211,6 +211,16 @@ def _once(samples: Sequence[Sample], pairs: Sequence[Pair]) -> tuple[Sample, ...
         gone.add(repeat.id if better is now else now.id)
         stays[first.id] = better
     return tuple(sample for sample in samples if sample.id not in gone)
+
+
+def about_oddities(by_split: BySplit) -> list[str]:
+    """Sentences about images that were converted, turned or cut to one frame."""
+    odd: dict[str, list[str]] = {}
+    for samples, images in by_split.values():
+        for sample, said in zip(samples, images.oddities, strict=True):
+            for what in said:
+                odd.setdefault(what, []).append(sample.id)
+    return [f"{len(ids)} images {what}: {masks.named(sorted(ids))}" for what, ids in sorted(odd.items())]
 
 
 def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> list[str]:

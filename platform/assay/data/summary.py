@@ -118,7 +118,7 @@ def summary(dataset: Dataset, cache: Path | None = None) -> Summary:
         pairs=shown,
         listed=str(listed or ""),
         masks=_masks(dataset),
-        notices=dataset.notices,
+        notices=[*dataset.notices, *splits.about_oddities(by_split)],
         missing=missing(dataset),
         refused=refused,
     )

@@ -8,6 +8,9 @@ from typing import NamedTuple
 from assay.data.images import SUFFIXES, first_five, image_files, refuse_odd_names
 from assay.errors import DataError, InputError
 
+OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
+"""Folders that macOS, a NAS, Windows, Linux and Python leave among others."""
+
 
 class Inside(NamedTuple):
     """The images of a folder by name, how many other files were skipped, and sentences for the user."""
@@ -34,10 +37,26 @@ def inside(folder: Path) -> Inside:
 
 
 def sub_folders(folder: Path) -> list[Path]:
-    """The folders in a folder by name, without hidden ones; raises DataError for names that are not UTF-8."""
-    found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """The folders in a folder by name, without hidden ones and those that systems make.
+
+    Raises DataError for names that are not UTF-8.
+    """
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in OF_SYSTEMS
+    )
     refuse_odd_names([path.name for path in found], folder)
     return found
+
+
+def refuse_loose(folder: Path) -> None:
+    """Raise DataError for images that lie directly in a folder that holds a folder for each kind."""
+    loose = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    if loose := [path for path in loose if not path.name.startswith(".")]:
+        raise DataError(
+            f"{folder}: {len(loose)} images lie in no folder of a kind: {first_five(loose)}; move them into one or away"
+        )
 
 
 def as_list(value: str | list[str]) -> list[str]:

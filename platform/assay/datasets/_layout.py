@@ -8,6 +8,7 @@ from typing import Literal
 
 from assay.contracts import Plain
 from assay.data import masks
+from assay.data.images import SUFFIXES
 from assay.datasets._folders import inside, sub_folders
 from assay.datasets._rows import Row, Table
 
@@ -53,6 +54,17 @@ class Found:
             )
             for file in files
         ]
+
+    def note_strays(self, folder: Path) -> None:
+        """A notice of files in and below a folder of masks that are the mask of no image which was added."""
+        used = {mask for row in self.rows for mask in row.masks}
+        strays = [
+            path.relative_to(folder).as_posix()
+            for path in sorted(folder.rglob("*"))
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path not in used
+        ]
+        if strays:
+            self.notices.append(f"{len(strays)} files in {folder.name} are the mask of no image: {masks.named(strays)}")
 
     def table(self, name: str, licence: str = "unknown", mask_above: int | None = None) -> Table:
         """What was added, as a table."""

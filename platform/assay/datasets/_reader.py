@@ -190,6 +190,9 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
     above = table.mask_above if options.mask_above is None else options.mask_above
     about = masks.examined(moved, above, large_defects=options.large_defects)
     notices = [*table.notices, *about.notices]
+    bare = [sample.id for sample in moved if sample.label and not sample.masks]
+    if bare and any(sample.masks for sample in moved):
+        notices.append(f"{len(bare)} anomalies have no mask, and count in no figure of places: {masks.named(bare)}")
     if aside:
         why = "among the images to train on" if options.validation_anomalies == "labelled" else "outside the test split"
         notices.append(f"{len(aside)} anomalies {why} are set aside: {masks.named(aside)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.datasets._folders import as_list, sub_folders
+from assay.datasets._folders import as_list, refuse_loose, sub_folders
 from assay.datasets._layout import Found, holding
 from assay.datasets._reader import published
 from assay.datasets._rows import Table
@@ -33,6 +33,7 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
     for needed in ("train", "test"):
         if not (base / needed).is_dir():
             raise DataError(f"{base}: no folder {needed}; root (with category) must hold train/good and test/<kind>")
+        refuse_loose(base / needed)
     normals = _normals(base, normal)
     found = Found()
     for part in ("train", "validation"):
@@ -42,6 +43,7 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
     for folder in sub_folders(base / "test"):
         kind = None if folder.name in normals else folder.name
         found.add(base, f"test/{folder.name}", "test", kind, base / "ground_truth" / folder.name)
+    found.note_strays(base / "ground_truth")
     return found.table(category or base.resolve().name)
 
 
