@@ -26,7 +26,7 @@ from sweep_simulator import Curve, Report
 from assay.config import reader
 from assay.config.search_space import Spec
 from assay.store.store import Store
-from assay.sweeps import samplers
+from assay.sweeps import draw
 from assay.sweeps.study import Study
 
 EPOCHS, WORKERS = 9, 50
@@ -105,12 +105,12 @@ def hypervolume(study: Study) -> float:
 @contextmanager
 def all_of_it() -> Iterator[None]:
     """The sampler looks at every trial, as Optuna's own does."""
-    before = samplers.ENDED, samplers.RUNNING
-    samplers.ENDED = samplers.RUNNING = 10**9
+    before = draw.ENDED, draw.RUNNING
+    draw.ENDED = draw.RUNNING = 10**9
     try:
         yield
     finally:
-        samplers.ENDED, samplers.RUNNING = before
+        draw.ENDED, draw.RUNNING = before
 
 
 def searched(found: Spec, curve: sweep_simulator.CurveOf) -> tuple[float, float]:

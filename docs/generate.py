@@ -39,6 +39,10 @@ IN_WORDS = {
     "maximize": "mean or " + " or ".join(spec.OBJECTIVES),
     "at_least": "a bound for each of " + ", ".join(spec.OBJECTIVES),
     "metric": "all, or one or a list of " + ", ".join(spec.OBJECTIVES),
+    "constraints": "the most of each of " + ", ".join(spec.COSTS),
+    "sampler": " or ".join(shelves.names("samplers")),
+    "enqueue": "list of dotted paths with values",
+    "start_from": "list of names of sweeps",
     "price": "what an hour costs, see below",
     **dict.fromkeys(SECTIONS, "see below"),
 }

@@ -36,6 +36,7 @@ PACKAGES = {
     "checks": "assay.audits.checks",
     "datasets": "assay.datasets",
     "loaders": "assay.models.loaders",
+    "samplers": "assay.sweeps.samplers",
     "sections": "assay.reports.sections",
     "trainables": "trainables",
     "losses": "trainables.losses",

@@ -133,9 +133,11 @@ def test_trials_lists_what_the_log_holds_of_a_running_sweep(assay, tmp_path):
     assert result.exit_code == 0, result.output
     assert "trials of toy (validation split)" in result.stdout
     assert "failed (bug)" in result.stdout
-    assert "toy_runs:Runs" in result.stdout
-    assert time.strftime("training since %m-%d ") in result.stdout
-    assert re.search(r"\d\.\d{3} \[\d\.\d{3}, \d\.\d{3}\]", result.stdout)
+    assert "trial 0: toy_runs:Runs, learning_rate=" in result.stdout
+    assert "training since" in result.stdout
+    assert time.strftime("%m-%d ") in result.stdout
+    assert re.search(r"\[\d?\.\d{3}, \d?\.\d{3}\]", result.stdout)
+    assert "…" not in result.stdout  # 80 columns hold it
     assert "complete *" in result.stdout
     rows = json.loads(assay("trials", "toy", "--json").stdout)
     assert [row["trial"] for row in rows] == [0, 1, 2, 3]
@@ -172,7 +174,7 @@ def test_trials_before_the_first_report(assay, tmp_path):
     study.store.write("sweeps/toy/spec.yaml", yaml.safe_dump(found.plain()).encode())
     study.next_order()
     study.log.close()
-    assert "running" in assay("trials", "toy").stdout
+    assert "waiting" in assay("trials", "toy").stdout
     [row] = json.loads(assay("trials", "toy", "--json").stdout)
     assert (row["objective.clean_auroc"], row["model"], row["state"]) == (None, "", "running")
     assert assay("trials", "tyo").exit_code == 2
@@ -244,9 +246,9 @@ def test_events_of_a_sweep_in_a_line_each():
     assert progress.line(record, "begin", 1.6) == "    1.6 s  trial   7  trains"
     values = {"clean_auroc": 0.8}
     report = {"event": "report", "epoch": 1, "epochs": 4, "values": values, "kept": {"epoch": 1, **values}}
-    record.apply({**report, "intervals": {"clean_auroc": [0.7, 0.9]}})
+    measured = Record(7, {}, {}, {}, reports=[{**report, "intervals": {"clean_auroc": [0.7, 0.9]}}])
     said = "    1.7 s  trial   7  epoch 1/4  clean_auroc 0.800 [0.700, 0.900]"
-    assert progress.line(record, "report", 1.7) == said
+    assert progress.line(measured, "report", 1.7) == said
     record.apply({"event": "retry", "failure": "node", "message": "gone"})
     assert progress.line(record, "retry", 2) == "    2.0 s  trial   7  continues from its last saved state (node)"
     record.apply({"event": "end", "state": "failed", "failure": "bug", "message": "RuntimeError: no\nTraceback"})

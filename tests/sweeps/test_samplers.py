@@ -12,16 +12,17 @@ from pretend import Pretend, drive, outcome, search_space
 from assay.config import reader
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.sweeps import samplers
-from assay.sweeps.samplers import TrialWindow
+from assay.sweeps import draw
+from assay.sweeps.draw import TrialWindow
+from assay.sweeps.samplers import _windowed
 from assay.sweeps.study import Study
 
 
 @pytest.fixture
 def small(monkeypatch):
     """A history that is soon too long."""
-    monkeypatch.setattr(samplers, "ENDED", 6)
-    monkeypatch.setattr(samplers, "RUNNING", 2)
+    monkeypatch.setattr(draw, "ENDED", 6)
+    monkeypatch.setattr(draw, "RUNNING", 2)
 
 
 @pytest.fixture
@@ -29,12 +30,12 @@ def looked_at(monkeypatch):
     """How many trials TPE was shown, at each ask."""
     counts = []
 
-    class Counted(samplers.Part):
+    class Counted(_windowed.Part):
         def __init__(self, *given):
             super().__init__(*given)
             counts.append(len(self.shown))
 
-    monkeypatch.setattr(samplers, "Part", Counted)
+    monkeypatch.setattr(_windowed, "Part", Counted)
     return counts
 
 
@@ -84,7 +85,7 @@ def test_below_the_bound_it_asks_for_what_optunas_own_tpe_asks_for(tmp_path, mon
     ours = drive(Study(found, Store(tmp_path / "ours")), Pretend())
 
     def plain(spec, number, history, attempt):
-        seed = samplers.trial_seed(spec.search.seed + 1, number)
+        seed = draw.trial_seed(spec.search.seed + 1, number)
         return optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.search.startup)
 
     monkeypatch.setattr("assay.sweeps.study.sampler", plain)

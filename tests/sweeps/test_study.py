@@ -13,11 +13,11 @@ from pretend import Pretend, drive, outcome, search_space
 from assay.config import space
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.sweeps.samplers import trial_seed
+from assay.sweeps.draw import trial_seed
 from assay.sweeps.study import Study
 from assay.sweeps.trial import checkpoint
 
-SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc")
+SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc", "gp")
 STOP = {"grace": 1, "reduction": 3}
 LINES = {
     "ask": ("assignment", "parameters", "distributions", "attributes"),

@@ -270,6 +270,7 @@ def run(
             address=address,
             listeners=[*listeners, tracker.trial],
             on_data=on_data,
+            on_note=say,
             meter=meter,
         )
     return study, meter

@@ -55,15 +55,15 @@ def front(sweep: Sweep) -> Any:
 
 
 def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> Any:
-    """Trials as a table: objectives of the kept epoch, and what varied."""
+    """Trials as a table that 80 columns hold: objectives of the kept epoch with intervals; below it, what varied."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     objectives, trials = list(objectives), list(trials)
     table = Table(title=title, title_justify="left")
-    for column in ("trial", "detector", "state", "epoch"):
-        table.add_column(column, justify="left" if column in ("detector", "state") else "right", no_wrap=True)
+    for column in ("trial", "state", "epoch"):
+        table.add_column(column, justify="right" if column != "state" else "left", no_wrap=column != "state")
     for name in objectives:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("model", no_wrap=True)
@@ -72,7 +72,6 @@ def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> An
         state = _doing(trial) + (" *" if trial.pareto else "") + (f" ({trial.failure})" if trial.failure else "")
         table.add_row(
             str(trial.number),
-            trial.detector,
             state,
             f"{trial.epoch or '-'}/{trial.epochs}",
             *("-" if value is None else _figure(value, interval) for value, interval in values),
@@ -84,18 +83,17 @@ def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> An
 def _doing(trial: Trial) -> str:
     if trial.state != "running":
         return trial.state
-    return (
-        "waiting"
-        if trial.since is None
-        else f"training since {time.strftime('%m-%d %H:%M', time.localtime(trial.since))}"
-    )
+    begun = trial.since and time.strftime("%m-%d %H:%M", time.localtime(trial.since))
+    return f"training since\n{begun}" if begun else ("running" if trial.epochs else "waiting")
 
 
 def _figure(value: float, interval: Sequence[float] | None) -> str:
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    """`0.812` and, on a line of its own, `[.760, .855]`."""
+    bounds = [f"{bound:.3f}".removeprefix("0") for bound in interval or ()]
+    return f"{value:.3f}" + (f"\n[{', '.join(bounds)}]" if bounds else "")
 
 
 def varied(trial: Trial) -> str:
-    """What a trial varied, and what befell it: `trial 3: adversary.epsilon=3.57/255; begun 2 times (lost: node)`."""
+    """What a trial varied and what befell it: `trial 3: cobra, k=3; begun 2 times (lost: node)`."""
     again = f"; begun {trial.attempts} times (lost: {trial.retried})" if trial.retried else ""
-    return f"trial {trial.number}: {trial.varied}{again}"
+    return f"trial {trial.number}: {', '.join(filter(None, [trial.detector, trial.varied]))}{again}"

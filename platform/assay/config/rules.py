@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from assay.config import labels_needed
+from assay.config import enqueued, labels_needed
 from assay.config.domains import Choice
 from assay.config.space import Space, varied
 from assay.config.validation import shown
@@ -100,6 +100,18 @@ def _there_are_anomalies_to_train_on(trainable: Any, dataset: Any, fixed: Any, s
             yield Fault("dataset.labelled_anomalies", "0", allowed)
 
 
+def _a_grid_learns_from_nothing(search: Any) -> Iterator[Fault]:
+    if search.sampler == "grid" and search.start_from:
+        allowed = "is of no use to a grid, which tries every point; leave it out, or take tpe or gp"
+        yield Fault("search.start_from", shown(search.start_from), allowed)
+
+
+def _what_is_enqueued_is_in_the_space(search: Any, space: Any, trainable: Any) -> Iterator[Fault]:
+    domains = {"trainable": trainable} if isinstance(trainable, Choice) else space
+    for at, entry in enumerate(search.enqueue):
+        yield from enqueued.faults(entry, domains, f"search.enqueue.{at}")
+
+
 RULES = (
     _best_is_about_objectives,
     _stopping_is_about_objectives,
@@ -107,6 +119,8 @@ RULES = (
     _grace_is_within_the_run,
     _robust_means_attacked,
     _grid_is_finite,
+    _what_is_enqueued_is_in_the_space,
+    _a_grid_learns_from_nothing,
     _grid_of_trainables_is_finite,
     _a_trial_takes_whole_gpus_or_shares_one,
     _budget_can_be_used_up,

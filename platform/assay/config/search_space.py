@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, MinLen
@@ -22,13 +22,15 @@ from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.space import Assignment, Space
 from assay.contracts import Norm, Plain
-from assay.errors import suggest
+from assay.errors import InputError, suggest
 from assay.hashing import canonical, digest
 from assay.shelves import Item, Shelf
 from assay.units import Count, Fraction, NonNegative, Positive, Radius, Rate
 
 OBJECTIVES = ("clean_auroc", "robust_auroc", "certified_auroc")
 """The figures a trial measures; the last one, what is proven of the detector, only where it is an objective."""
+COSTS = ("latency_ms", "parameters", "memory_mb", "false_alarms")
+"""The costs it can measure, defined in `sweeps/costs.py`."""
 
 
 def _folder_name(value: str) -> str:
@@ -65,6 +67,14 @@ def _trainable(value: Any) -> str | Choice:
     return value
 
 
+def _sampler(value: str) -> str:
+    try:
+        shelves.load("samplers", value)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return value
+
+
 Name = Annotated[str, AfterValidator(_folder_name)]
 Objective = Annotated[str, _one_of(*OBJECTIVES)]
 
@@ -93,13 +103,17 @@ class Best(Section):
 class Search(Section):
     """How trials are drawn; the first `startup` are random, before the sampler uses its own model.
 
-    No configuration is drawn twice; a sweep has at most as many trials as there are configurations.
+    No configuration is drawn twice; a sweep has at most as many trials as there are configurations. enqueue:
+    configurations to begin with, such as {adversary.epsilon: 2/255}; what they leave out is drawn. start_from: earlier
+    sweeps whose trials the sampler learns from, where the searches agree.
     """
 
     trials: Count
-    sampler: Literal["tpe", "random", "nsga2", "grid", "qmc"] = "tpe"
+    sampler: Annotated[str, AfterValidator(_sampler)] = "tpe"
     seed: Annotated[int, Ge(0)] = 0
     startup: Count = 10
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    start_from: Sequence[str] = ()
 
 
 class StopEarly(Section):
@@ -167,6 +181,9 @@ class Spec(Section):
     """A whole search-space file; `fixed` is the trainable's configuration without what is searched.
 
     trainable: a name, or a Choice of several; each of those brings its own parameters, and there is no other space.
+    constraints: the most that a detector may cost: latency_ms of one image, how many numbers it stores (parameters) and
+    how many megabytes (memory_mb), false_alarms (the share of normals) under the evaluation's attack. A trial above a
+    limit is never best while another keeps within all of them.
     retries: how often a trial is restarted after its process died; other failures have their own rules (`retry`).
     """
 
@@ -177,6 +194,7 @@ class Spec(Section):
     space: Annotated[Space, SkipValidation]
     evaluation: Evaluation
     objectives: Annotated[Mapping[Objective, Annotated[str, _one_of("max", "min")]], MinLen(1)]
+    constraints: Mapping[Annotated[str, _one_of(*COSTS)], NonNegative] = {}
     best: Best = Best()
     search: Search
     stop_early: StopEarly | None = None

@@ -43,18 +43,26 @@ def key(sweep: str, number: int) -> str:
 def choose(store: Store, spec: Spec, records: Mapping[int, Record]) -> Best:
     """The trial that `best:` of the search space chooses; raises SweepError if none is complete."""
     directions, rule = spec.directions, spec.plain()["best"]
-    front = trials_table.pareto(directions, records)
+    front = trials_table.pareto(directions, records, spec.constraints)
     if not front:
         raise SweepError(
             f"sweep '{spec.name}' has no complete trial; look at `assay trials {spec.name}`, then resume it"
         )
-    merits = {n: choice.merit(records[n].values(directions), rule, directions) for n in front}
-    missing = max(merit[0] for merit in merits.values())
-    left = [n for n in front if merits[n][0] == missing]  # those that meet every bound, or miss them by least
+    missing = {
+        n: (records[n].excess(spec.constraints), -choice.merit(records[n].values(directions), rule, directions)[0])
+        for n in front
+    }
+    least = min(missing.values())
+    left = [n for n in front if missing[n] == least]  # those that meet every bound, or miss them by least
     wanted = rule["maximize"]
     order = [wanted, *(name for name in directions if name != wanted)]
     scores = {n: table for n in left if (table := _scores(store, key(spec.name, n))) is not None}
     said: list[str] = []
+    if least[0]:
+        limits = ", ".join(f"{name} at most {most:g}" for name, most in spec.constraints.items())
+        costs = ", ".join(f"{name} {cost:.4g}" for name, cost in records[left[0]].costs.items())
+        said.append(f"No trial keeps within the constraints ({limits}).")
+        said.append(f"Trial {left[0]} misses them by least ({costs}).")
     for place, name in enumerate(order):
         leader = max(left, key=lambda n: (_value(records[n], name, directions), -n))
         tied = [n for n in left if n == leader or _alike(scores.get(n), scores.get(leader), name, directions)]

@@ -130,5 +130,5 @@ def _of_sweep(store: Store, text: str) -> list[str]:
         raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
     spec, records = trials_table.load(store, name)
     best = best_trial.choose(store, spec, records).trial  # also says so where no trial is complete
-    numbers = [best] if which == "best" else trials_table.pareto(spec.directions, records)
+    numbers = [best] if which == "best" else trials_table.pareto(spec.directions, records, spec.constraints)
     return [records[number].reports[-1]["model"] for number in numbers]

@@ -29,9 +29,9 @@ class TrialReport(TypedDict):
     """What a trial reports after an evaluation.
 
     epoch: how many are trained, of `epochs`. values: the objectives now. kept: those of the best epoch so far, and that
-    `epoch`. intervals: 95 % bounds of those kept, where they have any. losses: of the last epoch. attempts: how often
-    the trial was begun. seconds: of training and evaluation. done: whether it was the last; then `model` is the hash of
-    the model written, else "".
+    `epoch`. intervals: 95 % bounds of those kept, where they have any. costs: of that epoch's detector, those that the
+    search space limits. losses: of the last epoch. attempts: how often the trial was begun. seconds: of training and
+    evaluation. done: whether it was the last; then `model` is the hash of the model written, else "".
     """
 
     epoch: int
@@ -39,6 +39,7 @@ class TrialReport(TypedDict):
     values: dict[str, float]
     kept: dict[str, float]
     intervals: NotRequired[dict[str, list[float]]]
+    costs: NotRequired[dict[str, float]]
     losses: dict[str, float]
     seed: int
     attempts: int
@@ -72,6 +73,14 @@ class Ask(TypedDict):
     parameters: Plain
     distributions: dict[str, str]
     attributes: Plain
+
+
+class Earlier(TypedDict):
+    """Trials of earlier sweeps that the sampler is shown, each with parameters, distributions, values and costs."""
+
+    event: Literal["earlier"]
+    trials: list[Plain]
+    said: list[str]
 
 
 class Begin(TypedDict):
@@ -115,7 +124,7 @@ class Spending(TypedDict):
     gpu_hours: float
 
 
-Event = Start | Ask | Begin | Report | Retry | End | Spending
+Event = Start | Earlier | Ask | Begin | Report | Retry | End | Spending
 """A line of the log; there it also has `at`, when it was written, in seconds since 1970."""
 
 
@@ -141,6 +150,15 @@ class Record:
         """The objectives of the best epoch so far, and that `epoch`; empty before the first report."""
         return self.reports[-1]["kept"] if self.reports else {}
 
+    @property
+    def costs(self) -> dict[str, float]:
+        """The measured costs of the best epoch so far, by name."""
+        return self.reports[-1].get("costs", {}) if self.reports else {}
+
+    def excess(self, constraints: Mapping[str, float]) -> float:
+        """By how much, in all and as shares of the limits, the costs lie above them; 0 if none does."""
+        return sum(max(0.0, share) for share in excesses(self.costs, constraints).values())
+
     def values(self, objectives: Mapping[str, str]) -> dict[str, float]:
         """The objectives of the best epoch so far, by name."""
         return {name: self.kept[name] for name in objectives}
@@ -159,6 +177,11 @@ class Record:
             if self.state == "failed":  # it had ended, and whoever resumed the sweep gives it all its chances again
                 self.counted = len(self.retried)
             self.state, self.failure, self.message, self.begun = "running", "", "", None
+
+
+def excesses(costs: Mapping[str, float], constraints: Mapping[str, float]) -> dict[str, float]:
+    """How far each limited cost lies above its limit, as a share of the limit; 0 or less if it does not."""
+    return {name: (costs[name] - most) / (most or 1.0) for name, most in constraints.items() if name in costs}
 
 
 class TrialLog:
@@ -234,7 +257,7 @@ def records(events: Iterable[Event]) -> dict[int, Record]:
             by_number[event["trial"]] = Record(
                 event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
             )
-        elif event["event"] != "start" and event["event"] != "spent":
+        elif event["event"] != "start" and event["event"] != "spent" and event["event"] != "earlier":
             if event["trial"] not in by_number:
                 raise StoreError(
                     f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "

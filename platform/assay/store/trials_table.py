@@ -29,9 +29,10 @@ class Trial:
     """One trial of a sweep, as its log has it.
 
     objectives: of the epoch that was kept, None before the first report. intervals: objective -> its 95 % bounds, where
-    it has any. epoch: the one that was kept. epochs: how many were trained. retried: why earlier attempts came to
-    nothing, comma-separated. detector: the name of its trainable. since: when its worker last began it, in seconds
-    since 1970, None where none did yet. config: the trainable's whole configuration, None where it was not asked for.
+    it has any. costs: those that the search space limits. epoch: the one that was kept. epochs: how many were trained.
+    retried: why earlier attempts came to nothing, comma-separated. detector: the name of its trainable. since: when its
+    worker last began it, in seconds since 1970, None where none did yet. config: the trainable's whole configuration,
+    None where it was not asked for.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Trial:
     retried: str
     detector: str = ""
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
     since: float | None = None
     config: Mapping[str, Any] | None = None
 
@@ -69,6 +71,7 @@ class Trial:
             "retried": self.retried,
             **{f"objective.{name}": value for name, value in self.objectives.items()},
             **{f"{bound}.{name}": ends[at] for name, ends in self.intervals.items() for at, bound in enumerate(BOUNDS)},
+            **{f"cost.{name}": value for name, value in self.costs.items()},
             **{f"parameter.{name}": value for name, value in self.parameters.items()},
             **config,
         }
@@ -84,16 +87,19 @@ def trials(spec: Spec, records: Mapping[int, Record]) -> list[Trial]:
     """Every trial, its configuration among the rest."""
     return [
         dataclasses.replace(trial, config=spec.config(records[trial.number].assignment))
-        for trial in listing(spec.directions, records, spec.plain()["trainable"])
+        for trial in listing(spec.directions, records, spec.plain()["trainable"], spec.constraints)
     ]
 
 
-def listing(objectives: Mapping[str, str], records: Mapping[int, Record], trainable: Any) -> list[Trial]:
+def listing(
+    objectives: Mapping[str, str], records: Mapping[int, Record], trainable: Any, constraints: Mapping[str, float]
+) -> list[Trial]:
     """Every trial without its configuration, which takes the trainable's code.
 
-    objectives: each `max` or `min`. trainable: as in the search space, a name or a choice of several.
+    objectives: each `max` or `min`. trainable: as in the search space, a name or a choice of several. constraints: the
+    most that each cost may be.
     """
-    front = set(pareto(objectives, records))
+    front = set(pareto(objectives, records, constraints))
     return [
         _trial(number, record, objectives, number in front, detector_of(trainable, record))
         for number, record in sorted(records.items())
@@ -124,13 +130,21 @@ def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front:
         message=record.message,
         retried=", ".join(record.retried),
         intervals=last.get("intervals", {}) if last else {},
+        costs=record.costs,
         since=record.begun,
     )
 
 
-def pareto(objectives: Mapping[str, str], records: Mapping[int, Record]) -> list[int]:
-    """The numbers of the complete trials that no other complete trial beats on every objective."""
+def pareto(
+    objectives: Mapping[str, str], records: Mapping[int, Record], constraints: Mapping[str, float] = {}
+) -> list[int]:
+    """The numbers of the complete trials that no other complete trial beats on every objective.
+
+    Of those within the constraints, or where none is, of those that exceed them by least.
+    """
     complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
+    excess = {n: records[n].excess(constraints) for n in complete}
+    complete = [n for n in complete if excess[n] == min(excess.values())]
     points = [
         tuple(value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items())
         for n in complete
@@ -165,7 +179,9 @@ def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]
     """A sweep's objectives and the listing of its trials; needs neither PyTorch nor the code of what is trained."""
     stored = _stored(store, sweep)
     records = trial_log.records(trial_log.read(store, sweep))
-    return stored["objectives"], listing(stored["objectives"], records, stored["trainable"])
+    return stored["objectives"], listing(
+        stored["objectives"], records, stored["trainable"], stored.get("constraints") or {}
+    )
 
 
 def stored_spec(store: Store, sweep: str) -> Spec:

@@ -67,9 +67,9 @@ def words(value: float, interval: Sequence[float] | None) -> str:
 
 def since(record: Record) -> str:
     """What a trial that has not ended is doing: `training since 10:42`."""
-    return (
-        "waiting" if record.begun is None else f"training since {time.strftime('%H:%M', time.localtime(record.begun))}"
-    )
+    if record.begun is None:  # or of a log from before the beginning was noted
+        return "running" if record.reports else "waiting"
+    return f"training since {time.strftime('%H:%M', time.localtime(record.begun))}"
 
 
 def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter | None = None) -> Table:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay.config import space
+from assay.config import enqueued, space
 from assay.config.search_space import Spec
 from assay.contracts import Plain
 from assay.errors import StoreError, SweepError
@@ -23,10 +23,23 @@ from assay.hashing import canonical
 from assay.runtime import retry
 from assay.store import trial_log
 from assay.store.store import Store
-from assay.store.trial_log import Ask, Begin, End, Event, Record, Report, Retry, TrialFailure, TrialLog, TrialReport
-from assay.sweeps import samplers
+from assay.store.trial_log import (
+    Ask,
+    Begin,
+    Earlier,
+    End,
+    Event,
+    Record,
+    Report,
+    Retry,
+    TrialFailure,
+    TrialLog,
+    TrialReport,
+    excesses,
+)
+from assay.sweeps import draw, warm_start
 from assay.sweeps.asha import SuccessiveHalving
-from assay.sweeps.samplers import sampler, trial_seed
+from assay.sweeps.draw import sampler, trial_seed
 from assay.sweeps.trial import TrialConfig, checkpoint
 
 STATES = {
@@ -53,7 +66,7 @@ class Study:
         self.interrupted = ""  # why the sweep ended before its trials did: interrupt, termination or budget
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self.objectives = spec.directions
-        self.storage = samplers.Redrawable()
+        self.storage = draw.Redrawable()
         self.study = optuna.create_study(
             storage=self.storage,
             directions=["maximize" if direction == "max" else "minimize" for direction in self.objectives.values()],
@@ -62,11 +75,43 @@ class Study:
         if spec.stop_early:
             stop = spec.stop_early
             self.halving = SuccessiveHalving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
-        self.window = samplers.TrialWindow(max(samplers.ENDED, spec.search.startup), samplers.RUNNING)
+        self.window = draw.TrialWindow(max(draw.ENDED, spec.search.startup), draw.RUNNING)
         self.records: dict[int, Record] = {}
         self.tried: set[bytes] = set()  # assignments, as canonical JSON
+        self.earlier = 0  # trials of earlier sweeps, which come first in the Optuna study
         self.waiting: list[int] = []  # trials of an earlier run to be continued or retried
-        self._replay(trial_log.read(store, spec.name) if events is None else events)
+        events = trial_log.read(store, spec.name) if events is None else events
+        self._replay_earlier(events)
+        self._replay(events)
+
+    def _replay_earlier(self, events: list[Event]) -> None:
+        for logged in (event for event in events if event["event"] == "earlier"):
+            self._learn(logged)
+
+    def start_from(self) -> list[str]:
+        """Show the sampler of a new sweep the trials of `search.start_from`, and return a sentence on each sweep."""
+        found = warm_start.collected(self.spec, self.store)
+        logged: Earlier = {"event": "earlier", "trials": found.trials, "said": found.said}
+        self.log.append(logged)
+        self._learn(logged)
+        return found.said
+
+    def _learn(self, logged: Earlier) -> None:
+        for trial in logged["trials"]:
+            self.study.add_trial(
+                optuna.trial.create_trial(
+                    values=trial["values"],
+                    params=trial["parameters"],
+                    distributions={name: _distribution(text) for name, text in trial["distributions"].items()},
+                    system_attrs=self._constrained(trial["costs"]),
+                )
+            )
+            self.window.note(self.earlier, "complete", self._point(trial["values"]))
+            self.earlier += 1
+
+    def _constrained(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """How far costs lie above their limits, under the keys by which Optuna's samplers find them."""
+        return {f"constraints:{name}": share for name, share in excesses(costs, self.spec.constraints).items()}
 
     def _replay(self, events: list[Event]) -> None:
         """Rebuild records, study and rungs; reports are replayed in order, as the order decides which trials stop."""
@@ -88,7 +133,7 @@ class Study:
                 values=self._values(record, state),
                 params=record.parameters,
                 distributions={name: _distribution(text) for name, text in record.distributions.items()},
-                system_attrs=record.attributes,
+                system_attrs={**record.attributes, **self._constrained(record.costs)},
             )
         )
         self._note(record, state)
@@ -98,9 +143,13 @@ class Study:
         return list(record.values(self.objectives).values()) if state == "complete" else None
 
     def _note(self, record: Record, state: str) -> None:
-        signs = [1 if direction == "max" else -1 for direction in self.objectives.values()]
-        values = self._values(record, state) or ()
-        self.window.note(record.number, state, tuple(sign * value for sign, value in zip(signs, values, strict=False)))
+        values = self._values(record, state)
+        self.window.note(self.earlier + record.number, state, self._point(values) if values else ())
+
+    def _point(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Objectives, all to be maximised."""
+        directions = self.objectives.values()
+        return tuple(v if direction == "max" else -v for v, direction in zip(values, directions, strict=True))
 
     @property
     def remaining(self) -> int:
@@ -122,7 +171,7 @@ class Study:
         trial, assignment = self._draw(number)
         self.tried.add(canonical(assignment))
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
-        attributes = self.study.get_trials(deepcopy=False)[number].system_attrs
+        attributes = self.study.get_trials(deepcopy=False)[self.earlier + number].system_attrs
         asked: Ask = {
             "event": "ask",
             "trial": number,
@@ -143,15 +192,17 @@ class Study:
 
         Trained twice, a configuration costs twice and is judged by the luckier of two seeds.
         """
-        for attempt in range(samplers.DRAWS):
+        for attempt in range(draw.DRAWS):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)  # of grid and qmc; of no interest to users
                 self.study.sampler = sampler(self.spec, number, self.window, attempt)
+                if attempt == 0 and number < len(self.spec.search.enqueue):
+                    self.study.enqueue_trial(enqueued.parameters(self.spec.search.enqueue[number], self.spec.domains))
                 trial = self.study.ask()
                 assignment = space.suggest(self.spec.domains, trial)
             if canonical(assignment) not in self.tried:
                 break
-            if attempt + 1 < samplers.DRAWS:
+            if attempt + 1 < draw.DRAWS:
                 self.storage.take_back(self.study)
         return trial, assignment
 
@@ -175,6 +226,7 @@ class Study:
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
+            costs=tuple(plain["constraints"]),
             evaluation_seed=self.spec.search.seed,
             purpose=self.spec.purpose.stated(),
             device="cuda" if self.spec.resources.on_gpu else "cpu",
@@ -234,7 +286,10 @@ class Study:
         event: End = {"event": "end", "trial": number, "state": state, "failure": failure, "message": message}
         self.log.append(event)
         record.apply(event)
-        self.study.tell(number, self._values(record, state), STATES[state])
+        at = self.storage.get_trial_id_from_study_id_trial_number(self.study._study_id, self.earlier + number)
+        for name, share in self._constrained(record.costs).items():
+            self.storage.set_trial_system_attr(at, name, share)
+        self.study.tell(self.earlier + number, self._values(record, state), STATES[state])
         self._note(record, state)
         if failure not in retry.OUTSIDE:  # those are retried from their saved state
             self.store.remove(checkpoint(self.spec.name, number))

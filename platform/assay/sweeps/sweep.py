@@ -72,11 +72,13 @@ def run(
     address: str | None = None,
     listeners: Sequence[Listener] = (),
     on_data: Callable[[TrainingData], object] | None = None,
+    on_note: Callable[[str], object] | None = None,
     meter: Meter | None = None,
 ) -> Study:
     """Run a sweep to its end, its budget or Ctrl-C, and return its study; the log is complete in every case.
 
-    meter: receives what earlier runs spent, and measures this one.
+    on_note: called with what is to be said about trials of earlier sweeps. meter: receives what earlier runs spent, and
+    measures this one.
     The name is taken only once everything is ready. Raises SweepError if nothing can be run, DataError if the data
     cannot be used, StoreError if the store cannot be written.
     """
@@ -107,6 +109,9 @@ def run(
                 try:
                     hash_ = data.description["hash"]
                     study.log.append({"event": "start", "dataset": hash_, "environment": environment()})
+                    if spec.search.start_from and not study.earlier and not study.records:
+                        for note in study.start_from():
+                            on_note(note) if on_note else None
                     meter.start(spec.resources)
                     tune.fit(study, data, concurrent, meter)
                 finally:

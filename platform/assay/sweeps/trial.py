@@ -28,6 +28,7 @@ from assay.runtime.provenance import environment
 from assay.store import best_trial, parquet
 from assay.store.store import Store
 from assay.store.trial_log import TrialReport
+from assay.sweeps.costs import Evaluated, costs
 from assay.sweeps.evaluation import Measured, evaluate, intervals
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class TrialConfig:
 
     dataset: the shelf item. config: the trainable's whole configuration. seed: for its training.
     evaluation_seed: for the evaluation's attack, the same for all trials of a sweep, so their figures can be paired.
-    The rest is as in the search space.
+    costs: those to be measured. The rest is as in the search space.
     """
 
     sweep: str
@@ -58,6 +59,7 @@ class TrialConfig:
     config: Mapping[str, Any]
     evaluation: Mapping[str, Any]
     objectives: Mapping[str, str]
+    costs: tuple[str, ...] = ()
     evaluation_seed: int = 0
     purpose: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
@@ -136,9 +138,13 @@ class Trial:
     def measure(self, detector: Any) -> Measured:
         """The figures and scores of a detector on the validation split; raises DivergedError if one is not finite."""
         order = self.order
-        return evaluate(
-            detector, self.data.validation, order.evaluation, order.evaluation_seed, order.device, order.objectives
+        images = self.data.validation
+        measured = evaluate(
+            detector, images, order.evaluation, order.evaluation_seed, order.device, order.objectives
         )
+        case = Evaluated(detector, images, measured, order.evaluation, order.device)
+        measured.figures.update(costs(order.costs, case))
+        return measured
 
     def _keep(self, measured: Measured, detector: Any) -> None:
         import torch
@@ -172,6 +178,7 @@ class Trial:
             "values": {name: figures[name] for name in self.order.objectives},
             "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
             "intervals": intervals(self.kept["values"], self.data.validation),
+            "costs": {name: self.kept["figures"][name] for name in self.order.costs},
             "losses": losses,
             "seed": self.order.seed,
             "attempts": self.attempts,
