@@ -25,6 +25,7 @@ SECTIONS = {
     "best": spec.Best,
     "search": spec.Search,
     "stop_early": spec.StopEarly,
+    "fidelity": spec.Fidelity,
     "resources": spec.Resources,
     "budget": spec.Budget,
     "budget.price": spec.Price,
@@ -43,6 +44,7 @@ IN_WORDS = {
     "sampler": " or ".join(shelves.names("samplers")),
     "enqueue": "list of dotted paths with values",
     "start_from": "list of names of sweeps",
+    "ladder": "list of rungs: `until` (epochs), `attack` and its parameters",
     "price": "what an hour costs, see below",
     **dict.fromkeys(SECTIONS, "see below"),
 }

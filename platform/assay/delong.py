@@ -53,12 +53,18 @@ def interval(estimate: Estimate, groups: Sequence[str] | None = None, confidence
 
     By Student's t with as many degrees of freedom as there are samples, or groups, less one of each class.
     """
+    count = len(estimate.influence) if groups is None else len(set(groups))
+    half = float(stdtrit(max(1, count - 2), (1 + confidence) / 2)) * variance(estimate, groups) ** 0.5
+    return estimate.value - half, estimate.value + half
+
+
+def variance(estimate: Estimate, groups: Sequence[str] | None = None) -> float:
+    """The variance of a figure; images of a group count as one."""
     sums = estimate.influence
     if groups is not None:
         codes = np.unique(list(groups), return_inverse=True)[1]
         sums = np.asarray(np.bincount(codes, weights=sums), dtype=np.float64)
-    half = float(stdtrit(max(1, len(sums) - 2), (1 + confidence) / 2)) * float(np.sum(sums**2)) ** 0.5
-    return estimate.value - half, estimate.value + half
+    return float(np.sum(sums**2))
 
 
 def _beaten(these: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:

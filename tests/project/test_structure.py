@@ -26,7 +26,7 @@ ROWS = (
     "api",
     "tracking",
     "reports",
-    "approval",
+    "approval studies",
     "sweeps audits deploy",
     "models",
     "metrics",

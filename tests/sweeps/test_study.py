@@ -17,7 +17,7 @@ from assay.sweeps.draw import trial_seed
 from assay.sweeps.study import Study
 from assay.sweeps.trial import checkpoint
 
-SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc", "gp")
+SAMPLERS = ("tpe", "random", "nsga2", "grid", "qmc")
 STOP = {"grace": 1, "reduction": 3}
 LINES = {
     "ask": ("assignment", "parameters", "distributions", "attributes"),
@@ -258,3 +258,16 @@ def test_optuna_says_nothing(tmp_path, capfd):
     drive(Study(search_space(tmp_path, "grid"), Store(tmp_path)), Pretend())
     assert capfd.readouterr() == ("", "")
     assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+
+
+def test_a_sweep_by_gaussian_processes_killed_and_resumed_ends_as_one_that_was_not(tmp_path):
+    found = search_space(tmp_path, "gp", trials=6)
+    whole = drive(Study(found, Store(tmp_path / "whole")), Pretend())
+    lines = whole.store.read("sweeps/toy/log/0000.jsonl").splitlines(keepends=True)
+    for cut in (len(lines) // 2, len(lines) - 3):
+        store, workers = Store(tmp_path / f"{cut}"), Pretend()
+        store.write("sweeps/toy/log/0000.jsonl", b"".join(lines[:cut]))
+        for record in trial_log.records(trial_log.read(store, "toy")).values():
+            if record.state == "running" and record.reports:
+                workers.saved[record.number] = record.reports[-1]
+        assert outcome(drive(Study(found, store), workers)) == outcome(whole)

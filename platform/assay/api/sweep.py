@@ -14,8 +14,7 @@ from assay.cluster import user_code
 from assay.config import overrides, reader
 from assay.config.search_space import Spec
 from assay.errors import InputError, SpecError, SweepError
-from assay.hashing import canonical
-from assay.store import best_trial, trials_table
+from assay.store import best_trial, growth, trials_table
 from assay.store.best_trial import Best
 from assay.store.store import Store
 from assay.store.trials_table import Trial
@@ -95,6 +94,7 @@ def sweep(
     resume: str | None = None,
     changes: Sequence[str] = (),
     budget: Sequence[str] = (),
+    trials: int | None = None,
     data: Places = (),
     store: StoreLike = None,
     address: str | None = None,
@@ -106,6 +106,7 @@ def sweep(
 
     space: a file, or a mapping of what it would hold. resume: the name of the sweep to go on with; `space` may be given
     with it where its own modules lie beside the file. changes, budget: `key=value` as with `--set` and `--budget`.
+    trials: how many a resumed sweep is to have now.
     data: where the images of a sweep that is resumed lie now, by the names of their datasets; others are refused.
     address: a Ray cluster; without one, Ray is started on this machine and ended again. wandb: whether to mirror to
     W&B; by default as the search space says. on_progress: called with (record, event) as trials go on. on_message:
@@ -131,7 +132,7 @@ def sweep(
     from assay.data import moved
 
     place = store_of(store)
-    spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
+    spec = read(space, resume=resume, changes=changes, budget=budget, trials=trials, store=place)
     with moved.told(data):
         study, meter = run(
             spec,
@@ -191,6 +192,7 @@ def read(
     resume: str | None = None,
     changes: Sequence[str] = (),
     budget: Sequence[str] = (),
+    trials: int | None = None,
     store: StoreLike = None,
 ) -> Spec:
     """The checked search space of a file, a mapping, or the stored sweep `resume`, with changes and budget applied.
@@ -198,6 +200,8 @@ def read(
     Raises InputError, SpecError with every fault, or SweepError where the file is not what the sweep was started from.
     """
     budgets = [f"budget.{pair}" for pair in budget]
+    if trials is not None:
+        budgets.append(f"search.trials={trials}")
     if space is None and resume is None:
         raise InputError("give a search space, or the name of a sweep to resume")
     if resume is None:
@@ -230,15 +234,15 @@ def _stored(store: Store, name: str, space: SpaceLike | None, changes: Sequence[
     if space is None:
         return stored
     given = _given(space, changes)
-    if given.hash != stored.hash:
-        now, then = given.plain(), stored.plain()
-        differs = [key for key in now if key != "budget" and canonical(now[key]) != canonical(then.get(key))]
+    if given.hash == stored.hash:
+        return stored
+    try:
+        growth.growth(stored, given)
+    except SweepError as error:
         source = space if isinstance(space, str | Path) else "the search space"
-        raise SweepError(
-            f"sweep '{name}' was not started from {source} as it is now: {', '.join(differs)} differ. Give it as it "
-            f"was, with the same --set, or go on by name alone: assay sweep --resume {name}"
-        )
-    return stored
+        by_name = f"Give {source} as it was, with the same --set, or go on by name alone: assay sweep --resume {name}"
+        raise SweepError(f"{error}. {by_name}") from None
+    return given
 
 
 def run(

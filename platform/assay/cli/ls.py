@@ -18,7 +18,7 @@ def command(shelf: str | None, as_json: bool) -> None:
       assay ls attacks
     """
     from assay import shelves
-    from assay.cli._table import table
+    from assay.cli._plain import table
 
     if shelf is None:
         listed = {name: shelves.names(name) for name in sorted(shelves.PACKAGES)}

@@ -29,7 +29,7 @@ def command(everything: bool, as_json: bool, root: str) -> None:
     import json
 
     from assay.approval import records, registry
-    from assay.cli._table import table
+    from assay.cli._plain import table
     from assay.store import references
     from assay.store.store import Store
 

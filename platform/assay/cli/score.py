@@ -93,7 +93,7 @@ def _counted(results: Iterable[Scored | Unread], count: Counter[str]) -> Iterato
 
 def _table(results: Iterable[Scored | Unread]) -> str:
     """Aligned columns, a line for each image."""
-    from assay.cli._table import table
+    from assay.cli._plain import table
     from assay.deploy.score_output import row
 
     rows = [("score", "threshold", "decision", "p", "file")]

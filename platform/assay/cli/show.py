@@ -50,7 +50,7 @@ def command(
     import inspect
 
     from assay import shelves
-    from assay.cli._table import table
+    from assay.cli._plain import table
     from assay.config import parameters
 
     if shelf is None:

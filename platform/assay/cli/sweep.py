@@ -35,6 +35,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]")
 @click.option("--resume", metavar="NAME", help="Go on with a sweep of the store; no FILE, or the one of before.")
+@click.option("--trials", type=click.IntRange(min=1), help="With --resume: how many trials there are to be now.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the file: --set search.trials=4.")
 @click.option(
     "--budget",
@@ -52,6 +53,7 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
 def command(
     file: str | None,
     resume: str | None,
+    trials: int | None,
     changes: tuple[str, ...],
     budget: tuple[str, ...],
     dry_run: bool,
@@ -75,6 +77,8 @@ def command(
         raise click.UsageError("give a search-space FILE, or --resume NAME to go on with a sweep")
     if changes and file is None:
         raise click.UsageError("a sweep is resumed as it was started; --set goes with a FILE")
+    if trials is not None and (resume is None or dry_run):
+        raise click.UsageError("--trials goes with --resume; for a new sweep write --set search.trials=N")
     if as_json and not dry_run:
         raise click.UsageError("--json goes with --dry-run")
     from rich.console import Console
@@ -89,7 +93,7 @@ def command(
         forecast = api.forecast(file, resume=resume, changes=changes, budget=budget, store=store, address=address)
         _show_forecast(forecast, as_json, console)
         return
-    spec = api.read(file, resume=resume, changes=changes, budget=budget, store=store)
+    spec = api.read(file, resume=resume, changes=changes, budget=budget, trials=trials, store=store)
     # Nobody looks at earlier trials where there is no live table, and those of a long sweep take a while to read.
     records = trials_table.load(store, resume)[1] if resume and console.is_terminal else {}
     _run(spec, store, records, bool(resume), address, console)
@@ -154,6 +158,12 @@ def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: C
         first = trial.message.splitlines()[0]
         console.print(f"  failed ({kind}: {retry.KINDS[kind]}), such as trial {trial.number}: {first}", soft_wrap=True)
     where = _options.store_option()
+    if spec.fidelity and sweep.states["complete"]:
+        from assay.cli.trials import rung_quality
+        from assay.store import trials_table
+
+        for line in rung_quality(*trials_table.load(sweep.store, spec.name)):
+            console.print(line, soft_wrap=True, highlight=False)
     if sweep.states["complete"]:
         console.print(front(sweep))
         best = sweep.best.number

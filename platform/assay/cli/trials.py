@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,15 +13,19 @@ from assay.cli import _options
 
 if TYPE_CHECKING:
     from assay.api.sweep import Sweep
+    from assay.config.search_space import Spec
+    from assay.store.trial_log import Record
     from assay.store.trials_table import Trial
 
 
 @click.command()
 @click.argument("name")
 @click.option("--pareto", is_flag=True, help="Only the Pareto front.")
+@click.option("--rungs", is_flag=True, help="How well each rung of the fidelity ladder ranked.")
+@click.option("--optuna", metavar="URL", help="Write the study to an Optuna storage: sqlite:///sweeps.db.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_options.store
-def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
+def command(name: str, pareto: bool, rungs: bool, optuna: str | None, as_json: bool, root: str) -> None:
     """List the trials of sweep NAME, running or ended, from its log.
 
     \b
@@ -39,10 +43,28 @@ def command(name: str, pareto: bool, as_json: bool, root: str) -> None:
         plain = [_plain(trial) for trial in trials if trial.pareto or not pareto]
         click.echo(json.dumps(plain, indent=2))
         return
+    if optuna:
+        from assay.tracking import optuna_study
+
+        count = optuna_study.write(*trials_table.load(store, name), optuna)
+        click.echo(f"{count} trials written as study '{name}'; look at them with: optuna-dashboard {optuna}")
+        return
+    if rungs:
+        click.echo("\n".join(rung_quality(*trials_table.load(store, name))))
+        return
     sweep = open_sweep(name, store=store)
     title = f"trials of {name} (validation split)"
     shown = front(sweep) if pareto else listed(sweep.trials, sweep.directions, title)
     Console(markup=False, emoji=False).print(shown)
+
+
+def rung_quality(spec: Spec, records: Mapping[int, Record]) -> list[str]:
+    """A sentence on each lower rung of the fidelity ladder."""
+    from assay.metrics import rungs
+
+    if spec.fidelity is None:
+        return [f"sweep '{spec.name}' has no fidelity ladder"]
+    return [str(rung) for rung in rungs.quality(records)] or ["no trial has passed a rung yet"]
 
 
 def _plain(trial: Trial) -> dict[str, object]:
@@ -69,7 +91,12 @@ def listed(trials: Iterable[Trial], objectives: Iterable[str], title: str) -> An
     table.add_column("model", no_wrap=True)
     for trial in trials:
         values = [(trial.objectives[name], trial.intervals.get(name)) for name in objectives]
-        state = _doing(trial) + (" *" if trial.pareto else "") + (f" ({trial.failure})" if trial.failure else "")
+        state = (
+            _doing(trial)
+            + (f" at {trial.rung}" if trial.rung else "")
+            + (" *" if trial.pareto else "")
+            + (f" ({trial.failure})" if trial.failure else "")
+        )
         table.add_row(
             str(trial.number),
             state,

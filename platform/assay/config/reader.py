@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from assay.config import (
     yaml_file,
 )
 from assay.config.domains import Choice
+from assay.config.fidelity import Rung
 from assay.config.search_space import Evaluation, Spec
+from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import Plain
 from assay.errors import Fault, InputError, SpecError, suggest
@@ -55,7 +58,10 @@ def check(raw: Mapping[str, Any], file: str, faults: Sequence[Fault] = ()) -> Sp
         values["space"], wrong = space_syntax.read(values["space"])
         all_faults += wrong
     if isinstance(values.get("evaluation"), Mapping):
-        values["evaluation"], wrong = _gather_attack(values["evaluation"])
+        values["evaluation"], wrong = _gather_attack(values["evaluation"], "evaluation", Evaluation)
+        all_faults += wrong
+    if isinstance(values.get("fidelity"), Mapping):
+        values["fidelity"], wrong = _gather_rungs(values["fidelity"])
         all_faults += wrong
     try:
         sections: dict[str, Any] = dict(Spec.model_validate(values))
@@ -86,13 +92,26 @@ def _sound(values: Mapping[str, Any], wrong: set[str]) -> dict[str, Any]:
     return dict(model_of("Sound", **fields).model_validate({key: values[key] for key in right if key in values}))
 
 
-def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
-    """The evaluation section with the attack's parameters, which stand beside its name, moved into the attack.
+def _gather_rungs(fidelity: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
+    """The fidelity section with the parameters of each rung's attack moved into the attack, and the faults."""
+    ladder, faults = fidelity.get("ladder"), []
+    if not isinstance(ladder, list) or not all(isinstance(rung, Mapping) for rung in ladder):
+        return dict(fidelity), []
+    rungs = []
+    for at, rung in enumerate(ladder):
+        gathered, wrong = _gather_attack(rung, f"fidelity.ladder.{at}", Rung)
+        rungs.append(gathered)
+        faults += wrong
+    return {**fidelity, "ladder": rungs}, faults
 
-    Also returns the faults of keys that belong to neither.
+
+def _gather_attack(evaluation: Mapping[str, Any], path: str, section: type[Section]) -> tuple[Plain, list[Fault]]:
+    """A section with its attack's parameters, which stand beside the attack's name, moved into the attack.
+
+    Also returns the faults of keys that belong to neither. path: of the section in the file.
     """
     name = evaluation.get("attack")
-    own = {key: value for key, value in evaluation.items() if key in Evaluation.model_fields}
+    own = {key: value for key, value in evaluation.items() if key in section.model_fields}
     rest = {key: value for key, value in evaluation.items() if key not in own}
     if not isinstance(name, str):
         return dict(evaluation), []
@@ -102,10 +121,10 @@ def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
         return own, []
     wrong = [
         Fault(
-            f"evaluation.{key}",
+            f"{path}.{key}",
             shown(value),
-            f"unknown key{suggest(key, known | set(Evaluation.model_fields))}; available: "
-            f"{', '.join(Evaluation.model_fields)}, and of {name}: {', '.join(sorted(known)) or 'nothing'}",
+            f"unknown key{suggest(key, known | set(section.model_fields))}; available: "
+            f"{', '.join(section.model_fields)}, and of {name}: {', '.join(sorted(known)) or 'nothing'}",
         )
         for key, value in rest.items()
         if key not in known
@@ -116,4 +135,5 @@ def _gather_attack(evaluation: Mapping[str, Any]) -> tuple[Plain, list[Fault]]:
 
 def _beside_attack(fault: Fault) -> Fault:
     """A fault of an attack's parameter at its place in the file: beside the attack's name."""
-    return Fault(fault.key.replace("evaluation.attack.", "evaluation.", 1), fault.found, fault.allowed)
+    beside = re.sub(r"^(evaluation|fidelity\.ladder\.\d+)\.attack\.", r"\1.", fault.key)
+    return Fault(beside, fault.found, fault.allowed)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from assay.config import enqueued, labels_needed
+from assay.config import fidelity as fidelity_rules
 from assay.config.domains import Choice
 from assay.config.space import Space, varied
 from assay.config.validation import shown
@@ -58,6 +59,11 @@ def _stopping_ranks_by_two(stop_early: Any, objectives: Mapping[str, str]) -> It
     if stop_early is not None and len(named := stop_early.metrics(objectives)) > 2:
         allowed = "must name one or two of the objectives, by which trials are stopped, such as [robust_auroc]"
         yield Fault("stop_early.metric", f"{stop_early.metric} ({len(named)} objectives)", allowed)
+
+
+def _ladder_rises(fidelity: Any, evaluation: Any, stop_early: Any, epochs: int | None) -> Iterator[Fault]:
+    if fidelity is not None:
+        yield from fidelity_rules.faults(fidelity, evaluation, stop_early, epochs)
 
 
 def _grid_is_finite(search: Any, space: Any) -> Iterator[Fault]:
@@ -118,6 +124,7 @@ RULES = (
     _stopping_ranks_by_two,
     _grace_is_within_the_run,
     _robust_means_attacked,
+    _ladder_rises,
     _grid_is_finite,
     _what_is_enqueued_is_in_the_space,
     _a_grid_learns_from_nothing,

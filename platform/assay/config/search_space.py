@@ -18,6 +18,7 @@ from pydantic import (
 from assay import shelves
 from assay.config import binding, parameters, space
 from assay.config.domains import Choice
+from assay.config.fidelity import Fidelity
 from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.space import Assignment, Space
@@ -198,6 +199,7 @@ class Spec(Section):
     best: Best = Best()
     search: Search
     stop_early: StopEarly | None = None
+    fidelity: Fidelity | None = None
     resources: Resources = Resources()
     budget: Budget = Budget()
     retries: Annotated[int, Ge(0)] = 2
@@ -226,6 +228,11 @@ class Spec(Section):
         return self.stop_early.metrics(self.objectives) if self.stop_early else ()
 
     @property
+    def ladder(self) -> tuple[int, ...]:
+        """The epochs at which the lower rungs of the fidelity ladder end; empty without one."""
+        return tuple(rung.until for rung in self.fidelity.ladder) if self.fidelity else ()
+
+    @property
     def trials(self) -> int:
         """The number of trials: as many as asked for, but no more than there are configurations, as none runs twice."""
         return min(self.search.trials, space.size(self.domains) or self.search.trials)
@@ -245,6 +252,9 @@ class Spec(Section):
         trainable = self.trainable if isinstance(self.trainable, str) else self.trainable.plain()
         attack = whole["evaluation"].pop("attack")
         whole["evaluation"] = {"attack": attack.pop("name"), **attack, **whole["evaluation"]}
+        for rung in (whole["fidelity"] or {}).get("ladder", ()):
+            attack = rung.pop("attack")
+            rung |= {"attack": attack.pop("name"), **attack}
         return {**whole, "trainable": trainable, "space": space.plain(self.space)}
 
     @property

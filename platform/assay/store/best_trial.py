@@ -56,7 +56,7 @@ def choose(store: Store, spec: Spec, records: Mapping[int, Record]) -> Best:
     left = [n for n in front if missing[n] == least]  # those that meet every bound, or miss them by least
     wanted = rule["maximize"]
     order = [wanted, *(name for name in directions if name != wanted)]
-    scores = {n: table for n in left if (table := _scores(store, key(spec.name, n))) is not None}
+    scores = {n: table for n in left if (table := scores_of(store, key(spec.name, n))) is not None}
     said: list[str] = []
     if least[0]:
         limits = ", ".join(f"{name} at most {most:g}" for name, most in spec.constraints.items())
@@ -118,8 +118,8 @@ def _alike(one: Scores | None, leader: Scores | None, name: str, directions: Map
     return lower <= 0 <= upper
 
 
-def _scores(store: Store, at: str) -> Scores | None:
-    """The scores of a trial, None where there are none."""
+def scores_of(store: Store, at: str) -> Scores | None:
+    """The scores of a trial at this key, None where there are none."""
     if not store.exists(at):
         return None
     table = parquet.whole(store, [at], schemas.VALIDATION_SCORES, "delete it: the figures alone then decide")

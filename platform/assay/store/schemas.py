@@ -351,6 +351,7 @@ TRIALS = [
     ("pareto", pa.bool_()),
     ("epoch", pa.int64()),  # the epoch that was kept
     ("epochs", pa.int64()),  # epochs trained
+    ("rung", pa.string()),  # "" or the lower rung of the fidelity ladder on which it stopped
     ("model", pa.string()),  # content hash of the model folder, "" if none
     ("seed", pa.int64()),
     ("seconds", pa.float64()),

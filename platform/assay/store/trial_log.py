@@ -31,7 +31,9 @@ class TrialReport(TypedDict):
     epoch: how many are trained, of `epochs`. values: the objectives now. kept: those of the best epoch so far, and that
     `epoch`. intervals: 95 % bounds of those kept, where they have any. costs: of that epoch's detector, those that the
     search space limits. losses: of the last epoch. attempts: how often the trial was begun. seconds: of training and
-    evaluation. done: whether it was the last; then `model` is the hash of the model written, else "".
+    evaluation. rung: "" or the attack of a lower rung of the fidelity ladder, by which `values` were then measured;
+    they are no objectives, and nothing is kept yet. checked: the same figures under the full attack, of some trials.
+    done: whether it was the last; then `model` is the hash of the model written, else "".
     """
 
     epoch: int
@@ -40,6 +42,8 @@ class TrialReport(TypedDict):
     kept: dict[str, float]
     intervals: NotRequired[dict[str, list[float]]]
     costs: NotRequired[dict[str, float]]
+    rung: NotRequired[str]
+    checked: NotRequired[dict[str, float]]
     losses: dict[str, float]
     seed: int
     attempts: int
@@ -83,6 +87,13 @@ class Earlier(TypedDict):
     said: list[str]
 
 
+class Grown(TypedDict):
+    """The sweep goes on in a larger search space. changes: a sentence each."""
+
+    event: Literal["grown"]
+    changes: list[str]
+
+
 class Begin(TypedDict):
     """A worker has begun a trial, or goes on with it."""
 
@@ -124,7 +135,7 @@ class Spending(TypedDict):
     gpu_hours: float
 
 
-Event = Start | Earlier | Ask | Begin | Report | Retry | End | Spending
+Event = Start | Earlier | Grown | Ask | Begin | Report | Retry | End | Spending
 """A line of the log; there it also has `at`, when it was written, in seconds since 1970."""
 
 
@@ -257,7 +268,12 @@ def records(events: Iterable[Event]) -> dict[int, Record]:
             by_number[event["trial"]] = Record(
                 event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
             )
-        elif event["event"] != "start" and event["event"] != "spent" and event["event"] != "earlier":
+        elif (
+            event["event"] == "begin"
+            or event["event"] == "report"
+            or event["event"] == "end"
+            or event["event"] == "retry"
+        ):
             if event["trial"] not in by_number:
                 raise StoreError(
                     f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "

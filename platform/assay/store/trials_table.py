@@ -30,9 +30,10 @@ class Trial:
 
     objectives: of the epoch that was kept, None before the first report. intervals: objective -> its 95 % bounds, where
     it has any. costs: those that the search space limits. epoch: the one that was kept. epochs: how many were trained.
-    retried: why earlier attempts came to nothing, comma-separated. detector: the name of its trainable. since: when its
-    worker last began it, in seconds since 1970, None where none did yet. config: the trainable's whole configuration,
-    None where it was not asked for.
+    rung: of the fidelity ladder, where it stands on a lower one and no objective is measured yet. retried: why earlier
+    attempts came to nothing, comma-separated. detector: the name of its trainable. since: when its worker last began
+    it, in seconds since 1970, None where none did yet. config: the trainable's whole configuration, None where it was
+    not asked for.
     """
 
     number: int
@@ -52,6 +53,7 @@ class Trial:
     detector: str = ""
     intervals: Mapping[str, Sequence[float]] = field(default_factory=dict)
     costs: Mapping[str, float] = field(default_factory=dict)
+    rung: str = ""
     since: float | None = None
     config: Mapping[str, Any] | None = None
 
@@ -120,7 +122,8 @@ def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front:
         pareto=on_front,
         epoch=int(last["kept"]["epoch"]) if last else None,
         epochs=last["epoch"] if last else 0,
-        objectives={name: last["kept"][name] if last else None for name in objectives},
+        objectives={name: last["kept"].get(name) if last else None for name in objectives},
+        rung=last.get("rung", "") if last else "",
         parameters=record.parameters,
         model=last.get("model", "") if last else "",
         seed=last.get("seed") if last else None,

@@ -7,7 +7,7 @@ measured in epochs by our own counter, which never restarts; rungs are rebuilt b
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from assay.sweeps.nondominated import NondominatedFronts, SortedScores
 
@@ -15,8 +15,16 @@ from assay.sweeps.nondominated import NondominatedFronts, SortedScores
 class SuccessiveHalving:
     """Decides which trials continue: the best 1/reduction of those seen at each rung."""
 
-    def __init__(self, metrics: Sequence[str], directions: Mapping[str, str], grace: int, reduction: int) -> None:
-        """Rungs at `grace`, `grace * reduction`, `grace * reduction ** 2`, ... epochs."""
+    def __init__(
+        self,
+        metrics: Sequence[str],
+        directions: Mapping[str, str],
+        grace: int,
+        reduction: int,
+        ladder: Sequence[int] = (),
+    ) -> None:
+        """Rungs at `grace`, `grace * reduction`, `grace * reduction ** 2`, ... epochs, or those of the ladder."""
+        self.ladder = tuple(ladder)
         self.metrics, self.directions = tuple(metrics), directions
         self.grace, self.reduction = grace, reduction
         self.rungs: dict[int, dict[int, bool]] = {}  # per rung, whether each trial was among the best
@@ -25,8 +33,7 @@ class SuccessiveHalving:
 
     def goes_on(self, trial: int, epoch: int, values: Mapping[str, float]) -> bool:
         """Record a report and return whether the trial continues; decided once per trial and rung, never revised."""
-        level = self.grace
-        while level <= epoch:
+        for level in self._up_to(epoch):
             rung = self.rungs.setdefault(level, {})
             if trial not in rung:
                 order = self._order.setdefault(
@@ -36,13 +43,18 @@ class SuccessiveHalving:
                 rung[trial] = order.add(point, trial, max(1, (len(rung) + 1) // self.reduction))
                 if not rung[trial]:
                     self.stopped.add(trial)
-            level *= self.reduction
         return trial not in self.stopped
 
     def levels(self, epochs: int) -> list[int]:
         """The rungs, in epochs, that a trial of this many epochs passes."""
-        passed, level = [], self.grace
-        while level < epochs:
-            passed.append(level)
+        return list(self._up_to(epochs - 1))
+
+    def _up_to(self, epoch: int) -> Iterator[int]:
+        """The rungs up to an epoch."""
+        if self.ladder:
+            yield from (level for level in self.ladder if level <= epoch)
+            return
+        level = self.grace
+        while level <= epoch:
+            yield level
             level *= self.reduction
-        return passed

@@ -175,7 +175,9 @@ def rungs(spec: Spec, epochs: int) -> list[int]:
     """The epochs at which trials of this length may be stopped."""
     stop = spec.stop_early
     return (
-        SuccessiveHalving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction).levels(epochs) if stop else []
+        SuccessiveHalving(spec.stop_metrics, spec.directions, stop.grace, stop.reduction, spec.ladder).levels(epochs)
+        if stop
+        else []
     )
 
 

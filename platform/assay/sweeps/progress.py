@@ -45,7 +45,8 @@ def line(record: Record, event: str, seconds: float) -> str:
     if event == "report":
         report = record.reports[-1]
         bounds = report.get("intervals", {}) if report["kept"]["epoch"] == report["epoch"] else {}
-        what = f"epoch {report['epoch']}/{report['epochs']}  {figures(report['values'], bounds)}"
+        rung = f" ({report['rung']})" if report.get("rung") else ""
+        what = f"epoch {report['epoch']}/{report['epochs']}{rung}  {figures(report['values'], bounds)}"
     elif event == "retry":
         what = f"continues from its last saved state ({record.retried[-1]})"
     elif record.kept:
@@ -87,7 +88,8 @@ def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter |
     for record in order:
         report = record.reports[-1] if record.reports else None
         bounds = report.get("intervals", {}) if report else {}
-        values = [words(record.kept[str(name)], bounds.get(str(name))) if report else "" for name in spec.objectives]
+        kept = record.kept
+        values = [words(kept[str(n)], bounds.get(str(n))) if str(n) in kept else "" for n in spec.objectives]
         epoch = f"{report['epoch']}/{report['epochs']}" if report else "0"
         state = record.failure or (since(record) if record.state == "running" else record.state)
         display.add_row(str(record.number), spec.trainable_of(record.assignment), state, epoch, *values, varied(record))

@@ -10,6 +10,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import optuna
 from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
@@ -74,7 +75,9 @@ class Study:
         self.halving = None
         if spec.stop_early:
             stop = spec.stop_early
-            self.halving = SuccessiveHalving(spec.stop_metrics, self.objectives, stop.grace, stop.reduction)
+            self.halving = SuccessiveHalving(
+                spec.stop_metrics, self.objectives, stop.grace, stop.reduction, spec.ladder
+            )
         self.window = draw.TrialWindow(max(draw.ENDED, spec.search.startup), draw.RUNNING)
         self.records: dict[int, Record] = {}
         self.tried: set[bytes] = set()  # assignments, as canonical JSON
@@ -124,15 +127,20 @@ class Study:
             self.tried.add(canonical(record.assignment))
         for event in events:
             if event["event"] == "report":
-                self._goes_on(event["trial"], event["epoch"], event["kept"])
+                self._goes_on(event["trial"], event["epoch"], _compared(event))
 
     def _add_to_study(self, record: Record, state: str) -> None:
+        distributions = {name: _distribution(text) for name, text in record.distributions.items()}
+        if distributions.keys() == record.parameters.keys():  # as they are now: the space may have grown since
+            fixed = optuna.trial.FixedTrial(record.parameters)
+            space.suggest(self.spec.domains, fixed)  # type: ignore[arg-type]
+            distributions = fixed.distributions
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=STATES[state],
                 values=self._values(record, state),
                 params=record.parameters,
-                distributions={name: _distribution(text) for name, text in record.distributions.items()},
+                distributions=distributions,
                 system_attrs={**record.attributes, **self._constrained(record.costs)},
             )
         )
@@ -227,11 +235,18 @@ class Study:
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
             costs=tuple(plain["constraints"]),
+            ladder=tuple(plain["fidelity"]["ladder"]) if plain["fidelity"] else (),
+            checked=self._is_checked(record.number),
             evaluation_seed=self.spec.search.seed,
             purpose=self.spec.purpose.stated(),
             device="cuda" if self.spec.resources.on_gpu else "cpu",
             threads=max(1, int(self.spec.resources.cpu)),
         )
+
+    def _is_checked(self, number: int) -> bool:
+        """Whether a trial is of the random share that is also measured under the full attack at every rung."""
+        fidelity = self.spec.fidelity
+        return fidelity is not None and np.random.default_rng([self.spec.search.seed, number]).random() < fidelity.check
 
     def began(self, number: int) -> None:
         """Record that a worker has begun a trial."""
@@ -253,7 +268,7 @@ class Study:
             self.log.append(event)
             record.apply(event)
             self._tell_listeners(record, "report")
-        goes_on = self._goes_on(number, report["epoch"], report["kept"])  # a finished trial counts in its rungs
+        goes_on = self._goes_on(number, report["epoch"], _compared(report))  # a finished trial counts in its rungs
         if report["done"] or not goes_on:
             self.end(number, "complete" if report["done"] else "pruned")
         return bool(report["done"] or not goes_on)
@@ -298,6 +313,11 @@ class Study:
     def _tell_listeners(self, record: Record, event: str) -> None:
         for listener in self.listeners:
             listener(record, event)
+
+
+def _compared(report: TrialReport | Report) -> Mapping[str, float]:
+    """The figures by which a trial is compared at a rung: of the best epoch so far, on a ladder those of the rung."""
+    return report["values"] if report.get("rung") else report["kept"]
 
 
 _distribution = functools.cache(json_to_distribution)  # a sweep has few, and every trial repeats them

@@ -16,7 +16,7 @@ from assay.data import splits as data_module
 from assay.errors import InputError, SweepError
 from assay.hashing import canonical
 from assay.runtime.provenance import environment
-from assay.store import trial_log, trials_table
+from assay.store import growth, trial_log, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import Event
 from assay.sweeps import budget, tune
@@ -25,15 +25,15 @@ from assay.sweeps.study import Listener, Study
 
 
 def check(spec: Spec, store: Store, resume: bool) -> None:
-    """Raise SweepError if a new sweep's name is taken, or if the sweep to resume was made from another spec."""
+    """Raise SweepError if a new sweep's name is taken, or if the one to resume cannot grow into this spec."""
     key = f"sweeps/{spec.name}/spec.yaml"
     if not resume and store.exists(key):
         raise SweepError(
             f"sweep '{spec.name}' exists in {store.root}; continue it with `assay sweep --resume {spec.name}`, or "
             "give the new one another name with `--set name=...`"
         )
-    if resume and trials_table.stored_spec(store, spec.name).hash != spec.hash:
-        raise SweepError(f"sweep '{spec.name}' was started from another file; resume it by name: --resume {spec.name}")
+    if resume:
+        growth.growth(trials_table.stored_spec(store, spec.name), spec)
 
 
 def prepare(spec: Spec, store: Store) -> None:
@@ -104,7 +104,8 @@ def run(
         else:
             with connected(address) as resources:
                 concurrent = capacity.together(spec, resources, joined)
-                if not resume:
+                grown = growth.growth(trials_table.stored_spec(store, spec.name), spec) if resume else []
+                if not resume or grown:
                     prepare(spec, store)
                 try:
                     hash_ = data.description["hash"]
@@ -112,6 +113,8 @@ def run(
                     if spec.search.start_from and not study.earlier and not study.records:
                         for note in study.start_from():
                             on_note(note) if on_note else None
+                    if grown:
+                        study.log.append({"event": "grown", "changes": grown})
                     meter.start(spec.resources)
                     tune.fit(study, data, concurrent, meter)
                 finally:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 
 from assay import shelves
+from assay.config import fidelity
 from assay.config import objectives as choice
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
@@ -48,7 +49,8 @@ class TrialConfig:
 
     dataset: the shelf item. config: the trainable's whole configuration. seed: for its training.
     evaluation_seed: for the evaluation's attack, the same for all trials of a sweep, so their figures can be paired.
-    costs: those to be measured. The rest is as in the search space.
+    costs: those to be measured. ladder: the lower rungs of the fidelity ladder. checked: whether the full attack is
+    made at those, too. The rest is as in the search space.
     """
 
     sweep: str
@@ -60,6 +62,8 @@ class TrialConfig:
     evaluation: Mapping[str, Any]
     objectives: Mapping[str, str]
     costs: tuple[str, ...] = ()
+    ladder: tuple[Mapping[str, Any], ...] = ()
+    checked: bool = False
     evaluation_seed: int = 0
     purpose: Mapping[str, str] = field(default_factory=dict)
     device: str = "cpu"
@@ -113,19 +117,32 @@ class Trial:
             self.repeat = False
             return self.report
         started = time.monotonic()
-        until = min(self.epoch + self.order.evaluation["every"], self.run.epochs)
+        rung = self.rung()
+        until = min(rung["until"] if rung else self.epoch + self.order.evaluation["every"], self.run.epochs)
+        if until == self.run.epochs:
+            rung = None  # the last figures of a trial are its objectives
         losses: dict[str, float] = {}
         while self.epoch < until:
             losses = self.train_epoch()
         detector = self.run.detector()
-        measured = self.measure(detector)
-        figures = measured.figures
-        self._keep(measured, detector)
+        if rung:
+            measured = self.measure(detector, rung)
+            checked = self.measure(detector).figures if self.order.checked else {}
+        else:
+            measured, checked = self.measure(detector), {}
+            self._keep(measured, detector)
         self.seconds += time.monotonic() - started
-        self._finish_report(figures, losses)
+        self._finish_report(measured.figures, losses)
+        if rung and self.report:
+            self.report["rung"] = fidelity.label(rung)
+            self.report["checked"] = {name: checked[name] for name in self.order.objectives if name in checked}
         self._save()
         assert self.report is not None
         return self.report
+
+    def rung(self) -> Mapping[str, Any] | None:
+        """The rung that the trial climbs to next; None where it is the top one."""
+        return next((rung for rung in self.order.ladder if rung["until"] > self.epoch), None)
 
     def train_epoch(self) -> dict[str, float]:
         """Train one epoch and return its losses; raises DivergedError if one is not finite."""
@@ -135,12 +152,15 @@ class Trial:
             raise DivergedError(f"a loss is not finite at epoch {self.epoch}: {losses}; lower the learning rate")
         return losses
 
-    def measure(self, detector: Any) -> Measured:
-        """The figures and scores of a detector on the validation split; raises DivergedError if one is not finite."""
+    def measure(self, detector: Any, rung: Mapping[str, Any] | None = None) -> Measured:
+        """The figures and scores of a detector on the validation split; raises DivergedError if one is not finite.
+
+        rung: the attack to use instead of the evaluation's.
+        """
         order = self.order
-        images = self.data.validation
+        images, evaluation = self.data.validation, fidelity.at(order.evaluation, rung) if rung else order.evaluation
         measured = evaluate(
-            detector, images, order.evaluation, order.evaluation_seed, order.device, order.objectives
+            detector, images, evaluation, order.evaluation_seed, order.device, order.objectives
         )
         case = Evaluated(detector, images, measured, order.evaluation, order.device)
         measured.figures.update(costs(order.costs, case))
@@ -168,7 +188,7 @@ class Trial:
             }
 
     def _finish_report(self, figures: Mapping[str, float], losses: dict[str, float]) -> None:
-        assert self.kept is not None
+        kept = self.kept or Kept(epoch=self.epoch, values={}, figures={}, detector={})  # not on a lower rung
         done = self.epoch >= self.run.epochs
         if done:
             self._write_scores()
@@ -176,9 +196,9 @@ class Trial:
             "epoch": self.epoch,
             "epochs": self.run.epochs,
             "values": {name: figures[name] for name in self.order.objectives},
-            "kept": {"epoch": self.kept["epoch"], **self.kept["values"]},
-            "intervals": intervals(self.kept["values"], self.data.validation),
-            "costs": {name: self.kept["figures"][name] for name in self.order.costs},
+            "kept": {"epoch": kept["epoch"], **kept["values"]},
+            "intervals": intervals(kept["values"], self.data.validation),
+            "costs": {name: kept["figures"][name] for name in self.order.costs if name in kept["figures"]},
             "losses": losses,
             "seed": self.order.seed,
             "attempts": self.attempts,

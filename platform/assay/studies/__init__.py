@@ -1,0 +1,1 @@
+"""Studies: detectors x datasets x seeds, and the table that compares them."""
