@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
 import toy_runs
 import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
+from assay.data import splits
+from assay.errors import DataError
 from assay.store import parquet
 from assay.store.store import Store
-from assay.studies import results
+from assay.studies import results, run
+from assay.sweeps.study import Study
+from assay.sweeps.trial import Trial
+from assay.sweeps.tune_worker import failed
 
 FILE = """
 name: few
@@ -17,19 +26,43 @@ detectors:
   calm: {trainable: "toy_runs:Runs", fixed: {epochs: 2}}
   broken: {trainable: "toy_runs:Runs", fixed: {epochs: 2, trouble: error}}
 datasets:
-  squares: {name: "toy_runs:squares", root: ROOT}
+  squares: {name: "toy_runs:squares", root: squares}
 seeds: [0, 1]
 evaluation: {attack: fgsm, epsilon: 1/255, every: 1}
-resources: {cpu: 0.5}
 tracking: {wandb: false}
 """
 
 
-def test_a_broken_cell_is_named_the_others_go_on_and_a_second_call_trains_nothing(tmp_path, own_cache, monkeypatch):
+def in_this_process(spec, store, *, resume=False, address=None):
+    """A sweep as `sweep.run` leaves it, without Ray."""
+    if not resume:
+        store.write(f"sweeps/{spec.name}/spec.yaml", yaml.safe_dump(spec.plain()).encode())
+    data, study = splits.training_data(spec.dataset.function(**spec.dataset.arguments())), Study(spec, store)
+    study.log.append({"event": "start", "dataset": data.description["hash"]})
+    while order := study.next_order():
+        trial, ended = Trial(order, data, store), False
+        while not ended:
+            try:
+                report = trial.step()
+            except RuntimeError as error:
+                report = failed(error)
+            ended = study.report(order.number, report)
+    study.log.close()
+    return SimpleNamespace(interrupted="")
+
+
+@pytest.fixture
+def study(tmp_path, own_cache, monkeypatch):
     toy_runs.squares(root=str(tmp_path / "squares"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "few.yaml").write_text(FILE.replace("ROOT", str(tmp_path / "squares")))
-    told = CliRunner().invoke(main, ["study", "few.yaml", "--store", "store"], catch_exceptions=False)
+    monkeypatch.setattr(run, "connected", lambda address: nullcontext())
+    monkeypatch.setattr(run.sweep, "run", in_this_process)
+    (tmp_path / "few.yaml").write_text(FILE)
+    return lambda: CliRunner().invoke(main, ["study", "few.yaml", "--store", "store"], catch_exceptions=False)
+
+
+def test_a_broken_cell_is_named_and_the_others_go_on(study, tmp_path):
+    told = study()
     assert told.exit_code == 1
     assert "study few: 4 cells, 0 have ended" in told.stdout
     assert "missing: broken on squares, seed 0: RuntimeError: the wheel [/came] off" in told.stdout
@@ -39,11 +72,34 @@ def test_a_broken_cell_is_named_the_others_go_on_and_a_second_call_trains_nothin
     calm = [row for row in table if row["detector"] == "calm"]
     assert all(0 <= row["lower"] <= row["value"] <= row["upper"] <= 1 for row in calm)
     assert {row["sweep"] for row in calm} == {"few--calm--squares--0", "few--calm--squares--1"}
-    page = store.read("studies/few/study.html")
-    assert b"the wheel" in page
-    spec = yaml.safe_load(store.read("sweeps/few--calm--squares--1/spec.yaml"))
-    assert spec["search"]["seed"] == 1
-    logs = len(store.names("sweeps/few--calm--squares--0/log"))
-    again = CliRunner().invoke(main, ["study", "few.yaml", "--store", "store"], catch_exceptions=False)
-    assert "calm on squares" not in again.stdout  # only those that failed are tried again
-    assert len(store.names("sweeps/few--calm--squares--0/log")) == logs
+    assert b"the wheel" in store.read("studies/few/study.html")
+    assert yaml.safe_load(store.read("sweeps/few--calm--squares--1/spec.yaml"))["search"]["seed"] == 1
+
+
+def test_a_second_call_trains_only_what_was_added(study, tmp_path):
+    study()
+    (tmp_path / "few.yaml").write_text(FILE.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
+    again = study()
+    assert "calm on squares, seed 2: clean_auroc" in again.stdout
+    assert "calm on squares, seed 0" not in again.stdout
+    assert len(Store(tmp_path / "store").names("sweeps/few--calm--squares--0/log")) == 1
+
+
+def test_a_cell_that_was_run_from_another_file_is_missing_with_the_reason(study, tmp_path):
+    study()
+    (tmp_path / "few.yaml").write_text(FILE.replace("epsilon: 1/255", "epsilon: 2/255"))
+
+    def refused(spec, store, **rest):
+        raise DataError("it cannot go on so")
+
+    run.sweep.run = refused  # of the fixture's monkeypatch, which puts the real one back
+    told = study()
+    assert told.stdout.count("it cannot go on so") == 8  # each cell as it is tried, and among the missing
+
+
+def test_after_an_interruption_the_rest_is_left_for_the_next_call(study, tmp_path):
+    run.sweep.run = lambda spec, store, **rest: SimpleNamespace(interrupted="interrupt")
+    told = study()
+    assert told.exit_code == 130
+    assert told.stdout.count("has not run yet") == 3
+    assert "stopped early; go on with: assay study few.yaml" in told.stdout
