@@ -159,9 +159,7 @@ class Trial:
         """
         order = self.order
         images, evaluation = self.data.validation, fidelity.at(order.evaluation, rung) if rung else order.evaluation
-        measured = evaluate(
-            detector, images, evaluation, order.evaluation_seed, order.device, order.objectives
-        )
+        measured = evaluate(detector, images, evaluation, order.evaluation_seed, order.device, order.objectives)
         case = Evaluated(detector, images, measured, order.evaluation, order.device)
         measured.figures.update(costs(order.costs, case))
         return measured
