@@ -63,7 +63,7 @@ def test_pairs_tell_apart_what_two_separate_intervals_cannot(tmp_path):
 
 
 def test_images_of_a_group_count_as_one(tmp_path):
-    trials = [(scores(2.0, 2), scores(0.8, 1)), (scores(1.0, 3), scores(1.1, 4))]
+    trials = [(scores(4.0, 2), scores(0.8, 1)), (scores(0.5, 3), scores(1.1, 4))]
     alike = [tuple(np.repeat(one[::10], 10) for one in trial) for trial in trials]  # ten views of each part
     assert choose(tmp_path, alike, maximize="robust_auroc") == best_trial.Best(1)
     found = choose(tmp_path, alike, [f"part-{n // 10}" for n in range(200)], maximize="robust_auroc")
