@@ -6,7 +6,8 @@ import pytest
 import toy_runs
 from pretend import Pretend, drive, search_space
 
-from assay.config import fidelity, reader
+from assay.config import reader
+from assay.config.search import fidelity
 from assay.data import splits
 from assay.errors import SpecError
 from assay.metrics import rungs

@@ -22,7 +22,7 @@ from assay.config import (
     yaml_file,
 )
 from assay.config.domains import Choice
-from assay.config.fidelity import Rung
+from assay.config.search.fidelity import Rung
 from assay.config.search_space import Evaluation, Spec
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown

@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from assay.config import enqueued, labels_needed
-from assay.config import fidelity as fidelity_rules
+from assay.config import labels_needed
 from assay.config.domains import Choice
+from assay.config.search import enqueued
+from assay.config.search import fidelity as fidelity_rules
 from assay.config.space import Space, varied
 from assay.config.validation import shown
 from assay.errors import Fault

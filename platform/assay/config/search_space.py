@@ -18,8 +18,8 @@ from pydantic import (
 from assay import shelves
 from assay.config import binding, parameters, space
 from assay.config.domains import Choice
-from assay.config.fidelity import Fidelity
 from assay.config.intended_use import Purpose
+from assay.config.search.fidelity import Fidelity
 from assay.config.section import Section
 from assay.config.space import Assignment, Space
 from assay.contracts import Norm, Plain

@@ -16,7 +16,8 @@ from optuna.distributions import distribution_to_json, json_to_distribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import TrialState
 
-from assay.config import enqueued, space
+from assay.config import space
+from assay.config.search import enqueued
 from assay.config.search_space import Spec
 from assay.contracts import Plain
 from assay.errors import StoreError, SweepError

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 import numpy as np
 
 from assay import shelves
-from assay.config import fidelity
 from assay.config import objectives as choice
+from assay.config.search import fidelity
 from assay.contracts import TrainingData
 from assay.errors import DivergedError, StoreError
 from assay.hashing import canonical, digest

@@ -1,0 +1,1 @@
+"""Sections of a search space about the search itself."""
