@@ -56,7 +56,7 @@ def command(file: str, output: Path | None, as_json: bool) -> None:
 
 
 def _tell(found: Summary) -> None:
-    from assay.cli._table import table
+    from assay.cli._plain import table
 
     say(f"dataset {found.name}: read as {found.input}; licence: {found.licence}")
     kinds = list(dict.fromkeys(kind for of in found.counts.values() for kind in of))
