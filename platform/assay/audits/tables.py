@@ -125,4 +125,6 @@ def _array(column: pa.Array) -> Any:
     if not pa.types.is_string(column.type):
         return column.to_numpy(zero_copy_only=False)
     encoded = column.dictionary_encode()
+    if encoded.null_count:  # categories, where there are none
+        return np.array(encoded.to_pylist(), dtype=object)
     return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]
