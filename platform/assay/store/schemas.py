@@ -346,12 +346,10 @@ FIDELITY = pa.schema(
 
 TRIALS = [
     ("trial", pa.int64()),
-    ("detector", pa.string()),  # the trainable
     ("state", pa.string()),  # complete, pruned, failed, running
     ("pareto", pa.bool_()),
     ("epoch", pa.int64()),  # the epoch that was kept
     ("epochs", pa.int64()),  # epochs trained
-    ("rung", pa.string()),  # "" or the lower rung of the fidelity ladder on which it stopped
     ("model", pa.string()),  # content hash of the model folder, "" if none
     ("seed", pa.int64()),
     ("seconds", pa.float64()),
@@ -360,6 +358,8 @@ TRIALS = [
     ("message", pa.string()),
     ("parameters", pa.string()),  # JSON of what varied
     ("config", pa.string()),  # JSON of the whole configuration
+    ("detector", pa.string()),  # the trainable
+    ("rung", pa.string()),  # "" or the lower rung of the fidelity ladder on which it stopped
 ]
 """Fixed columns of trials.parquet; `objective.<name>` (float), its 95 % bounds `lower.<name>` and `upper.<name>`, and
 `parameter.<key>` columns follow them."""
