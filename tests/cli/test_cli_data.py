@@ -69,7 +69,7 @@ def test_it_says_what_was_read(said, tmp_path) -> None:
     (tmp_path / "images/ground_truth/dent/001_mask.png").unlink()
     shutil.copy(tmp_path / "images/train/good/000.png", tmp_path / "images/train/good/099.png")
     lines = said(card(tmp_path)).splitlines()
-    assert lines[0] == "dataset images: read as 32 x 32, grey; licence: unknown"
+    assert lines[0] == "dataset images: read as 32 x 32, grey, stretch, bilinear; licence: unknown"
     assert [line.split() for line in lines[1:6]] == [
         ["train", "validation", "test"],
         ["normal", "20", "5", "22"],
