@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from torch import Tensor, nn
 
 from assay import shelves
 from assay.errors import InputError
+from trainables.backbones import _resnet
 from trainables.backbones._folded import folded
 from trainables.backbones._resnet import Block, Bottleneck
 from trainables.backbones.efficientnet_lite0 import efficientnet_lite0
@@ -283,3 +286,27 @@ def test_folding_comes_undone_after_an_error() -> None:
     with pytest.raises(ValueError, match="in the middle"), folded(backbone):
         raise ValueError("in the middle")
     assert list(backbone.state_dict()) == names
+
+
+def test_a_shortcut_with_a_stride_is_the_convolution_it_stands_for():
+    ours = _resnet.convolution(3, 5, 1, 2)
+    theirs = torch.nn.Conv2d(3, 5, 1, 2, bias=False)
+    theirs.load_state_dict(ours.state_dict())
+    for side in (8, 9):
+        images = torch.rand(4, 3, side, side, generator=torch.Generator().manual_seed(side))
+        torch.testing.assert_close(ours(images), theirs(images))
+
+
+def test_training_on_channels_last_images_damages_no_memory():
+    code = """
+import torch
+from trainables.backbones import _resnet
+layer = _resnet.convolution(8, 16, 1, 2).to(memory_format=torch.channels_last)
+images = torch.rand(16, 8, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+kept = []
+for _ in range(60):
+    layer(images).square().mean().backward()
+    kept.append(torch.rand(13).clone())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-500:]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainables.backbones._normalise import Normalise, Standardise
 from trainables.backbones._weights import load_weights
@@ -18,7 +19,21 @@ EXPANSION = 4
 
 def convolution(inputs: int, outputs: int, size: int, stride: int) -> nn.Conv2d:
     """A convolution without bias that keeps the side (divided by the stride)."""
-    return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
+    kind = Subsampled if size == 1 and stride > 1 else nn.Conv2d
+    return kind(inputs, outputs, size, stride, padding=size // 2, bias=False)
+
+
+class Subsampled(nn.Conv2d):
+    """A 1x1 convolution with a stride: it leaves pixels out first, and the rest is one with stride 1.
+
+    The same figures as `nn.Conv2d`, whose gradient of the weights writes beyond its memory on processors without
+    AVX-512 where images are channels-last (oneDNN in PyTorch 2.13): the process dies, or goes on with damaged memory.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        down, right = self.stride
+        return functional.conv2d(input[:, :, ::down, ::right], self.weight, self.bias)
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
