@@ -15,6 +15,7 @@ from assay.models import model_folder, scoring
 from assay.runtime import retry
 from assay.store.store import Store
 from assay.sweeps import trial
+from assay.sweeps.evaluation import Measured
 from assay.sweeps.trial import Trial, TrialConfig
 
 SMALL = {
@@ -145,9 +146,12 @@ def test_evaluations_come_every_so_many_epochs_and_at_the_end(training, store):
 def scripted(monkeypatch, figures):
     """Evaluations that come out as (clean, robust) in this order."""
     left = iter(figures)
-    monkeypatch.setattr(
-        trial, "evaluate", lambda *_: dict(zip(("clean_auroc", "robust_auroc"), next(left), strict=True))
-    )
+
+    def evaluate(detector, images, *_):
+        scores = np.zeros(len(images))
+        return Measured(dict(zip(("clean_auroc", "robust_auroc"), next(left), strict=True)), scores, scores)
+
+    monkeypatch.setattr(trial, "evaluate", evaluate)
 
 
 @pytest.mark.parametrize(
