@@ -165,7 +165,11 @@ class Audit:
     def trials(self) -> Columns | None:
         """The sweep's trials, or None if the model did not come from a sweep."""
         there = self.folder.exists("trials.parquet")
-        return _columns(self._table("trials.parquet", [name for name, _ in TRIALS])) if there else None
+        return (
+            _columns(self._table("trials.parquet", [name for name, _ in TRIALS if name not in NEWER]))
+            if there
+            else None
+        )
 
     @functools.cached_property
     def comparison(self) -> Content | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 GROUP, CATEGORY = "group", "category"
-NEWER = (GROUP, CATEGORY, "normal_groups", "anomaly_groups")
+NEWER = (GROUP, CATEGORY, "normal_groups", "anomaly_groups", "detector", "rung")
 """Columns that older tables lack: their samples are taken for independent."""
 
 SCORES = pa.schema(
