@@ -21,7 +21,7 @@ from assay.errors import DataError, InputError, StoreError
 from assay.store import figures as figure_table
 from assay.store import formats, parquet, score_matrix
 from assay.store.figures import Figure
-from assay.store.schemas import CATEGORY, CHECKS, COST, GROUP, METRICS, NEWER, TRIALS
+from assay.store.schemas import CATEGORY, CHECKS, COST, GROUP, METRICS, NEWER, NEWER_OF_TRIALS, TRIALS
 from assay.store.schemas import WORST as WORST_SAMPLES
 from assay.store.score_matrix import ALL, CLEAN, WORST, WORST_CATEGORY, WORST_KIND, ScoreMatrix
 from assay.store.store import Store, opened
@@ -164,12 +164,9 @@ class Audit:
     @functools.cached_property
     def trials(self) -> Columns | None:
         """The sweep's trials, or None if the model did not come from a sweep."""
-        there = self.folder.exists("trials.parquet")
-        return (
-            _columns(self._table("trials.parquet", [name for name, _ in TRIALS if name not in NEWER]))
-            if there
-            else None
-        )
+        if not self.folder.exists("trials.parquet"):
+            return None
+        return _columns(self._table("trials.parquet", [name for name, _ in TRIALS if name not in NEWER_OF_TRIALS]))
 
     @functools.cached_property
     def comparison(self) -> Content | None:

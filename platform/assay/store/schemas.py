@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyarrow as pa
 
 GROUP, CATEGORY = "group", "category"
-NEWER = (GROUP, CATEGORY, "normal_groups", "anomaly_groups", "detector", "rung")
-"""Columns that older tables lack: their samples are taken for independent."""
+NEWER = (GROUP, CATEGORY, "normal_groups", "anomaly_groups")
+"""Columns that older tables lack; their samples are taken for independent, and for those of one category."""
 
 SCORES = pa.schema(
     [
@@ -363,3 +363,6 @@ TRIALS = [
 ]
 """Fixed columns of trials.parquet; `objective.<name>` (float), its 95 % bounds `lower.<name>` and `upper.<name>`, and
 `parameter.<key>` columns follow them."""
+
+NEWER_OF_TRIALS = ("detector", "rung")
+"""Columns of TRIALS that older tables lack."""
