@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from assay.contracts import Norm, TrainingData
 from assay.errors import InputError
+from assay.norm_balls import ROUNDING
 from assay.shelves import Item, Shelf
 from assay.units import Positive
 from trainables._proofs import bounds, proven_norms
@@ -71,7 +72,7 @@ class Sum(nn.Module):
         for member, shift, scale in zip(self.members, self.shifts.double(), self.scales.double(), strict=True):
             low, high = bounds(member, images, norm, radii, random, each)
             lower, upper = lower + (low - shift) * scale, upper + (high - shift) * scale
-        slack = 64 * torch.finfo(torch.float32).eps * self._size(images)[:, None]
+        slack = ROUNDING * torch.finfo(torch.float32).eps * self._size(images)[:, None]
         return lower - slack, upper + slack
 
     def _size(self, images: Tensor) -> Tensor:

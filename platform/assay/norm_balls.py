@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from assay.contracts import Norm, ThreatModel
+    from assay.contracts import Monotone, Monotonicity, Norm, ThreatModel
 
 BALLS = ("linf", "l2", "l1")
 """The norms that define a ball; `patch` and `spatial` do not."""
 LEVELS = 255
 SHARE, NARROWED = 0.1, 0.8
 """Share of the entries that the first l1 step moves; share of the path after which steps move a single entry."""
+ROUNDING = 64
+"""How far bounds are widened, in rounding errors of float32 at their size; sums of large parts may round worse."""
 TOLERANCE = 1e-6
 """How far outside the ball float32 rounding may move an image, in pixel scale."""
 
@@ -89,6 +91,25 @@ def _into_l1(images: Tensor, clean: Tensor, epsilon: Tensor) -> Tensor:
 def ends(images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     """The darkest and the brightest image of the linf ball within the box: every other one lies between them."""
     return (images - epsilon).clamp(min=0), (images + epsilon).clamp(max=1)
+
+
+def monotone_bounds(detector: nn.Module, claim: Monotonicity, images: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds (B, R), (B, R) float64 of a monotone score (contracts.Monotone) in linf balls; two forwards a radius."""
+    lowest, highest = [], []
+    with torch.no_grad():
+        for radius in radii.tolist():
+            dark, bright = ends(images, radius)
+            if claim == "mixed":
+                mixed = cast("Monotone", detector)
+                low, high = mixed.decomposed(dark, bright), mixed.decomposed(bright, dark)
+            else:
+                low, high = detector(dark), detector(bright)
+                if claim == "falling":
+                    low, high = high, low
+            slack = ROUNDING * torch.finfo(torch.float32).eps * torch.maximum(low.abs(), high.abs())
+            lowest.append((low - slack).double())
+            highest.append((high + slack).double())
+    return torch.stack(lowest, dim=1), torch.stack(highest, dim=1)
 
 
 def room(direction: Tensor, clean: Tensor) -> Tensor:

@@ -14,10 +14,7 @@ def fill(file: str | Path, stack: str, region: str | None = None) -> str:
     region: of the stack, default that of the environment. Raises InputError for a file that can't be read, for no such
     stack, and for a name that the stack has no output for.
     """
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    text = cluster_file.text_of(file)
     wanted = cluster_file.blanks(text)
     if not wanted:
         raise InputError(f"{file} has nothing to fill in; start from cluster.yaml")

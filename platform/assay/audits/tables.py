@@ -124,7 +124,5 @@ def columns(table: pa.Table) -> Mapping[str, Any]:
 def _array(column: pa.Array) -> Any:
     if not pa.types.is_string(column.type):
         return column.to_numpy(zero_copy_only=False)
-    encoded = column.dictionary_encode()
-    if encoded.null_count:  # categories, where there are none
-        return np.array(encoded.to_pylist(), dtype=object)
+    encoded = column.dictionary_encode("encode")  # no text is a value, too: of categories, where there are none
     return np.array(encoded.dictionary.to_pylist(), dtype=object)[encoded.indices.to_numpy()]

@@ -28,15 +28,20 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return BLANK.sub(lambda found: values.get(found[1], found[0]), text)
 
 
+def text_of(path: str | Path) -> str:
+    """The text of a file; raises InputError where it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """The content of a cluster file.
 
     Raises InputError where it isn't one, or where something is to be filled in.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    text = text_of(path)
     content = _merged(yaml_file.written(text.encode(), str(path)))
     provider = content.get("provider") if isinstance(content, dict) else None
     if not isinstance(provider, dict) or "type" not in provider:

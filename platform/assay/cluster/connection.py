@@ -37,8 +37,8 @@ exported them before.
 def connected(address: str | None = None, cpus: int | None = None) -> Iterator[dict[str, float]]:
     """A Ray cluster for the time of the block: the one at `address`, or a local one of the cores that may be used.
 
-    Yields the cluster's resources; a local cluster is shut down on leaving. Within such a
-    block another one is of the same cluster. Raises SweepError if none can be had.
+    Yields the cluster's resources; a local cluster is shut down on leaving. Within such a block another one is of the
+    same cluster. Raises SweepError if none can be had.
 
     A plain `ray.init()` would join whatever cluster runs on the machine, so a local one is requested by name. A cluster
     that is joined is sent the code of Assay and of the modules that `module:attribute` items came from; a node with

@@ -111,8 +111,14 @@ def main() -> None:
     parser.add_argument("--end", help="the command that ends this machine", default=" ".join(orphan.SHUTDOWN))
     given = parser.parse_args()
     metadata = given.metadata or METADATA[given.cloud]
-    end = lambda: orphan.end(given.cloud, metadata, given.end.split())  # noqa: E731
-    watch(given.cloud, given.head, metadata, given.every, given.orphaned, end)
+    watch(
+        given.cloud,
+        given.head,
+        metadata,
+        given.every,
+        given.orphaned,
+        lambda: orphan.end(given.cloud, metadata, given.end.split()),
+    )
 
 
 if __name__ == "__main__":

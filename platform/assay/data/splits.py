@@ -98,11 +98,22 @@ def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
 
 
 def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
-    """Samples and decoded images of each split, those of the splits that a sweep must not see last."""
-    samples = {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
-    _check_samples(dataset, samples)
+    """As `decoded_splits`; raises DataError for a dataset that nothing can be trained on."""
+    _check_samples(dataset, _samples(dataset))
+    found = decoded_splits(dataset, cache)
+    _check_depth(dataset, max(images.largest for _, images in found.values()))
+    return found
+
+
+def _samples(dataset: Dataset) -> dict[Split, list[Sample]]:
+    """The samples of each split, those of the splits that a sweep must not see last."""
+    return {name: [sample for sample in dataset.samples if sample.split == name] for name in SPLITS}
+
+
+def decoded_splits(dataset: Dataset, cache: Path | None = None) -> BySplit:
+    """Samples and decoded images of each split that has any; raises DataError for a file that cannot be decoded."""
     size = image_size.of(dataset)
-    by_split = {
+    return {
         name: (
             of,
             decoded(
@@ -114,11 +125,9 @@ def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
                 folder=cache,
             ),
         )
-        for name, of in samples.items()
+        for name, of in _samples(dataset).items()
         if of
     }
-    _check_depth(dataset, max(images.largest for _, images in by_split.values()))
-    return by_split
 
 
 def _check_depth(dataset: Dataset, largest: int) -> None:

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.contracts import Dataset, Sample, Split
+from assay.contracts import Dataset, Sample
 from assay.data import duplicates, file_facts, image_size, masks, splits
-from assay.data.decode_cache import Decoded, decoded
 from assay.data.images import ON_ITS_SIDE, stored
 from assay.data.missing import missing
-from assay.data.shrinking import Rule
 from assay.errors import DataError
 
 REPEATS = {"refuse": "each counts once in every interval", "drop": "left out", "allow": "taken as they are"}
@@ -87,7 +85,9 @@ class Summary:
 
 def summary(dataset: Dataset, cache: Path | None = None) -> Summary:
     """Look at every image once; raises DataError for a file that cannot be read, whatever a sweep would refuse."""
-    by_split = _decoded(dataset, cache)
+    if not dataset.samples:
+        raise DataError(f"{dataset.name}: there are no images")
+    by_split = splits.decoded_splits(dataset, cache)
     contents = {name: (of, images.contents) for name, (of, images) in by_split.items()}
     same = duplicates.repeated(contents)
     nearly = []
@@ -124,31 +124,6 @@ def summary(dataset: Dataset, cache: Path | None = None) -> Summary:
     )
 
 
-BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
-
-
-def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
-    if not dataset.samples:
-        raise DataError(f"{dataset.name}: there are no images")
-    size = image_size.of(dataset)
-    by_split: dict[Split, tuple[Sequence[Sample], Decoded]] = {}
-    for name in splits.SPLITS:
-        if of := [sample for sample in dataset.samples if sample.split == name]:
-            paths = [sample.path for sample in of]
-            by_split[name] = (
-                of,
-                decoded(
-                    paths,
-                    size=size,
-                    channels=dataset.channels,
-                    bit_depth=dataset.bit_depth,
-                    rule=Rule(dataset.fit, dataset.filter),
-                    folder=cache,
-                ),
-            )
-    return by_split
-
-
 def _headers(samples: Sequence[Sample]) -> tuple[Counter[str], Counter[str], int]:
     """Sizes, kinds of files, and how many are turned by EXIF."""
     sizes: Counter[str] = Counter()
@@ -170,7 +145,7 @@ def _normal_first(item: tuple[str, int]) -> tuple[bool, str]:
     return item[0] != "normal", item[0]
 
 
-def _groups(by_split: BySplit) -> dict[str, int]:
+def _groups(by_split: splits.BySplit) -> dict[str, int]:
     groups = {name: {s.group or s.id for s in of} for name, (of, _) in by_split.items()}
     known = any(sample.group is not None for of, _ in by_split.values() for sample in of)
     return {name: len(names) for name, names in groups.items()} if known else {}

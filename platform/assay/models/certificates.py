@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast, get_args
 
-from assay.contracts import Certified, Monotone, Monotonicity, Norm
+from assay.contracts import Certified, Monotonicity, Norm
 from assay.errors import DataError, ModelError
-from assay.norm_balls import ends
+from assay.norm_balls import monotone_bounds
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
-
-ROUNDING = 64
-"""How far bounds are widened, in rounding errors of float32 at their size; sums of large parts may round worse."""
 
 
 def monotone(detector: nn.Module) -> Monotonicity | None:
@@ -47,26 +44,6 @@ def bounds(
     """
     if norm in getattr(detector, "CERTIFIES", ()):
         return cast(Certified, detector).certify(images, norm, radii, random, confidence)
-    return _of_monotone(detector, images, radii)
-
-
-def _of_monotone(detector: nn.Module, images: Tensor, radii: Tensor) -> tuple[Tensor, Tensor]:
-    import torch
-
     if not bool(((images >= 0) & (images <= 1)).all()):
         raise DataError("images have pixels outside [0, 1] or NaN; a proof holds for images in the box alone")
-    claim, lowest, highest = monotone(detector), [], []
-    with torch.no_grad():
-        for radius in radii.tolist():
-            dark, bright = ends(images, radius)
-            if claim == "mixed":
-                mixed = cast(Monotone, detector)
-                low, high = mixed.decomposed(dark, bright), mixed.decomposed(bright, dark)
-            else:
-                low, high = detector(dark), detector(bright)
-                if claim == "falling":
-                    low, high = high, low
-            slack = ROUNDING * torch.finfo(torch.float32).eps * torch.maximum(low.abs(), high.abs())
-            lowest.append((low - slack).double())
-            highest.append((high + slack).double())
-    return torch.stack(lowest, dim=1), torch.stack(highest, dim=1)
+    return monotone_bounds(detector, cast(Monotonicity, monotone(detector)), images, radii)

@@ -50,10 +50,8 @@ class Result:
 def of_cell(store: Store, cell: Cell, error: str = "") -> Result:
     """The result of a cell as its sweep's log has it; error: what stopped it, if anything did."""
     name = cell.spec.name
-    if not store.exists(f"sweeps/{name}/spec.yaml"):
+    if error or not store.exists(f"sweeps/{name}/spec.yaml"):
         return Result(cell, {}, {}, None, missing=error or "has not run yet")
-    if error:
-        return Result(cell, {}, {}, None, missing=error)
     spec, records = trials_table.load(store, name)
     seconds = sum(record.reports[-1]["seconds"] for record in records.values() if record.reports)
     try:

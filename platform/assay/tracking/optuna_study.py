@@ -31,7 +31,7 @@ def write(spec: Spec, records: Mapping[int, Record], url: str) -> int:
         if spec.name in optuna.get_all_study_names(url):
             optuna.delete_study(study_name=spec.name, storage=url)
         study = optuna.create_study(study_name=spec.name, storage=url, directions=directions)
-    except Exception as error:
+    except Exception as error:  # SQLAlchemy and its drivers raise errors of many kinds for a storage that is none
         raise InputError(
             f"cannot write to {url}: {str(error).splitlines()[0]}; write it as sqlite:///sweeps.db"
         ) from error
