@@ -8,15 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 import toy_audit
+import toy_runs
 import yaml
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.errors import SweepError
+from assay.config import reader
 from assay.models import model_folder
 from assay.reports import page
 from assay.runtime.threads import one_thread
-from assay.store import references, trials_table
+from assay.store import references
 
 
 @pytest.fixture(autouse=True)
@@ -131,13 +132,11 @@ def test_an_unknown_sweep(run, store, tiny):
 
 
 @pytest.mark.parametrize("which", ["best", "pareto"])
-def test_a_sweep_without_a_complete_trial(run, tiny, monkeypatch, which):
-    def best(*_):
-        raise SweepError("sweep 'demo' has no complete trial")
-
-    monkeypatch.setattr(trials_table, "load", lambda *_: (None, {}))
-    monkeypatch.setattr(trials_table, "best", best)
-    assert "no complete trial" in run(f"demo:{which}", "--suite", tiny, code=1).stderr
+def test_a_sweep_without_a_complete_trial(run, store, tmp_path, tiny, which):
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(toy_runs.search_space(tmp_path)))
+    begun = reader.read(tmp_path / "toy.yaml")
+    store.write("sweeps/toy/spec.yaml", yaml.safe_dump(begun.plain()).encode())
+    assert "no complete trial" in run(f"toy:{which}", "--suite", tiny, code=1).stderr
 
 
 def test_a_damaged_model(run, store, name, tiny):

@@ -87,11 +87,12 @@ def test_a_sweep_of_a_users_own_trainable_survives_what_single_trials_do(sweep, 
     fixed = [name for name, _ in schemas.TRIALS]
     assert table.column_names == [
         *fixed,
-        "objective.clean_auroc",
-        "objective.robust_auroc",
+        *(f"{figure}.{name}" for figure in ("lower", "objective") for name in ("clean_auroc", "robust_auroc")),
         "parameter.learning_rate",
         "parameter.trouble",
         "retried",
+        "upper.clean_auroc",
+        "upper.robust_auroc",
     ]
     rows = {row["parameter.trouble"]: row for row in table.to_pylist()}
     assert (rows["dies_once"]["attempts"], rows["dies_once"]["retried"]) == (2, "worker")

@@ -44,7 +44,7 @@ def read_data(source: Mapping[str, Any] | Path | str) -> Data:
 
     >>> found = assay.read_data({"dataset": {"name": "folder", "root": images, "normal": "good", "anomalous": "spot"}})
     >>> found.summary.counts["test"]
-    {'normal': 12, 'spot': 20}
+    {'normal': 12, 'spot': 13}
     """
     from assay.config import dataset_root, yaml_file
     from assay.data.summary import summary
