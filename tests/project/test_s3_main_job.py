@@ -96,7 +96,8 @@ def test_a_sweep_that_was_cut_off_and_killed_ends_as_if_it_had_never_been(sweep,
     assert outcome(records) == outcome(without_ray(spec, Store(tmp_path / "local")).records)
     assert len(sweep.store.names("sweeps/toy/log")) == 3
     assert not (sweep.folder / "store").exists()
-    assert sweep.store.names("sweeps/toy") == ["checkpoints", "environment.json", "log", "spec.yaml", "trials.parquet"]
+    kept = ["checkpoints", "environment.json", "log", "scores", "spec.yaml", "trials.parquet"]
+    assert sweep.store.names("sweeps/toy") == kept
 
 
 def test_the_whole_job_without_a_local_folder(sweep, assay, suite, environment, tmp_path):
