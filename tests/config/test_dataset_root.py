@@ -42,3 +42,11 @@ def test_home_and_variables_are_replaced(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("dataset", ["elpv", {"name": "elpv"}, 3, {"name": "mvtec", "root": 3}, None])
 def test_everything_else_is_left_to_its_check(dataset: object) -> None:
     assert root(dataset, Path("space.yaml")) == dataset
+
+
+def test_a_root_in_object_storage_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUCKET", "mine")
+    file = Path("work/space.yaml")
+    assert root({"name": "mvtec", "root": "s3://$BUCKET/a b"}, file) == {"name": "mvtec", "root": "s3://mine/a b"}
+    with pytest.raises(InputError, match=r"dataset\.root is s3:/mine: a slash is missing, write s3://mine"):
+        root({"name": "mvtec", "root": "s3:/mine"}, file)

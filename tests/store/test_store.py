@@ -284,10 +284,10 @@ def test_links_do_not_lead_out_of_the_store(store, action):
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://host/x", "a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, not http://"),
-        ("s3://", "write a store as s3://BUCKET/PREFIX"),
-        ("s3://bucket/x?region=eu", "write a store as s3://BUCKET/PREFIX"),
-        ("s3://key:secret@bucket/x", "write a store as s3://BUCKET/PREFIX"),
+        ("http://host/x", "write a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, not http://"),
+        ("s3://", "write it as s3://BUCKET/PREFIX"),
+        ("s3://bucket/x?region=eu", "write it as s3://BUCKET/PREFIX"),
+        ("s3://key:secret@bucket/x", "write it as s3://BUCKET/PREFIX"),
         ("s3:/bucket/x", "a slash is missing, write s3://bucket/x"),
         ("s3://bucket/../x", "points outside"),
     ],

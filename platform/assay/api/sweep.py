@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from assay.contracts import TrainingData
     from assay.data.moved import Places
+    from assay.remote.arrival import Arrival
     from assay.sweeps.budget import Meter, Spent
     from assay.sweeps.forecast import Forecast
     from assay.sweeps.study import Listener, Study
@@ -184,6 +185,18 @@ def forecast(
     records = trials_table.load(place, resume)[1] if resume is not None else {}
     with moved.told(data):
         return forecasts.of(spec, place, records, address)
+
+
+def arrival(spec: Spec, resume: bool = False, data: Places = ()) -> Arrival | None:
+    """What the images of a sweep weigh that are in object storage, and how long they take to arrive; else None.
+
+    A few of them are fetched to know. Raises DataError where they can't be.
+    """
+    from assay.data import moved
+    from assay.remote import arrival as arrivals
+
+    with moved.told(data):
+        return arrivals.arrival(moved.found(spec.dataset.name, spec.dataset.arguments(), stored=resume))
 
 
 def read(

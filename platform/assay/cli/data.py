@@ -1,4 +1,4 @@
-"""`assay data`: what was read of a dataset, and what it lacks."""
+"""`assay data`: what was read of a dataset and what it lacks; `assay data push` sends one to object storage."""
 
 from __future__ import annotations
 
@@ -17,14 +17,37 @@ if TYPE_CHECKING:
 SHOWN = 5
 
 
-@click.command()
+class _Look(click.Group):
+    """A group in which a file's name is a command, too: to look at it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; `look` stands before what is no command."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = ["look", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Look)
+def command() -> None:
+    """Look at a dataset without training (FILE: a search space or a card), or send a folder to object storage.
+
+    \b
+      assay data search_spaces/demo.yaml
+      assay data card.yaml --output page.html
+      assay data push /data/line-9 s3://my-bucket/line-9
+    """
+
+
+@command.command()
 @click.argument("file", metavar="CARD.yaml|SPACE.yaml")
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="PAGE.html", help="Also a page with a contact sheet."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-def command(file: str, output: Path | None, as_json: bool) -> None:
-    """Look at a dataset without training: what was read, from which files, and what a sweep would lack.
+def look(file: str, output: Path | None, as_json: bool) -> None:
+    """Look at a dataset without training (in short: `assay data FILE`).
+
+    What was read, from which files, and what a sweep would lack.
 
     Counts by split and kind, groups, sizes, bit depths, masks, images that are there twice or nearly twice; for what is
     missing, the key that helps. Only `dataset` of the file is read.
@@ -53,6 +76,25 @@ def command(file: str, output: Path | None, as_json: bool) -> None:
             say(f"page: {output}")
     if found.summary.refused:
         click.get_current_context().exit(1)
+
+
+@command.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("url", metavar="s3://BUCKET/PREFIX|gs://...")
+def push(folder: Path, url: str) -> None:
+    """Send a folder of images to object storage, with a table of hashes; what is there already is not sent again.
+
+    The URL is then the `root` of the dataset, on every machine and for every verb. Nothing is deleted there.
+
+    \b
+      assay data push /data/line-9 s3://my-bucket/line-9
+    """
+    from assay.remote.mirror import amount
+    from assay.remote.push import push as pushed
+
+    found = pushed(folder, url, lambda done, total: say(f"{done} of {total} files sent"))
+    say(f"{found.url}: {found.files} files; {found.sent} were sent ({amount(found.bytes)}), the others were there")
+    say(f"write it into the search space: dataset: {{..., root: {found.url}}}")
 
 
 def _tell(found: Summary) -> None:

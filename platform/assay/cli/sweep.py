@@ -90,6 +90,9 @@ def command(
     store = Store(root)
     console = Console(markup=False, emoji=False)  # brackets in messages and paths are no markup
     if dry_run:
+        spec = api.read(file, resume=resume, changes=changes, budget=budget, store=store)
+        if coming := api.arrival(spec, bool(resume)):
+            click.echo(coming.text(), err=as_json)  # before they come: it may take long
         forecast = api.forecast(file, resume=resume, changes=changes, budget=budget, store=store, address=address)
         _show_forecast(forecast, as_json, console)
         return

@@ -20,7 +20,8 @@ VARIABLE = re.compile(r"\$\w+|\$\{[^}]*\}")
 def located(values: Mapping[str, Any], file: str | Path) -> Plain:
     """The values of a YAML file, with the root of its dataset whole: `~` and `$VARIABLE` replaced, absolute.
 
-    Raises InputError for a variable that is not set. Whatever else is wrong with the dataset is left to its check.
+    A root in object storage stays as it is. Raises InputError for a variable that is not set. Whatever else is wrong
+    with the dataset is left to its check.
     """
     try:
         name, given = normal_form(values.get("dataset"))
@@ -31,5 +32,11 @@ def located(values: Mapping[str, Any], file: str | Path) -> Plain:
     replaced = os.path.expandvars(root)
     if missing := VARIABLE.search(replaced):
         raise InputError(f"{file}: dataset.root is {root}, and the variable {missing[0]} is not set")
-    whole = (Path(file).parent / Path(replaced).expanduser()).resolve()
-    return {**values, "dataset": {"name": name, **given, "root": str(whole)}}
+    if "://" in replaced:
+        return {**values, "dataset": {"name": name, **given, "root": replaced}}
+    if replaced.partition(":/")[0] in ("s3", "gs"):
+        raise InputError(
+            f"{file}: dataset.root is {root}: a slash is missing, write {replaced.replace(':/', '://', 1)}"
+        )
+    absolute = (Path(file).parent / Path(replaced).expanduser()).resolve()
+    return {**values, "dataset": {"name": name, **given, "root": str(absolute)}}

@@ -1,12 +1,13 @@
 """Where the images of a stored dataset lie now: a store holds the folder of the day on which it was written.
 
-`NAME=FOLDER`, by `--data` or in ASSAY_DATA, replaces the root of the datasets called NAME. Whether these are the same
-images is not believed: whoever reads them compares the hash of the data with the stored one.
+`NAME=FOLDER`, by `--data` or in ASSAY_DATA, replaces the root of the datasets called NAME; FOLDER may be a URL. Whether
+these are the same images is not believed: whoever reads them compares the hash of the data with the stored one.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -30,7 +31,7 @@ def told(places: Places) -> Iterator[None]:
     """Within the block, the images of stored datasets lie there; raises InputError for what is no NAME=FOLDER."""
     folders = {name: str(place) for name, place in places.items()} if isinstance(places, Mapping) else _read(places)
     for name, folder in folders.items():
-        if not Path(folder).expanduser().is_dir():
+        if "://" not in folder and not Path(folder).expanduser().is_dir():
             raise InputError(f"--data {name}={folder}: there is no such folder")
     before = _TOLD.set({**_TOLD.get(), **folders})
     try:
@@ -50,21 +51,27 @@ def again(name: str, function: Callable[..., Dataset], arguments: Plain, *, stor
     stored: whether a store names it, with the hash of its images; the variable counts for these alone. Raises
     InputError where a folder was told for another dataset only, DataError where the stored root is gone.
     """
+    return function(**found(name, arguments, stored=stored))
+
+
+def found(name: str, arguments: Plain, *, stored: bool = True) -> Plain:
+    """The arguments of `again`, with the root where the images lie now."""
     if "root" not in arguments:
-        return function(**arguments)
+        return arguments
     explicit = _TOLD.get()
-    of_all = os.environ.get(VARIABLE, "").split(os.pathsep) if stored else []
+    of_all = re.split(rf"{re.escape(os.pathsep)}(?!//)", os.environ.get(VARIABLE, "")) if stored else []
     known = {**_read([pair for pair in of_all if pair]), **explicit}
     if place := known.get(name):
-        return function(**{**arguments, "root": place})
+        return {**arguments, "root": place}
     if explicit:
         raise InputError(f"--data {', '.join(explicit)}: this dataset is called {name}; write --data {name}=FOLDER")
-    if stored and not Path(arguments["root"]).expanduser().exists():
+    root = arguments["root"]
+    if stored and "://" not in root and not Path(root).expanduser().exists():
         raise DataError(
-            f"{arguments['root']}: no such folder. If the images of dataset '{name}' were moved, say where they are "
+            f"{root}: no such folder. If the images of dataset '{name}' were moved, say where they are "
             f"with --data {name}=FOLDER or {VARIABLE}={name}=FOLDER; others than those are refused by their hash"
         )
-    return function(**arguments)
+    return arguments
 
 
 def _read(pairs: Sequence[str]) -> dict[str, str]:

@@ -27,6 +27,7 @@ from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._parts import Placed, Shares, parts
 from assay.datasets._rows import Row, Table
 from assay.errors import DataError, InputError
+from assay.remote import mirror
 from assay.units import Fraction, ImageSize
 
 RESERVED = ("all", "normal", "worst_kind", "worst_category")
@@ -129,8 +130,8 @@ def _dataset(
     def dataset(**values: Any) -> Dataset:
         options = kind(**{name: values.get(name, default) for name, default in common.items()})
         shares = _shares(options)  # says what is wrong with them before anything is read
-        given = {name: values[name] for name in own if name in values}
-        return _assembled(combined(read, categories, given) if categories else read(**given), options, shares)
+        with mirror.near({name: values[name] for name in own if name in values}) as given:
+            return _assembled(combined(read, categories, given) if categories else read(**given), options, shares)
 
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in common.items()]
     dataset.__signature__ = inspect.Signature([*own.values(), *added])  # type: ignore[attr-defined]

@@ -68,6 +68,21 @@ def of_object_storage(error: OSError) -> str:
     return f"{text.splitlines()[0]}; {AGAIN}"
 
 
+def of_images(error: OSError) -> str:
+    """Why an error about images in object storage came, and what to do."""
+    text = str(error)
+    if "NO_SUCH_BUCKET" in text:
+        return "there is no such bucket; look at the dataset's root, or make the bucket"
+    if any(code in text for code in ("INVALID_BUCKET", "InvalidBucketName")):
+        return "this cannot be the name of a bucket; look at the dataset's root"
+    if isinstance(error, FileNotFoundError):
+        return f"an object was deleted while the images were read; {AGAIN}"
+    return of_object_storage(error).replace(
+        "Assay needs to list, read, write and delete below its prefix",
+        "images have to be listed and read below the root, and written by `assay data push`",
+    )
+
+
 def expired(error: OSError) -> bool:
     """Whether newer credentials may help: those of a profile or a role are renewed while a command runs."""
     return any(code in str(error) for code in CODES[0][0])

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from assay.errors import InputError, StoreError
 from assay.store import error_messages, lease
@@ -27,6 +27,13 @@ TOGETHER = 16  # requests at a time
 Answer = TypeVar("Answer")
 
 
+class Stamp(NamedTuple):
+    """What a listing says of an object: its bytes, and when it was written, in nanoseconds of the epoch."""
+
+    size: int
+    changed: int
+
+
 class ObjectFiles:
     """Objects below a prefix, by keys with slashes. Raises OSError as pyarrow does; see error_messages."""
 
@@ -34,10 +41,10 @@ class ObjectFiles:
         self.scheme, _, rest = url.partition("://")
         self.bucket, _, prefix = rest.partition("/")
         if self.scheme not in SCHEMES:
-            raise InputError(f"a store is a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, not {self.scheme}://")
+            raise InputError(f"write a folder, s3://BUCKET/PREFIX or gs://BUCKET/PREFIX, not {self.scheme}://")
         if not re.fullmatch(r"[\w.-]+", self.bucket) or set(prefix) & set("?#"):  # the URL may hold a secret: not shown
             raise InputError(
-                f"write a store as {self.scheme}://BUCKET/PREFIX; what else is needed to reach it comes from the "
+                f"write it as {self.scheme}://BUCKET/PREFIX; what else is needed to reach it comes from the "
                 "environment (AWS_PROFILE, AWS_ENDPOINT_URL)"
             )
         self.prefix = "/".join([self.bucket, *_parts(prefix.strip("/"), url)])
@@ -98,12 +105,17 @@ class ObjectFiles:
 
     def walk(self, folder: str) -> list[str]:
         """The keys, from `folder` on, of all objects below it; raises StoreError for one that no folder can hold."""
+        return list(self.listing(folder))
+
+    def listing(self, folder: str = "") -> dict[str, Stamp]:
+        """As `walk`, and of each object what the listing says."""
         start = len(self.object(folder)) + 1
-        keys = [info.path[start:] for info in self._listed(folder, recursive=True) if info.is_file]
-        for key in keys:
+        files = [info for info in self._listed(folder, recursive=True) if info.is_file]
+        found = {info.path[start:]: Stamp(info.size, info.mtime_ns or 0) for info in files}
+        for key in found:
             if not PurePosixPath(key).parts or {"", ".", ".."} & set(key.split("/")):
                 raise StoreError(f"{self.place(folder)} holds an object named '{key}', as no folder can; delete it")
-        return keys
+        return found
 
     def _listed(self, folder: str, recursive: bool) -> Any:
         from pyarrow.fs import FileSelector
