@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from assay.contracts import Dataset, Sample, Split
-from assay.data import duplicates, splits
+from assay.data import near_duplicates, splits
 from assay.datasets.folder import folder
 from assay.datasets.mvtec import mvtec
 from assay.errors import DataError
@@ -144,7 +144,7 @@ def test_pictures_of_one_thing_are_not_nearly_the_same(dataset: Dataset, cache: 
 def test_more_images_than_can_be_compared_are_told(
     dataset: Dataset, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicates, "MOST", 20)
+    monkeypatch.setattr(near_duplicates, "MOST", 20)
     assert splits.training_data(dataset, cache=cache).description["notices"] == [
         "images that are nearly the same are looked for among at most 20, not 24"
     ]
@@ -154,7 +154,7 @@ def test_thumbnails_are_means_of_cells_at_any_size() -> None:
     random = np.random.default_rng(0)
     for height, width in ((16, 17), (64, 51), (50, 200), (16, 16)):
         pixels = random.integers(0, 256, (3, 1, height, width), dtype=np.uint8)
-        made = duplicates.thumbnails(pixels)
+        made = near_duplicates.thumbnails(pixels)
         assert made.shape == (3, 16, 17)
         last = pixels[:, 0, 15 * height // 16 :, 16 * width // 17 :].mean((1, 2))
         np.testing.assert_allclose(made[:, -1, -1], last, rtol=1e-5)

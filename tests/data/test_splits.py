@@ -360,9 +360,9 @@ def flip_a_pixel(entry: Path) -> None:
     entry.write_bytes(bytes(content))
 
 
-def swap_contents(entry: Path) -> None:
+def swap_hashes(entry: Path) -> None:
     record = json.loads(entry.with_suffix(".json").read_text())
-    record["contents"].reverse()
+    record["hashes"].reverse()
     entry.with_suffix(".json").write_text(json.dumps(record))
 
 
@@ -370,7 +370,7 @@ def swap_contents(entry: Path) -> None:
     "damage",
     [
         flip_a_pixel,
-        swap_contents,
+        swap_hashes,
         lambda entry: entry.write_bytes(entry.read_bytes()[:-100]),
         lambda entry: entry.write_bytes(b""),
         lambda entry: entry.with_suffix(".json").write_text("{"),
@@ -378,7 +378,7 @@ def swap_contents(entry: Path) -> None:
         lambda entry: entry.with_suffix(".json").write_text("{}"),
         lambda entry: entry.with_suffix(".json").write_bytes(b"\xff\xfe\x00"),
     ],
-    ids=["pixel", "contents", "truncated", "empty", "broken json", "list", "nothing", "bytes"],
+    ids=["pixel", "hashes", "truncated", "empty", "broken json", "list", "nothing", "bytes"],
 )
 def test_a_damaged_entry_is_noticed_and_made_again(
     dataset: Dataset, cache: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture
@@ -408,7 +408,9 @@ def test_writers_at_the_same_time_do_not_disturb_each_other(dataset: Dataset, ca
         found = list(pool.map(lambda _: splits.training_data(dataset, cache=cache), range(8)))
     assert len({images.train.hashes for images in found}) == 1
     assert all(np.array_equal(images.train.pixels, found[0].train.pixels) for images in found)
-    assert len([path for path in cache.iterdir() if path.suffix != ".sqlite"]) == 2 * 3
+    assert (
+        len([path for path in cache.iterdir() if path.suffix != ".sqlite"]) == 2 * 3 + 1
+    )  # that: what is nearly equal
 
 
 def test_pixels_stay_readable_when_their_entry_is_replaced(dataset: Dataset, cache: Path) -> None:

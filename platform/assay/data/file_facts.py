@@ -1,19 +1,20 @@
-"""What is known of image files: the hash of their bytes and of their pixels, remembered between commands.
+"""What is known of image files, remembered between commands: the hash of their bytes, and what decoding them showed.
 
-A file that kept its path, size and time of change is not read again; pixels of the same bytes are not decoded again.
+A file that kept its path, size and time of change is not read again; the same bytes are not decoded again.
 The memory is one SQLite file in the cache folder; where it can't be kept, everything is worked out anew each time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from assay.data.images import DECODE_VERSION, Content, content, file_hash, first_five
 from assay.errors import DataError
@@ -26,9 +27,25 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, size INTEGER, changed INTEGER, sha256 TEXT);
 CREATE TABLE IF NOT EXISTS contents (sha256 TEXT, version INTEGER, content TEXT, largest INTEGER,
                                      PRIMARY KEY (sha256, version));
+CREATE TABLE IF NOT EXISTS decoded (sha256 TEXT, how TEXT, pixels TEXT, largest INTEGER, oddities TEXT,
+                                    entry TEXT, row INTEGER, PRIMARY KEY (sha256, how));
 """
 AT_ONCE = 64
 """Files in flight: enough to keep all cores busy, few enough for images of 64 megapixels."""
+
+
+class Kept(NamedTuple):
+    """An image that was decoded: the hash of its pixels, see `Decoded` for the rest, and where the cache has them.
+
+    entry: the name of the file, in which it is the image number `row`.
+    """
+
+    pixels: str
+    largest: int
+    oddities: list[str]
+    entry: str
+    row: int
+
 
 One = TypeVar("One")
 Other = TypeVar("Other")
@@ -88,14 +105,27 @@ def contents(paths: Sequence[Path], folder: Path | None = None) -> list[Content]
     known = {sha256: Content(hash, largest) for sha256, hash, largest in rows}
     new = {sha256: path for sha256, path in zip(hashes, paths, strict=True) if sha256 not in known}
     added = dict(zip(new, all_decoded(content, list(new.values())), strict=True))
-    remember(added, folder)
+    kept = [(sha256, DECODE_VERSION, *one) for sha256, one in added.items()]
+    _add(folder, "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", kept)
     return [(known | added)[sha256] for sha256 in hashes]
 
 
-def remember(added: Mapping[str, Content], folder: Path | None = None) -> None:
-    """Keep what the pixels of files are, by the SHA-256 of their bytes."""
-    rows = [(sha256, DECODE_VERSION, *one) for sha256, one in added.items()]
-    _add(folder, "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?)", rows)
+def kept(how: str, folder: Path | None = None) -> dict[str, Kept]:
+    """SHA-256 of a file's bytes -> its image, of all files that were decoded in one way."""
+    rows = _rows(folder, "SELECT sha256, pixels, largest, oddities, entry, row FROM decoded WHERE how = ?", (how,))
+    return {
+        sha256: Kept(pixels, largest, json.loads(oddities), entry, row)
+        for sha256, pixels, largest, oddities, entry, row in rows
+    }
+
+
+def keep(how: str, added: Mapping[str, Kept], folder: Path | None = None) -> None:
+    """Remember where the images of files are, by the SHA-256 of their bytes, and what they were found to be."""
+    rows = [
+        (sha256, how, one.pixels, one.largest, json.dumps(one.oddities), one.entry, one.row)
+        for sha256, one in added.items()
+    ]
+    _add(folder, "INSERT OR REPLACE INTO decoded VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

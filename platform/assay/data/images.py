@@ -215,13 +215,18 @@ def upright_size(path: Path) -> tuple[int, int]:
 
 def resized(image: Image.Image, *, size: int | Sequence[int], channels: int, rule: Rule = USUAL) -> np.ndarray:
     """An image of mode L or RGB as uint8 (C, H, W), C being 1 or 3, shrunk by the rule."""
-    return pixels_of(shrunk(image.convert(MODES[channels]), height_and_width(size), rule), channels)
+    return pixels_of(shrunk(in_mode(image, MODES[channels]), height_and_width(size), rule), channels)
 
 
 def pixels_of(image: Image.Image, channels: int) -> np.ndarray:
     """An image of mode L or RGB as uint8 (C, H, W) at its own size, C being 1 or 3."""
-    pixels = np.asarray(image.convert(MODES[channels]))
+    pixels = np.asarray(in_mode(image, MODES[channels]))
     return np.ascontiguousarray(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1))
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """An image in a mode of Pillow; the image itself, not a copy of its megabytes, if it has that mode."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def pixel_hash(pixels: np.ndarray) -> str:
@@ -233,7 +238,7 @@ def pixel_hash(pixels: np.ndarray) -> str:
 
 def content_hash(image: Image.Image) -> str:
     """SHA-256 (hex) of an image at its native size; equal for the same image as PNG or BMP, as grey or RGB."""
-    return pixel_hash(np.asarray(image.convert("RGB")))
+    return pixel_hash(np.asarray(in_mode(image, "RGB")))
 
 
 class Content(NamedTuple):
@@ -245,11 +250,7 @@ class Content(NamedTuple):
 
 def content(path: Path) -> Content:
     """What an image file holds, whatever its format; raises DataError if it cannot be decoded."""
-    return decoded_content(*stored(path), path)
-
-
-def decoded_content(image: Image.Image, orientation: int, path: Path) -> Content:
-    """As `content`, of an image from `stored`."""
+    image, orientation = stored(path)
     if is_sixteen_bit(image, image.format):
         values = np.asarray(turned(image, orientation)).astype(np.uint16)
         return Content(pixel_hash(values), int(values.max()))
@@ -296,7 +297,7 @@ def _eight_bit(image: Image.Image, kind: str | None, bit_depth: int) -> Image.Im
         coloured = image.convert("RGBA")
         black = Image.new("RGBA", coloured.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, coloured).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    return in_mode(image, "L" if image.mode in ("1", "L") else "RGB")
 
 
 def png(pixels: NDArray[np.uint8], largest: int | None = None) -> bytes:

@@ -16,8 +16,8 @@ from typing import get_args
 import numpy as np
 
 from assay.contracts import Dataset, Description, Images, Sample, Split, TrainingData, no_images
-from assay.data import duplicates, file_facts, image_size, masks
-from assay.data.decode_cache import Decoded, decoded
+from assay.data import duplicates, file_facts, image_size, masks, near_duplicates
+from assay.data.decode_cache import Decoded, How, decoded
 from assay.data.duplicates import Pair
 from assay.data.grouped_split import components
 from assay.data.pseudo_validation import with_pseudo_anomalies
@@ -48,7 +48,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
     notes: dict[str, int | str] = {**dataset.notes, **_repeated(by_split)}
     if dataset.validation_anomalies == "pseudo":
         samples, images = by_split["validation"]
-        keys = components([s.id for s in samples], [s.group for s in samples], images.contents)
+        keys = components([s.id for s in samples], [s.group for s in samples], images.pictures)
         normals, validation = len(samples), with_pseudo_anomalies(validation, keys)
         notes["pseudo_anomalies_unchanged"] = normals - len(validation)
         _check_classes(dataset, "validation", validation.labels)
@@ -87,14 +87,14 @@ BySplit = Mapping[Split, tuple[Sequence[Sample], Decoded]]
 
 def _decode_checked(dataset: Dataset, cache: Path | None) -> BySplit:
     by_split = _decoded(dataset, cache)
-    pairs = duplicates.repeated({name: (of, images.contents) for name, (of, images) in by_split.items()})
+    pairs = duplicates.repeated({name: (of, images.pictures) for name, (of, images) in by_split.items()})
     if not pairs or dataset.duplicates == "allow":
         return by_split
     _refuse(dataset, pairs, cache)
     if dataset.duplicates == "drop":
         kept = replace(dataset, samples=_once(dataset.samples, pairs))
         return _decoded(kept, cache)
-    return {name: (duplicates.as_one(of, images.contents), images) for name, (of, images) in by_split.items()}
+    return {name: (duplicates.as_one(of, images.pictures), images) for name, (of, images) in by_split.items()}
 
 
 def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
@@ -112,22 +112,10 @@ def _samples(dataset: Dataset) -> dict[Split, list[Sample]]:
 
 def decoded_splits(dataset: Dataset, cache: Path | None = None) -> BySplit:
     """Samples and decoded images of each split that has any; raises DataError for a file that cannot be decoded."""
-    size = image_size.of(dataset)
-    return {
-        name: (
-            of,
-            decoded(
-                [sample.path for sample in of],
-                size=size,
-                channels=dataset.channels,
-                bit_depth=dataset.bit_depth,
-                rule=Rule(dataset.fit, dataset.filter),
-                folder=cache,
-            ),
-        )
-        for name, of in _samples(dataset).items()
-        if of
-    }
+    how = How(image_size.of(dataset), dataset.channels, dataset.bit_depth, Rule(dataset.fit, dataset.filter))
+    by_split = {name: of for name, of in _samples(dataset).items() if of}
+    images = decoded([[sample.path for sample in of] for of in by_split.values()], how, cache)
+    return {name: (of, found) for (name, of), found in zip(by_split.items(), images, strict=True)}
 
 
 def _check_depth(dataset: Dataset, largest: int) -> None:
@@ -236,14 +224,11 @@ def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> l
     """Sentences about images of one split with the same pixels, those left out, and those nearly the same in two."""
     there = {sample.id for samples, _ in by_split.values() for sample in samples}
     gone = [sample.id for sample in dataset.samples if sample.id not in there]
-    same = duplicates.repeated({name: (of, images.contents) for name, (of, images) in by_split.items()})
+    same = duplicates.repeated({name: (of, images.pictures) for name, (of, images) in by_split.items()})
     said = []
-    nearly: list[Pair] = []
-    if len(there) <= duplicates.MOST:
-        sides = {name: (of, images.contents, images.pixels) for name, (of, images) in by_split.items()}
-        nearly = duplicates.near(sides)
-    else:
-        said.append(f"images that are nearly the same are looked for among at most {duplicates.MOST}, not {len(there)}")
+    nearly = near_duplicates.near(by_split, cache)
+    if len(there) > (most := near_duplicates.MOST):
+        said.append(f"images that are nearly the same are looked for among at most {most}, not {len(there)}")
     if gone:
         said.append(f"{len(gone)} images that repeat another one are left out: {masks.named(gone)}")
     if same:
@@ -264,7 +249,7 @@ def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> l
 def _repeated(by_split: BySplit) -> dict[str, int]:
     """How many images of each split repeat another image of that split."""
     return {
-        f"duplicates_in_{name}": len(images.contents) - len(set(images.contents))
+        f"duplicates_in_{name}": len(images.pictures) - len(set(images.pictures))
         for name, (_, images) in by_split.items()
     }
 

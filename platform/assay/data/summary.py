@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from assay.contracts import Dataset, Sample
-from assay.data import duplicates, file_facts, image_size, masks, splits
+from assay.data import duplicates, file_facts, image_size, masks, near_duplicates, splits
 from assay.data.images import ON_ITS_SIDE, stored
 from assay.data.missing import missing
 from assay.errors import DataError
@@ -88,11 +88,8 @@ def summary(dataset: Dataset, cache: Path | None = None) -> Summary:
     if not dataset.samples:
         raise DataError(f"{dataset.name}: there are no images")
     by_split = splits.decoded_splits(dataset, cache)
-    contents = {name: (of, images.contents) for name, (of, images) in by_split.items()}
-    same = duplicates.repeated(contents)
-    nearly = []
-    if sum(len(of) for of, _ in by_split.values()) <= duplicates.MOST:
-        nearly = duplicates.near({name: (of, im.contents, im.pixels) for name, (of, im) in by_split.items()})
+    same = duplicates.repeated({name: (of, images.pictures) for name, (of, images) in by_split.items()})
+    nearly = near_duplicates.near(by_split, cache)
     listed = duplicates.listed(cache or file_facts.default_folder(), same, nearly)
     sizes, files, turned = _headers(dataset.samples)
     refused = ""

@@ -14,14 +14,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
 
 from assay.contracts import Dataset, Duplicates, Filter, Fit, Plain, Sample, Split
 from assay.data import masks
-from assay.data.file_facts import contents, file_hashes
+from assay.data.decode_cache import How, pictures
+from assay.data.file_facts import contents, file_hashes, in_parallel
 from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
+from assay.data.images import height_and_width, upright_size
+from assay.data.shrinking import Rule
 from assay.datasets._categories import Lister, combined, widened
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
 from assay.datasets._parts import Placed, Shares, parts
@@ -164,7 +168,7 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
         f"{row.category}/{group}" if row.category and group else group for row, group in zip(rows, groups, strict=True)
     ]
     _check_groups(rows, groups)
-    keys = _keys(rows, groups, table.distinct)
+    keys = _keys(rows, groups, options, table.distinct)
     seen = None if options.labelled_kinds is None else set(options.labelled_kinds)
     shares = _without_own(shares, {row.label for row in rows if row.split == "validation"})
     placed = [
@@ -273,7 +277,7 @@ def _without_own(shares: Shares, labels: AbstractSet[int]) -> Shares:
     return kept
 
 
-def _keys(rows: Sequence[Row], groups: Sequence[str | None], distinct: bool) -> list[str]:
+def _keys(rows: Sequence[Row], groups: Sequence[str | None], options: Options, distinct: bool) -> list[str]:
     """A key for every image: images of one group, and equal images, have the same and stay in one split.
 
     In a published split only files with the same bytes of one stratum are equal; without one, pictures in any format.
@@ -282,10 +286,21 @@ def _keys(rows: Sequence[Row], groups: Sequence[str | None], distinct: bool) -> 
     if distinct:
         return components(ids, groups)
     if any(row.split is None for row in rows):
-        return components(ids, groups, [content.hash for content in contents(paths)])
+        return components(ids, groups, _pictures(paths, options))
     strata = [f"{row.category} {row.split} {row.stratum or row.kind}" for row in rows]
     hashes = [f"{stratum} {file}" for stratum, file in zip(strata, file_hashes(paths), strict=True)]
     return components(ids, groups, hashes)
+
+
+def _pictures(paths: Sequence[Path], options: Options) -> list[str]:
+    """A name for the picture in each file; the images are decoded as they will be trained on, and once for both."""
+    if options.image_size != "native":
+        size = height_and_width(options.image_size)
+    elif len(sizes := set(in_parallel(upright_size, paths))) == 1:
+        size = sizes.pop()
+    else:
+        return [content.hash for content in contents(paths)]
+    return pictures(paths, How(size, options.channels, options.bit_depth, Rule(options.fit, options.filter)))
 
 
 def _check_groups(rows: Sequence[Row], groups: Sequence[str | None]) -> None:
