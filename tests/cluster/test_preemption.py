@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import nodes
 import pytest
 import ray
-from ray.cluster_utils import Cluster
 
-from assay.cluster import preemption
+from assay.cluster import preemption, started_workers
 
 PATIENCE = 120  # seconds
 
@@ -145,18 +145,48 @@ def test_the_node_is_found_by_its_raylet(tmp_path):
         preemption.local_node("10.0.0.2:6379", tmp_path)
 
 
-def test_a_worker_that_is_to_be_taken_away_leaves_the_cluster(metadata, monkeypatch):
-    """The head and the worker are raylets of this machine, so the worker's has to be named."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        worker = cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False)
-        assert preemption.local_node(cluster.address) in {node["NodeID"] for node in ray.nodes()}
-        monkeypatch.setattr(preemption, "local_node", lambda head: worker.node_id)
-        metadata.notice = datetime.now(UTC) + timedelta(seconds=110)
-        preemption.watch("aws", cluster.address, url(metadata), 0.1)
-        alive = lambda: {node["NodeID"] for node in ray.nodes() if node["Alive"]}  # noqa: E731
-        wait_for(lambda: worker.node_id not in alive(), "the node to leave")
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+@pytest.fixture(scope="module")
+def workers() -> Iterator[tuple[str, dict[str, str]]]:
+    """The address of a cluster on this machine, and its workers: two that an autoscaler started, one of our own."""
+    with nodes.cluster(0) as found:
+        ids = {}
+        for name in ("taken", "idle", "own"):
+            marks = {} if name == "own" else {"RAY_CLOUD_INSTANCE_ID": f"i-{name}", "RAY_NODE_TYPE_NAME": "one_gpu"}
+            node = found.cluster.add_node(num_cpus=1, resources={name: 1}, env_vars=marks, **nodes.SMALL)
+            ids[name] = node.node_id
+        ray.init(address=found.address, log_to_driver=False)
+        yield found.address, ids
+
+
+def alive() -> set[str]:
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def test_idle_workers_of_an_autoscaler_are_ended_and_busy_ones_and_one_s_own_are_not(workers):
+    @ray.remote(num_cpus=1)
+    class Trial:
+        def begun(self) -> bool:
+            return True
+
+    _, ids = workers
+    assert {node.node_id for node in started_workers.started()} == {ids["taken"], ids["idle"]}
+    busy = [Trial.options(resources={name: 1}).remote() for name in ("taken", "idle")]
+    ray.get([one.begun.remote() for one in busy])
+    with started_workers.watched(every=0.2) as up:
+        time.sleep(1)
+    assert up.cpu_hours * 3600 == pytest.approx(2 * 1, abs=0.9)
+    assert up.gpu_hours == 0
+    ray.kill(busy[1])
+    assert started_workers.end_idle(patience=3) == 1
+    wait_for(lambda: ids["idle"] not in alive(), "the idle one to leave")
+    assert {ids["taken"], ids["own"]} < alive()
+
+
+def test_a_worker_that_is_to_be_taken_away_leaves_the_cluster(metadata, workers, monkeypatch):
+    """The head and the workers are raylets of this machine, so the worker's has to be named."""
+    address, ids = workers
+    assert preemption.local_node(address) in {node["NodeID"] for node in ray.nodes()}
+    monkeypatch.setattr(preemption, "local_node", lambda head: ids["taken"])
+    metadata.notice = datetime.now(UTC) + timedelta(seconds=110)
+    preemption.watch("aws", address, url(metadata), 0.1)
+    wait_for(lambda: ids["taken"] not in alive(), "the node to leave")

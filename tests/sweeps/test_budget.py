@@ -247,3 +247,24 @@ def test_what_a_killed_driver_spent_is_known_to_the_next(tmp_path, own_cache):
     code, output = sweep.run("--resume", "toy", "--budget", f"cpu_hours={1 / 3600}")
     assert code == 1, output
     assert "sweep 'toy' has used up its budget (cpu_hours: " in output
+
+
+def test_a_spent_budget_ends_the_idle_workers_and_says_what_they_were_up_for(monkeypatch):
+    ended = []
+    monkeypatch.setattr(sweep.started_workers, "end_idle", lambda: ended.append(1) or 3)
+    found, clock = meter(Resources(cpu=1, gpu=1), Budget(cost=5, price=PRICE), Spent(gpu_hours=7))
+    found.begins("a")
+    clock.hours = 3
+    found.ends("a")
+    study = SimpleNamespace(spec=SimpleNamespace(budget=found.budget), interrupted="budget")
+    told = list(sweep._about_workers(study, found, sweep.UpTime(cpu_hours=16, gpu_hours=4)))
+    assert told == [
+        "workers were up for 16.00 CPU-hours, 4.00 GPU-hours, 9.60 EUR; trials held 3.00 CPU-hours, 3.00 GPU-hours, "
+        "6.30 EUR of it, 75%",
+        "idle workers that were ended: 3",
+    ]
+    study.interrupted = ""
+    assert len(list(sweep._about_workers(study, found, sweep.UpTime(16, 4)))) == 1
+    assert list(sweep._about_workers(study, found, sweep.UpTime())) == []
+    assert list(sweep._about_workers(study, found, None)) == []
+    assert ended == [1]

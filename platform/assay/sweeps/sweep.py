@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import yaml
 
-from assay.cluster import capacity
+from assay.cluster import capacity, started_workers
 from assay.cluster.connection import connected
+from assay.cluster.started_workers import UpTime
 from assay.config import labels_needed
 from assay.config.search_space import Spec
 from assay.contracts import Dataset, TrainingData
@@ -20,7 +22,7 @@ from assay.store import growth, trial_log, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import Event
 from assay.sweeps import budget, tune
-from assay.sweeps.budget import Meter
+from assay.sweeps.budget import Meter, Spent
 from assay.sweeps.study import Listener, Study
 
 
@@ -116,8 +118,23 @@ def run(
                     if grown:
                         study.log.append({"event": "grown", "changes": grown})
                     meter.start(spec.resources)
-                    tune.fit(study, data, concurrent, meter)
+                    with started_workers.watched() if joined else nullcontext() as up:
+                        tune.fit(study, data, concurrent, meter)
+                    for note in _about_workers(study, meter, up):
+                        on_note(note) if on_note else None
                 finally:
                     study.log.close()
                     trials_table.write(store, spec, study.records)
         return study
+
+
+def _about_workers(study: Study, meter: Meter, up: UpTime | None) -> Iterator[str]:
+    """What an autoscaled cluster has started for the sweep; where its budget is used up, its idle workers are ended."""
+    if up is None or not (up.cpu_hours or up.gpu_hours):
+        return
+    price, held = study.spec.budget.price, meter.spent() - meter.before
+    billed = Spent(up.cpu_hours, up.gpu_hours)
+    share = held.gpu_hours / up.gpu_hours if up.gpu_hours else held.cpu_hours / up.cpu_hours
+    yield f"workers were up for {billed.text(price)}; trials held {held.text(price)} of it, {share:.0%}"
+    if study.interrupted == "budget":
+        yield f"idle workers that were ended: {started_workers.end_idle()}"
