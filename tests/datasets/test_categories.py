@@ -11,6 +11,7 @@ from layouts import marked, picture
 
 from assay.contracts import Dataset
 from assay.data import splits
+from assay.data.missing import missing
 from assay.datasets.dagm import dagm
 from assay.datasets.mvtec import mvtec
 from assay.datasets.mvtec_ad_2 import mvtec_ad_2
@@ -86,6 +87,19 @@ def test_lists_that_make_no_sense_are_refused(root: str, category: list[str], me
         mvtec(root=f"{root}/licence", category="all")
     with pytest.raises(DataError, match=r"bolt: no folder train"):
         mvtec(root=root, category=["bottle", "bolt"])
+
+
+def test_a_category_that_lacks_a_class_is_told(root: str, tmp_path: Path) -> None:
+    for file in Path(root, "cable/test/crack").iterdir():
+        file.unlink()
+    dataset = mvtec(root=root, category=["bottle", "cable"], image_size=16)
+    notices = splits.training_data(dataset, cache=tmp_path / "cache").description["notices"]
+    told = [notice for notice in notices if "by category" in notice]
+    assert [notice.partition("images, ")[2] for notice in told] == ["cable has no anomalies"]
+    assert any("cable has no anomalies" in sentence for sentence in missing(dataset))
+    whole = mvtec(root=root, category=["bottle", "screw"], image_size=16)
+    assert "notices" not in splits.training_data(whole, cache=tmp_path / "cache").description
+    assert not any("by category" in sentence for sentence in missing(whole))
 
 
 def test_every_set_with_categories_takes_all(tmp_path: Path) -> None:

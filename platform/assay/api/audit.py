@@ -65,10 +65,12 @@ class Audit:
     def remarks(self) -> tuple[str, ...]:
         """What a reader of the figures must know: findings, attacks that could not be made, memory that ran out."""
         info = self.reader.info
+        findings = [finding["text"] for finding in info["findings"]]
+        notes = [note for note in (*info["dataset"].get("notices", ()), *info["notes"]) if note not in findings]
         return (
-            *(f"note: {finding['text']}" for finding in info["findings"]),
+            *(f"note: {finding}" for finding in findings),
             *(f"not made: {one['attack']}, for {one['why']}" for one in info["left_out"]),
-            *(f"note: {note}" for note in (*info["dataset"].get("notices", ()), *info["notes"])),
+            *(f"note: {note}" for note in notes),
         )
 
     def to_arrow(self, table: Table = "metrics") -> pa.Table:

@@ -27,6 +27,7 @@ from assay.approval.verdict import (
 from assay.approval.waiver import Waiver
 from assay.errors import DataError
 from assay.store.figures import Figure
+from assay.store.score_matrix import ALL, WORST_KIND
 
 Figures = Callable[[float], Sequence[Figure]]
 """Confidence -> the figures of an audit with intervals of that confidence."""
@@ -39,7 +40,13 @@ NOT_RUN = "the audit did not pass its own checks, so its figures decide nothing"
 
 
 def decide(
-    policy: Policy, figures: Figures, checks: pa.Table, today: datetime.date, *, screen: bool = False
+    policy: Policy,
+    figures: Figures,
+    checks: pa.Table,
+    today: datetime.date,
+    *,
+    screen: bool = False,
+    no_categories: str = "",
 ) -> Verdict:
     """The verdict on the figures of an audit and on its table of CHECKS; the fields that name the audit are left empty.
 
@@ -48,13 +55,15 @@ def decide(
     one was needed. A screen decides no gate on average precision, whatever the policy lets pass. In an INVALID audit no
     gate is decided, but for one: where only checks of the attacks' strength failed, what the attacks did find is there,
     and a gate that fails is reported beside INVALID. What is waived until a day after `today` comes first among the
-    reasons. Raises DataError where a figure or a check occurs twice.
+    reasons. no_categories: why the audit has no figures by category, if so. Raises DataError where a figure or a check
+    occurs twice.
     """
     waivers = {waiver.of: waiver for waiver in policy.waivers if waiver.counts(today)}
     outcomes, advice = _checked(policy, checks, waivers)
     invalid = [*outcomes.failed, *outcomes.missing]
     only_strength = not outcomes.missing and all(_about_strength(name) for name in outcomes.failed)
-    gates = _gates(policy, figures, waivers, run=not invalid or only_strength, screen=screen)
+    run = not invalid or only_strength
+    gates = _gates(policy, figures, waivers, run=run, screen=screen, no_categories=no_categories)
     if invalid:  # a stronger attack could turn any other decision, never a failure
         gates = tuple(gate if gate.decision == "FAIL" and gate.claim else _not_run(gate) for gate in gates)
     word = _word(policy, gates, outcomes, invalid=bool(invalid), screen=screen)
@@ -136,11 +145,15 @@ def _by(gate: GateResult) -> str:
     return "the figure itself" if gate.bound == "value" else "the end of the interval that is good for the model"
 
 
-def _gates(policy: Policy, figures: Figures, waivers: Waivers, run: bool, screen: bool) -> tuple[GateResult, ...]:
+def _gates(
+    policy: Policy, figures: Figures, waivers: Waivers, run: bool, screen: bool, no_categories: str
+) -> tuple[GateResult, ...]:
     """The result of every gate; run: whether they are decided at all."""
 
     def find(gate: Gate, confidence: float) -> tuple[Figure | None, str]:
         figure, obstacle = gate.find(figures(confidence), policy.minimum_samples)
+        if figure is None and no_categories and gate.defect not in (ALL, WORST_KIND):
+            obstacle += f" ({no_categories})"
         return figure, SCREENED if screen and gate.metric == "average_precision" else obstacle
 
     def fit(gate: Gate, confidence: float) -> Figure | None:

@@ -103,7 +103,14 @@ def judge(audit: Audit, policy: Policy, today: datetime.date | None = None) -> V
     policy.refuse(audit.info["suite"]["name"], name, f"run assay audit {model[:12]}")
     figures = at_any_confidence(audit, _table(audit.folder, "metrics"), policy.gates, policy.prevalence)
     screen = bool(audit.info.get("limit"))
-    verdict = decision.decide(policy, figures, _table(audit.folder, "checks"), today or now.date(), screen=screen)
+    verdict = decision.decide(
+        policy,
+        figures,
+        _table(audit.folder, "checks"),
+        today or now.date(),
+        screen=screen,
+        no_categories=audit.why_no_categories,
+    )
     return dataclasses.replace(
         verdict,
         reasons=(*verdict.reasons, *_remarks(audit.info)),

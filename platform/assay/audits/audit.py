@@ -7,7 +7,7 @@ import datetime
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,18 +23,20 @@ from assay.audits.plan import LeftOut, Plan, applicable
 from assay.audits.suite import Suite
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
+from assay.data.missing import without_figures
 from assay.errors import DataError, InputError, ModelError
 from assay.hashing import canonical, digest
 from assay.metrics import localisation
 from assay.models import deployed_file, preflight, trained_on
 from assay.models import model_folder as model_module
 from assay.models.model_folder import Model
+from assay.models.preflight import Finding
 from assay.models.scoring import some_of_each, take
 from assay.runtime.float32 import exact_float32
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.runtime.threads import one_thread
 from assay.store import formats, parquet, schemas
-from assay.store.audit_reader import Content
+from assay.store.audit_reader import NO_CATEGORIES, Content
 from assay.store.store import Store
 
 
@@ -131,7 +133,7 @@ def run(
     remarks = [*_spared(suite, prepared.suite, images), *notes(plan.jobs, store)]
     about = describe(plan, suite, prepared.left_out, limit, remarks, seconds)
     doubts = trained_on.findings(plan.model.manifest, written["metrics"])
-    about["findings"] += [dataclasses.asdict(finding) for finding in doubts]
+    about["findings"] += [dataclasses.asdict(finding) for finding in [*doubts, *_about_categories(images)]]
     sweep = about["sweep"]
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
@@ -255,6 +257,12 @@ def _groups(images: Images) -> dict[str, int]:
     named = zip(images.parts, images.labels.tolist(), strict=True)
     of_class = Counter(label for _, label in set(named))
     return {"normals": of_class[0], "anomalies": of_class[1]}
+
+
+def _about_categories(images: Images) -> Iterator[Finding]:
+    """Why there are no figures by category, where there are categories."""
+    if images.categories and (why := without_figures(images.categories, images.labels.tolist())):
+        yield Finding(NO_CATEGORIES, why)
 
 
 def describe(

@@ -20,6 +20,7 @@ from assay.data import duplicates, file_facts, image_size, masks, near_duplicate
 from assay.data.decode_cache import Decoded, How, decoded
 from assay.data.duplicates import Pair
 from assay.data.grouped_split import components
+from assay.data.missing import without_figures
 from assay.data.pseudo_validation import with_pseudo_anomalies
 from assay.data.shrinking import Rule
 from assay.errors import DataError
@@ -63,7 +64,15 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         "licence": dataset.licence,
         "notes": notes,
     }
-    if notices := [*dataset.notices, *about_oddities(by_split), *_about_repeats(dataset, by_split, cache)]:
+    test = by_split["test"][0]
+    torn = without_figures([sample.category for sample in test], [sample.label for sample in test])
+    notices = [
+        *dataset.notices,
+        *([torn] if torn else []),
+        *about_oddities(by_split),
+        *_about_repeats(dataset, by_split, cache),
+    ]
+    if notices:
         description["notices"] = notices
     if shrinking := Rule(dataset.fit, dataset.filter).stated():
         description["shrinking"] = shrinking

@@ -44,6 +44,8 @@ OPTIONS = {
 PARTS = ("scores", "deployed", "corrupted", "certified", "minimal")
 """Tables of many files behind the figures."""
 PART = re.compile(r"[^/]+/part-[^/]*\.parquet")
+NO_CATEGORIES = "no_category_figures"
+"""The finding that says why there are no figures by category."""
 VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
@@ -272,6 +274,11 @@ class Audit:
         if WORST_CATEGORY not in names:
             return []
         return sorted(name for name in names if any(kind.startswith(f"{name}/") for kind in names))
+
+    @property
+    def why_no_categories(self) -> str:
+        """Why a dataset of several categories has no figures by category; nothing where that isn't so."""
+        return next((one["text"] for one in self.info.get("findings", []) if one["name"] == NO_CATEGORIES), "")
 
     @property
     def confidence(self) -> float:

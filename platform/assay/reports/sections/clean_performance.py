@@ -56,6 +56,9 @@ share of anomalies, so those of kinds of different size cannot be compared</capt
 {% else %}
 <p>All anomalies are of one kind, so there are no figures by kind.</p>
 {% endif %}
+{% if audit.why_no_categories %}
+<p>There are {{ audit.why_no_categories }}.</p>
+{% endif %}
 {% if audit.categories %}
 <h3>By category</h3>
 {% call table("Clean performance by category") %}

@@ -66,11 +66,13 @@ def limitations(audit: Audit) -> Section:
         audit=audit,
         limits=list(_limits(audit)),
         unsure=[(check, str(text).rstrip(".")) for check, text in unsure if not str(text).startswith("not applicable")],
-        remarks=[
-            *audit.info["dataset"].get("notices", []),
-            *(finding["text"] for finding in audit.info.get("findings", [])),
-            *audit.info.get("notes", []),
-        ],
+        remarks=dict.fromkeys(
+            [
+                *audit.info["dataset"].get("notices", []),
+                *(finding["text"] for finding in audit.info.get("findings", [])),
+                *audit.info.get("notes", []),
+            ]
+        ),
         shown=[audit.shown(name) for name in audit.norms],
     )
 
