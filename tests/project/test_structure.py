@@ -185,6 +185,7 @@ def test_what_is_imported_is_declared():
         *extras["onnx"],
         *extras["openvino"],
         *extras["pdf"],
+        *extras["ui"],
     ]
     declared = {plain(re.match(r"[\w.-]+", text)[0]) for text in listed}
     declared |= {"assay", "pydantic-core"}  # pydantic pins its core to one version and shares its errors

@@ -15,20 +15,6 @@ from assay.reports import page as report
 
 WIDTHS = (360, 800, 1400)
 BETWEEN = (320, 401, 600, 769, 865)  # just above each width at which tables become cards, among others
-OUTSIDE = """(() => {
-  const seen = document.documentElement.clientWidth, found = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const box = element.getBoundingClientRect();
-    if (box.width && (box.right > seen + 1 || box.left < -1)) found.push(element.outerHTML.slice(0, 200));
-  }
-  for (const label of document.querySelectorAll('svg text')) {
-    const box = label.getBoundingClientRect(), room = label.ownerSVGElement.getBoundingClientRect();
-    if (box.right > room.right + 2 || box.left < room.left - 2) found.push(label.textContent);
-  }
-  for (const element of document.querySelectorAll('body *:not(svg *)'))
-    if (element.clientWidth && element.scrollWidth > element.clientWidth + 1) found.push(element.outerHTML);
-  return {seen, wide: document.documentElement.scrollWidth, found};
-})()"""
 DEAD = """[...document.querySelectorAll('a')].map(a => a.getAttribute('href'))
   .filter(to => !to.startsWith('#') || !document.getElementById(to.slice(1)))"""
 SMALL = """(() => {
@@ -61,7 +47,7 @@ def tab() -> Iterator[chromium.Tab]:
 @pytest.mark.parametrize("width", [*WIDTHS, *BETWEEN])
 def test_nothing_is_wider_than_the_page(tab, page, width):
     tab.open(page, width)
-    told = tab.evaluate(OUTSIDE)
+    told = tab.evaluate(chromium.OUTSIDE)
     assert told == {"seen": width, "wide": width, "found": []}
 
 
@@ -94,7 +80,7 @@ def test_a_page_that_is_too_wide_speaks_or_fetches_is_found_out(tab, tmp_path):
         "<p style='font-size: 5px'>tiny</p><script>console.log('hello')</script>"
     )
     tab.open(bad, 360)
-    told = tab.evaluate(OUTSIDE)
+    told = tab.evaluate(chromium.OUTSIDE)
     assert (told["seen"], told["wide"]) == (360, 508)
     assert len(told["found"]) >= 1
     assert tab.evaluate(DEAD) == ["#nowhere"]

@@ -339,3 +339,16 @@ def test_a_folder_without_locks_is_said_to_be_one(store, monkeypatch, caplog):
     with store.locked("sweeps/.toy.lock", "sweep 'toy'"):
         pass
     assert "file system without locks: see to it that nothing else runs sweep 'toy'" in caplog.text
+
+
+def test_stamps_tell_what_was_written_since(either):
+    assert either.stamps("log") == {}
+    for name in ("b", "a", ".c.half", "folder/x"):
+        either.write(f"log/{name}", name.encode())
+    before = either.stamps("log")
+    assert {name: size for name, (size, _) in before.items()} == {"a": 1, "b": 1}
+    assert all(isinstance(at, float) and at > 1e9 for _, at in before.values())
+    assert either.stamps("log") == before
+    either.write("log/a", b"more")
+    after = either.stamps("log")
+    assert (after["a"][0], after["b"]) == (4, before["b"])

@@ -19,6 +19,22 @@ OPTIONS = (
     "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe",
 )  # fmt: skip
 
+OUTSIDE = """(() => {
+  const seen = document.documentElement.clientWidth, found = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const box = element.getBoundingClientRect();
+    if (box.width && (box.right > seen + 1 || box.left < -1)) found.push(element.outerHTML.slice(0, 200));
+  }
+  for (const label of document.querySelectorAll('svg text')) {
+    const box = label.getBoundingClientRect(), room = label.ownerSVGElement.getBoundingClientRect();
+    if (box.right > room.right + 2 || box.left < room.left - 2) found.push(label.textContent);
+  }
+  for (const element of document.querySelectorAll('body *:not(svg *)'))
+    if (element.clientWidth && element.scrollWidth > element.clientWidth + 1) found.push(element.outerHTML);
+  return {seen, wide: document.documentElement.scrollWidth, found};
+})()"""
+"""A script that tells the width of a page and what is cut off or reaches beyond it."""
+
 
 class Tab:
     """One page: `call` sends a command of the DevTools protocol, `events` holds what the browser told meanwhile."""
@@ -49,9 +65,13 @@ class Tab:
 
     def open(self, page: Path, width: int, height: int = 1000) -> None:
         """Load a file as a screen of that width shows it, and wait until it is there."""
+        self.visit(page.as_uri(), width, height)
+
+    def visit(self, address: str, width: int, height: int = 1000) -> None:
+        """As `open`, of an address."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.events.clear()
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 

@@ -20,6 +20,7 @@ from assay.audits.attack_job import AttackJob
 from assay.audits.forecast import Forecast
 from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
+from assay.audits.progress_file import ProgressFile
 from assay.audits.suite import Suite
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
@@ -116,6 +117,7 @@ def run(
     if on_forecast:
         on_forecast(foresee(store, prepared, workers))
     checks, audit = self_checks.names(), plan.audit
+    on_progress = progress = ProgressFile(store, audit, on_progress)
     jobs = len(plan.jobs)
 
     def on_check(check: str, seconds: float) -> None:
@@ -138,6 +140,7 @@ def run(
     if sweep and store.exists(f"sweeps/{sweep}/trials.parquet"):
         store.write(f"{folder}/trials.parquet", store.read(f"sweeps/{sweep}/trials.parquet"))
         _write(store, folder, tables.of_sweep(store, about))
+    progress.remove()
     store.write(f"{folder}/audit.yaml", yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode())
     return audit
 

@@ -46,7 +46,7 @@ def sweep_html(name: str, directions: Mapping[str, str], trials: Sequence[Trial]
         interrupted=interrupted,
         goals=list(directions),
         front=front,
-        picture=_scatter(list(directions), trials),
+        picture=scatter(list(directions), trials),
         number=number,
     )
 
@@ -56,7 +56,8 @@ def audit_html(audit: Audit) -> str:
     return ENVIRONMENT.from_string(AUDIT).render(parts=[shelves.load("sections", name)(audit) for name in SECTIONS])
 
 
-def _scatter(goals: Sequence[str], trials: Sequence[Trial]) -> Markup | None:
+def scatter(goals: Sequence[str], trials: Sequence[Trial]) -> Markup | None:
+    """The first two objectives of trials as points, the Pareto front in blue; None where there are none to draw."""
     measured = [trial for trial in trials if all(trial.objectives.get(goal) is not None for goal in goals)]
     if len(goals) < 2 or not measured:
         return None
@@ -75,7 +76,6 @@ def _scatter(goals: Sequence[str], trials: Sequence[Trial]) -> Markup | None:
             )
         axes.set_xlabel(across)
         axes.set_ylabel(up)
-        axes.legend()
 
     description = f"{len(measured)} trials, those on the Pareto front in blue"
     return figure("sweep", f"{up} over {across}, on validation images", description, draw)

@@ -7,7 +7,7 @@ import logging
 import os
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assay.errors import InputError, StoreError
@@ -57,6 +57,16 @@ class LocalFiles:
         """When each of these files was last written, in seconds of the epoch; without those that are not there."""
         paths = {key: self.path(key) for key in keys}
         return {key: path.stat().st_mtime for key, path in paths.items() if path.exists()}
+
+    def stamps(self, folder: str) -> dict[str, tuple[int, float]]:
+        """Name -> size and time of the last write of the files in a folder; none where there is no such folder."""
+        found: dict[str, tuple[int, float]] = {}
+        with suppress(FileNotFoundError), os.scandir(self.path(folder)) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # gone since it was listed
+                    if entry.is_file():
+                        found[entry.name] = (entry.stat().st_size, entry.stat().st_mtime)
+        return found
 
     def read(self, key: str) -> bytes:
         """The bytes of a file."""

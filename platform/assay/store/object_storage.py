@@ -133,6 +133,12 @@ class ObjectFiles:
             infos = list(pool.map(lambda key: self._info(self.object(key)), keys))
         return {key: info.mtime.timestamp() for key, info in zip(keys, infos, strict=True) if info.is_file}
 
+    def stamps(self, folder: str) -> dict[str, tuple[int, float]]:
+        """Name -> size and time of the last write of the objects right below a folder."""
+        start = len(self.object(folder)) + 1
+        files = [info for info in self._listed(folder, recursive=self.scheme == "gs") if info.is_file]
+        return {n: (i.size, i.mtime.timestamp()) for i in files if "/" not in (n := i.path[start:])}
+
     def read(self, key: str) -> bytes:
         """The bytes of an object."""
         return self.do(lambda client: _read(client, self.object(key)))

@@ -99,6 +99,12 @@ class Store:
         with self.explain(keys[0] if keys else ""):
             return self._files.modified(keys)
 
+    def stamps(self, folder: str) -> dict[str, tuple[int, float]]:
+        """Name -> size in bytes and time of the last write of the files in a folder: what changed is seen by them."""
+        with self.explain(folder):
+            found = self._files.stamps(folder)
+        return {name: found[name] for name in sorted(found) if not name.startswith(".")}
+
     def read(self, key: str) -> bytes:
         """The bytes of a file; raises StoreError where it is missing or cannot be read."""
         with self.explain(key):

@@ -33,6 +33,7 @@ class TrialReport(TypedDict):
     search space limits. losses: of the last epoch. attempts: how often the trial was begun. seconds: of training and
     evaluation. rung: "" or the attack of a lower rung of the fidelity ladder, by which `values` were then measured;
     they are no objectives, and nothing is kept yet. checked: the same figures under the full attack, of some trials.
+    node: the name of the machine.
     done: whether it was the last; then `model` is the hash of the model written, else "".
     """
 
@@ -48,6 +49,7 @@ class TrialReport(TypedDict):
     seed: int
     attempts: int
     seconds: float
+    node: NotRequired[str]
     done: bool
     model: str
 
@@ -259,25 +261,27 @@ def records(events: Iterable[Event]) -> dict[int, Record]:
     """
     by_number: dict[int, Record] = {}
     for event in events:
-        if event["event"] == "ask":
-            if event["trial"] in by_number:
-                raise StoreError(
-                    f"the log has trial {event['trial']} begun twice, so two drivers wrote to it at once; run the "
-                    "sweep again under another name"
-                )
-            by_number[event["trial"]] = Record(
-                event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
-            )
-        elif (
-            event["event"] == "begin"
-            or event["event"] == "report"
-            or event["event"] == "end"
-            or event["event"] == "retry"
-        ):
-            if event["trial"] not in by_number:
-                raise StoreError(
-                    f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "
-                    "sweep again under another name"
-                )
-            by_number[event["trial"]].apply(event)
+        take(by_number, event)
     return by_number
+
+
+def take(by_number: dict[int, Record], event: Event) -> None:
+    """Take one event into the records; raises as `records` does."""
+    if event["event"] == "ask":
+        if event["trial"] in by_number:
+            raise StoreError(
+                f"the log has trial {event['trial']} begun twice, so two drivers wrote to it at once; run the "
+                "sweep again under another name"
+            )
+        by_number[event["trial"]] = Record(
+            event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
+        )
+    elif (
+        event["event"] == "begin" or event["event"] == "report" or event["event"] == "end" or event["event"] == "retry"
+    ):
+        if event["trial"] not in by_number:
+            raise StoreError(
+                f"the log has lost the beginning of trial {event['trial']}; restore it from a copy, or run the "
+                "sweep again under another name"
+            )
+        by_number[event["trial"]].apply(event)

@@ -32,8 +32,8 @@ class Trial:
     it has any. costs: those that the search space limits. epoch: the one that was kept. epochs: how many were trained.
     rung: of the fidelity ladder, where it stands on a lower one and no objective is measured yet. retried: why earlier
     attempts came to nothing, comma-separated. detector: the name of its trainable. since: when its worker last began
-    it, in seconds since 1970, None where none did yet. config: the trainable's whole configuration, None where it was
-    not asked for.
+    it, in seconds since 1970, None where none did yet. node: the machine that reported last. config: the trainable's
+    whole configuration, None where it was not asked for.
     """
 
     number: int
@@ -55,6 +55,7 @@ class Trial:
     costs: Mapping[str, float] = field(default_factory=dict)
     rung: str = ""
     since: float | None = None
+    node: str = ""
     config: Mapping[str, Any] | None = None
 
     @property
@@ -135,6 +136,7 @@ def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front:
         intervals=last.get("intervals", {}) if last else {},
         costs=record.costs,
         since=record.begun,
+        node=last.get("node", "") if last else "",
     )
 
 
@@ -147,7 +149,8 @@ def pareto(
     """
     complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
     excess = {n: records[n].excess(constraints) for n in complete}
-    complete = [n for n in complete if excess[n] == min(excess.values())]
+    least = min(excess.values(), default=0.0)
+    complete = [n for n in complete if excess[n] == least]
     points = [
         tuple(value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items())
         for n in complete
@@ -180,7 +183,7 @@ def load(store: Store, sweep: str) -> tuple[Spec, dict[int, Record]]:
 
 def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]:
     """A sweep's objectives and the listing of its trials; needs neither PyTorch nor the code of what is trained."""
-    stored = _stored(store, sweep)
+    stored = plain_spec(store, sweep)
     records = trial_log.records(trial_log.read(store, sweep))
     return stored["objectives"], listing(
         stored["objectives"], records, stored["trainable"], stored.get("constraints") or {}
@@ -190,10 +193,11 @@ def load_listing(store: Store, sweep: str) -> tuple[dict[str, str], list[Trial]]
 def stored_spec(store: Store, sweep: str) -> Spec:
     """The spec that a sweep was started with; raises UnknownName with the sweeps there are."""
     with consent.word_of_a_store():
-        return reader.check(_stored(store, sweep), store.place(_key(sweep)))
+        return reader.check(plain_spec(store, sweep), store.place(_key(sweep)))
 
 
-def _stored(store: Store, sweep: str) -> Plain:
+def plain_spec(store: Store, sweep: str) -> Plain:
+    """The spec of a sweep as plain values, unchecked; raises UnknownName with the sweeps there are."""
     key = _key(sweep)
     if not store.exists(key):
         raise UnknownName("sweep", sweep, store.names("sweeps"))

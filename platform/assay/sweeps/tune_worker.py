@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import platform
 import traceback
 from typing import NotRequired, TypedDict
 
@@ -62,7 +63,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         if self.trial is not None and self.failure is None:
             try:
                 report = self.trial.step()
-                return {"report": report, "done": report["done"]}
+                return {"report": {**report, "node": platform.node()}, "done": report["done"]}
             except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
                 retry.leave_if_gpu_lost(error)
                 self.failure = failed(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from jinja2 import ChainableUndefined, Environment, Undefined
+from jinja2 import ChainableUndefined, Environment, Template, Undefined
 from markupsafe import Markup, escape
 
 from assay.units import NORM_WORDS, in_255
@@ -154,7 +155,13 @@ ENVIRONMENT.filters.update(
 
 def section(title: str, template: str, **values: Any) -> Section:
     """The section that a Jinja template makes of `values`; every value is escaped."""
-    return Section(title, Markup(ENVIRONMENT.from_string(template).render(values)))
+    return Section(title, Markup(compiled(template).render(values)))
+
+
+@functools.cache
+def compiled(template: str) -> Template:
+    """A Jinja template, compiled once: a page that is served is made again and again."""
+    return ENVIRONMENT.from_string(template)
 
 
 def _labelled(content: str) -> Markup:

@@ -80,7 +80,7 @@ def importance(audit: Audit) -> Section:
         why=None if measured.any() else few,
         verdict=_verdict(importances, measured),
         panels=[
-            _picture(importances, name)
+            picture(importances, name)
             for name in _objectives(importances)
             if measured[importances["objective"] == name].any()
         ],
@@ -141,7 +141,8 @@ def _verdict(importances: Columns, measured: NDArray[np.bool_]) -> str:
     return f"Above it: {', '.join(names)}; {expected}, more after a guided search."
 
 
-def _picture(importances: Columns, objective: str) -> Markup:
+def picture(importances: Columns, objective: str) -> Markup:
+    """The shares of all parameters in one objective with intervals and chance levels, from a table of IMPORTANCE."""
     rows = [_row(importances, row) for row in _order(importances) if importances["objective"][row] == objective]
     rows = [row for row in rows if row.measured]
 

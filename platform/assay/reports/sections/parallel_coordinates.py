@@ -46,8 +46,8 @@ def parallel_coordinates(audit: Audit) -> Section:
     axes = [name for name in parameters(t) if len(_seen(t, name, rows))] + objectives(t)
     if len(rows) < 2:
         return section(title, TEMPLATE, picture=None, why=f"{len(rows)} trials are complete; two are needed.")
-    picture = _picture(audit, t, rows, axes)
-    return section(title, TEMPLATE, picture=picture, count=len(rows), all=len(t["trial"]))
+    shown = picture(t, rows, axes, audited(audit, t))
+    return section(title, TEMPLATE, picture=shown, count=len(rows), all=len(t["trial"]))
 
 
 def _seen(t: Columns, name: str, rows: NDArray[Any]) -> list[Any]:
@@ -81,9 +81,14 @@ def _place(value: Any, seen: list[Any]) -> float:
     return (value - low) / (high - low) if high > low else 0.5
 
 
-def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> Markup:
+def picture(
+    t: Columns, rows: NDArray[Any], names: list[str], marked: int | None, mark: str = "audited model"
+) -> Markup:
+    """Parallel coordinates of the trials in `rows` of a table of them through the columns `names`.
+
+    marked: the number of the trial that is drawn on top of all, as `mark`; None for none.
+    """
     seen = {name: _seen(t, name, rows) for name in names}
-    number_of = audited(audit, t)
     kinds: dict[str, Style] = {
         "complete": {"color": "#9a9a9a", "linewidth": 0.7, "zorder": 2},
         "Pareto front": {
@@ -94,19 +99,21 @@ def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> 
             "markersize": 4,
             "zorder": 3,
         },
-        "audited model": {"color": VERMILION, "linewidth": 2.2, "marker": "D", "markersize": 6, "zorder": 4},
+        mark: {"color": VERMILION, "linewidth": 2.2, "marker": "D", "markersize": 6, "zorder": 4},
     }
 
     def kind(row: int) -> str:
         front = bool(t["pareto"][row])
-        return "audited model" if t["trial"][row] == number_of else "Pareto front" if front else "complete"
+        return mark if t["trial"][row] == marked else "Pareto front" if front else "complete"
 
     def draw(axes: Axes) -> None:
         for style, label in ((style, label) for label, style in kinds.items()):
             of_kind = [row for row in rows if kind(row) == label]
-            for row in of_kind:
-                across = [_place(t[name][row], seen[name]) for name in names]
-                axes.plot(across, [-i for i in range(len(names))], label=label if row == of_kind[0] else None, **style)
+            # All lines of a kind as one, lifted between two trials: thousands of lines would each take a while.
+            across = [place for row in of_kind for place in [*(_place(t[n][row], seen[n]) for n in names), math.nan]]
+            down = [float(-i) for i in range(len(names) + 1)] * len(of_kind)
+            if of_kind:
+                axes.plot(across, down, label=label, **style)
         for i, name in enumerate(names):
             axes.plot([0, 1], [-i, -i], color=GREY, linewidth=0.8, zorder=1)
             bold = "bold" if name.startswith("objective.") else "normal"
@@ -121,8 +128,9 @@ def _picture(audit: Audit, t: Columns, rows: NDArray[Any], names: list[str]) -> 
         axes.set_ylim(0.5 - len(names), 0.55)
         axes.axis("off")
 
-    values = "; ".join(f"{called(name)} {_told(t, number_of, name)}" for name in names)
-    description = f"{len(rows)} complete trials on {len(names)} axes. The audited model, trial {number_of}: {values}."
+    values = "; ".join(f"{called(name)} {_told(t, marked, name)}" for name in names)
+    told = f" The {mark}, trial {marked}: {values}." if marked is not None else ""
+    description = f"{len(rows)} complete trials on {len(names)} axes.{told}"
     title = "Parameters and figures of all complete trials"
     return figure("parallel-coordinates", title, description, draw, height=ROW * len(names) + 0.2)
 

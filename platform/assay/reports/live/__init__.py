@@ -1,0 +1,1 @@
+"""The page that `assay ui` serves: a store as it is now, read only."""
