@@ -14,7 +14,8 @@ import argparse
 import itertools
 
 import numpy as np
-from coverage import GROUPED, THRESHOLD, precision, truth
+from coverage import THRESHOLD, truth
+from coverage_shapes import GROUPED
 
 from assay.metrics import detection
 
@@ -25,7 +26,7 @@ FIGURES = ("auroc", "average_precision", "miss_rate", "false_alarm_rate")
 
 def cell(shape: str, sizes: tuple[int, int], audits: int) -> dict[str, tuple[float, float, float]]:
     """Figure -> share of intervals that hold the truth, the same without groups, and the ratio of their widths."""
-    true = truth(shape) | {"average_precision": precision(shape, sizes)}
+    true = truth(shape, sizes)
     random = np.random.default_rng(1)
     held, widths = {name: np.zeros(2) for name in FIGURES}, {name: np.zeros(2) for name in FIGURES}
     for number in range(audits):

@@ -374,6 +374,8 @@ def test_a_failure_is_not_hidden_by_a_damaged_record(sign, run, store, audit, mo
 def test_a_damaged_record_is_answered_before_a_later_pass(decide, run, store, audit, model):
     decide(HARD, code=3)
     store.write(f"register/{entries(store)[-1]}", b"[]")
+    assert "the model was decided FAIL" in decide(GATE, code=2), "by the verdict that still lies in its folder"
+    store.remove(f"audits/{audit}/review.json")
     assert "is damaged and may be a FAIL" in decide(GATE, code=2)
     assert store.read_json(f"audits/{audit}/verdict.json")["verdict"] == "FAIL"
     decide(GATE, "--because", "the record was lost with its disk")
@@ -467,9 +469,9 @@ def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
     """Both follow the same record, and the next one follows both."""
     decide()
     [first] = entries(store)
-    ends = records._ends(store)
+    ends = records.ends(store)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "_ends", lambda _: ends)  # what each has read before the other wrote
+        patch.setattr(records, "ends", lambda _: ends)  # what each has read before the other wrote
         for name in ("line-3", "line-4"):
             records.promoted(store, model=model, name=name, audit="a", dataset=None, by="-", key=None)
     decide()

@@ -20,7 +20,8 @@ class Promotion:
     """A model that went into service.
 
     service: the name it serves under. former: the model it supersedes, if any. regression_against: the audit that its
-    own audit shows a regression against, if any. signed: whether a signature was checked.
+    own audit shows a regression against, if any. signed: whether a signature was checked. heads: the hash of what is
+    the last record of the register now (of several that were written at once, each): keep it elsewhere, for `verify`.
     """
 
     standing: Standing
@@ -28,6 +29,7 @@ class Promotion:
     former: Standing | None
     regression_against: str | None
     signed: bool
+    heads: tuple[str, ...] = ()
 
 
 def promote(
@@ -55,7 +57,7 @@ def promote(
     ...     print("refused")
     refused
     """
-    from assay.approval.trust import people, promotion
+    from assay.approval.trust import people, promotion, register_head
 
     public = public_keys(key)
     if unsigned and public:
@@ -68,4 +70,5 @@ def promote(
     trust = promotion.Trust(public, people.known(keys), unsigned)
     done = promotion.promote(place, named[0], service=service, by=by, trust=trust, today=today)
     name = service or done.standing.dataset
-    return Promotion(done.standing, name, done.former, done.regression_against, bool(public))
+    heads = tuple(register_head.heads(place))
+    return Promotion(done.standing, name, done.former, done.regression_against, bool(public), heads)

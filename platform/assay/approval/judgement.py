@@ -10,12 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from assay.approval import decision, records
+from assay.approval import decision, records, review
 from assay.approval.gate_metrics import at_any_confidence
 from assay.approval.policy import Policy
 from assay.approval.records import DecisionRecord
-from assay.approval.verdict import EarlierDecision, History, Verdict
-from assay.errors import InputError
+from assay.approval.trust.memory import Memory
+from assay.approval.verdict import EarlierDecision, History, Verdict, verdict_of
+from assay.errors import DataError, InputError
 from assay.hashing import digest
 from assay.models import trained_on
 from assay.store import parquet, references, schemas
@@ -52,7 +53,7 @@ def decide(
 
 
 def history(store: Store, audit: Audit, because: str = "") -> History:
-    """The earlier verdicts on the audited model, all its audits, and how many models met the same test images.
+    """The verdicts on the model before this one, all its audits, how many models met these images, the register's end.
 
     An audit that cannot be read counts as one of another model on these images: too many is the safe side. Raises what
     is wrong with one of this model.
@@ -78,7 +79,32 @@ def history(store: Store, audit: Audit, because: str = "") -> History:
         )
         for one in _with_answers(records.decisions(store), model)
     ]
-    return History(decisions=tuple(decisions), audits=tuple(audits), models=len(models) + len(unread))
+    decisions += _unrecorded(store, [one for one in there if one.info["model"] == model], because)
+    return History(
+        decisions=tuple(decisions),
+        audits=tuple(audits),
+        models=len(models) + len(unread),
+        register=records.ends(store),
+    )
+
+
+def _unrecorded(store: Store, audits: Sequence[Audit], because: str) -> Iterator[EarlierDecision]:
+    """The verdicts that lie in the folders of audits and whose records are gone: they stand all the same."""
+    memory = Memory.of(store)
+    for audit in audits:
+        try:
+            verdict = verdict_of(audit)
+            if verdict is None or review.read(audit.folder) is None or memory.records(audit):
+                continue
+        except DataError:
+            continue  # it cannot be read; what it said is in its record
+        yield EarlierDecision(
+            audit=verdict.audit,
+            verdict=verdict.verdict,
+            policy=f"{verdict.policy.name} {verdict.policy.version}",
+            date=verdict.created[:10],
+            answered=because if verdict.verdict in ("FAIL", "INCONCLUSIVE") else "",
+        )
 
 
 def _with_answers(decisions: Sequence[DecisionRecord], model: str) -> list[DecisionRecord]:

@@ -104,7 +104,7 @@ def _write(store: Store, event: str, model: str, content: Mapping[str, object], 
     now = datetime.datetime.now(datetime.UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}-{event}-{model[:12]}.json"
     about = {formats.FIELD: formats.written("register"), "event": event, "time": now.isoformat(timespec="seconds")}
-    record = {**about, ENTRY: name, BEFORE: _ends(store), **content}
+    record = {**about, ENTRY: name, BEFORE: ends(store), **content}
     if key:
         record[SIGNATURE] = signature.of_text(canonical(record), key)
     store.write(f"{FOLDER}/{name}", canonical(record))
@@ -139,16 +139,21 @@ def gaps(store: Store, key: Key | None = None) -> list[Gap]:
     return [by_entry[entry] for entry in sorted(by_entry)]
 
 
+def ends(store: Store) -> dict[str, str]:
+    """Name and SHA-256 of each record that no other follows yet: one, or several where two were written at once."""
+    entries = _entries(store)
+    followed = {entry for content in entries.values() for entry in _before(content)}
+    return {entry: digest(content) for entry, content in entries.items() if entry not in followed}
+
+
 def damaged(store: Store, model: str) -> list[str]:
     """The names of the records of decisions on a model that cannot be read, the oldest first."""
     return [gap.entry for gap in gaps(store) if gap.what == "damaged" and f"-decided-{model[:12]}." in gap.entry]
 
 
-def _ends(store: Store) -> dict[str, str]:
-    """Name and SHA-256 of each record that no other follows yet: one, or several where two were written at once."""
-    entries = _entries(store)
-    followed = {entry for content in entries.values() for entry in _before(content)}
-    return {entry: digest(content) for entry, content in entries.items() if entry not in followed}
+def hashes(store: Store) -> dict[str, str]:
+    """Name and SHA-256 of every record, the oldest first."""
+    return {entry: digest(content) for entry, content in _entries(store).items()}
 
 
 def _entries(store: Store) -> dict[str, bytes]:

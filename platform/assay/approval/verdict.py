@@ -125,12 +125,14 @@ class History:
 
     decisions: every earlier verdict on the model, the oldest first. audits: ids of all finished audits of the model,
     with `(screen)` where samples were left out. models: how many models were audited on these test images, or
-    may have been, where an audit cannot be read.
+    may have been, where an audit cannot be read. register: the records that the register ended with, each with its
+    SHA-256; empty for the first and in old verdicts.
     """
 
     decisions: tuple[EarlierDecision, ...] = ()
     audits: tuple[str, ...] = ()
     models: int = 1
+    register: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +191,8 @@ class Verdict:
         # A verdict from before there were these stays as it was.
         if self.history is None:
             del content["history"]
+        elif not self.history.register:
+            del content["history"]["register"]
         if not self.policy.values:
             del content["policy"]["values"]
         return {formats.FIELD: formats.written("verdict"), **content}

@@ -71,6 +71,7 @@ def command(
     from assay.api.approve import approve
     from assay.api.audit import open_audit
     from assay.approval import policy, signature
+    from assay.approval.trust import register_head
     from assay.store.store import Store
 
     store = Store(root)
@@ -108,6 +109,8 @@ def command(
         if former:
             click.echo(f"the former verdict is gone, and its signature with it: {', '.join(former)}")
         click.echo(_signed(name, reviewer, signer.fingerprint if signer else ""))
+        if signer:
+            click.echo(_options.keep_head(register_head.heads(store)))
         if (wanted := policy.read(policy_name).signatures) > 1 and verdict.passed:
             say(f"policy {verdict.policy.name} asks for the signatures of {wanted} people: {_next(name)}")
     click.get_current_context().exit(_verdict.exit_code([verdict]))

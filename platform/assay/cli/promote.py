@@ -47,5 +47,7 @@ def command(
         say(f"it supersedes {former.name} ({former.model[:12]})")
     if done.regression_against:
         say(f"mind: its report shows a regression against audit {done.regression_against}")
+    if done.heads:
+        click.echo(_options.keep_head(done.heads))
     if not done.signed:
         click.echo("no signature was checked: approvals of this store are not signed")

@@ -25,10 +25,18 @@ SHOWN = 20
     type=click.Path(path_type=Path),
     help="Public key (PEM) of the person who signed; give it for each of several.",
 )
+@click.option(
+    "--head",
+    multiple=True,
+    metavar="HASH",
+    help="What approve or promote said to keep: the register must still hold that record and all before it.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @_options.keys
 @_options.store
-def command(what: str, key: tuple[Path, ...], as_json: bool, keys: Path | None, root: str) -> None:
+def command(
+    what: str, key: tuple[Path, ...], head: tuple[str, ...], as_json: bool, keys: Path | None, root: str
+) -> None:
     """Hash every file again and say which were changed, are missing or are new since they were signed.
 
     Of an audit or an exported file, its model is checked too. A folder may lie anywhere; no store is needed then.
@@ -48,7 +56,7 @@ def command(what: str, key: tuple[Path, ...], as_json: bool, keys: Path | None, 
     from assay.approval.trust import people
 
     known = people.known(keys) if key else None
-    results = verify(what, key=key, keys=keys, store=root)
+    results = verify(what, key=key, keys=keys, head=head, store=root)
     good = all(one.good for one in results)
     if as_json:
         listed = [{**asdict(one), "good": one.good} for one in results]
@@ -56,7 +64,7 @@ def command(what: str, key: tuple[Path, ...], as_json: bool, keys: Path | None, 
     else:
         for one in results:
             click.echo("\n".join(_lines(one, known)))
-        if results[0].kind == "audit" and len(results) == 1:
+        if results[0].kind == "audit" and all(one.kind != "model" for one in results):
             click.echo("its model was not checked: models/ beside it holds none that the audit names")
         if not key:
             click.echo("no signature was checked; give --key with the public key of the person who signed")
@@ -77,9 +85,12 @@ def _lines(verified: Verification, keys: Keys | None = None) -> list[str]:
         what = f"{files}; only a signature can protect them"
     wrong_head = "NOT as it was compared" if verified.kind == "export" else "NOT as it was signed or named"
     head = f"{verified.kind} {verified.name}: {what if verified.good else wrong_head}"
+    if verified.kind == "register":
+        records = f"{verified.files} record{'s' if verified.files != 1 else ''}"
+        head = f"register: {records}, {'none removed before that head' if verified.good else 'NOT as it was'}"
     lines = [head, *(f"  {line}" for line in wrong[:SHOWN]), *more]
     if verified.says:
-        sure = verified.good and (verified.signed or verified.kind == "export")
+        sure = verified.good and (verified.signed or verified.kind in ("export", "register"))
         lines.append(f"  says: {verified.says}" + ("" if sure else " (not to be relied on)"))
     if len(verified.signers) > 1:
         owners = [keys.person(one) if keys else None for one in verified.signers]

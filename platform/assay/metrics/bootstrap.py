@@ -30,6 +30,8 @@ HELD = 2**26
 """The most counts held in memory at a time."""
 CACHED = 2**15
 """How many counts are processed at a time, so that they stay in the processor's cache."""
+DRAWN = 2**16
+"""How many samples are drawn at a time."""
 
 
 def ranking(
@@ -108,8 +110,11 @@ class Block:
             stream = self.streams.setdefault(key, np.random.default_rng([self.seed, kind, size]))
             # A sample that is drawn more than 255 times does not occur: with 256 samples, once in 10^600 resamples.
             counts = self.held[key] = np.empty((self.rows, size), np.uint8)
-            for row in counts:
-                row[:] = np.bincount(stream.integers(size, size=size), minlength=size)
+            rows = max(1, DRAWN // size)
+            for start in range(0, self.rows, rows):
+                block = counts[start : start + rows]
+                places = stream.integers(size, size=block.shape) + size * np.arange(len(block))[:, None]
+                block[:] = np.bincount(places.ravel(), minlength=block.size).reshape(block.shape)
         return self.held[key]
 
 

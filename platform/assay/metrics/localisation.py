@@ -22,9 +22,11 @@ from assay.contracts import Dataset
 from assay.data import image_size
 from assay.data import masks as mask_files
 from assay.errors import DataError
+from assay.metrics import bootstrap
 from assay.metrics import groups as grouping
 from assay.metrics.detection import auroc
 from assay.metrics.groups import Groups
+from assay.metrics.intervals import wilson
 from assay.store.schemas import LOCALISATION
 
 RESAMPLES = 1000
@@ -102,7 +104,8 @@ def table(
     """LOCALISATION of maps (N, H, W) of normals (label 0) and anomalies (1), of all and of each kind of defect.
 
     pixel_auroc: as in `localisation`; 0.5 is chance. aupro: its defect-free pixels are those of these images and of the
-    normals. Intervals: percentiles over images redrawn within their class, NaN for fewer than FEWEST of them.
+    normals. Intervals: percentiles over images redrawn within their class, widened to Wilson's over the images, as
+    a few maps may miss their defect wholly; NaN for fewer than FEWEST of them.
     groups: the physical part that each image shows; parts are then redrawn and counted, not images.
     """
     able = usable(marked) & (labels == 1)
@@ -129,10 +132,18 @@ def table(
             ("pixel_auroc", weights[:, mine] @ one[mine] / weights[:, mine].sum(axis=1)),
             ("aupro", overlap(curve, weights)),
         ):
-            ends = np.quantile(values[1:], [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-            low, high = ends if held.counts[1] >= FEWEST else (np.nan, np.nan)
+            low, high = _bounds(values, held)
             rows.append({**counted, "metric": metric, "value": values[0], "lower": low, "upper": high})
     return pa.Table.from_pylist(rows, schema=LOCALISATION)
+
+
+def _bounds(values: Floats, held: Groups) -> tuple[float, float]:
+    """Of a mean of numbers in [0, 1], one for each image: its value first, then those of the resamples."""
+    if held.counts[1] < FEWEST:
+        return np.nan, np.nan
+    low, high = bootstrap.percentiles(values[1:], CONFIDENCE)
+    least, most = wilson(float(values[0]), held.worth.anomalies, CONFIDENCE)
+    return min(low, least), max(high, most)
 
 
 def _weights(count: int, anomalies: NDArray[np.int64], normals: NDArray[np.int64], held: Groups, seed: int) -> Floats:

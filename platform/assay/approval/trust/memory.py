@@ -47,13 +47,11 @@ class Memory:
     def objection(self, audit: Audit) -> str:
         """Why the verdict in an audit's folder is not the last one on the model, or nothing; raises as `verdict_of`."""
         verdict = verdict_of(audit)
-        about = [
-            one for one in self.decisions if verdict and (one.model == verdict.model or one.audit == verdict.audit)
-        ]
         if verdict is None:
             return ""
+        about = [one for one in self.decisions if one.model == verdict.model or one.audit == verdict.audit]
         own = [one for one in about if _is(one, audit, verdict)]
-        return self._later(verdict, about, own) if about else self._gap(verdict, own)
+        return (self._later(verdict, about, own) if about else self._gap(verdict, own)) or _unrecorded(verdict, own)
 
     def _later(self, verdict: Verdict, about: Sequence[DecisionRecord], own: Sequence[DecisionRecord]) -> str:
         """Why the last of the decisions about a model is not this verdict, or nothing. own: those that are it."""
@@ -78,6 +76,16 @@ class Memory:
                 later = "a later" if own else "a"
                 return f"register/{gap.entry}, {later} decision on this model, is {gap.what}: {AGAIN}"
         return ""
+
+
+def _unrecorded(verdict: Verdict, own: Sequence[DecisionRecord]) -> str:
+    """That no record is left of a verdict, or nothing; no version that wrote a history left one without."""
+    if own or verdict.history is None:
+        return ""
+    return (
+        f"the register holds no such decision on audit {verdict.audit}: it was decided in another store, or its record "
+        "was removed; restore register/ from a copy, or decide again: assay approve"
+    )
 
 
 def _is(one: DecisionRecord, audit: Audit, verdict: Verdict) -> bool:

@@ -113,7 +113,7 @@ def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust
     if not wrong and not Memory.of(store, verification.first(audit, given)).records(audit):
         return (
             f"the register holds no such decision on audit {standing.audit}: it was decided in another store, or "
-            "register/ was changed; decide again: assay approve"
+            "its record was removed; restore register/ from a copy, or decide again: assay approve"
         )
     verdict = verdict_of(audit)
     if not wrong and not given and verdict:

@@ -107,6 +107,9 @@ images. No correction was made for that, nor for earlier verdicts: the more was 
 {% if verdict.history.audits | length > 1 %}
 <p>Audits of the model: {{ verdict.history.audits | join(", ") }}.</p>
 {% endif %}
+{% for entry, hash in verdict.history.register.items() %}
+<p>The register ended with {{ entry }} (SHA-256 <code>{{ hash }}</code>).</p>
+{% endfor %}
 {% endif %}
 <h3>Gates</h3>
 {% if verdict.gates %}
