@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from coverage_shapes import Draw, Floats, binormal, hidden, on_top
+from coverage_shapes import Draw, DrawParts, Floats, binormal, hidden, on_top
 from numpy.typing import NDArray
 
 from assay.metrics import certified, corruption, deployed, detection, localisation, security_curve
@@ -36,6 +36,7 @@ Found = dict[str, Interval]
 Audit = Callable[[Random, int, int, int], Found]
 """Random numbers, how many normals and anomalies, how many resamples -> the figures of a simulated audit."""
 Shape = tuple[Draw, Draw]
+Misses = dict[str, tuple[float, float]]
 
 THRESHOLD = 1.0
 PREVALENCE = 0.05
@@ -77,6 +78,22 @@ def at_prevalence(labels: NDArray[np.int64], scores: Floats, name: str, **option
     """The average precision at a prevalence, as a gate has it."""
     table = detection.table(matrix(labels, scores), lines={(CLEAN, "", "")}, **options)
     return {name: of(table, "clean")["clean average_precision"]}
+
+
+def alone(shape: Shape, random: Random, normals: int, anomalies: int, resamples: int) -> Found:
+    """Every figure of clean images."""
+    labels, scores = _clean(shape, random, normals, anomalies)
+    options = {"threshold": THRESHOLD, "replicates": resamples}
+    found = detection.figures(labels, scores, **options)  # type: ignore[arg-type]
+    return found | at_prevalence(labels, scores, "AP at prevalence", prevalence=PREVALENCE, **options)
+
+
+def of_parts(draw: DrawParts, random: Random, normals: int, anomalies: int, resamples: int) -> Found:
+    """The same of images of so many parts."""
+    made = draw(random, normals, anomalies)
+    labels = np.repeat([0, 1], [len(made.normals), len(made.anomalies)])
+    parts = np.r_[made[2:]].astype(str).astype(object)
+    return detection.figures(labels, np.r_[made[:2]], threshold=THRESHOLD, replicates=resamples, groups=parts)
 
 
 def kinds(shapes: Sequence[Shape], random: Random, normals: int, anomalies: int, resamples: int) -> Found:
@@ -229,16 +246,19 @@ AUDITS: dict[str, tuple[Audit, tuple[tuple[int, int], ...]]] = {
 CELLS = [(name, sizes) for name, (_, all_sizes) in AUDITS.items() for sizes in all_sizes]
 
 
-def misses(name: str, sizes: tuple[int, int], audits: int) -> dict[str, tuple[float, float]]:
+def misses(name: str, sizes: tuple[int, int], audits: int) -> Misses:
+    """Those of a shape of AUDITS."""
+    return simulated(AUDITS[name][0], sizes, audits, FEWER if "maps" in name else MANY)
+
+
+def simulated(make: Audit, sizes: tuple[int, int], audits: int, many: int = MANY, again: bool = True) -> Misses:
     """Figure -> the shares of audits whose lower bound lies above the truth, and whose upper one below it.
 
-    Of so few audits the share of a bound that is exact lies above nominal half of the time. What does is looked at four
-    times as often, and a rate, whose bounds need no resamples, ten times.
+    many: samples of a class that make a truth. again: of so few audits the share of a bound that is exact lies above
+    nominal half of the time; what does is looked at four times as often, a rate, which needs no resamples, ten times.
     """
-    make = AUDITS[name][0]
-    random = np.random.default_rng(2)
-    scale = (FEWER if "maps" in name else MANY) // max(sizes)  # some figures depend on the ratio of the classes
-    drawn: dict[str, list[float]] = {}
+    random, drawn = np.random.default_rng(2), {}
+    scale = many // max(sizes)  # some figures depend on the ratio of the classes
     for _ in range(TIMES):
         for figure, interval in make(random, scale * sizes[0], scale * sizes[1], 1).items():
             drawn.setdefault(figure, []).append(interval.value)
@@ -254,7 +274,7 @@ def misses(name: str, sizes: tuple[int, int], audits: int) -> dict[str, tuple[fl
                     counts[figure] += [interval.lower > value, interval.upper < value]
 
     look(audits, RESAMPLES, list(true))
-    close = [figure for figure in true if max(counts[figure]) / audits > NOMINAL]
+    close = [figure for figure in true if again and max(counts[figure]) / audits > NOMINAL]
     look(9 * audits if close else 0, 1, [figure for figure in close if figure.endswith("rate")])
     others = [figure for figure in close if not figure.endswith("rate")]
     look(3 * audits if others else 0, RESAMPLES, others)

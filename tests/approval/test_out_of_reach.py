@@ -128,3 +128,12 @@ def test_an_undecided_gate_says_how_many_would_do_and_minimum_samples_counts_gro
     assert "with 20 groups of normals not even a figure without error keeps the limit 0.1" in few.gates[0].why
     assert few.gates[0].why.endswith("36 would do")
     assert verdict((4, 30)).gates[0].why == "4 groups of normals were tested, the policy needs at least 5"
+
+
+def test_an_undecided_gate_asks_for_no_more_samples_where_none_would_do():
+    perfect = of(gates=[{"name": "none", "metric": "miss_rate", "at_most": 0, **CLEAN}])
+    checks = decision.pa.table({"check": ["c"], "passed": [True], "required": [True], "evidence": [""]})
+    figure = Figure("clean", "", 0.0, "", "all", "miss_rate", 0.0, 0.0, 0.1, 0.95, 30, 30)
+    [gate] = decision.decide(perfect, lambda _: [figure], checks, datetime.date(2026, 1, 1)).gates
+    assert gate.why.endswith("no number would do")
+    assert "more test samples" not in gate.why

@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from assay import shelves
 from assay.approval import multiplicity
-from assay.approval.gate import Decision, Gate
+from assay.approval.gate import MORE, Decision, Gate
 from assay.approval.multiplicity import Ruling
-from assay.approval.out_of_reach import Samples, shortfall
+from assay.approval.out_of_reach import NEVER, Samples, shortfall
 from assay.approval.policy import Policy
 from assay.approval.verdict import (
     AppliedPolicy,
@@ -205,12 +205,12 @@ def _gate(
 def _why(gate: Gate, policy: Policy, ruling: Ruling, figure: Figure) -> str:
     """Why it was decided so; where it is not decided for want of samples, how many would do."""
     why = gate.why_decided(ruling.decision, figure)
+    there = Samples(*figure.units, grouped=figure.units != (figure.normals, figure.anomalies))
+    short = shortfall(gate, there, ruling.confidence, policy.prevalence) if ruling.decision == "INCONCLUSIVE" else ""
+    if short.endswith(NEVER):
+        why = why.removesuffix(MORE)
     if gate.metric == "average_precision":
         why += f"; at the policy's prevalence {policy.prevalence:g}, which is also the level of chance"
-    if ruling.decision != "INCONCLUSIVE":
-        return why
-    there = Samples(*figure.units, grouped=figure.units != (figure.normals, figure.anomalies))
-    short = shortfall(gate, there, ruling.confidence, policy.prevalence)
     return f"{why}: {short}" if short else why
 
 

@@ -39,6 +39,7 @@ ERRORS = ("fpr95", "miss_rate", "false_alarm_rate", DIFFER)
 """The metrics that are better when they are lower."""
 DEFECT_WORDS = {"all": "", "worst_kind": ", worst kind of defect", "worst_category": ", worst category"}
 """What stands for no single kind of defect -> how a gate says it."""
+MORE = "; more test samples are needed to decide"
 UNTOUCHED = {"miss_rate": "false_alarm", "false_alarm_rate": "evasion"}
 """Metric -> the regime in which the samples that it counts are not attacked."""
 
@@ -205,7 +206,7 @@ class Gate(BaseModel):
             best = "upper" if self.bad == "lower" else "lower"
             return f"even the {best} bound {self._best(figure):.3f} {at} does not keep the limit {limit}"
         interval = f"{figure.lower:.3f} to {figure.upper:.3f}"
-        return f"the interval {interval} {at} contains the limit {limit}; more test samples are needed to decide"
+        return f"the interval {interval} {at} contains the limit {limit}{MORE}"
 
     def reach(self, figures: Sequence[Figure]) -> Reach:
         """How far the limit is kept by the same figure at other epsilons of the audit."""

@@ -19,6 +19,7 @@ from assay.store.store import Store
 
 MOST = 1_000_000
 """Samples of each class that are looked up to."""
+NEVER = "no number would do"
 
 
 class Samples(NamedTuple):
@@ -91,7 +92,7 @@ def shortfall(gate: Gate, there: Samples, confidence: float, prevalence: float |
     if gate.keeps(best):
         return ""
     enough = _enough(gate, confidence, prevalence)
-    more = "no number would do" if enough is None else f"{enough}{_each(gate.metric)} would do"
+    more = NEVER if enough is None else f"{enough}{_each(gate.metric)} would do"
     return (
         f"with {there.words(gate.metric)} not even a figure without error keeps the limit {gate.limit:g} (its "
         f"{gate.bad} bound is {best:.3f} at {percent(confidence)} confidence); {more}"
