@@ -556,6 +556,14 @@ def _(place: Place) -> Words:
     return words
 
 
+@add("register", "the newest record gone, others left")
+def _(place: Place) -> Words:
+    words = decided(place)
+    place.store.remove(f"register/{place.store.names('register')[-1]}")
+    records.promoted(place.store, model="0" * 64, name="other", audit="other", dataset=None, by="-", key=None)
+    return words
+
+
 for name_, raw_ in {"nested deeply": DEEP, "a list": b"[]", "cut short": b'{"ev', "a pickle": bomb()}.items():
 
     def recorded(place: Place, raw: bytes = raw_) -> Words:

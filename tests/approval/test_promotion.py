@@ -521,3 +521,54 @@ def test_a_damaged_promotion_stops_names_alone_that_it_may_be_about(sign, run, s
     assert references.model(store, model[:20]) == model
     with pytest.raises(UnknownName, match="line-7"):
         references.model(store, "line-6")
+
+
+def test_a_removed_record_is_missed_by_its_verdict(sign, run, store, audit, keys):
+    """Nobody takes away the newest record alone without a trace: the verdict that it is of lies signed in its audit."""
+    sign(HARD, code=3)
+    [fail] = entries(store)
+    about = {"model": "0" * 64, "name": "other", "audit": "other", "dataset": None, "by": "-", "key": None}
+    records.promoted(store, **about)
+    store.remove(f"register/{fail}")
+    assert f"{fail}, a decision on this model, is missing" in run("verify", audit, "--key", keys[1], code=3)
+    store.remove(f"register/{entries(store)[0]}")
+    records.promoted(store, **about)
+    assert records.gaps(store) == [], "nothing is missed by those that are left"
+    assert "or its record was removed" in run("verify", audit, "--key", keys[1], code=3)
+    assert json.loads(run("models", "--json"))["models"][0]["state"] == "doubtful"
+    assert "the model was decided FAIL" in sign(GATE, *PEOPLE, code=2), "it stands all the same"
+
+
+def test_a_store_as_a_whole_that_is_put_back_is_seen_by_whoever_kept_its_head(sign, run, store, audit, keys, tmp_path):
+    sign()
+    old = shutil.copytree(store.path(""), tmp_path / "old")
+    words = sign(HARD, code=3).partition("assay verify ... ")[2].splitlines()[0].split()
+    shutil.rmtree(store.path(""))
+    shutil.copytree(old, store.path(""))
+    run("verify", audit, "--key", keys[1])
+    assert f"no record has the hash {words[1]}" in run("verify", audit, "--key", keys[1], *words, code=3)
+
+
+def test_a_head_stands_for_every_record_before_it_and_tells_what_came_after(sign, run, store, audit, model, keys):
+    sign()
+    [first] = entries(store)
+    told = run("promote", model, "--as", "line-9", "--key", keys[1])
+    head = told.partition("--head ")[2].split()[0]
+    assert head == digest(store.read(f"register/{entries(store)[-1]}"))
+    assert "2 records, none removed before that head" in run("verify", "line-9", "--key", keys[1], "--head", head)
+    records.promoted(store, model="0" * 64, name="line-9", audit="gone", dataset=None, by="-", key=None)
+    after = run("verify", audit, "--key", keys[1], "--head", head[:16])
+    assert f"after it: {entries(store)[-1]}" in after, "a promotion by somebody else"
+    store.remove(f"register/{first}")
+    assert f"{first} is missing" in run("verify", model, "--head", head, code=3)
+    assert "is no hash of a record" in run("verify", audit, "--head", "latest", code=2)
+
+
+def test_a_signed_verdict_holds_what_the_register_ended_with(sign, store, audit):
+    sign()
+    verdict = store.read_json(f"audits/{audit}/verdict.json")
+    assert "register" not in verdict["history"], "it was the first"
+    [first] = entries(store)
+    sign(HARD, code=3)
+    history = store.read_json(f"audits/{audit}/verdict.json")["history"]
+    assert history["register"] == {first: digest(store.read(f"register/{first}"))}
