@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from assay.api.report import report as report
     from assay.api.score import Scores as Scores
     from assay.api.score import score as score
+    from assay.api.study import StudyResult as StudyResult
+    from assay.api.study import study as study
     from assay.api.sweep import Sweep as Sweep
     from assay.api.sweep import forecast as forecast
     from assay.api.sweep import open_sweep as open_sweep
@@ -52,6 +54,8 @@ _PLACES = {
     "report": "report",
     "Scores": "score",
     "score": "score",
+    "StudyResult": "study",
+    "study": "study",
     "Sweep": "sweep",
     "forecast": "sweep",
     "open_sweep": "sweep",

@@ -41,7 +41,7 @@ ROWS = (
     "contracts units hashing redaction",
 )
 """Packages and modules of `assay`, the top row first: each imports from rows below its own, never from its own row."""
-RAY = ("cluster/*", "sweeps/tune*.py", "sweeps/cluster_probe.py", "audits/fan_out.py")
+RAY = ("studies/in_parallel.py", "cluster/*", "sweeps/tune*.py", "sweeps/cluster_probe.py", "audits/fan_out.py")
 """Where Ray may be imported."""
 FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "interop", "norm_balls", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +14,7 @@ from assay.data import splits
 from assay.errors import DataError
 from assay.store import parquet
 from assay.store.store import Store
-from assay.studies import results, run
+from assay.studies import cell_run, in_parallel, results
 from assay.sweeps.study import Study
 from assay.sweeps.trial import Trial
 from assay.sweeps.tune_worker import failed
@@ -51,12 +50,21 @@ def in_this_process(spec, store, *, resume=False, address=None):
     return SimpleNamespace(interrupted="")
 
 
+def one_by_one(cells, root, address):
+    """The cells as `in_parallel.outcomes` yields them, without Ray."""
+    for cell in cells:
+        error, interrupted = cell_run.run(cell, root)
+        yield cell, error, interrupted
+        if interrupted:
+            return
+
+
 @pytest.fixture
 def study(tmp_path, own_cache, monkeypatch):
     toy_runs.squares(root=str(tmp_path / "squares"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "connected", lambda address: nullcontext())
-    monkeypatch.setattr(run.sweep, "run", in_this_process)
+    monkeypatch.setattr(cell_run.sweep, "run", in_this_process)
+    monkeypatch.setattr(in_parallel, "outcomes", one_by_one)
     (tmp_path / "few.yaml").write_text(FILE)
     return lambda: CliRunner().invoke(main, ["study", "few.yaml", "--store", "store"], catch_exceptions=False)
 
@@ -92,13 +100,13 @@ def test_a_cell_that_was_run_from_another_file_is_missing_with_the_reason(study,
     def refused(spec, store, **rest):
         raise DataError("it cannot go on so")
 
-    run.sweep.run = refused  # of the fixture's monkeypatch, which puts the real one back
+    cell_run.sweep.run = refused  # of the fixture's monkeypatch, which puts the real one back
     told = study()
     assert told.stdout.count("it cannot go on so") == 8  # each cell as it is tried, and among the missing
 
 
 def test_after_an_interruption_the_rest_is_left_for_the_next_call(study, tmp_path):
-    run.sweep.run = lambda spec, store, **rest: SimpleNamespace(interrupted="interrupt")
+    cell_run.sweep.run = lambda spec, store, **rest: SimpleNamespace(interrupted="interrupt")
     told = study()
     assert told.exit_code == 130
     assert told.stdout.count("has not run yet") == 3

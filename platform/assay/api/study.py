@@ -53,7 +53,26 @@ def study(
     """Run what is missing of a study and write `study.parquet` and `study.html`; a finished one is only written again.
 
     file: of the study, or a mapping of what it would hold. address: a Ray cluster; without one, Ray is started on this
-    machine. on_message: called with a sentence for every cell. Raises SpecError with every fault of the file.
+    machine. on_message: called with a sentence for every cell. Ctrl-C ends it properly; the result says so
+    (`interrupted`). Raises SpecError with every fault of the file, SweepError or StoreError.
+
+    >>> spots = {"name": "folder", "root": images, "normal": "good", "anomalous": "spot", "image_size": 16}
+    >>> done = assay.study(
+    ...     {
+    ...         "name": "neighbours",
+    ...         "detectors": {
+    ...             f"pixels-{k}": {"trainable": "neighbours", "fixed": {"backbone": {"pixels": {"side": 8}}, "k": k}}
+    ...             for k in (1, 3)
+    ...         },
+    ...         "datasets": {"spots": spots},
+    ...         "seeds": [0],
+    ...         "evaluation": {"attack": "fgsm", "epsilon": "2/255"},
+    ...         "tracking": {"wandb": False},
+    ...     },
+    ...     store=store,
+    ... )
+    >>> done.missing, len(done.to_pandas())
+    ((), 4)
     """
     from assay.reports import study_page
     from assay.studies import run, study_file

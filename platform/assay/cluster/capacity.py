@@ -24,7 +24,6 @@ def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
     """
     if joined and spec.resources.concurrent:
         return spec.resources.concurrent
-    fit = []
     for name, (key, unit) in IN_RAY.items():
         amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
         if amount > has:
@@ -32,9 +31,18 @@ def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
             raise SweepError(
                 f"a trial needs {amount:g} {name} and the cluster has {has:g}; lower resources.{name}{hint}"
             )
+    most = fitting(spec, resources)
+    return min(most, spec.resources.concurrent or most)
+
+
+def fitting(spec: Spec, resources: Mapping[str, float]) -> int:
+    """How many trials these resources hold at once."""
+    fit = []
+    for name, (key, unit) in IN_RAY.items():
+        amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
         if amount:
             fit.append(_times(has, amount) if name != "gpu" or amount >= 1 else int(has) * _times(1, amount))
-    return min(*fit, spec.resources.concurrent or fit[0])
+    return min(fit)
 
 
 def _times(has: float, amount: float) -> int:

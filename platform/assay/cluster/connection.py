@@ -44,13 +44,13 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     that is joined is sent the code of Assay and of the modules that `module:attribute` items came from; a node with
     other libraries, or without a module that is installed here, is refused.
     """
-    if ray.is_initialized():  # by a block around this one
-        yield ray.cluster_resources()
-        return
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning on machines without a GPU
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # five files a trial that nobody reads
     os.environ["TUNE_WARN_THRESHOLD_S"] = "10"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"  # its banner is printed whatever the verbosity
+    if ray.is_initialized():  # by a block around this one, or by Ray in a worker
+        yield ray.cluster_resources()
+        return
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a warning on machines without a GPU
     for name, value in MALLOC.items():
         os.environ.setdefault(name, value)  # local workers inherit it; Ray would start those with a runtime_env anew
     options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}

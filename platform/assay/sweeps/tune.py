@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import ray
@@ -21,13 +16,11 @@ from assay.cluster import capacity
 from assay.cluster.idle_warning import Waiting
 from assay.contracts import Images, TrainingData
 from assay.errors import SweepError
+from assay.runtime.interrupt import noted_interrupt
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
 from assay.sweeps.tune_adapters import BudgetCallback, FailureCallback, NewestPendingFirst, StudySearcher, StudyStopper
 from assay.sweeps.tune_worker import Worker
-
-SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
-"""Signal -> what a study calls it. Ctrl-C sends the first; `ray job stop`, Slurm and `docker stop` send the other."""
 
 
 def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None:
@@ -68,7 +61,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
             ),
         )
         again = f"resume with --resume {spec.name}"
-        with watched_for_interrupt(study):
+        with noted_interrupt(study):
             try:
                 tuner.fit()
             except Exception as error:
@@ -84,28 +77,6 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
 def last_line(error: Exception) -> str:
     """The message in an error of Tune, whose text is the traceback of another error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-@contextmanager
-def watched_for_interrupt(study: Study) -> Iterator[None]:
-    """Note a Ctrl-C or SIGTERM, after which Tune ends its run properly; a second one ends it at once."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def on_interrupt(number: int, frame: Any) -> None:
-        if study.interrupted:
-            raise KeyboardInterrupt
-        study.interrupted = SIGNALS[number]
-
-    for number in SIGNALS:
-        signal.signal(number, on_interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def in_memory(data: TrainingData) -> TrainingData:

@@ -1,0 +1,41 @@
+"""Ctrl-C and SIGTERM as a request to end properly."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+SIGNALS: dict[int, str] = {signal.SIGINT: "interrupt", signal.SIGTERM: "termination"}
+"""Signal -> what a run calls it. Ctrl-C sends the first; `ray job stop`, Slurm and `docker stop` send the other."""
+
+
+class Interruptible(Protocol):
+    """A run that ends by itself soon after `interrupted` is no longer ""."""
+
+    interrupted: str
+
+
+@contextmanager
+def noted_interrupt(run: Interruptible) -> Iterator[None]:
+    """Note a Ctrl-C or SIGTERM in the run, for the time of the block; a second one ends it at once.
+
+    Python tells only the main thread of signals; in another one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_interrupt(number: int, frame: Any) -> None:
+        if run.interrupted:
+            raise KeyboardInterrupt
+        run.interrupted = SIGNALS[number]
+
+    before = {number: signal.signal(number, on_interrupt) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
