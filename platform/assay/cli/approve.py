@@ -107,7 +107,7 @@ def command(
     else:
         _verdict.tell(verdict, page)
         if former:
-            click.echo(f"the former verdict is gone, and its signature with it: {', '.join(former)}")
+            say(f"the former verdict is gone, and its signature with it: {', '.join(former)}")
         click.echo(_signed(name, reviewer, signer.fingerprint if signer else ""))
         if signer:
             click.echo(_options.keep_head(register_head.heads(store)))

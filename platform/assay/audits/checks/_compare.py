@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from assay.audits.checks._context import Context
-from assay.audits.checks._evidence import Evidence, share
+from assay.audits.checks._evidence import BEHIND, Evidence, backed, loss, share
 from assay.store.score_matrix import SCORE, SELECTION
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 
 UNREACHED = (-np.inf, -np.inf)
+Judge = Callable[["NDArray[np.int64]", "NDArray[np.float64]", int], Evidence]
+"""As `_evidence.gathered` asks for it: places, what was seen of each, how many looks -> the evidence."""
 
 
 class Pairs(NamedTuple):
@@ -55,6 +58,26 @@ def by_sample(compared: Pairs, beaten: NDArray[np.bool_], allowed: float) -> Evi
     The pairs of one sample at several budgets are no independent samples: a sample counts by its share of them.
     """
     return share(float(beaten.mean()) * compared.worth, compared.worth, allowed)
+
+
+def share_seen(context: Context, allowed: float) -> Judge:
+    """What a check shows that counts samples: 1 where it saw something of one, 0 elsewhere."""
+
+    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
+        return share(seen.sum(), len(places), allowed, looks, context.worth(places))
+
+    return judge
+
+
+def loss_seen(context: Context, allowed: float) -> Judge:
+    """What a check shows that takes AUROC off: of each sample two scores, before and after, and whether it lags."""
+    labels = context.images.labels
+
+    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
+        lost = loss(labels[places], seen[:, 0], seen[:, 1], allowed, looks, context.groups(places))
+        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks, context.worth(places)))
+
+    return judge
 
 
 def fell_behind(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.attacks.apgd import apgd
-from assay.audits.checks._compare import fell_behind, reached
+from assay.audits.checks._compare import fell_behind, loss_seen, reached
 from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, called, scores_of
-from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, loss, share
+from assay.audits.checks._evidence import gathered
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.metrics import detection
 
@@ -40,12 +40,8 @@ def further(check: str, context: Context, *, steps: int, restarts: int) -> Check
         behind = fell_behind(context, places, before, after)
         return np.stack([sign * before, sign * after, behind], axis=1)
 
-    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        lost = loss(labels[places], seen[:, 0], seen[:, 1], LEFT, looks, context.groups(places))
-        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks, context.worth(places)))
-
     evidence, places, seen = gathered(
-        labels, context.suite.unbounded.samples, look, judge, context.suite.unbounded.most
+        labels, context.suite.unbounded.samples, look, loss_seen(context, LEFT), context.suite.unbounded.most
     )
     suite, both = (detection.auroc(labels[places], seen[:, column]) for column in (0, 1))
     starts = "a fresh start" if restarts == 1 else f"each of {restarts} fresh starts"

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from assay.audits.checks._compare import fell_behind, reached
+from assay.audits.checks._compare import fell_behind, loss_seen, reached
 from assay.audits.checks._context import FEW, NO_BALL, Context, called, scores_of
-from assay.audits.checks._evidence import BEHIND, Evidence, backed, gathered, loss, share
+from assay.audits.checks._evidence import gathered
 from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.metrics import detection
 
@@ -53,12 +53,8 @@ def cold_start(context: Context) -> CheckResult:
         warm, cold = reached(context, threat, own, places), sign * scores_of(context, places, attack)
         return np.stack([sign * warm, sign * cold, fell_behind(context, places, warm, cold)], axis=1)
 
-    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        lost = loss(labels[places], seen[:, 0], seen[:, 1], APART, looks, context.groups(places))
-        return backed(lost, share(seen[:, 2].sum(), len(places), BEHIND, looks, context.worth(places)))
-
     evidence, places, seen = gathered(
-        labels, min(FEW, context.suite.unbounded.samples), look, judge, context.suite.unbounded.most
+        labels, min(FEW, context.suite.unbounded.samples), look, loss_seen(context, APART), context.suite.unbounded.most
     )
     warm, cold = (detection.auroc(labels[places], seen[:, column]) for column in (0, 1))
     words = (

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay.attacks.fgsm import fgsm
-from assay.audits.checks._compare import reached
+from assay.audits.checks._compare import reached, share_seen
 from assay.audits.checks._context import NO_BALL, NO_GRADIENT, Context, called, listed, scores_of
-from assay.audits.checks._evidence import Evidence, gathered, share
+from assay.audits.checks._evidence import gathered
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 if TYPE_CHECKING:
@@ -44,11 +44,8 @@ def iterative_beats_single_step(context: Context) -> CheckResult:
         further = once - AHEAD * (once - clean) > reached(context, threat, rows, places) + context.same
         return further.astype(np.float64)
 
-    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
-
     evidence, places, seen = gathered(
-        labels, context.suite.unbounded.samples, look, judge, context.suite.unbounded.most
+        labels, context.suite.unbounded.samples, look, share_seen(context, SEEN), context.suite.unbounded.most
     )
     names = [context.images.ids[at] for at in places[seen > 0]]
     words = (

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.attacks.square import square
-from assay.audits.checks._compare import by_sample, pairs, reached
+from assay.audits.checks._compare import by_sample, pairs, reached, share_seen
 from assay.audits.checks._context import FEW, NO_GRADIENT, Context, called, listed, scores_of
-from assay.audits.checks._evidence import Evidence, gathered, share
+from assay.audits.checks._evidence import Evidence, gathered
 from assay.audits.checks._result import CheckResult, not_applicable, result
 
 if TYPE_CHECKING:
@@ -84,11 +84,8 @@ def _own_attack(context: Context, threat: ThreatModel, queries: int) -> Case:
         blind = (1 - 2 * labels[places]) * scores_of(context, places, attack)
         return (blind > reached(context, threat, seeing, places) + context.same).astype(np.float64)
 
-    def judge(places: NDArray[np.int64], seen: NDArray[np.float64], looks: int) -> Evidence:
-        return share(seen.sum(), len(places), SEEN, looks, context.worth(places))
-
     shown, places, seen = gathered(
-        labels, min(FEW, context.suite.unbounded.samples), look, judge, context.suite.unbounded.most
+        labels, min(FEW, context.suite.unbounded.samples), look, share_seen(context, SEEN), context.suite.unbounded.most
     )
     samples = [context.images.ids[at] for at in places]
     return Case(f"{queries} queries of Square at {called(threat)}", samples, seen > 0, shown)
