@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +52,19 @@ def aws(tmp_path_factory) -> Iterator[Any]:
         for name, value in settings.items():
             patch.setenv(name, value)
         patch.delenv("AWS_PROFILE", raising=False)
-        yield lambda service: boto3.client(service, region_name="us-west-2")
+        ask_once(patch)
+        client = functools.cache(lambda service: boto3.client(service, region_name="us-west-2"))
+        yield client
     server.stop()
+
+
+def ask_once(patch: pytest.MonkeyPatch) -> None:
+    """What is the same for all of these tests, and slow: all 800 types of instances, and the models of botocore."""
+    from botocore import session
+    from ray.autoscaler._private.aws import node_provider
+
+    patch.setattr(node_provider, "list_ec2_instances", functools.cache(node_provider.list_ec2_instances))
+    patch.setattr(session, "create_loader", functools.cache(session.create_loader))
 
 
 def vpc(aws) -> str:
@@ -65,7 +79,7 @@ def subnets(aws, network: str) -> list[str]:
 
 def deploy(aws, stack: str, **changes: str) -> None:
     """The stack of docs/aws-account.yaml, its image being one that this AWS knows."""
-    image = aws("ec2").describe_images()["Images"][0]["ImageId"]
+    image = aws("ec2").describe_images(Owners=["amazon"], MaxResults=5)["Images"][0]["ImageId"]
     aws("ssm").put_parameter(Name="/image", Value=image, Type="String", Overwrite=True)
     values = {"Vpc": vpc(aws), "Subnets": ",".join(subnets(aws, vpc(aws))), "Bucket": "my-assay-store", "SshFrom": MINE}
     values |= {"MonthlyDollars": "200", "Email": "me@example.com", "Image": "/image", **TYPES} | changes
@@ -124,7 +138,7 @@ def nodes(aws, config) -> dict[str, dict[str, Any]]:
         [identity] = provider.create_node(kind["node_config"], tags, 1)
         [reservation] = aws("ec2").describe_instances(InstanceIds=[identity])["Reservations"]
         [made[name]] = reservation["Instances"]
-    assert len(provider.non_terminated_nodes({"ray-node-type": "worker"})) == 2
+    assert len(provider.non_terminated_nodes({"ray-node-type": "worker"})) == 3
     return made
 
 
@@ -150,9 +164,10 @@ def test_the_account_is_a_template_that_aws_accepts():
     assert done.returncode == 0, done.stdout
 
 
-def test_head_and_workers_are_what_the_file_says_and_only_workers_are_spot(config, nodes):
+def test_head_and_workers_are_what_the_file_says_and_spot_are_those_that_say_so(config, nodes):
     assert {name: (node["InstanceType"], node.get("InstanceLifecycle")) for name, node in nodes.items()} == {
         "head": ("m6i.xlarge", None),
+        "one_gpu_on_demand": ("g5.xlarge", None),
         "one_gpu": ("g5.xlarge", "spot"),
         "four_gpus": ("g5.12xlarge", "spot"),
     }
@@ -368,6 +383,11 @@ def test_the_budget_is_of_the_cluster_alone_and_stops_new_workers():
     ],
 )
 def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_for_it):
+    assert launched(config, trial, number) == nodes_for_it
+
+
+def launched(config: dict[str, Any], trial: dict[str, float], number: int) -> dict[str, int]:
+    """How many nodes of each type Ray's scheduler asks for, for so many trials on an empty cluster."""
     from ray.autoscaler.v2.instance_manager.config import NodeTypeConfig
     from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
     from ray.autoscaler.v2.utils import ResourceRequestUtil
@@ -379,6 +399,7 @@ def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_fo
             min_worker_nodes=kind["min_workers"],
             max_worker_nodes=kind["max_workers"],
             resources=kind["resources"],
+            priority=kind.get("priority", 0),
         )
         for name, kind in config["available_node_types"].items()
         if name != config["head_node_type"]
@@ -389,8 +410,41 @@ def test_the_autoscaler_takes_the_type_that_fits(config, trial, number, nodes_fo
         max_num_nodes=config["max_workers"],
         resource_requests=[ResourceRequestByCount(request=ResourceRequestUtil.make(trial), count=number)],
     )
-    launched = ResourceDemandScheduler(None).schedule(wanted).to_launch
-    assert {request.instance_type: request.count for request in launched} == nodes_for_it
+    return {
+        one.instance_type: one.count for one in ResourceDemandScheduler(None).schedule(wanted).to_launch if one.count
+    }
+
+
+def test_without_spot_the_type_on_demand_is_what_runs(aws, config, monkeypatch):
+    """What Ray asks for in each round does not depend on what was refused before."""
+    from botocore.exceptions import ClientError
+    from ray.autoscaler._private.aws import node_provider
+
+    trial = {"CPU": 1, "GPU": 1, "memory": 8e9}
+    shared = copy.deepcopy(config)
+    shared["available_node_types"]["one_gpu_on_demand"]["max_workers"] = 1
+    shared["available_node_types"]["one_gpu"]["max_workers"] = 3
+    assert launched(shared, trial, 3) == {"one_gpu": 3}
+    wanted = launched(shared, trial, 4)
+    assert wanted == {"one_gpu": 3, "one_gpu_on_demand": 1}
+    assert launched(config, trial, 4) == {"one_gpu": 4}, "as the file is, nothing on demand"
+
+    provider = node_provider.AWSNodeProvider(shared["provider"], "without-spot")
+    plain = provider.ec2_fail_fast.create_instances
+
+    def refuse(**asked: Any) -> Any:
+        if "InstanceMarketOptions" in asked:
+            raise ClientError({"Error": {"Code": "InsufficientInstanceCapacity", "Message": "none"}}, "RunInstances")
+        return plain(**asked)
+
+    monkeypatch.setattr(provider.ec2_fail_fast, "create_instances", refuse)
+    for name, count in wanted.items():
+        tags = TAGS | {"ray-node-type": "worker", "ray-user-node-type": name}
+        with pytest.raises(BaseException) if name == "one_gpu" else nullcontext():
+            provider.create_node(shared["available_node_types"][name]["node_config"], tags, count)
+    [running] = provider.non_terminated_nodes({"ray-node-type": "worker"})
+    assert provider.node_tags(running)["ray-user-node-type"] == "one_gpu_on_demand"
+    provider.terminate_node(running)
 
 
 @pytest.fixture

@@ -89,7 +89,8 @@ def test_the_head_is_on_demand_and_runs_no_trial_and_workers_of_two_sizes_are_sp
     }[cloud]
     size = {"aws": "InstanceType", "gcp": "machineType"}[cloud]
     assert market not in head["node_config"]
-    kinds = workers(config)
+    kinds = {name: kind for name, kind in workers(config).items() if kind["max_workers"]}
+    assert set(workers(config)) - set(kinds) == ({"one_gpu_on_demand"} if cloud == "aws" else set())
     assert len({kind["node_config"][size] for kind in kinds.values()}) == 2
     for kind in kinds.values():
         assert kind["node_config"][market] == spot

@@ -186,7 +186,7 @@ def image(content: Mapping[str, Any], ec2: Any) -> Iterator[Finding]:
 
 def quotas(content: Mapping[str, Any], ec2: Any, service_quotas: Any) -> Iterator[Finding]:
     """vCPUs that the file may start, against what the account may."""
-    kinds = dict(cluster_file.node_types(content))
+    kinds = {name: node for name, node in cluster_file.node_types(content) if cluster_file.most(content, name)}
     types = sorted({node["InstanceType"] for node in kinds.values()})
     told = ec2.describe_instance_types(InstanceTypes=types)["InstanceTypes"]
     vcpus = {one["InstanceType"]: one["VCpuInfo"]["DefaultVCpus"] for one in told}
