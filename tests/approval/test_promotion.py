@@ -557,8 +557,12 @@ def test_a_head_stands_for_every_record_before_it_and_tells_what_came_after(sign
     assert head == digest(store.read(f"register/{entries(store)[-1]}"))
     assert "2 records, none removed before that head" in run("verify", "line-9", "--key", keys[1], "--head", head)
     records.promoted(store, model="0" * 64, name="line-9", audit="gone", dataset=None, by="-", key=None)
-    after = run("verify", audit, "--key", keys[1], "--head", head[:16])
-    assert f"after it: {entries(store)[-1]}" in after, "a promotion by somebody else"
+    [forged] = set(entries(store)) - {first} - {entry for entry in entries(store) if model[:12] in entry}
+    early = f"2001{forged[4:]}"
+    store.write(f"register/{early}", canonical({**store.read_json(f"register/{forged}"), "entry": early}))
+    store.remove(f"register/{forged}")
+    told = run("verify", audit, "--key", keys[1], "--head", head[:16])
+    assert f"not before that head: {early}" in told, "a promotion by somebody else, whatever its date"
     store.remove(f"register/{first}")
     assert f"{first} is missing" in run("verify", model, "--head", head, code=3)
     assert "is no hash of a record" in run("verify", audit, "--head", "latest", code=2)

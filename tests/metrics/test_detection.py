@@ -76,6 +76,7 @@ def test_the_bootstrap_is_the_plain_loop_in_distribution():
 def test_resamples_keep_the_size_of_each_class_and_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch):
     [whole] = bootstrap.blocks(10, 12, 0)
     monkeypatch.setattr(bootstrap, "HELD", 36)
+    monkeypatch.setattr(bootstrap, "DRAWN", 7)
     parts = list(bootstrap.blocks(10, 12, 0))
     assert [part.rows for part in parts] == [3, 3, 3, 1]
     for label, size in ((0, 7), (1, 5), (1, 7)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -154,6 +154,17 @@ def damaged(store: Store, model: str) -> list[str]:
 def hashes(store: Store) -> dict[str, str]:
     """Name and SHA-256 of every record, the oldest first."""
     return {entry: digest(content) for entry, content in _entries(store).items()}
+
+
+def covered(store: Store, entries: Iterable[str]) -> set[str]:
+    """Some records and all those before them, as far as they are there."""
+    contents, found, open_ = _entries(store), set[str](), list(entries)
+    while open_:
+        entry = open_.pop()
+        if entry in contents and entry not in found:
+            found.add(entry)
+            open_ += _before(contents[entry])
+    return found
 
 
 def _entries(store: Store) -> dict[str, bytes]:

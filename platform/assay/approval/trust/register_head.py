@@ -33,18 +33,16 @@ def verify(store: Store, remembered: Sequence[str]) -> Verification:
     hashes = records.hashes(store)
     found = {one: [entry for entry, hash in hashes.items() if hash.startswith(one)] for one in remembered}
     lost = [one for one, entries in found.items() if not entries]
-    gaps = {gap.entry: f"{gap.entry} is {gap.what}" for gap in records.gaps(store)}
-    problems = [
-        *(f"no record has the hash {one}: it and what came after it were removed, or changed" for one in lost),
-        *gaps.values(),
-    ]
-    last = max((entry for entries in found.values() for entry in entries), default="")
-    later = [entry for entry in hashes if entry > last] if not lost else []
+    covered = records.covered(store, [entry for entries in found.values() for entry in entries])
+    others = [entry for entry in hashes if entry not in covered]
     return Verification(
         "register",
         "-",
         store.place(records.FOLDER),
         len(hashes),
-        problems=tuple(problems),
-        says=f"after it: {', '.join(later) or 'nothing'}" if not lost else "",
+        problems=(
+            *(f"no record has the hash {one}: it and what came after it were removed, or changed" for one in lost),
+            *(f"{gap.entry} is {gap.what}" for gap in records.gaps(store)),
+        ),
+        says="" if lost else f"not before that head: {', '.join(others) or 'nothing'}",
     )
