@@ -1,4 +1,4 @@
-# make demo | make test | make test-anomalib | make lint | make types | make dependencies | make constraints
+# make demo | make test | make test-anomalib | make lint | make types | make docs | make dependencies | make constraints
 #
 # Each makes $(VENV) where it is missing and installs what it needs with pip, in the versions of constraints.txt, once
 # for every change of that file or of pyproject.toml.
@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 OMP_NUM_THREADS ?= 1
 export OMP_NUM_THREADS
 
-.PHONY: demo test test-anomalib lint types dependencies constraints
+.PHONY: demo test test-anomalib lint types docs dependencies constraints
 
 # From nothing to a verdict, in a store of its own that is made anew each time. FAIL (3) and INCONCLUSIVE (5) are
 # results; an audit that cannot be trusted (4) and an error (1, 2) are not.
@@ -41,6 +41,11 @@ lint: $(VENV)/.installed-test
 
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
+
+# The documentation as a site, in the folder site; a link to a page or heading that is not there is an error. To read it:
+# .venv/bin/zensical serve
+docs: $(VENV)/.installed-test
+	$(BIN)/zensical build --strict --clean
 
 # Known vulnerabilities of the libraries that are installed; says so where nothing can be asked.
 dependencies: $(VENV)/.installed-test

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from assay import shelves, units
+import assay
+from assay import cli, shelves, units
 from assay.config import parameters
 from assay.config import search_space as spec
 from assay.shelves import Item
@@ -150,7 +152,41 @@ def pseudo_anomalies() -> str:
     return "\n".join(parts)
 
 
-PAGES = {"search-space.md": search_space, "attacks.md": attacks, "pseudo-anomalies.md": pseudo_anomalies}
+def functions() -> str:
+    """The functions of `import assay`, for the site, which reads their docstrings."""
+    parts = [
+        "# Functions",
+        MADE,
+        "What `import assay` offers; the site shows each with its signature and an example.\n",
+    ]
+    public = sorted({*assay.__all__} - {"errors", "__version__"}, key=lambda name: (name.lower(), name))
+    parts += [f"::: {(found := getattr(assay, name)).__module__}.{found.__name__}\n" for name in public]
+    return "\n".join(parts)
+
+
+def command_line() -> str:
+    """What every verb prints with `--help`."""
+    parts = ["# Command line", MADE, *_help(cli.main, None, "assay")]
+    return "\n".join(parts)
+
+
+PAGES = {
+    "search-space.md": search_space,
+    "attacks.md": attacks,
+    "pseudo-anomalies.md": pseudo_anomalies,
+    "functions.md": functions,
+    "command-line.md": command_line,
+}
+
+
+def _help(command: click.Command, above: click.Context | None, name: str) -> Iterator[str]:
+    """The help of a command and of those below it, each under a heading."""
+    context = command.make_context(name, [], above, resilient_parsing=True, terminal_width=100, max_content_width=100)
+    yield f"## {context.command_path}\n\n```text\n{command.get_help(context)}\n```\n"
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            if (found := command.get_command(context, below)) is not None:
+                yield from _help(found, context, below)
 
 
 def _item(shelf: str, name: str) -> list[str]:

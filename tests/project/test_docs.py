@@ -179,3 +179,10 @@ def test_what_is_cited_is_this_version_under_its_licence():
     cited = yaml.safe_load((REPO / "CITATION.cff").read_text())
     assert (cited["version"], cited["license"]) == (__version__, PROJECT["license"])
     assert {"cff-version", "message", "title", "authors"} <= set(cited)
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    site = tomllib.loads((REPO / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    [home, *sections] = site["nav"]
+    named = [*home.values(), *(page for section in sections for pages in section.values() for page in pages)]
+    assert sorted(named) == sorted(path.name for path in (REPO / "docs").glob("*.md"))

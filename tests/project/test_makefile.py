@@ -141,6 +141,7 @@ def test_ci_runs_the_same_targets_and_stops_at_the_first_that_fails():
     assert [line for line in script.splitlines() if line.startswith("make")] == [
         "make lint",
         "make types",
+        "make docs",
         "make dependencies",
         "make test",
     ]
