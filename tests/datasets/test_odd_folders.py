@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -198,6 +200,69 @@ def test_images_that_are_converted_turned_or_cut_are_told(tmp_path: Path) -> Non
             "1 images are turned as their EXIF tag says: train/good/b.jpg",
             "1 images hold several frames, of which the first is read: train/good/d.tif",
         ]
+
+
+def colours_of_16_bits(path: Path, pixels: np.ndarray) -> None:
+    """A PNG of 16 bits a colour, which Pillow reads and does not write; pixels: (H, W, 3) 16-bit numbers."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    height, width, _ = pixels.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(1023, 10), (4095, 12), (65535, 16)])
+def test_colours_of_16_bits_are_told_and_refused_where_fewer_bits_are_used(
+    tmp_path: Path, largest: int, bits: int
+) -> None:
+    """Pillow reads the upper 8 bits alone: of a camera's 10, two are left."""
+    root = layout(tmp_path / "images")
+    for number, file in enumerate(sorted(root.rglob("*.png"))):
+        random = np.random.default_rng(number)
+        colours_of_16_bits(file, random.integers(0, largest + 1, (20, 20, 3), dtype=np.uint16))
+    cache = tmp_path / "cache"
+    if bits == 16:
+        [notice] = splits.training_data(mvtec(root=str(root)), cache=cache).description["notices"]
+        assert notice.startswith("20 images have 16 bits a colour, of which the upper 8 are read: ")
+        return
+    with pytest.raises(DataError, match=f"the largest value of all 16-bit images is {largest}, which {bits} bits hold"):
+        splits.training_data(mvtec(root=str(root)), cache=cache)
+    with pytest.raises(DataError, match=f"of its 16 bits a colour only the upper 8 are read, so {bits} bits can't"):
+        splits.training_data(mvtec(root=str(root), bit_depth=bits), cache=cache)
+
+
+def test_masks_that_are_links_to_nothing_or_have_odd_names_are_errors(tmp_path: Path) -> None:
+    root = marked(layout(tmp_path))
+    drawn = root / "ground_truth/dent/000_mask.png"
+    drawn.unlink()
+    drawn.symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"000_mask\.png: no such file; it is a link to nowhere\.png"):
+        mvtec(root=str(root))
+    drawn.unlink()
+    drawn.symlink_to(drawn)
+    with pytest.raises(DataError, match=r"000_mask\.png: cannot be decoded .*symbolic links"):
+        mvtec(root=str(root))
+    drawn.unlink()
+    odd = root / "ground_truth/dent" / os.fsdecode(b"gro\xdf_mask.png")
+    (root / "ground_truth/dent/001_mask.png").rename(odd)
+    with pytest.raises(DataError, match=r"1 names are not UTF-8: 'gro\\udcdf_mask.png'; rename them"):
+        mvtec(root=str(root))
+    odd.unlink()
+    picture(root / "ground_truth" / os.fsdecode(b"gr\xfcn") / "000_mask.png", 6)
+    with pytest.raises(DataError, match=r"2 names are not UTF-8: 'gr\\udcfcn'"):
+        mvtec(root=str(root))
+
+
+def test_a_mask_that_could_be_of_two_images_is_an_error(tmp_path: Path) -> None:
+    root = marked(layout(tmp_path))
+    picture(root / "test/dent/002.bmp", 999)
+    with pytest.raises(DataError, match=r"the masks of 002 could each be of two images"):
+        mvtec(root=str(root))
+    (root / "ground_truth/dent/002_mask.png").unlink()
+    assert len([sample for sample in mvtec(root=str(root)).samples if sample.label]) == 5
 
 
 def test_all_files_that_cannot_be_read_are_counted(tmp_path: Path) -> None:

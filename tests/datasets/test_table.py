@@ -175,6 +175,31 @@ def test_a_file_that_is_no_table_is_an_error_that_says_what_to_set(tmp_path: Pat
         read(tmp_path, file="other.csv")
 
 
+def test_another_encoding_is_guessed_at_by_its_first_bytes(tmp_path: Path) -> None:
+    written(tmp_path, listing(tmp_path), encoding="utf-16")
+    with pytest.raises(DataError, match=r"cannot be read as a table: .*Set `encoding`, such as cp1252 or utf-16"):
+        read(tmp_path)
+    assert len(read(tmp_path, encoding="utf-16").samples) == 28
+
+
+def test_a_normal_with_a_mark_is_an_error_and_one_with_a_kind_is_told(tmp_path: Path) -> None:
+    rows = listing(tmp_path)
+    Image.new("L", (20, 20)).save(tmp_path / "pictures/nothing.png")
+    rows[0][5] = "pictures/nothing.png"  # a mask that marks nothing: as some publish their normals
+    change(rows[1:3], "type", "dent", 2)
+    change(rows[3:4], "type", "none")
+    dataset = read(written(tmp_path, rows))
+    assert dataset.notices == (
+        "list.csv: 2 normals name a kind that anomalies have: pictures/n01.png, pictures/n02.png",
+    )
+    assert not any(sample.masks for sample in dataset.samples if not sample.label)
+    rows[4][5] = rows[-1][5]
+    with pytest.raises(
+        DataError, match=r"1 images are labelled normal and have a mask that marks .*: pictures/n04\.png"
+    ):
+        read(written(tmp_path, rows))
+
+
 def test_the_names_of_both_labels_are_the_user_s(tmp_path: Path) -> None:
     rows = listing(tmp_path)
     for row in rows:

@@ -31,7 +31,7 @@ from assay.data.images import (
     USUAL,
     eight_bit,
     file_hash,
-    is_sixteen_bit,
+    largest,
     oddities,
     pixel_hash,
     resized,
@@ -222,10 +222,9 @@ def _make(entry: Path, of: Sequence[tuple[Path, str]], how: How) -> list[Kept]:
 def _decoded(path: Path, how: How) -> _One:
     image, orientation = stored(path)
     odd = oddities(image, orientation)
-    largest = int(np.asarray(image).max()) if is_sixteen_bit(image, image.format) else 0
     native = eight_bit(image, orientation, path, how.bit_depth)
     pixels = resized(native, size=how.size, channels=how.channels, rule=how.rule)
-    return _One(pixels, pixel_hash(pixels), largest, odd)
+    return _One(pixels, pixel_hash(pixels), largest(image), odd)
 
 
 def _copied(entry: Path, known: Kept) -> _One | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import struct
 import zlib
 from collections.abc import Sequence
@@ -46,6 +47,9 @@ RESAMPLING = FILTERS[USUAL.filter]
 MODES = {1: "L", 3: "RGB"}
 """Number of channels -> Pillow's mode."""
 
+COLOURS, SIXTEEN = ("LA", "RGB", "RGBA", "RGBX", "CMYK"), re.compile(";16[BLN]")
+"""Pillow's modes of 8 bits a colour, and how it names the layout of a file that has 16."""
+
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -60,8 +64,8 @@ TURNS = {
 CONVERTED = {"CMYK": "CMYK", "LAB": "CIELAB", "YCbCr": "YCbCr", "HSV": "HSV"}
 """Modes of Pillow -> names of colour spaces that are converted without a colour profile."""
 
-FRAMES = "frames"
-"""Key in an image's own notes: how many its file holds."""
+FRAMES, DEEP = "frames", "deep"
+"""Keys in an image's own notes: how many its file holds; whether it holds 16 bits a colour, of which Pillow reads 8."""
 
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 """The EXIF tag of orientation, and its values that swap height and width."""
@@ -157,6 +161,8 @@ def open_image(path: Path, bit_depth: int | None = None) -> Image.Image:
 def eight_bit(image: Image.Image, orientation: int, path: Path, bit_depth: int | None = None) -> Image.Image:
     """An image from `stored` as `open_image` gives it."""
     try:
+        if bit_depth not in (None, 16) and image.info.get(DEEP):
+            raise ValueError(f"of its 16 bits a colour only the upper 8 are read, so {bit_depth} bits can't be scaled")
         return _eight_bit(turned(image, orientation), image.format, 16 if bit_depth is None else bit_depth)
     except ValueError as error:
         raise DataError(f"{path}: {error}; convert it to 8-bit grey or RGB") from error
@@ -175,11 +181,18 @@ def stored(path: Path, *, header_only: bool = False) -> tuple[Image.Image, int]:
                 )
             if not header_only:
                 image.info[FRAMES] = getattr(image, "n_frames", 1)
+                layouts = (str(tile[3]) for tile in getattr(image, "tile", ()))  # as Pillow names them: RGB;16B
+                image.info[DEEP] = image.mode in COLOURS and any(SIXTEEN.search(layout) for layout in layouts)
                 image.load()
             orientation = image.getexif().get(ORIENTATION, 1)
             return image, orientation if orientation in TURNS else 1
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file; was it moved after the dataset was read?") from None
+        why = (
+            "was it moved after the dataset was read?"
+            if not path.is_symlink()
+            else f"it is a link to {path.readlink()}"
+        )
+        raise DataError(f"{path}: no such file; {why}") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); make it smaller") from error
     except _UNREADABLE as error:
@@ -197,9 +210,24 @@ def oddities(image: Image.Image, orientation: int) -> list[str]:
         said.append("are turned as their EXIF tag says")
     if image.info.get(FRAMES, 1) > 1:
         said.append("hold several frames, of which the first is read")
+    if image.info.get(DEEP):
+        said.append("have 16 bits a colour, of which the upper 8 are read")
     if min(image.size) == 1:
         said.append("are a single row or column of pixels")
     return said
+
+
+def largest(image: Image.Image) -> int:
+    """The largest value of an image from `stored` if it has 16 bits, else 0.
+
+    Of colours, of which the lower 8 bits are not read, the largest that it may be.
+    """
+    if is_sixteen_bit(image, image.format):
+        return int(np.asarray(image).max())
+    if not image.info.get(DEEP):
+        return 0
+    values = np.asarray(image)
+    return 256 * int((values[..., :-1] if image.mode in ("LA", "RGBA") else values).max()) + 255
 
 
 def turned(image: Image.Image, orientation: int) -> Image.Image:

@@ -7,6 +7,7 @@ strength is above a threshold, one for all masks of a dataset: see `threshold`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.contracts import Fit, Sample
-from assay.data.images import stored, turned
+from assay.data.images import refuse_odd_names, stored, turned
 from assay.data.shrinking import Rule, shrunk
 from assay.errors import DataError
 
@@ -131,11 +132,13 @@ def named(items: Sequence[str]) -> str:
 def by_name(folder: Path, stems: Sequence[str], endings: Sequence[str] = ("_mask", "")) -> Mapping[str, list[Path]]:
     """Stem of an image -> its masks in `folder`: `STEM_mask.png`, `STEM.png`, or all files of a folder STEM.
 
-    Masks are found by name, never by their order. Raises DataError where two files could be the mask of one image.
+    Masks are found by name, never by their order. Raises DataError where two files could be the mask of one image, or
+    one that of two images.
     """
     if not folder.is_dir():
         return {}
     there: dict[str, list[Path]] = {}
+    refuse_odd_names([path.name for path in folder.iterdir()], folder)
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
@@ -151,6 +154,11 @@ def by_name(folder: Path, stems: Sequence[str], endings: Sequence[str] = ("_mask
             raise DataError(f"{folder}: {named(both)} could all be the mask of {stem}; keep one of them")
         if found:
             chosen[stem] = found[0]
+    if torn := sorted(stem for stem, count in Counter(stems).items() if count > 1 and stem in chosen):
+        raise DataError(
+            f"{folder}: the masks of {named(torn)} could each be of two images, whose names differ in their suffix "
+            "alone; rename one of the images"
+        )
     return chosen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import posixpath
 from collections.abc import Mapping, Sequence
@@ -84,7 +85,8 @@ def _table(file: Path, text: Sequence[str], encoding: str, delimiter: str) -> pa
     except LookupError as error:
         raise DataError(f"{file}: {error}; `encoding` is a name such as utf-8, utf-16 or cp1252") from error
     except (pa.ArrowException, OSError, UnicodeError) as error:
-        hint = "; is it in another encoding? Set `encoding`, such as cp1252 or utf-16" if "UTF" in str(error) else ""
+        other = "UTF" in str(error) or file.read_bytes()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        hint = "; is it in another encoding? Set `encoding`, such as cp1252 or utf-16" if other else ""
         reason = str(error).splitlines()[0]
         raise DataError(f"{file}: cannot be read as a table: {reason}{hint}") from error
 

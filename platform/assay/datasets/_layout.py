@@ -8,7 +8,7 @@ from typing import Literal
 
 from assay.contracts import Plain
 from assay.data import masks
-from assay.data.images import SUFFIXES
+from assay.data.images import SUFFIXES, refuse_odd_names
 from assay.datasets._folders import inside, sub_folders
 from assay.datasets._rows import Row, Table
 
@@ -57,6 +57,7 @@ class Found:
 
     def note_strays(self, folder: Path) -> None:
         """A notice of files in and below a folder of masks that are the mask of no image which was added."""
+        refuse_odd_names([path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))], folder)
         used = {mask for row in self.rows for mask in row.masks}
         strays = [
             path.relative_to(folder).as_posix()

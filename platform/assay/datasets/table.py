@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints
 
-from assay.data.masks import named
+from assay.data.file_facts import in_parallel
+from assay.data.masks import named, values
 from assay.datasets._columns import Record, below, others, records
 from assay.datasets._folders import as_list, relative
 from assay.datasets._reader import either
@@ -63,8 +64,9 @@ def table(
     _complete(listed, defects, used, ("kind",))
     splits = _splits(listed, lines) if split else [None] * len(lines)
     ids = below(base, [line["image"] or "" for line in lines], listed)
-    marked = [(at, name) for at, line in enumerate(lines) if anomalies[at] and (name := line.get("mask"))]
+    marked = [(at, name) for at, line in enumerate(lines) if (name := line.get("mask"))]
     masks = dict(zip([at for at, _ in marked], below(base, [name for _, name in marked], listed), strict=True))
+    _contradicting(listed, ids, anomalies, {at: base / name for at, name in masks.items()})
     rows = [
         Row(
             ids[at],
@@ -73,12 +75,15 @@ def table(
             (line.get("kind") or "anomalous") if anomalies[at] else "normal",
             splits[at],
             line.get("group"),
-            (base / masks[at],) if at in masks else (),
+            (base / masks[at],) if at in masks and anomalies[at] else (),
         )
         for at, line in enumerate(lines)
     ]
     unread = others(listed, list(used.values()), encoding=encoding, delimiter=delimiter)
     notices = [f"{listed.name}: columns that are not read: {named(unread)}"] if unread else []
+    kinds = {line.get("kind") for line in defects} - {None}
+    if odd := [ids[at] for at, line in enumerate(lines) if not anomalies[at] and line.get("kind") in kinds]:
+        notices.append(f"{listed.name}: {len(odd)} normals name a kind that anomalies have: {named(odd)}")
     return Table(listed.stem, rows, notices=tuple(notices))
 
 
@@ -87,6 +92,17 @@ def _complete(file: Path, lines: Sequence[Record], columns: dict[str, str], keys
     for key in set(keys) & set(columns):
         if empty := [line.get("image") or f"row {at}" for at, line in enumerate(lines, 1) if line[key] is None]:
             raise DataError(f"{file}: {len(empty)} rows have nothing in column {columns[key]}: {named(empty)}")
+
+
+def _contradicting(file: Path, ids: Sequence[str], anomalies: Sequence[bool], masks: Mapping[int, Path]) -> None:
+    """Raise DataError for normals whose masks mark something. masks: by the place of their image."""
+    normals = [at for at in masks if not anomalies[at]]
+    marks = in_parallel(lambda at: values(masks[at])[-1] > 0, normals)
+    if torn := [ids[at] for at, mark in zip(normals, marks, strict=True) if mark]:
+        raise DataError(
+            f"{file}: {len(torn)} images are labelled normal and have a mask that marks something: {named(torn)}; "
+            "correct the label, or leave the mask empty"
+        )
 
 
 def _labels(
