@@ -300,6 +300,22 @@ def test_verdict_says_what_was_decided_and_why(audit_folder, verdict_of, word):
     assert ("Check ball_respected failed: <it left>" in text) == (word == "INVALID")
 
 
+def test_verdict_tells_what_else_was_looked_at_and_what_the_register_ended_with(audit_folder, verdict_of):
+    earlier = {"audit": "a-1", "verdict": "FAIL", "policy": "solar 2", "date": "2026-01-02", "answered": "new <images>"}
+    history = {
+        "decisions": [earlier],
+        "audits": ["a-1", "a-2 (screen)"],
+        "models": 4,
+        "register": {"r.json": "f0" * 32},
+    }
+    (audit_folder / "verdict.json").write_text(json.dumps({**verdict_of("PASS"), "history": history}))
+    text = said(section(audit_folder, "verdict"))
+    assert "4 models were audited on these test images. No correction was made for that" in text
+    assert "2026-01-02 FAIL solar 2 a-1 new <images>" in text
+    assert "Audits of the model: a-1, a-2 (screen)." in text
+    assert f"The register ended with r.json (SHA-256 {'f0' * 32})." in text
+
+
 def test_verdict_is_the_first_thing_on_the_page(audit_folder, verdict_of):
     (audit_folder / "verdict.json").write_text(json.dumps(verdict_of("FAIL")))
     text = said(report.render(audit_folder).replace("<style>", "<!--").replace("</style>", "-->"))
