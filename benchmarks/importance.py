@@ -3,8 +3,8 @@
     python benchmarks/importance.py [--sweeps 100] [--trials 40]          about 3 minutes on 2 cores
 
 Every sweep tries three parameters at random: one decides the objective, one has a third of its effect, one has none.
-`metrics.importance.table` makes the figures, as for a report. No gate acts on them. The truth is the mean of the figures
-of 1,500 sweeps with as many trials: PED-ANOVA finds less in few trials than in many, and the interval does not tell.
+`metrics.importance.table` makes the figures, as for a report. No gate acts on them. The truth is the mean of the
+figures of 1,500 sweeps with as many trials: PED-ANOVA sees less in few trials than in many, which no interval tells.
 """
 
 from __future__ import annotations
