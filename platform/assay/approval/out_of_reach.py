@@ -51,15 +51,14 @@ def out_of_reach(policy: Policy, there: Samples, today: datetime.date | None = N
 
     today: decides which waivers still count; by default the current date (UTC).
     """
-    day = today or datetime.datetime.now(datetime.UTC).date()
-    waived = {waiver.gate for waiver in policy.waivers if waiver.counts(day)}
-    if all(gate.label in waived for gate in policy.gates):
+    gates = policy.gates_not_waived(today)
+    if not gates:
         yield "every gate is waived, so nothing can be shown: no audit passes while the waivers last"
     of = "groups of " if there.grouped else ""
     for kind, needed in policy.minimum_samples:
         if (count := getattr(there, kind)) < needed:
             yield f"minimum_samples: there are {count} {of}{kind}, the policy needs at least {needed}"
-    for gate in policy.gates:
+    for gate in gates:
         if why := shortfall(gate, there, _confidence(policy), policy.prevalence):
             yield f"gate {gate.label}: {why}"
 
@@ -79,7 +78,7 @@ def _of_a_screen(policy: Policy, limit: int | None) -> Iterator[str]:
             f"policy {policy.name} lets no screen (--limit) pass, so the verdict will be INCONCLUSIVE at best; leave "
             "--limit out"
         )
-    for gate in policy.gates:
+    for gate in policy.gates_not_waived():
         if gate.metric == "average_precision":
             yield f"gate {gate.label}: a screen (--limit) decides no average precision"
 

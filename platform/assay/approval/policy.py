@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -81,6 +82,12 @@ class Policy(BaseModel):
         if self.approvers is None:
             return fingerprint is not None or self.signatures == 1
         return fingerprint is not None and any(fingerprint.startswith(one) for one in self.approvers)
+
+    def gates_not_waived(self, today: datetime.date | None = None) -> list[Gate]:
+        """The gates that no waiver excepts; today: decides which waivers still count, by default the date (UTC)."""
+        day = today or datetime.datetime.now(datetime.UTC).date()
+        waived = {waiver.gate for waiver in self.waivers if waiver.counts(day)}
+        return [gate for gate in self.gates if gate.label not in waived]
 
     @classmethod
     def of(cls, data: Mapping[str, Any], file: str) -> Self:

@@ -25,8 +25,8 @@ class UndecidableGate:
 
 
 def undecidable(policy: Policy, suite: Suite) -> list[UndecidableGate]:
-    """The gates of a policy that no audit by the suite can decide."""
-    return [UndecidableGate(gate.label, why) for gate in policy.gates if (why := _missing(gate, suite))]
+    """The gates of a policy that no audit by the suite can decide, but those that are waived."""
+    return [UndecidableGate(gate.label, why) for gate in policy.gates_not_waived() if (why := _missing(gate, suite))]
 
 
 def _missing(gate: Gate, suite: Suite) -> str:
