@@ -55,3 +55,12 @@ def test_a_damaged_spec_is_an_error():
 )
 def test_a_time_span_in_words(seconds, words):
     assert ago(seconds) == words
+
+
+def test_no_more_trials_are_waited_for_than_there_are_configurations_and_seeds():
+    few = {**SPEC, "trainable": "cobra", "space": {"k": {"choice": [1, 3]}}, "seeds": 3}
+    assert outlook(few, records(*[10.0] * 4), Spent(), 0.0, 1000.0).state == "ended"
+    assert outlook(few, records(*[10.0] * 2), Spent(), 999.0, 1000.0).left == 2
+    several = {**SPEC, "trainable": {"choice": ["neighbours", {"gaussian": {"k": {"integer": [1, 3]}}}]}}
+    assert outlook(several, records(*[10.0] * 4), Spent(), 0.0, 1000.0).left == 0
+    assert outlook({**SPEC, "space": {"x": {"uniform": [0, 1]}}}, {}, Spent(), None, 0.0).left == 10

@@ -169,6 +169,19 @@ def test_a_sweep_whose_driver_is_gone_says_how_to_go_on(store):
     assert "No trial is training now" in shown
 
 
+def test_seeds_of_training_are_shown(store):
+    told = {"trained": 2, "trials": [0, 1], "failed": [], "split": "validation"}
+    told |= {"mean": {"clean_auroc": 0.85}, "worst": {"clean_auroc": 0.8}, "sd": {"clean_auroc": 0.07}}
+    again = {**asked(1), "repeats": 0}
+    seeds = {"event": "seeds", "trial": 0, "model": "n" * 24, "seeds": told}
+    events = [asked(0), reported(0, 1), ended(0), again, reported(1, 1), ended(1), seeds]
+    toy_log.write(store, *events, search={"trials": 1}, seeds=2)
+    shown = text(client(store).get(f"/{TOKEN}/sweeps/toy"))
+    assert "ended: 2 complete, of 2 trials" in shown
+    assert "trial 0 was trained with 2 seeds (trials 0, 1): clean_auroc 0.850 ± 0.070, worst 0.800." in shown
+    assert "trial 0 with another seed" in shown
+
+
 def test_names_from_a_store_are_text(store, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     evil = "<script>alert(1)</script>\u202e"

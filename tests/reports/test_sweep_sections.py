@@ -358,3 +358,17 @@ def test_a_suite_asks_for_rising_shares_up_to_the_whole(tmp_path, shares):
     path.write_text(yaml.safe_dump({**shipped, "name": "own", "bank_sizes": {"shares": shares}}))
     with pytest.raises(SpecError, match="bank_sizes"):
         suite.read(str(path))
+
+
+def test_seeds_of_training_are_told_of_the_audited_model(audit_folder):
+    assert "seeds" not in section(audit_folder, "pareto")
+    path = audit_folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    told = {"trained": 3, "trials": [17, 24, 25], "failed": [26], "split": "validation"}
+    told |= {"mean": {"robust_auroc": 0.5}, "worst": {"robust_auroc": 0.41}, "sd": {"robust_auroc": 0.07}}
+    path.write_text(json.dumps({**manifest, "seeds": told}))
+    html = text(section(audit_folder, "pareto"))
+    assert "The configuration was trained with 3 seeds, 1 more failed (trials 17, 24, 25): " in html
+    assert "robust_auroc 0.500 ± 0.070, worst 0.410. These figures are of validation, too" in html
+    path.write_text(json.dumps({**manifest, "seeds": {"trained": 3}}))
+    assert "other seeds of training cannot be read" in text(section(audit_folder, "pareto"))

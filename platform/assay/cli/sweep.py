@@ -168,10 +168,14 @@ def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: C
         for line in rung_quality(*trials_table.load(sweep.store, spec.name)):
             console.print(line, soft_wrap=True, highlight=False)
     if sweep.states["complete"]:
+        from assay.cli.trials import seed_lines
+
         console.print(front(sweep))
         best = sweep.best.number
         if sweep.because:
             console.print(sweep.because, soft_wrap=True)
+        for line in seed_lines(sweep):
+            console.print(line, soft_wrap=True, highlight=False)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if sweep.interrupted:
         more = ""

@@ -55,7 +55,17 @@ def command(name: str, pareto: bool, rungs: bool, optuna: str | None, as_json: b
     sweep = open_sweep(name, store=store)
     title = f"trials of {name} (validation split)"
     shown = front(sweep) if pareto else listed(sweep.trials, sweep.directions, title)
-    Console(markup=False, emoji=False).print(shown)
+    console = Console(markup=False, emoji=False)
+    console.print(shown)
+    for line in seed_lines(sweep):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def seed_lines(sweep: Sweep) -> list[str]:
+    """A sentence on each configuration whose seeds were all trained."""
+    from assay.store import seeds
+
+    return [seeds.sentence(dict(trial.seeds), trial.number) for trial in sweep.trials if trial.seeds]
 
 
 def rung_quality(spec: Spec, records: Mapping[int, Record]) -> list[str]:
@@ -68,7 +78,8 @@ def rung_quality(spec: Spec, records: Mapping[int, Record]) -> list[str]:
 
 
 def _plain(trial: Trial) -> dict[str, object]:
-    return {**trial.row(), "parameters": dict(trial.parameters), "config": dict(trial.config or {})}
+    told = {"seeds": dict(trial.seeds)} if trial.seeds else {}
+    return {**trial.row(), **told, "parameters": dict(trial.parameters), "config": dict(trial.config or {})}
 
 
 def front(sweep: Sweep) -> Any:
@@ -122,5 +133,7 @@ def _figure(value: float, interval: Sequence[float] | None) -> str:
 
 def varied(trial: Trial) -> str:
     """What a trial varied and what befell it: `trial 3: cobra, k=3; begun 2 times (lost: node)`."""
+    if trial.repeats is not None:
+        return f"trial {trial.number}: trial {trial.repeats} again with another seed"
     again = f"; begun {trial.attempts} times (lost: {trial.retried})" if trial.retried else ""
     return f"trial {trial.number}: {', '.join(filter(None, [trial.detector, trial.varied]))}{again}"

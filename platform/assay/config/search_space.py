@@ -185,6 +185,8 @@ class Spec(Section):
     constraints: the most that a detector may cost: latency_ms of one image, how many numbers it stores (parameters) and
     how many megabytes (memory_mb), false_alarms (the share of normals) under the evaluation's attack. A trial above a
     limit is never best while another keeps within all of them.
+    seeds: trainings of a configuration before it is called best. When the search has ended, the best one is trained
+    with other seeds and judged by their mean; another that is then ahead is, too, until the best has all its seeds.
     retries: how often a trial is restarted after its process died; other failures have their own rules (`retry`).
     """
 
@@ -202,6 +204,7 @@ class Spec(Section):
     fidelity: Fidelity | None = None
     resources: Resources = Resources()
     budget: Budget = Budget()
+    seeds: Count = 1
     retries: Annotated[int, Ge(0)] = 2
     tracking: Tracking = Tracking()
     purpose: Purpose = Purpose()

@@ -74,7 +74,8 @@ def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> 
     Chance: what one parameter without any effect stays below in that share of the shuffles of the objective among the
     trials. Where there are too few trials the numbers are NaN and the counts say why.
     """
-    complete = [row for row in trials.to_pylist() if row["state"] == "complete"]
+    drawn = (row for row in trials.to_pylist() if row.get("repeats") is None)  # not a training with another seed
+    complete = [row for row in drawn if row["state"] == "complete"]
     rows: list[Importance] = []
     for objective, direction in directions.items():
         measured = [row for row in complete if row.get(f"objective.{objective}") is not None]

@@ -111,6 +111,16 @@ def write_folder(
     return name
 
 
+def amended(store: Store, name: str, more: Mapping[str, Any]) -> str:
+    """Write a model of a trainable once more, with more in its manifest, and return its hash; the old one stays.
+
+    Raises ModelError where a file of it was changed.
+    """
+    manifest = read_manifest(store, name)
+    content, sides = read_files(store, f"models/{name}", manifest)
+    return write_folder(store, {**manifest, **more}, content, sides)
+
+
 def hashes(content: bytes, sides: Mapping[str, bytes] = NO_SIDES) -> Plain:
     """What the manifest says about a model's files: `weights_sha256`, and `side_files` (name -> hash) if it has any."""
     beside = {"side_files": {name: digest(side) for name, side in sorted(sides.items())}} if sides else {}

@@ -2,7 +2,8 @@
 
 Trials are measured on the same validation images, so their figures are compared pair by pair, image by image. Of
 those that cannot be told apart from the leader, the next objective decides. Scores of a trial's kept epoch are in
-`sweeps/<name>/scores/`; of trials without them, those of an older version, the figures alone decide.
+`sweeps/<name>/scores/`; of trials without them, those of an older version, the figures alone decide. A configuration
+that was trained with several seeds is judged by their mean.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from assay.config import objectives as choice
 from assay.config.search_space import Spec
 from assay.delong import Estimate
 from assay.errors import SweepError
-from assay.store import parquet, schemas, trials_table
+from assay.store import parquet, schemas, seeds, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import Record
 
@@ -48,15 +49,13 @@ def choose(store: Store, spec: Spec, records: Mapping[int, Record]) -> Best:
         raise SweepError(
             f"sweep '{spec.name}' has no complete trial; look at `assay trials {spec.name}`, then resume it"
         )
-    missing = {
-        n: (records[n].excess(spec.constraints), -choice.merit(records[n].values(directions), rule, directions)[0])
-        for n in front
-    }
+    measured = seeds.averaged(records, directions)
+    missing = {n: (records[n].excess(spec.constraints), -choice.merit(measured[n], rule, directions)[0]) for n in front}
     least = min(missing.values())
     left = [n for n in front if missing[n] == least]  # those that meet every bound, or miss them by least
     wanted = rule["maximize"]
     order = [wanted, *(name for name in directions if name != wanted)]
-    scores = {n: table for n in left if (table := scores_of(store, key(spec.name, n))) is not None}
+    scores = {n: found for n in left if (found := _of_seeds(store, spec.name, seeds.complete(records, n)))}
     said: list[str] = []
     if least[0]:
         limits = ", ".join(f"{name} at most {most:g}" for name, most in spec.constraints.items())
@@ -64,8 +63,8 @@ def choose(store: Store, spec: Spec, records: Mapping[int, Record]) -> Best:
         said.append(f"No trial keeps within the constraints ({limits}).")
         said.append(f"Trial {left[0]} misses them by least ({costs}).")
     for place, name in enumerate(order):
-        leader = max(left, key=lambda n: (_value(records[n], name, directions), -n))
-        tied = [n for n in left if n == leader or _alike(scores.get(n), scores.get(leader), name, directions)]
+        leader = max(left, key=lambda n: (_value(measured[n], name, directions), -n))
+        tied = [n for n in left if n == leader or _alike(scores.get(n, []), scores.get(leader, []), name, directions)]
         if len(tied) == 1:
             return Best(leader, " ".join(said))
         if place + 1 < len(order):
@@ -74,14 +73,13 @@ def choose(store: Store, spec: Spec, records: Mapping[int, Record]) -> Best:
                 f"{name} cannot be told apart between trials {leader} and {others}; {order[place + 1]} decides."
             )
         left = tied
-    first = max(left, key=lambda n: (_value(records[n], wanted, directions), -n))
+    first = max(left, key=lambda n: (_value(measured[n], wanted, directions), -n))
     said.append(f"Nothing tells trials {', '.join(map(str, left))} apart; {first} has the highest {wanted}.")
     return Best(first, " ".join(said))
 
 
-def _value(record: Record, name: str, directions: Mapping[str, str]) -> float:
+def _value(values: Mapping[str, float], name: str, directions: Mapping[str, str]) -> float:
     """An objective, or the mean of all, to be maximised."""
-    values = record.values(directions)
     if name == "mean":
         return choice.mean(values, directions)
     return -values[name] if directions[name] == "min" else values[name]
@@ -107,14 +105,23 @@ class Scores:
         return Estimate(-found.value, -found.influence) if direction == "min" else found
 
 
-def _alike(one: Scores | None, leader: Scores | None, name: str, directions: Mapping[str, str]) -> bool:
-    """Whether two trials cannot be told apart by an objective: the paired 95 % interval holds 0."""
-    if one is None or leader is None or one.samples != leader.samples:
+def _of_seeds(store: Store, sweep: str, trials: Sequence[int]) -> list[Scores]:
+    """The scores of a trial and its repeats; none where those of one are missing."""
+    found = [scores_of(store, key(sweep, number)) for number in trials]
+    return [] if None in found else [one for one in found if one is not None]
+
+
+def _alike(one: Sequence[Scores], leader: Sequence[Scores], name: str, directions: Mapping[str, str]) -> bool:
+    """Whether two trials cannot be told apart by an objective: the paired 95 % interval holds 0.
+
+    Each by the mean over its seeds; the interval is over the images.
+    """
+    if not one or not leader or {scores.samples for scores in one} != {leader[0].samples}:
         return False
     if not COLUMNS.keys() >= set(directions if name == "mean" else [name]):
         return False
-    difference = leader.estimate(name, directions) - one.estimate(name, directions)
-    lower, upper = delong.interval(difference, leader.groups)
+    means = [delong.mean([scores.estimate(name, directions) for scores in each]) for each in (leader, one)]
+    lower, upper = delong.interval(means[0] - means[1], leader[0].groups)
     return lower <= 0 <= upper
 
 

@@ -17,7 +17,7 @@ FIXED_SPACE = ("qmc",)
 def growth(old: Spec, new: Spec) -> list[str]:
     """What is new in a sweep's search space, a sentence each; raises SweepError for any other change."""
     before, now = old.plain(), new.plain()
-    parts = {key for key in now if key not in ("budget", "space", "trainable", "search")}
+    parts = {key for key in now if key not in ("budget", "space", "trainable", "search", "seeds")}
     refused = [f"{key} differs" for key in sorted(parts) if canonical(before[key]) != canonical(now[key])]
     search = {key: value for key, value in now["search"].items() if before["search"].get(key) != value}
     refused += [f"search.{key} differs" for key in search if key != "trials"]
@@ -26,6 +26,10 @@ def growth(old: Spec, new: Spec) -> list[str]:
         refused.append(f"search.trials is {new.search.trials}, fewer than the {old.search.trials} of before")
     elif new.search.trials > old.search.trials:
         said.append(f"search.trials: {old.search.trials} -> {new.search.trials}")
+    if new.seeds < old.seeds:
+        refused.append(f"seeds is {new.seeds}, fewer than the {old.seeds} of before")
+    elif new.seeds > old.seeds:
+        said.append(f"seeds: {old.seeds} -> {new.seeds}")
     for key in sorted({*old.domains, *new.domains}):
         if key not in old.domains or key not in new.domains:
             refused.append(f"{key} is {'added to' if key in new.domains else 'gone from'} the space")
@@ -36,8 +40,8 @@ def growth(old: Spec, new: Spec) -> list[str]:
         refused.append(f"the points of {new.search.sampler} are of one space")
     if refused:
         raise SweepError(
-            f"sweep '{old.name}' cannot go on so: {'; '.join(refused)}. It may get more trials, options and wider "
-            "ranges; for anything else start one under another name, with search.start_from"
+            f"sweep '{old.name}' cannot go on so: {'; '.join(refused)}. It may get more trials, seeds, options and "
+            "wider ranges; for anything else start one under another name, with search.start_from"
         )
     return said
 

@@ -5,7 +5,7 @@ segment or more for every run of the driver, one JSON event a line. The first ev
 of the log as well. A line that was cut short by a crash is the last of its segment and is left out on reading.
 Events: `ask` (a new configuration), `begin` (a worker has begun it), `report` (figures at an epoch), `end` (complete,
 pruned or failed), `retry` (an attempt came to nothing, by which kind of failure, and it is tried again; without a kind:
-one that had ended so, when the sweep was resumed).
+one that had ended so, when the sweep was resumed), `seeds` (what the seeds of the best configuration came to).
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Start(TypedDict):
 
 
 class Ask(TypedDict):
-    """A new configuration; the fields are those of Record."""
+    """A new configuration, or another training of an earlier trial's; the fields are those of Record."""
 
     event: Literal["ask"]
     trial: int
@@ -79,6 +79,16 @@ class Ask(TypedDict):
     parameters: Plain
     distributions: dict[str, str]
     attributes: Plain
+    repeats: NotRequired[int]
+
+
+class Seeds(TypedDict):
+    """All seeds of a trial's configuration have been trained. model: its model, whose manifest now says `seeds`."""
+
+    event: Literal["seeds"]
+    trial: int
+    model: str
+    seeds: Plain
 
 
 class Earlier(TypedDict):
@@ -137,7 +147,7 @@ class Spending(TypedDict):
     gpu_hours: float
 
 
-Event = Start | Earlier | Grown | Ask | Begin | Report | Retry | End | Spending
+Event = Start | Earlier | Grown | Ask | Begin | Report | Retry | End | Seeds | Spending
 """A line of the log; there it also has `at`, when it was written, in seconds since 1970."""
 
 
@@ -156,6 +166,8 @@ class Record:
     message: str = ""
     retried: list[str] = field(default_factory=list)  # the kind of failure of every attempt that was not the last
     begun: float | None = None  # when a worker last began it, in seconds since 1970
+    repeats: int | None = None  # the trial whose configuration it trains again with another seed
+    seeds: Plain = field(default_factory=dict)  # what all its seeds came to, once they have been trained
     counted: int = 0  # which of them are counted by the rules of retry.py: those from here on
 
     @property
@@ -176,11 +188,14 @@ class Record:
         """The objectives of the best epoch so far, by name."""
         return {name: self.kept[name] for name in objectives}
 
-    def apply(self, event: Begin | Report | Retry | End) -> None:
+    def apply(self, event: Begin | Report | Retry | End | Seeds) -> None:
         """Take in one event of this trial; a report of an epoch already reported changes nothing."""
         if event["event"] == "report":
             if not self.reports or event["epoch"] > self.reports[-1]["epoch"]:
                 self.reports.append(event.copy())
+        elif event["event"] == "seeds":
+            self.seeds = event["seeds"]
+            self.reports[-1] = {**self.reports[-1], "model": event["model"]}
         elif event["event"] == "begin":
             self.begun = float(event.get("at", time.time()))  # type: ignore[arg-type]
         elif event["event"] == "end":
@@ -274,10 +289,15 @@ def take(by_number: dict[int, Record], event: Event) -> None:
                 "sweep again under another name"
             )
         by_number[event["trial"]] = Record(
-            event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"]
-        )
+            event["trial"], event["assignment"], event["parameters"], event["distributions"], event["attributes"],
+            repeats=event.get("repeats"),
+        )  # fmt: skip
     elif (
-        event["event"] == "begin" or event["event"] == "report" or event["event"] == "end" or event["event"] == "retry"
+        event["event"] == "begin"
+        or event["event"] == "report"
+        or event["event"] == "end"
+        or event["event"] == "retry"
+        or event["event"] == "seeds"
     ):
         if event["trial"] not in by_number:
             raise StoreError(

@@ -16,7 +16,7 @@ from assay.config import reader, yaml_file
 from assay.config.search_space import Spec
 from assay.contracts import Plain
 from assay.errors import UnknownName
-from assay.store import parquet, schemas, trial_log
+from assay.store import parquet, schemas, seeds, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
 from assay.units import in_255
@@ -32,8 +32,9 @@ class Trial:
     it has any. costs: those that the search space limits. epoch: the one that was kept. epochs: how many were trained.
     rung: of the fidelity ladder, where it stands on a lower one and no objective is measured yet. retried: why earlier
     attempts came to nothing, comma-separated. detector: the name of its trainable. since: when its worker last began
-    it, in seconds since 1970, None where none did yet. node: the machine that reported last. config: the trainable's
-    whole configuration, None where it was not asked for.
+    it, in seconds since 1970, None where none did yet. node: the machine that reported last. repeats: the trial whose
+    configuration it trains with another seed, None for one that the search drew. seeds: what all seeds of it came to,
+    once they are trained. config: the trainable's whole configuration, None where it was not asked for.
     """
 
     number: int
@@ -56,6 +57,8 @@ class Trial:
     rung: str = ""
     since: float | None = None
     node: str = ""
+    repeats: int | None = None
+    seeds: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, Any] | None = None
 
     @property
@@ -72,6 +75,7 @@ class Trial:
             "trial": self.number,
             "parameters": json.dumps(self.parameters, sort_keys=True),
             "retried": self.retried,
+            **({} if self.repeats is None else {"repeats": self.repeats}),
             **{f"objective.{name}": value for name, value in self.objectives.items()},
             **{f"{bound}.{name}": ends[at] for name, ends in self.intervals.items() for at, bound in enumerate(BOUNDS)},
             **{f"cost.{name}": value for name, value in self.costs.items()},
@@ -137,6 +141,8 @@ def _trial(number: int, record: Record, objectives: Mapping[str, str], on_front:
         costs=record.costs,
         since=record.begun,
         node=last.get("node", "") if last else "",
+        repeats=record.repeats,
+        seeds=record.seeds,
     )
 
 
@@ -145,15 +151,16 @@ def pareto(
 ) -> list[int]:
     """The numbers of the complete trials that no other complete trial beats on every objective.
 
-    Of those within the constraints, or where none is, of those that exceed them by least.
+    Of those within the constraints, or where none is, of those that exceed them by least. A configuration that was
+    trained with several seeds counts by their mean, under the trial that the search drew.
     """
-    complete = [n for n, record in sorted(records.items()) if record.state == "complete"]
+    measured = seeds.averaged(records, objectives)
+    complete = list(measured)
     excess = {n: records[n].excess(constraints) for n in complete}
     least = min(excess.values(), default=0.0)
     complete = [n for n in complete if excess[n] == least]
     points = [
-        tuple(value if objectives[name] == "max" else -value for name, value in records[n].values(objectives).items())
-        for n in complete
+        tuple(value if objectives[name] == "max" else -value for name, value in measured[n].items()) for n in complete
     ]
     return [complete[at] for at in choice.front(points)]
 

@@ -136,7 +136,7 @@ def forecast(
 ) -> Forecast:
     """The figures: every remaining trial at the rate of its trainable, new ones at the mean of those drawn."""
     unfinished = [r for r in records.values() if retry.unfinished(r.state, r.failure)]
-    new = max(0, spec.trials - len(records))
+    new = max(0, spec.trials + spec.seeds - 1 - len(records))  # the best is trained with other seeds, at least once
     work = [
         (rates[spec.trainable_of(record.assignment)], record.reports[-1]["epoch"] if record.reports else 0, 1.0)
         for record in unfinished

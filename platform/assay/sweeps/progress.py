@@ -76,7 +76,7 @@ def since(record: Record) -> str:
 def table(spec: Spec, records: dict[int, Record], seconds: float, meter: Meter | None = None) -> Table:
     """The newest trials, running ones first."""
     ended = sum(record.state != "running" for record in records.values())
-    title = f"{spec.name}: {ended} of {spec.trials} trials ended, {seconds:.0f} s"
+    title = f"{spec.name}: {ended} of {max(spec.trials, len(records))} trials ended, {seconds:.0f} s"
     caption = f"spent: {meter.text()}" if meter else None
     display = Table(title=title, title_justify="left", header_style="bold", caption=caption, caption_justify="left")
     for name, side in (("trial", "right"), ("detector", "left"), ("state", "left"), ("epoch", "right")):

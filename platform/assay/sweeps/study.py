@@ -22,8 +22,9 @@ from assay.config.search_space import Spec
 from assay.contracts import Plain
 from assay.errors import StoreError, SweepError
 from assay.hashing import canonical
+from assay.models import model_folder
 from assay.runtime import retry
-from assay.store import trial_log
+from assay.store import best_trial, seeds, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import (
     Ask,
@@ -34,6 +35,7 @@ from assay.store.trial_log import (
     Record,
     Report,
     Retry,
+    Seeds,
     TrialFailure,
     TrialLog,
     TrialReport,
@@ -127,7 +129,7 @@ class Study:
             self._add_to_study(record, "running" if waits else record.state)
             self.tried.add(canonical(record.assignment))
         for event in events:
-            if event["event"] == "report":
+            if event["event"] == "report" and self.records[event["trial"]].repeats is None:
                 self._goes_on(event["trial"], event["epoch"], _compared(event))
 
     def _add_to_study(self, record: Record, state: str) -> None:
@@ -162,8 +164,25 @@ class Study:
 
     @property
     def remaining(self) -> int:
-        """How many orders remain to be handed out."""
-        return len(self.waiting) + max(0, self.spec.trials - len(self.records))
+        """How many orders remain to be handed out, as far as it can be told: the best may have to be trained again."""
+        return len(self.waiting) + max(0, self.spec.trials - self._searched) + self._due()[1]
+
+    @property
+    def _searched(self) -> int:
+        """How many trials the search has drawn."""
+        return sum(record.repeats is None for record in self.records.values())
+
+    def _due(self) -> tuple[int, int]:
+        """The trial that is to be trained with other seeds, and how many are missing; none while any trial runs."""
+        if self.spec.seeds < 2 or self._searched < self.spec.trials:
+            return -1, 0
+        if self.waiting or any(record.state == "running" for record in self.records.values()):
+            return -1, 0
+        try:
+            best = best_trial.choose(self.store, self.spec, self.records).trial
+        except SweepError:  # none is complete
+            return -1, 0
+        return best, max(0, self.spec.seeds - 1 - len(seeds.repeats(self.records).get(best, [])))
 
     @property
     def ended(self) -> bool:
@@ -175,8 +194,8 @@ class Study:
         if self.waiting:
             return self._order(self._again(self.records[self.waiting.pop(0)]))
         number = len(self.records)
-        if number >= self.spec.trials:
-            return None
+        if self._searched >= self.spec.trials:
+            return self._repeat()
         trial, assignment = self._draw(number)
         self.tried.add(canonical(assignment))
         distributions = {name: distribution_to_json(d) for name, d in trial.distributions.items()}
@@ -195,6 +214,48 @@ class Study:
         self._note(record, record.state)
         self._tell_listeners(record, "ask")
         return self._order(record)
+
+    def _repeat(self) -> TrialConfig | None:
+        """The first of the trainings with other seeds that are due, the others put in line; None where none is.
+
+        All are in the log before the first one begins, so that a resumed sweep trains the same ones.
+        """
+        best, missing = self._due()
+        for _ in range(missing):
+            number, of = len(self.records), self.records[best]
+            asked: Ask = {
+                "event": "ask",
+                "trial": number,
+                "assignment": of.assignment,
+                "parameters": of.parameters,
+                "distributions": of.distributions,
+                "attributes": {},
+                "repeats": best,
+            }
+            self.log.append(asked)
+            record = Record(number, of.assignment, of.parameters, of.distributions, repeats=best)
+            self.records[number] = record
+            self._add_to_study(record, "running")
+            self.waiting.append(number)
+            self._tell_listeners(record, "ask")
+        return self._order(self.records[self.waiting.pop(0)]) if missing else None
+
+    def settle(self) -> None:
+        """Once all seeds of the best trial are trained, write into its model's manifest what they came to."""
+        if self.spec.seeds < 2 or not self.ended:
+            return
+        try:
+            best = best_trial.choose(self.store, self.spec, self.records).trial
+        except SweepError:  # none is complete
+            return
+        record, told = self.records[best], seeds.described(self.records, best, self.objectives)
+        if record.seeds == told:
+            return
+        model = model_folder.amended(self.store, record.reports[-1]["model"], {"seeds": told})
+        event: Seeds = {"event": "seeds", "trial": best, "model": model, "seeds": told}
+        self.log.append(event)
+        record.apply(event)
+        self._tell_listeners(record, "end")
 
     def _draw(self, number: int) -> tuple[optuna.Trial, Plain]:
         """A trial with a configuration that none had before; the sampler draws again where one had.
@@ -269,7 +330,8 @@ class Study:
             self.log.append(event)
             record.apply(event)
             self._tell_listeners(record, "report")
-        goes_on = self._goes_on(number, report["epoch"], _compared(report))  # a finished trial counts in its rungs
+        # A finished trial counts in its rungs; a repeat is never stopped, as it is trained for its last figures.
+        goes_on = record.repeats is not None or self._goes_on(number, report["epoch"], _compared(report))
         if report["done"] or not goes_on:
             self.end(number, "complete" if report["done"] else "pruned")
         return bool(report["done"] or not goes_on)

@@ -96,6 +96,10 @@ def run(
         meter, joined = meter or Meter(spec.budget), address is not None
         meter.before = budget.spent(events)
         if not study.remaining:
+            try:
+                study.settle()
+            finally:
+                study.log.close()
             trials_table.write(store, spec, study.records)
         elif over := budget.over(spec.budget, meter.spent()):  # wall time has not begun
             more = " ".join(f"--budget {name}={2 * getattr(spec.budget, name):g}" for name in over)
@@ -120,6 +124,7 @@ def run(
                     meter.start(spec.resources)
                     with started_workers.watched() if joined else nullcontext() as up:
                         tune.fit(study, data, concurrent, meter)
+                    study.settle()
                     for note in _about_workers(study, meter, up):
                         on_note(note) if on_note else None
                 finally:

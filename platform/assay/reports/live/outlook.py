@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from assay.config import space, space_syntax
 from assay.config.search_space import Budget, Price, Resources
 from assay.store.trial_log import Record
 from assay.sweeps.budget import Spent, amount, taken
@@ -55,7 +56,7 @@ def outlook(
     Trials that were stopped early count as they came, so the forecast holds what early stopping saves.
     """
     ended = [record for record in records.values() if record.state != "running"]
-    total = max(int((spec.get("search") or {}).get("trials", len(records))), len(records))
+    total = max(_wanted(spec, len(records)), len(records))
     left = total - len(ended)
     alive = left > 0 and last is not None and now - last < QUIET
     training = [record for record in records.values() if record.state == "running" and record.begun is not None]
@@ -64,6 +65,16 @@ def outlook(
     together = len(training) if alive else 0
     lines = _lines(spec, spent, seconds, left, together)
     return Outlook(total, left, together, alive, seconds, lines)
+
+
+def _wanted(spec: Mapping[str, Any], least: int) -> int:
+    """How many trials there are to be: as many as asked for and configurations there are, then those of other seeds."""
+    trainable = spec.get("trainable")
+    drawn = {"trainable": trainable} if isinstance(trainable, Mapping) else spec.get("space")
+    domains, faults = space_syntax.read(drawn or {})
+    most = None if faults or not domains else space.size(domains)
+    asked = int((spec.get("search") or {}).get("trials", least))
+    return (asked if most is None else min(asked, most)) + int(spec.get("seeds", 1)) - 1
 
 
 def _lines(spec: Mapping[str, Any], spent: Spent, seconds: float | None, left: int, together: int) -> tuple[Line, ...]:

@@ -19,7 +19,7 @@ from assay.reports.live.frame import problem
 from assay.reports.live.outlook import Outlook
 from assay.reports.sections import importance as importance_section
 from assay.reports.sections._html import Section, section
-from assay.store import trials_table
+from assay.store import seeds, trials_table
 from assay.store.audit_reader import Columns
 from assay.store.store import Store
 from assay.store.trials_table import Trial
@@ -36,6 +36,7 @@ STATE = """
 {{ "Last event %s ago." | format(since) if since }}
 {% if outlook.state == "stopped" %}No sign of life for two minutes: go on with
 <code>assay sweep --resume {{ name }}</code>.{% endif %}</p>
+{% for what in seeds %}<p>{{ what }}.</p>{% endfor %}
 {% for what in damaged %}<p class="problem">{{ what }}</p>{% endfor %}
 {% if outlook.seconds is not none %}
 {% call table("Budget") %}
@@ -95,8 +96,9 @@ class Row(NamedTuple):
             state += f" on {trial.node}" if trial.node and trial.since else ""
         state += f", rung {trial.rung}" if trial.rung else ""
         again = f"begun {trial.attempts} times (lost: {trial.retried})" if trial.retried else ""
+        varied = ", ".join(filter(None, [trial.detector, trial.varied]))
         about = [
-            ", ".join(filter(None, [trial.detector, trial.varied])),
+            varied if trial.repeats is None else f"trial {trial.repeats} with another seed",
             again,
             redacted(trial.message).partition("\n")[0],
         ]
@@ -178,6 +180,7 @@ class LiveSweep:
                 counts=", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no trial yet",
                 since=outlook.ago(now - self.log.last) if self.log.last else "",
                 damaged=self.log.said(),
+                seeds=[seeds.sentence(dict(trial.seeds), trial.number) for trial in self.trials if trial.seeds],
             )
         ]
         if stands.left:

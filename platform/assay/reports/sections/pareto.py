@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from assay.reports.sections._figures import BLUE, GREY, VERMILION, Style, figure
 from assay.reports.sections._html import Section, estimate, number, section, short
 from assay.reports.sections._sweep import audited, called, figure_of, objectives, parameters
+from assay.store import seeds
 from assay.store.audit_reader import Audit, Columns
 
 ORDER = 80
-SOURCES = ("trials.parquet", "audit.yaml")
+SOURCES = ("trials.parquet", "audit.yaml", "manifest.json")
 
 TEMPLATE = """
 {% if trials is none %}
@@ -26,6 +27,7 @@ TEMPLATE = """
 {{ "The audited model is trial %d%s." | format(trial, place) if trial is not none }}
 Figures are on validation, under the sweep's own attack; they chose the model and are not the audit's. The best of many
 trials looks better than it is.</p>
+{% if seeds %}<p>{{ seeds }}. These figures are of validation, too; the audit is of one of the models.</p>{% endif %}
 {% if picture %}
 <div class="panels">{{ picture }}</div>
 {% else %}
@@ -73,12 +75,24 @@ def pareto(audit: Audit) -> Section:
         sweep=sweep,
         states=dict(zip(states, counts, strict=True)),
         trial=trial,
+        seeds=_seeds(audit),
         place=", which is not on the front" if trial is not None and not front[t["trial"] == trial].any() else "",
         picture=_picture(audit, t, goals[0], goals[1]) if len(goals) > 1 else None,
         goals=[called(name) for name in goals],
         front=[_trial(audit, t, row, goals) for row in listed.tolist()],
         counts=(audit.info["dataset"].get("counts") or {}).get("validation"),
     )
+
+
+def _seeds(audit: Audit) -> str:
+    """What the manifest says of trainings with other seeds; "" where it says nothing."""
+    told = audit.manifest.get("seeds")
+    if not isinstance(told, dict):
+        return ""
+    try:
+        return seeds.sentence(told).capitalize()
+    except (KeyError, TypeError, ValueError):
+        return "What the manifest says of other seeds of training cannot be read"
 
 
 class FrontTrial(NamedTuple):
