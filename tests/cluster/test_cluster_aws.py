@@ -156,11 +156,13 @@ def ingress(aws, group: str) -> list[tuple[Any, ...]]:
     )
 
 
-def test_the_account_is_a_template_that_aws_accepts():
+def test_the_stacks_are_templates_that_aws_accepts():
     lint = Path(sys.executable).with_name("cfn-lint")
     if not lint.exists():
         pytest.skip("needs cfn-lint, which comes with moto[server]")
-    done = subprocess.run([lint, ACCOUNT], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [lint, ACCOUNT, REPO / "docs" / "aws-company.yaml"], capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -273,6 +275,42 @@ def test_a_node_that_shuts_down_is_gone_and_disks_have_the_cluster_s_tag(aws, co
             Filters=[{"Name": "attachment.instance-id", "Values": [node["InstanceId"]]}]
         )["Volumes"]
         assert {"Key": "ray-cluster-name", "Value": STACK} in volume["Tags"]
+
+
+def test_in_a_company_s_network_no_node_has_a_public_address_and_disks_have_its_key(aws, account, monkeypatch):
+    from ray.autoscaler._private.aws.node_provider import AWSNodeProvider
+
+    private = aws("ec2").create_subnet(VpcId=vpc(aws), CidrBlock="172.31.200.0/24", AvailabilityZone="us-west-2a")
+    subnet = private["Subnet"]["SubnetId"]
+    key = aws("kms").create_key()["KeyMetadata"]["Arn"]
+    theirs = {
+        "Key": key,
+        "Cidr": "172.31.0.0/16",
+        "Proxy": "http://p:1",
+        "Index": "http://i",
+        "PythonMirror": "http://m",
+    }
+    plain = account_stack.outputs
+    monkeypatch.setattr(
+        account_stack,
+        "outputs",
+        lambda stack, region: theirs if stack == "company" else plain(stack, region) | {"Subnets": subnet},
+    )
+    text = cluster.fill(REPO / "docs" / "cluster-company.yaml", STACK, "company")
+    before = aws("ec2").describe_security_groups()["SecurityGroups"]
+    config = bootstrapped(yaml.safe_load(text) | {"cluster_name": "assay-company"})
+    provider = AWSNodeProvider(config["provider"], config["cluster_name"])
+    tags = TAGS | {"ray-node-type": "head", "ray-user-node-type": "head"}
+    [node] = provider.create_node(config["available_node_types"]["head"]["node_config"], tags, 1)
+    [made] = aws("ec2").describe_instances(InstanceIds=[node])["Reservations"][0]["Instances"]
+    assert not made.get("PublicIpAddress")
+    assert made["SubnetId"] == subnet
+    [volume] = aws("ec2").describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [node]}])["Volumes"]
+    assert (volume["Encrypted"], volume["KmsKeyId"]) == (True, key)
+    assert aws("ec2").describe_security_groups()["SecurityGroups"] == before
+    assert {f.state for f in account_check.network(yaml.safe_load(text), aws("ec2"))} == {"ok"}
+    provider.terminate_node(node)
+    aws("ec2").delete_subnet(SubnetId=subnet)
 
 
 def test_the_image_is_one_id_and_not_whatever_is_the_latest_when_a_worker_starts(config):

@@ -8,20 +8,20 @@ from assay.cloud import account_stack, cluster_file
 from assay.errors import InputError
 
 
-def fill(file: str | Path, stack: str, region: str | None = None) -> str:
-    """The text of a cluster file with what the stack made in place of `fill-in-NAME`.
+def fill(file: str | Path, *stacks: str, region: str | None = None) -> str:
+    """The text of a cluster file with what the stacks made in place of `fill-in-NAME`.
 
-    region: of the stack, default that of the environment. Raises InputError for a file that can't be read, for no such
-    stack, and for a name that the stack has no output for.
+    region: of the stacks, default that of the environment. Raises InputError for a file that can't be read, for no such
+    stack, and for a name that no stack has an output for.
     """
     text = cluster_file.text_of(file)
     wanted = cluster_file.blanks(text)
     if not wanted:
         raise InputError(f"{file} has nothing to fill in; start from cluster.yaml")
-    made = account_stack.outputs(stack, region)
+    made = {name: value for stack in stacks for name, value in account_stack.outputs(stack, region).items()}
     if missing := [name for name in wanted if name not in made]:
         raise InputError(
-            f"{file} wants {', '.join(missing)}, and the stack '{stack}' has {', '.join(sorted(made)) or 'nothing'}; "
-            "deploy docs/aws-account.yaml of this version again"
+            f"{file} wants {', '.join(missing)}, and {', '.join(stacks)} has {', '.join(sorted(made)) or 'nothing'}; "
+            "deploy docs/aws-account.yaml of this version again, and for a company's network docs/aws-company.yaml"
         )
     return cluster_file.filled(text, made)

@@ -20,10 +20,12 @@ def command() -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--stack", required=True, help="The stack of docs/aws-account.yaml.")
+@click.option(
+    "--stack", "stacks", required=True, multiple=True, help="That of docs/aws-account.yaml; more may be given."
+)
 @click.option("--region", help="Of the stack; default: that of your AWS settings.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The file to write; it must be new.")
-def fill(file: Path, stack: str, region: str | None, output: Path) -> None:
+def fill(file: Path, stacks: tuple[str, ...], region: str | None, output: Path) -> None:
     """Write a cluster file with the names and ids of what the stack made.
 
     \b
@@ -32,13 +34,13 @@ def fill(file: Path, stack: str, region: str | None, output: Path) -> None:
     from assay.api.cluster import fill as filled
     from assay.errors import InputError
 
-    text = filled(file, stack, region)
+    text = filled(file, *stacks, region=region)
     try:
         with output.open("x", encoding="utf-8") as written:
             written.write(text)
     except FileExistsError as error:
         raise InputError(f"{output} is there already; give another --output, or remove it") from error
-    click.echo(f"{output}: filled in from the stack {stack}; next: assay cluster check {output}")
+    click.echo(f"{output}: filled in from {', '.join(stacks)}; next: assay cluster check {output}")
 
 
 @command.command()
