@@ -93,5 +93,11 @@ def test_a_policy_is_known_by_its_gates(tmp_path):
     assert "minimum_samples: found nothing; is required" in result.output
 
 
+def test_a_study_is_known_by_its_detectors():
+    shipped = Path(__file__).parents[2] / "studies" / "small.yaml"
+    result = CliRunner().invoke(main, ["validate", str(shipped)])
+    assert result.output == f"{shipped}: ok (study small: 3 detectors x 2 datasets x 2 seeds, 12 cells)\n"
+
+
 def test_a_file_must_be_named():
     assert CliRunner().invoke(main, ["validate"]).exit_code == 2

@@ -38,9 +38,18 @@ def _card(path: str) -> str:
     return Card.read(path).summary
 
 
+def _study(path: str) -> str:
+    from assay.studies import study_file
+
+    read = study_file.read(path)
+    several = f"{len(read.detectors)} detectors x {len(read.datasets)} datasets x {len(read.seeds)} seeds"
+    return f"study {read.name}: {several}, {len(read.cells)} cells"
+
+
 KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
     "gates": ("policy", _policy),
     "attacks": ("suite", _suite),
+    "detectors": ("study", _study),
     "space": ("search space", _search_space),
     "trainable": ("search space", _search_space),
     "detector": ("card", _card),
@@ -64,7 +73,7 @@ class Result(TypedDict):
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(files: tuple[str, ...], as_json: bool) -> None:
-    """Check search spaces, policies, suites and cards, every fault of every file at once.
+    """Check search spaces, studies, policies, suites and cards, every fault of every file at once.
 
     \b
       assay validate search_spaces/*.yaml
@@ -95,8 +104,8 @@ def _result(file: str) -> Result:
         if key is None:
             near = next((hint for word in raw if (hint := suggest(word, KINDS))), "")
             raise InputError(
-                f"{file}: no kind of file that is known{near}; a search space has `space`, a policy `gates`, "
-                "a suite `attacks`, a card `detector`"
+                f"{file}: no kind of file that is known{near}; a search space has `space`, a study `detectors`, "
+                "a policy `gates`, a suite `attacks`, a card `detector`"
             )
         kind, summary = KINDS[key]
         user_code.beside(file)
