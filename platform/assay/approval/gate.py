@@ -13,7 +13,7 @@ from assay.contracts import Norm, Regime
 from assay.errors import DataError
 from assay.metrics.deployed import DIFFER
 from assay.store.figures import Figure
-from assay.store.score_matrix import ALL, CLEAN, DEPLOYED, WORST
+from assay.store.score_matrix import ALL, CLEAN, DEPLOYED, SEED, SEED_CLEAN, WORST
 from assay.units import Count, Fraction, Radius, epsilon_key, in_255
 
 Decision = Literal["PASS", "FAIL", "INCONCLUSIVE"]
@@ -68,7 +68,9 @@ class Gate(BaseModel):
 
     attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
     norm `corruption` and regime `natural`, a corruption. With `deployed:` before one of the first two or `clean`, the
-    same images on the deployed file; only these have the metric `decisions_differ`. epsilon: of a corruption its
+    same images on the deployed file; only these have the metric `decisions_differ`. `worst_seed`
+    and `worst_seed:clean`: the AUROC of the least good seed of training, on validation images under the sweep's attack.
+    epsilon: of a corruption its
     severity, of `curve_area` the largest. defect: `all`, one kind, `worst_kind`, one category, or `worst_category`.
     """
 
@@ -113,14 +115,21 @@ class Gate(BaseModel):
             faults.append(f"{DIFFER} is of attack {DEPLOYED}{CLEAN} or {DEPLOYED}{WORST}")
         if self.metric == DIFFER and (self.regime != "both" or self.defect != ALL):
             faults.append(f"{DIFFER} is of all images: give no regime and no defect")
+        if self.of_seeds and (self.metric != "auroc" or self.regime != "both" or self.defect != ALL):
+            faults.append(f"{self.attack} has the metric auroc alone, of all images: give no regime and no defect")
         if faults:
             raise ValueError("; ".join(faults))
         return self
 
     @property
+    def of_seeds(self) -> bool:
+        """Whether it is about the seeds of training, which the model's manifest tells and not the audit."""
+        return self.attack in (SEED, SEED_CLEAN)
+
+    @property
     def on_clean(self) -> bool:
         """Whether no image is attacked."""
-        return self.attack.removeprefix(DEPLOYED) == CLEAN
+        return self.attack == SEED_CLEAN or self.attack.removeprefix(DEPLOYED) == CLEAN
 
     @property
     def limit(self) -> float:
@@ -143,6 +152,9 @@ class Gate(BaseModel):
         limit = f"{'at most' if self.at_least is None else 'at least'} {_short(self.limit)}"
         if self.deciding != self.bad:
             limit += " by the figure itself" if self.deciding == "value" else f" by the {self.deciding} bound"
+        if self.of_seeds:
+            under = "clean" if self.epsilon is None else f"{self.norm} {in_255(self.epsilon, self.norm)}"
+            return f"{what} of the worst seed of training, validation, {under} {limit}"
         if self.epsilon is None:
             return f"clean {what}{defect} {limit}"
         if self.norm == "corruption":

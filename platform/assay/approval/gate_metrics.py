@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assay.approval import worst_seed
 from assay.approval.figure import name_of
 from assay.approval.gate import Gate
 from assay.errors import DataError
@@ -38,6 +39,8 @@ def at_any_confidence(
     @functools.cache
     def at(confidence: float) -> list[Figure]:
         shared = _agreeing(audit, own, _computed(audit, gates, confidence))
+        if any(gate.of_seeds for gate in gates):
+            shared += worst_seed.figures(audit, confidence)
         if prevalence is None:
             return shared
         # The audit's own average precision is at the prevalence of its samples, which decides nothing.

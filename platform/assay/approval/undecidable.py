@@ -30,9 +30,9 @@ def undecidable(policy: Policy, suite: Suite) -> list[UndecidableGate]:
 
 
 def _missing(gate: Gate, suite: Suite) -> str:
-    """What the suite lacks for a gate, or nothing; a certified floor and a deployed file are the detector's."""
+    """What the suite lacks for a gate, or nothing; a certified floor, a deployed file and seeds are the detector's."""
     attack = gate.attack.removeprefix(DEPLOYED)
-    if gate.epsilon is None or attack in (CLEAN, CERTIFIED):
+    if gate.of_seeds or gate.epsilon is None or attack in (CLEAN, CERTIFIED):
         return ""
     if gate.norm == "corruption":
         kinds = [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []

@@ -23,6 +23,8 @@ RESERVED = (CLEAN, WORST, WORST_8BIT, "certified", "corruptions", "any")
 """Attack names of the tables that no entry of a suite may have."""
 DEPLOYED = "deployed:"
 """Before an attack name: its images, found on the audited detector, scored by the deployed file."""
+SEED, SEED_CLEAN = "worst_seed", "worst_seed:clean"
+"""What gates call the figures of the least good seed of training, attacked and clean."""
 ALL, WORST_KIND, WORST_CATEGORY = "all", "worst_kind", "worst_category"
 """Defect names of the tables that no defect kind may have."""
 
