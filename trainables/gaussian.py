@@ -14,8 +14,8 @@ from sklearn.covariance import LedoitWolf
 from torch import Tensor, nn
 
 from assay.contracts import TrainingData
+from assay.fitted import Fitted
 from assay.shelves import Item, Shelf
-from trainables._fitted import Fitted
 
 LEAST = 1e-6
 """Smallest variance in any direction, relative to the mean variance."""

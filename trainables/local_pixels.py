@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from assay.contracts import TrainingData
 from assay.errors import InputError
+from assay.fitted import Fitted
 from assay.units import Count, Fraction, NonNegative
 from trainables import _local_pixels
 from trainables._coreset import kept
-from trainables._fitted import Fitted
 
 BYTES = 2**31
 """The most that a bank may take."""

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay.contracts import Norm, TrainingData
+from assay.fitted import Fitted
 from assay.shelves import Item, Shelf
 from assay.units import Count
 from trainables._angle_bound import distance_bounds, pooling_gain
 from trainables._coreset import kept
-from trainables._fitted import Fitted
 from trainables._radius import BALLS, in_l2
 from trainables.backbones.pixels import Pixels
 

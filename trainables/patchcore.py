@@ -16,11 +16,11 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from assay.contracts import TrainingData
+from assay.fitted import Fitted
 from assay.shelves import Item, Shelf
 from assay.units import Fraction
 from trainables._coreset import kept, projected
 from trainables._farthest_patch import farthest_patch, nearest_squares
-from trainables._fitted import Fitted
 from trainables._patch_features import Border, Levels, PatchFeatures
 
 EXACT = "donot_use_mm_for_euclid_dist"

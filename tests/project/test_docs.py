@@ -15,12 +15,14 @@ from click.testing import CliRunner
 
 from assay import __version__, shelves
 from assay.approval import policy
+from assay.attacks.pgd import pgd
 from assay.audits import suite
 from assay.cli import main
 from assay.config import reader
-from assay.contracts import Images, TrainingData
+from assay.contracts import Images, ThreatModel, TrainingData
 from assay.datasets import elpv
-from assay.models import card
+from assay.models import card, certificates
+from assay.norm_balls import streams
 
 REPO = Path(__file__).parents[2]
 README = (REPO / "README.md").read_text(encoding="utf-8")
@@ -148,7 +150,7 @@ def test_links_between_pages_lead_somewhere(page):
 
 def test_the_trainable_in_the_docs_trains_and_resumes(tmp_path, monkeypatch):
     page = (REPO / "docs" / "add-your-own-detector.md").read_text(encoding="utf-8")
-    [module] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    module, _ = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     [space] = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     (tmp_path / "my_detector.py").write_text(module)
     monkeypatch.syspath_prepend(tmp_path)
@@ -173,6 +175,28 @@ def test_the_trainable_in_the_docs_trains_and_resumes(tmp_path, monkeypatch):
     empty = item.build(channels=1, image_size=32, **shelves.bind(item, {"width": 8}))
     empty.load_state_dict(whole.detector().state_dict())
     assert torch.equal(whole.detector()(images), empty(images))
+
+
+def test_the_detector_with_a_proof_in_the_docs_keeps_its_bounds(tmp_path, monkeypatch):
+    page = (REPO / "docs" / "add-your-own-detector.md").read_text(encoding="utf-8")
+    _, module = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    (tmp_path / "nearest_image.py").write_text(module)
+    monkeypatch.syspath_prepend(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 255, (12, 1, 16, 16), dtype=np.uint8)
+    train = Images(pixels[:8], np.zeros(8, np.int64), *[("",) * 8] * 3)
+    item = shelves.load("trainables", "nearest_image:NearestImage")
+    detector = item(TrainingData(train, train, {}), seed=0).detector()
+    images, radii = torch.from_numpy(pixels[8:]).float().div(255), torch.tensor([0.5, 1.0], dtype=torch.float64)
+    lower, upper = certificates.bounds(detector, images, "l2", radii, [], 1)
+    direction, random = torch.tensor([-1, -1, 1, 1]), streams(torch.Generator().manual_seed(0), images)
+    for at, radius in enumerate(radii.tolist()):
+        attacked = pgd(detector, images, direction, ThreatModel("l2", radius), random, steps=20).scores
+        assert ((lower[:, at] <= attacked + 1e-5) & (attacked <= upper[:, at] + 1e-5)).all()
+        assert ((attacked - detector(images)).abs() > 0.8 * radius).all(), "the bounds are not loose"
+    soft = detector.score_with(images, lambda distances: distances.topk(3, largest=False).values.mean(1))
+    assert (soft > detector(images)).all()
+    empty = item.build(channels=1, image_size=16)
+    assert {name: value.shape[1:] for name, value in empty.state_dict().items()} == {"bank": (16 * 16,)}
 
 
 def test_what_is_cited_is_this_version_under_its_licence():

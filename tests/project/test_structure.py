@@ -38,12 +38,12 @@ ROWS = (
     "runtime shelves corruptions norm_balls delong",
     "consent",
     "errors",
-    "contracts units hashing redaction",
+    "contracts units hashing redaction fitted",
 )
 """Packages and modules of `assay`, the top row first: each imports from rows below its own, never from its own row."""
 RAY = ("studies/in_parallel.py", "cluster/*", "sweeps/tune*.py", "sweeps/cluster_probe.py", "audits/fan_out.py")
 """Where Ray may be imported."""
-FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "interop", "norm_balls", "shelves", "units"}
+FOR_TRAINABLES = {"attacks", "contracts", "data", "errors", "fitted", "interop", "norm_balls", "shelves", "units"}
 HEAVY = {"torch", "ray", "optuna", "numpy", "pyarrow", "pydantic", "matplotlib", "wandb", "rich"}
 LIGHT = ("assay.__version__", "assay.errors", "assay.redaction", "assay.cli")
 

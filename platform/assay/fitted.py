@@ -1,4 +1,4 @@
-"""A run without training: the constructor fits everything from the data and the seed."""
+"""A trainable without training: the constructor fits everything from the data and the seed."""
 
 from __future__ import annotations
 
