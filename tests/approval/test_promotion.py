@@ -11,7 +11,7 @@ import yaml
 from signed_store import add_sibling, write_keys
 
 from assay.approval import policy, records, registry, signature
-from assay.approval.trust import people
+from assay.approval.trust import people, register_chain
 from assay.errors import AssayError, SpecError, UnknownName
 from assay.hashing import canonical, digest
 from assay.store import references
@@ -469,9 +469,9 @@ def test_two_who_decide_at_once_lose_nothing(decide, store, model, monkeypatch):
     """Both follow the same record, and the next one follows both."""
     decide()
     [first] = entries(store)
-    ends = records.ends(store)
+    ends = register_chain.ends(store)
     with monkeypatch.context() as patch:
-        patch.setattr(records, "ends", lambda _: ends)  # what each has read before the other wrote
+        patch.setattr(register_chain, "ends", lambda _: ends)  # what each has read before the other wrote
         for name in ("line-3", "line-4"):
             records.promoted(store, model=model, name=name, audit="a", dataset=None, by="-", key=None)
     decide()

@@ -14,6 +14,7 @@ from assay.approval import decision, records, review
 from assay.approval.gate_metrics import at_any_confidence
 from assay.approval.policy import Policy
 from assay.approval.records import DecisionRecord
+from assay.approval.trust import register_chain
 from assay.approval.trust.memory import Memory
 from assay.approval.verdict import EarlierDecision, History, Verdict, verdict_of
 from assay.errors import DataError, InputError
@@ -84,7 +85,7 @@ def history(store: Store, audit: Audit, because: str = "") -> History:
         decisions=tuple(decisions),
         audits=tuple(audits),
         models=len(models) + len(unread),
-        register=records.ends(store),
+        register=register_chain.ends(store),
     )
 
 

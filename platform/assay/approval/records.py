@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -17,6 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from assay.approval import signature
 from assay.approval.review import Review
 from assay.approval.signature import Key
+from assay.approval.trust import register_chain
+from assay.approval.trust.register_chain import BEFORE
 from assay.approval.verdict import AppliedPolicy, Verdict, Word
 from assay.errors import DataError, StoreError
 from assay.hashing import canonical, digest
@@ -24,8 +26,6 @@ from assay.store import formats
 from assay.store.services import FOLDER as FOLDER
 from assay.store.store import Store
 
-BEFORE = "before"
-"""The key under which a record names those it follows, each with its hash."""
 ENTRY = "entry"
 """The key under which a record holds its own name, so that none is put in another's place."""
 SIGNATURE = "signature"
@@ -104,7 +104,7 @@ def _write(store: Store, event: str, model: str, content: Mapping[str, object], 
     now = datetime.datetime.now(datetime.UTC)
     name = f"{now:%Y%m%dT%H%M%S.%fZ}-{event}-{model[:12]}.json"
     about = {formats.FIELD: formats.written("register"), "event": event, "time": now.isoformat(timespec="seconds")}
-    record = {**about, ENTRY: name, BEFORE: ends(store), **content}
+    record = {**about, ENTRY: name, BEFORE: register_chain.ends(store), **content}
     if key:
         record[SIGNATURE] = signature.of_text(canonical(record), key)
     store.write(f"{FOLDER}/{name}", canonical(record))
@@ -127,58 +127,21 @@ def gaps(store: Store, key: Key | None = None) -> list[Gap]:
 
     key: a public one; without it no signature is checked.
     """
-    entries = _entries(store)
+    entries = register_chain.entries(store)
     by_entry = {entry: Gap(entry, "damaged") for entry, content in entries.items() if not _readable(store, entry)}
     if key:
         forged = [entry for entry, content in entries.items() if not _signed(entry, content, key)]
         by_entry |= {entry: Gap(entry, "unsigned") for entry in forged if entry not in by_entry}
     for content in entries.values():
-        for entry, hash in _before(content).items():
+        for entry, hash in register_chain.before(content).items():
             if entry not in entries or digest(entries[entry]) != hash:
                 by_entry[entry] = Gap(entry, "changed" if entry in entries else "missing")
     return [by_entry[entry] for entry in sorted(by_entry)]
 
 
-def ends(store: Store) -> dict[str, str]:
-    """Name and SHA-256 of each record that no other follows yet: one, or several where two were written at once."""
-    entries = _entries(store)
-    followed = {entry for content in entries.values() for entry in _before(content)}
-    return {entry: digest(content) for entry, content in entries.items() if entry not in followed}
-
-
 def damaged(store: Store, model: str) -> list[str]:
     """The names of the records of decisions on a model that cannot be read, the oldest first."""
     return [gap.entry for gap in gaps(store) if gap.what == "damaged" and f"-decided-{model[:12]}." in gap.entry]
-
-
-def hashes(store: Store) -> dict[str, str]:
-    """Name and SHA-256 of every record, the oldest first."""
-    return {entry: digest(content) for entry, content in _entries(store).items()}
-
-
-def covered(store: Store, entries: Iterable[str]) -> set[str]:
-    """Some records and all those before them, as far as they are there."""
-    contents, found, open_ = _entries(store), set[str](), list(entries)
-    while open_:
-        entry = open_.pop()
-        if entry in contents and entry not in found:
-            found.add(entry)
-            open_ += _before(contents[entry])
-    return found
-
-
-def _entries(store: Store) -> dict[str, bytes]:
-    names = [name for name in store.names(FOLDER) if name.endswith(".json")]
-    return dict(zip(names, store.read_all([f"{FOLDER}/{name}" for name in names]), strict=True))
-
-
-def _before(content: bytes) -> dict[str, str]:
-    """What a record follows: file name -> SHA-256; nothing for an old record, or one that cannot be read."""
-    try:
-        before = json.loads(content)[BEFORE]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return {}
-    return {str(entry): str(hash) for entry, hash in before.items()} if isinstance(before, dict) else {}
 
 
 def _signed(entry: str, content: bytes, key: Key) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay.approval import records
+from assay.approval.trust import register_chain
 from assay.approval.verification import Verification
 from assay.errors import InputError
 from assay.store.store import Store
@@ -19,7 +20,7 @@ DIGITS = 16
 
 def heads(store: Store) -> list[str]:
     """The SHA-256 of every record that no other follows: one, or several where two were written at once."""
-    return sorted(records.ends(store).values())
+    return sorted(register_chain.ends(store).values())
 
 
 def verify(store: Store, remembered: Sequence[str]) -> Verification:
@@ -30,10 +31,10 @@ def verify(store: Store, remembered: Sequence[str]) -> Verification:
     for one in remembered:
         if not (DIGITS <= len(one) <= 64 and set(one) <= set("0123456789abcdef")):
             raise InputError(f"head {one[:64]!r} is no hash of a record: give {DIGITS} digits of what promote said")
-    hashes = records.hashes(store)
+    hashes = register_chain.hashes(store)
     found = {one: [entry for entry, hash in hashes.items() if hash.startswith(one)] for one in remembered}
     lost = [one for one, entries in found.items() if not entries]
-    covered = records.covered(store, [entry for entries in found.values() for entry in entries])
+    covered = register_chain.covered(store, [entry for entries in found.values() for entry in entries])
     others = [entry for entry in hashes if entry not in covered]
     return Verification(
         "register",
