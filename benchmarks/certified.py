@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from assay.attacks.corner import corner
@@ -32,24 +33,24 @@ SEEDS = (1, 2, 3, 4)
 EPOCHS = 8
 
 
-def proven(detector: nn.Module, images: Images, threat: ThreatModel) -> float:
-    """The AUROC no attack can go below."""
+def proven(detector: nn.Module, images: Images, threat: ThreatModel) -> NDArray[np.float64]:
+    """Scores (N,) that no attack can go beyond: the least of an anomaly, the largest of a normal."""
     radii, worst = torch.tensor([threat.epsilon], dtype=torch.float64), []
     for first, last in batches(images):
         lower, upper = bounds(detector, pixels(images, first, last), threat.norm, radii, [], 1)
         worst.append(np.where(images.labels[first:last] == 1, lower[:, 0], upper[:, 0]))
-    return detection.auroc(images.labels, np.concatenate(worst))
+    return np.concatenate(worst)
 
 
-def attacked(detector: nn.Module, images: Images, threat: ThreatModel) -> float:
-    """The AUROC that attacks leave."""
+def attacked(detector: nn.Module, images: Images, threat: ThreatModel) -> NDArray[np.float64]:
+    """Scores (N,) that attacks reach."""
     generator, worst = torch.Generator().manual_seed(0), []
     for first, last in batches(images):
         clean, direction = pixels(images, first, last), torch.from_numpy(1 - 2 * images.labels[first:last])
         random = streams(generator, clean)
         start = corner(detector, clean, direction, threat, random).images if threat.norm == "linf" else None
         worst.append(pgd(detector, clean, direction, threat, random, start=start, steps=STEPS).scores.numpy())
-    return detection.auroc(images.labels, np.concatenate(worst))
+    return np.concatenate(worst)
 
 
 def local_pixels(data: TrainingData) -> nn.Module:
@@ -74,14 +75,14 @@ def figures(name: str, split_seed: int) -> Mapping[str, float]:
     detector = DETECTORS[name](splits.training_data(dataset))
     test, linf, l2 = splits.test_images(dataset), ThreatModel("linf", EPSILON), ThreatModel("l2", RADIUS)
     found: dict[str, float] = {}
-    measures: dict[str, Callable[[], float]] = {
-        "clean": lambda: detection.auroc(test.labels, clean_scores(detector, test)),
+    measures: dict[str, Callable[[], NDArray[np.float64]]] = {
+        "clean": lambda: clean_scores(detector, test),
         "certified": lambda: proven(detector, test, linf),
         "attacked": lambda: attacked(detector, test, linf),
         "l2": lambda: attacked(detector, test, l2),
     }
     for key, measure in measures.items():
-        found[key] = measure()
+        found[key] = detection.auroc(test.labels, measure())
         print(f"{name}, split seed {split_seed}: {key} {found[key]:.4f}", flush=True)
     return found
 

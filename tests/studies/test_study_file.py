@@ -58,3 +58,11 @@ def test_a_file_that_is_no_study_is_refused(changes, key):
 def test_the_study_in_the_repository_is_one():
     study = study_file.read(Path(__file__).parents[2] / "studies" / "small.yaml")
     assert len(study.cells) == 12
+
+
+@pytest.mark.parametrize(
+    "file", sorted((Path(__file__).parents[2] / "studies").glob("*.yaml")), ids=lambda file: file.stem
+)
+def test_every_shipped_study_is_sound(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGES", str(tmp_path))
+    assert study_file.read(file).name == file.stem
