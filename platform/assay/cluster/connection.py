@@ -6,7 +6,6 @@ import gc
 import importlib
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -15,14 +14,14 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from assay import consent, shelves
-from assay.cluster import ray_failures, token, user_code
+from assay.cluster import address as addresses
+from assay.cluster import local_limits, ray_failures, session_folder, token, user_code
 from assay.errors import SweepError
 from assay.runtime import allowance, versions
 
 Answer = TypeVar("Answer")
 LEFT_OUT = [".?*", "__pycache__/", "*.pyc", "tests/", "venv/"]
 """What of a package does not travel, as in a .gitignore; a .rayignore in the package leaves out more."""
-REACH = 10.0  # seconds to reach the head
 PATIENCE = 60.0  # seconds for a node to unpack the code and answer
 MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 """Makes glibc keep freed memory for the next tensors in a worker, up to 2 GB.
@@ -55,15 +54,16 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         os.environ.setdefault(name, value)  # local workers inherit it; Ray would start those with a runtime_env anew
     options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
-        options |= {"num_cpus": cpus or allowance.cores(), "include_dashboard": False, "_temp_dir": token.own_folder()}
-        options |= _memory()
+        folder = session_folder.own_folder()
+        token.keep_in(folder)
+        options |= {"num_cpus": cpus or allowance.cores(), "include_dashboard": False, "_temp_dir": folder}
+        options |= local_limits.options()
     else:
+        addresses.reach(address)
         options["runtime_env"] = code()
     try:
-        if address is not None:
-            _reach(address)
         context = ray.init(**options)
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises everything, Exception itself where one of its processes does not start
         where = f"the cluster at {address}" if address else "a local Ray cluster"
         raise SweepError(f"cannot start or join {where}: {ray_failures.reason(error)}") from error
     try:
@@ -76,14 +76,6 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
         # while Ray shuts down, Ray would end this process on the spot.
         gc.collect()
         ray.shutdown()
-
-
-def _memory() -> dict[str, object]:
-    """What Ray is told of memory where a batch system allows less than the machine has, which Ray does not see."""
-    allowed = allowance.memory()
-    if allowed >= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        return {}
-    return {"object_store_memory": int(0.3 * allowed), "_memory": int(0.7 * allowed)}
 
 
 def code() -> dict[str, object]:
@@ -137,13 +129,6 @@ def each_node(question: Callable[[], Answer], patience: float = PATIENCE) -> lis
         except ray.exceptions.RayError:  # it went away
             continue
     return answers
-
-
-def _reach(address: str) -> None:
-    """Raise OSError where nothing answers at HOST:PORT; Ray would try for two minutes, then end this process."""
-    host, colon, port = address.rpartition(":")
-    if colon and "://" not in address:
-        socket.create_connection((host.strip("[]"), int(port)), REACH).close()
 
 
 def _cannot_import(modules: list[str]) -> dict[str, str]:

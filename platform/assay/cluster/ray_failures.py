@@ -37,6 +37,12 @@ def reason(error: BaseException) -> str:
             f"{size[2] if size else '512 MiB'} can be sent to workers; keep data elsewhere, or name it in a "
             ".rayignore in that folder, which is written as a .gitignore"
         )
+    if "timed out during startup" in whole or "Timed out waiting for file" in whole:
+        return (
+            "its processes did not start in time. Unless the machine is just busy, they may have too little memory, "
+            "too few processes (`ulimit -u`) or open files (`ulimit -n`), or no room where RAY_TMPDIR or TMPDIR says; "
+            "their logs are there, too, in assay-ray-*/session_latest/logs"
+        )
     if isinstance(error, ConnectionError | TimeoutError) or "waiting for GCS to become available" in whole:
         return "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was given another)"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

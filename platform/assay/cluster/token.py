@@ -5,28 +5,39 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import stat
 import tempfile
 from pathlib import Path
 
-from assay.errors import SweepError
+from ray._private.authentication.authentication_token_generator import generate_new_authentication_token
 
 
-def own_folder() -> str:
-    """A folder of this user alone, in which a local cluster keeps its sessions: nobody gets in while Ray makes them.
+def keep_in(folder: str) -> None:
+    """Before a local cluster is started: where no token can be kept at home, keep one in this folder of the user's own.
 
-    Ray's own, `/tmp/ray`, may be written by everybody, and so may a session until `guard` was called. Raises SweepError
-    where somebody else has a folder of that name.
+    A container or a service may have no home folder, or one that is read-only. Raises OSError where the folder is, too.
     """
-    base = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
-    path = base / f"assay-ray-{os.getuid()}"
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700, parents=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise SweepError(f"{path} is not a folder of yours; remove it, or set RAY_TMPDIR to a folder of your own")
-    path.chmod(0o700)
-    return str(path)
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or _at_home():
+        return
+    path = Path(folder) / "auth_token"
+    if not path.exists():
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            file.write(generate_new_authentication_token())
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+
+
+def _at_home() -> bool:
+    """Whether Ray finds a token in the home folder, or can make one there."""
+    if not os.environ.get("HOME"):  # Ray asks for no other word of where it is
+        return False
+    folder = Path(os.environ["HOME"]) / ".ray"
+    if (folder / "auth_token").exists():
+        return os.access(folder / "auth_token", os.R_OK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
 
 
 def guard(joined: str | None, session: str) -> None:
