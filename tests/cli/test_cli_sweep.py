@@ -281,3 +281,21 @@ def test_what_lies_where_the_command_is_given_hides_no_library(tmp_path):
     (tmp_path / "yaml.py").write_text("raise SystemExit('the wrong yaml')")
     run = subprocess.run([ASSAY, "ls", "attacks"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
+
+
+def test_trials_say_what_a_sweep_taught(assay, tmp_path):
+    made(tmp_path, write(tmp_path))
+    told = assay("trials", "toy", "--advice")
+    assert told.exit_code == 0, told.output
+    assert told.stdout == (
+        "too few complete trials to say anything: 8 are needed, and 20 for the importance of parameters\n"
+    )
+    log = tmp_path / "store" / "sweeps" / "toy" / "log" / "0000.jsonl"
+    events = [json.loads(line) for line in log.read_text().splitlines()]
+    of_first = [event for event in events if event.get("trial") == 0]
+    with log.open("a") as file:
+        for number in range(4, 9):
+            file.writelines(json.dumps({**event, "trial": number}) + "\n" for event in of_first)
+    told = assay("trials", "toy", "--advice")
+    assert told.exit_code == 0, told.output
+    assert "next: " in told.stdout

@@ -139,6 +139,11 @@ def test_importance_comes_when_it_is_there(store):
         time.sleep(0.2)
     assert "best quarter of 24 complete trials differ from all (PED-ANOVA)" in text(answer)
     assert answer.text.count("<svg") == 4
+    advised = text(answer).partition("What to try next")[2].partition("All trials")[0]
+    assert (
+        "mattered for clean_auroc: 1.00 [1.00, 1.00] of the importance of all" in advised
+        or "nothing is known" in advised
+    )
 
 
 def test_few_trials_say_nothing_about_importance(store):

@@ -14,7 +14,7 @@ from assay.cluster import user_code
 from assay.config import overrides, reader
 from assay.config.search_space import Spec
 from assay.errors import InputError, SpecError, SweepError
-from assay.store import best_trial, growth, trials_table
+from assay.store import best_trial, growth, trial_log, trials_table
 from assay.store.best_trial import Best
 from assay.store.store import Store
 from assay.store.trials_table import Trial
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from assay.contracts import TrainingData
     from assay.data.moved import Places
+    from assay.metrics.advice import Finding
     from assay.remote.arrival import Arrival
     from assay.sweeps.budget import Meter, Spent
     from assay.sweeps.forecast import Forecast
@@ -69,6 +70,19 @@ class Sweep:
     @cached_property
     def _chosen(self) -> Best:
         return best_trial.choose(self.store, *trials_table.load(self.store, self.name))
+
+    @cached_property
+    def advice(self) -> tuple[Finding, ...]:
+        """What mattered, what was exhausted, what never won and what to try next, each in a sentence with its figure.
+
+        Takes some seconds where 20 trials or more are complete.
+        """
+        from assay.metrics import advice, importance
+
+        rule = trials_table.plain_spec(self.store, self.name).get("best") or {"maximize": "mean"}
+        records = trial_log.records(trial_log.read(self.store, self.name))
+        rows = importance.table(trials_table.table(importance.sample(self.trials)), self.directions).to_pylist()
+        return tuple(advice.advice(records, self.directions, rule, rows, self.name))
 
     @property
     def states(self) -> Mapping[str, int]:

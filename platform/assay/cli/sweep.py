@@ -176,6 +176,8 @@ def _conclude(spec: Spec, sweep: Sweep, meter: Meter, seconds: float, console: C
             console.print(sweep.because, soft_wrap=True)
         for line in seed_lines(sweep):
             console.print(line, soft_wrap=True, highlight=False)
+        for found in sweep.advice:
+            console.print(str(found), soft_wrap=True, highlight=False)
         console.print(f"best: trial {best}; audit it with: assay audit {spec.name}:best{where}", soft_wrap=True)
     if sweep.interrupted:
         more = ""

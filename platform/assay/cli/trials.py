@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @click.argument("name")
 @click.option("--pareto", is_flag=True, help="Only the Pareto front.")
 @click.option("--rungs", is_flag=True, help="How well each rung of the fidelity ladder ranked.")
+@click.option("--advice", is_flag=True, help="What mattered, what was exhausted, what never won, what to try next.")
 @click.option("--optuna", metavar="URL", help="Write the study to an Optuna storage: sqlite:///sweeps.db.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @_options.store
-def command(name: str, pareto: bool, rungs: bool, optuna: str | None, as_json: bool, root: str) -> None:
+def command(name: str, pareto: bool, rungs: bool, advice: bool, optuna: str | None, as_json: bool, root: str) -> None:
     """List the trials of sweep NAME, running or ended, from its log.
 
     \b
@@ -53,6 +54,10 @@ def command(name: str, pareto: bool, rungs: bool, optuna: str | None, as_json: b
         click.echo("\n".join(rung_quality(*trials_table.load(store, name))))
         return
     sweep = open_sweep(name, store=store)
+    if advice:
+        none = "too few complete trials to say anything: 8 are needed, and 20 for the importance of parameters"
+        click.echo("\n".join(map(str, sweep.advice)) or none)
+        return
     title = f"trials of {name} (validation split)"
     shown = front(sweep) if pareto else listed(sweep.trials, sweep.directions, title)
     console = Console(markup=False, emoji=False)

@@ -21,11 +21,15 @@ from assay.store.schemas import IMPORTANCE
 if TYPE_CHECKING:
     import optuna
 
+    from assay.store.trials_table import Trial
+
 NEEDED = 20
 """Complete trials: the best quarter is then the five that PED-ANOVA needs at least."""
 QUARTER = 0.25
 WITH_IT = 5
 """Trials that must have a conditional parameter."""
+ANALYSED = 500
+"""Complete trials, beside the front, that are looked at where a person waits; more take minutes."""
 RESAMPLES = 400
 """A quantile at 2.5 % then has ten resamples beyond it."""
 CONFIDENCE = 0.95
@@ -64,6 +68,16 @@ class Importance(NamedTuple):
     confidence: float
     trials: int
     complete: int
+
+
+def sample(trials: Sequence[Trial], most: int = ANALYSED) -> list[Trial]:
+    """The complete trials that the search drew, or of many the front and `most` others evenly from first to last."""
+    complete = [trial for trial in trials if trial.state == "complete" and trial.repeats is None]
+    others = [trial for trial in complete if not trial.pareto]
+    if len(others) <= most:
+        return complete
+    kept = {others[int(at)].number for at in np.linspace(0, len(others) - 1, most)}
+    return [trial for trial in complete if trial.pareto or trial.number in kept]
 
 
 def table(trials: pa.Table, directions: Mapping[str, str], *, seed: int = 0) -> pa.Table:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
+from assay.metrics import importance
 from assay.reports import notebook
 from assay.reports.sections import parallel_coordinates
 from assay.reports.sections._sweep import objectives, parameters
@@ -18,19 +19,9 @@ MOST = 300
 """Trials that a picture shows at most, beside the front; more cannot be told apart and take long to draw."""
 
 
-def sample(trials: Sequence[Trial], most: int = MOST) -> list[Trial]:
-    """The complete trials, or of many the front and `most` others evenly from first to last."""
-    complete = [trial for trial in trials if trial.state == "complete"]
-    others = [trial for trial in complete if not trial.pareto]
-    if len(others) <= most:
-        return complete
-    kept = {others[int(at)].number for at in np.linspace(0, len(others) - 1, most)}
-    return [trial for trial in complete if trial.pareto or trial.number in kept]
-
-
 def drawn(directions: Mapping[str, str], trials: Sequence[Trial]) -> list[Markup]:
     """The pictures that these trials allow: with two objectives the front, with two complete trials all of them."""
-    shown = sample(trials)
+    shown = importance.sample(trials, MOST)
     found = [notebook.scatter(list(directions), shown)]
     if len(shown) > 1:
         table = columns(shown)

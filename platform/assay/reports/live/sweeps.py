@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from assay.errors import DataError
 from assay.metrics import importance
+from assay.metrics.advice import NEEDED, Finding, advice
 from assay.redaction import redacted
 from assay.reports.live import outlook, pictures
 from assay.reports.live.followed_log import FollowedLog
@@ -28,8 +29,6 @@ REDRAWN = 10.0
 """Seconds between two drawings of the pictures of a running sweep."""
 SHOWN = 100
 """Trials on a page of them."""
-ANALYSED = 500
-"""Complete trials, beside the front, that the importance of parameters is computed from; more take minutes."""
 
 STATE = """
 <p>{{ outlook.state }}: {{ counts }}, of {{ outlook.total }} trials.
@@ -67,6 +66,11 @@ PICTURES = """
 <div class="panels">{% for picture in drawn %}{{ picture }}{% endfor %}</div>
 {% if shown < complete %}<p class="note">Drawn: {{ shown }} of {{ complete }} complete trials, the front among them.
 </p>{% endif %}
+"""
+
+ADVICE = """
+{% if found %}<ul>{% for one in found %}<li>{{ one }}</li>{% endfor %}</ul>
+{% else %}<p>{{ needed }} complete trials are needed to say anything.</p>{% endif %}
 """
 
 IMPORTANCE = """
@@ -133,6 +137,7 @@ class LiveSweep:
     _drawn: tuple[int, float, list[Markup]] = (-1, 0.0, [])
     _importance: Future[tuple[Columns, int]] | None = None
     _shares: tuple[object, list[Markup]] = (None, [])  # of which importance, and its pictures
+    _advised: tuple[int, object, list[Finding]] = (-1, None, [])  # of which log and importance, and what was found
     _counted: int = 0  # complete trials that the importance is or will be of
 
     def __post_init__(self) -> None:
@@ -189,6 +194,7 @@ class LiveSweep:
         found.append(self._table("Pareto front", front, "No trial is complete yet."))
         found.append(self._pictures(now, stands.alive))
         found.append(self._importances(states["complete"]))
+        found.append(self._advice())
         pages = max(1, -(-len(self.trials) // SHOWN))
         page = min(page, pages)
         newest = self.trials[::-1][(page - 1) * SHOWN : page * SHOWN]
@@ -207,7 +213,13 @@ class LiveSweep:
         complete = sum(trial.state == "complete" for trial in self.trials)
         if not drawn:
             return Section("Pictures", Markup("<p>There is nothing to draw before two trials are complete.</p>"))
-        return section("Pictures", PICTURES, drawn=drawn, complete=complete, shown=len(pictures.sample(self.trials)))
+        return section(
+            "Pictures",
+            PICTURES,
+            drawn=drawn,
+            complete=complete,
+            shown=len(importance.sample(self.trials, pictures.MOST)),
+        )
 
     def _importances(self, complete: int) -> Section:
         """Computed aside, as it takes seconds, and again once a tenth more trials are complete."""
@@ -231,10 +243,22 @@ class LiveSweep:
         why = "Nothing varied."
         return section(title, IMPORTANCE, drawn=self._shares[1], of=of, complete=self._counted, why=why)
 
+    def _advice(self) -> Section:
+        """What the sweep taught so far; once a new importance is there, with that."""
+        done = self._importance if self._importance and self._importance.done() else None
+        if self._advised[:2] != (self.log.version, done):
+            rows: list[dict[str, Any]] = []
+            if done and not done.exception():
+                table = done.result()[0]
+                rows = [dict(zip(table, values, strict=True)) for values in zip(*table.values(), strict=True)]
+            rule = self.spec.get("best") or {"maximize": "mean"}
+            self._advised = (self.log.version, done, advice(self.log.records, self.goals, rule, rows, self.name))
+        return section("What to try next", ADVICE, found=self._advised[2], needed=NEEDED)
+
 
 def _importance(goals: Mapping[str, str], trials: Sequence[Trial]) -> tuple[Columns, int]:
     """A table of IMPORTANCE, and of how many trials it is."""
-    used = pictures.sample(trials, ANALYSED)
+    used = importance.sample(trials)
     found = importance.table(trials_table.table(used), goals)
     return {name: found[name].to_numpy() for name in found.column_names}, len(used)
 
