@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from assay.api.data import Data as Data
     from assay.api.data import read_data as read_data
     from assay.api.export import export as export
+    from assay.api.leaderboard import leaderboard as leaderboard
     from assay.api.load import load as load
     from assay.api.promote import promote as promote
     from assay.api.publish import publish as publish
@@ -48,6 +49,7 @@ _PLACES = {
     "Data": "data",
     "read_data": "data",
     "export": "export",
+    "leaderboard": "leaderboard",
     "load": "load",
     "promote": "promote",
     "publish": "publish",

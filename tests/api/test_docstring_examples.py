@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import toy_audit
+from signed_store import write_keys
 
 import assay
 from assay.store import references
@@ -57,6 +58,7 @@ def pristine(tmp_path_factory, own_cache):
 def names(pristine, tmp_path):
     """What the examples may use besides `assay`."""
     folder = Path(shutil.copytree(pristine, tmp_path / "examples"))
+    private, public = write_keys(tmp_path, "signer")
     return {
         "assay": assay,
         "torch": torch,
@@ -64,6 +66,8 @@ def names(pristine, tmp_path):
         "images": str(pristine / "images"),
         "suite": toy_audit.SUITE,
         "policy": POLICY,
+        "private": private,
+        "public": public,
         "folder": str(tmp_path),
         **dict(zip(("approved", "candidate"), references.finished(Store(folder / "store")), strict=True)),
     }
