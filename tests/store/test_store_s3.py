@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
 from s3_server import SECRET, cut, error, stall
 
 from assay.errors import StoreError
-from assay.store import lease, object_storage, trial_log
+from assay.store import object_storage, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import TrialLog
 
@@ -205,88 +203,6 @@ def test_an_object_that_no_folder_can_hold_is_refused(store, s3):
     s3.client().put_object(Bucket=bucket, Key="prefix/audits/x/../../../../outside", Body=b"x")
     with pytest.raises(StoreError, match=r"holds an object named .*as no folder can; delete it"), store.near("audits"):
         pass
-
-
-# The lease
-
-
-def test_a_lease_is_refused_while_it_is_renewed_and_taken_once_it_lapsed(store, monkeypatch):
-    monkeypatch.setattr(lease, "RENEW", 0.5)
-    monkeypatch.setattr(lease, "LOOK", 0.3)
-    monkeypatch.setattr(lease, "LAPSE", 3.0)
-    other = Store(store.root)
-    with store.locked("sweeps/.toy.lock", "sweep 'toy'"):
-        assert store.names("sweeps") == []
-        with pytest.raises(StoreError, match=r"sweep 'toy' is running in s3://.* \(on .*, process \d+, .*\); wait"):
-            other.locked("sweeps/.toy.lock", "sweep 'toy'").__enter__()
-        store.write("a", b"x")
-    started = time.monotonic()
-    with other.locked("sweeps/.toy.lock", "sweep 'toy'"):
-        assert time.monotonic() - started < 2.5, "it was given back"
-    store.write("sweeps/.toy.lock", json.dumps({"name": "x", "host": "h", "process": 1, "time": "t"}).encode())
-    with store.locked("sweeps/.toy.lock", "sweep 'toy'"):  # of a process that was killed
-        pass
-
-
-def test_who_lost_his_lease_writes_no_more(store, monkeypatch):
-    monkeypatch.setattr(lease, "RENEW", 60.0)
-    monkeypatch.setattr(lease, "LAPSE", 0.2)
-    monkeypatch.setattr(lease, "LOOK", 0.1)
-    monkeypatch.setattr(lease, "SETTLE", 0.1)
-    with store.locked("x/.lock", "sweep 'toy'"):
-        store.write("a", b"x")
-        time.sleep(0.3)  # as if the machine had slept
-        store.write("a", b"y")
-        with Store(store.root).locked("x/.lock", "sweep 'toy'"):
-            time.sleep(0.3)
-            with pytest.raises(StoreError, match="was taken over by another process"):
-                store.write("a", b"z")
-    assert store.read("a") == b"y"
-
-
-def test_who_slept_while_another_one_began_and_ended_writes_no_more(store, monkeypatch):
-    monkeypatch.setattr(lease, "RENEW", 60.0)
-    monkeypatch.setattr(lease, "LAPSE", 0.2)
-    monkeypatch.setattr(lease, "LOOK", 0.1)
-    monkeypatch.setattr(lease, "SETTLE", 0.1)
-    with store.locked("x/.lock", "sweep 'toy'"):
-        with Store(store.root).locked("x/.lock", "sweep 'toy'"):
-            pass
-        assert not store.exists("x/.lock")
-        with pytest.raises(StoreError, match="was taken over by another process"):
-            store.write("a", b"z")
-    assert not store.exists("x/.lock")
-
-
-def test_a_lease_counts_from_when_its_renewal_was_sent(store, monkeypatch):
-    """Others see it from then on; an answer that comes late gives nobody more time."""
-    held = lease.Lease(store._files, "x/.lock", "it")
-    write = store._files.write
-    monkeypatch.setattr(store._files, "write", lambda *told: (write(*told), time.sleep(0.5)))
-    began = time.monotonic()
-    held.write()
-    assert held.renewed - began < 0.4
-
-
-def test_of_two_that_begin_together_one_goes_on(store, monkeypatch):
-    found, held = [], threading.Barrier(2)
-    monkeypatch.setattr(lease, "LAPSE", 2.0)
-
-    def begin() -> None:
-        held.wait()
-        try:
-            with Store(store.root).locked("x/.lock", "it"):
-                found.append("held")
-                time.sleep(4)
-        except StoreError:
-            found.append("refused")
-
-    threads = [threading.Thread(target=begin) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert sorted(found) == ["held", "refused"]
 
 
 # The log

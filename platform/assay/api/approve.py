@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.api.arguments import StoreLike, policy_of, store_of
-from assay.approval import judgement, predecessor, records, review, signature, verification
+from assay.approval import exclusive, judgement, predecessor, records, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
@@ -92,7 +92,9 @@ def countersign(
     if known is None:
         raise InputError("a second signature is another person's, and only a keys file says whose it is: give --keys")
     signer = signature.private_key(key, lambda: password) if isinstance(key, str | Path) else key
-    return countersignature.countersign(place, references.audit(place, audit), reviewer, signer, known)
+    name = references.audit(place, audit)
+    with exclusive.model(place, Audit(references.folder(place, name)).info["model"]):
+        return countersignature.countersign(place, name, reviewer, signer, known)
 
 
 def decide_and_sign(
@@ -101,8 +103,15 @@ def decide_and_sign(
     """Decide, write review.json and the report, sign the audit and its model where a key is given; returns the verdict.
 
     Former signatures of the audit are removed with the verdict they were made for. Raises AssayError before anything is
-    written where the audit or its model is not what it was, or cannot be signed.
+    written where the audit or its model is not what it was, or cannot be signed, or while somebody else decides on it.
     """
+    with exclusive.model(store, Audit(references.folder(store, audit)).info["model"]):
+        return _decide_and_sign(store, audit, policy, reviewed, key, because)
+
+
+def _decide_and_sign(
+    store: Store, audit: str, policy: Policy, reviewed: Review, key: Key | None, because: str
+) -> Verdict:
     folder = references.folder(store, audit)
     model = store.below(f"models/{Audit(folder).info['model']}")
     if key:

@@ -34,7 +34,8 @@ def decide(
     without it, with an InputError, before anything is written.
     """
     judging = Audit(references.folder(store, audit))
-    verdict = judge(judging, policy, today)
+    moment = records.now(store)
+    verdict = judge(judging, policy, today or moment.date())
     past = history(store, judging, because)
     standing = [one for one in past.decisions if one.verdict in ("FAIL", "INCONCLUSIVE") and not one.answered]
     if verdict.passed and policy.approves and standing:
@@ -48,7 +49,7 @@ def decide(
             f"register/{damaged[0]}, an earlier decision on the model, is damaged and may be a FAIL; restore it from a "
             "copy, or add --because REASON; nothing was written"
         )
-    verdict = dataclasses.replace(verdict, history=past)
+    verdict = dataclasses.replace(verdict, history=past, created=moment.isoformat(timespec="seconds"))
     store.write(f"audits/{audit}/verdict.json", json.dumps(verdict.to_json(), indent=2).encode())
     return verdict
 

@@ -6,6 +6,7 @@ signed where its decision is. A record that cannot be read is passed over and na
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ from assay.store.store import Store
 
 ENTRY = "entry"
 """The key under which a record holds its own name, so that none is put in another's place."""
+STAMP = "%Y%m%dT%H%M%S.%fZ"
+"""How the name of a record begins: its time."""
 SIGNATURE = "signature"
 """The key of its signature, which is over all other keys."""
 
@@ -100,10 +103,23 @@ def promotions(store: Store) -> list[PromotionRecord]:
     return list(_read(store, "promoted", PromotionRecord))
 
 
+def now(store: Store) -> datetime.datetime:
+    """The time in UTC, but later than any record: their order is that of their names, and clocks differ.
+
+    Where another machine, whose clock is ahead, wrote the last record, it is just after that one.
+    """
+    time = datetime.datetime.now(datetime.UTC)
+    for name in reversed(store.names(FOLDER)):
+        with contextlib.suppress(ValueError, OverflowError):  # not a name of ours
+            written = datetime.datetime.strptime(name.partition("-")[0], STAMP).replace(tzinfo=datetime.UTC)
+            return max(time, written + datetime.timedelta(microseconds=1))
+    return time
+
+
 def _write(store: Store, event: str, model: str, content: Mapping[str, object], key: Key | None = None) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    name = f"{now:%Y%m%dT%H%M%S.%fZ}-{event}-{model[:12]}.json"
-    about = {formats.FIELD: formats.written("register"), "event": event, "time": now.isoformat(timespec="seconds")}
+    time = now(store)
+    name = f"{time:{STAMP}}-{event}-{model[:12]}.json"
+    about = {formats.FIELD: formats.written("register"), "event": event, "time": time.isoformat(timespec="seconds")}
     record = {**about, ENTRY: name, BEFORE: register_chain.ends(store), **content}
     if key:
         record[SIGNATURE] = signature.of_text(canonical(record), key)

@@ -11,27 +11,33 @@ KEYS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or a role of t
 CODES = (
     (("ExpiredToken", "EXPIRED_TOKEN", "TokenRefreshRequired", "RequestExpired", "invalid_grant"),
      f"the credentials have expired; renew them (aws sso login, or new AWS_* variables), {AGAIN}"),
-    (("INVALID_ACCESS_KEY_ID", "InvalidToken", "INVALID_CLIENT_TOKEN", "UNRECOGNIZED_CLIENT"),
+    (("INVALID_ACCESS_KEY_ID", "InvalidAccessKeyId", "InvalidToken", "INVALID_CLIENT_TOKEN", "UNRECOGNIZED_CLIENT"),
      f"the service does not know this access key; look at {KEYS}, {AGAIN}"),
-    (("SIGNATURE_DOES_NOT_MATCH",), f"the secret does not fit the access key; look at {KEYS}, {AGAIN}"),
-    (("REQUEST_TIME_TOO_SKEWED",), f"this machine's clock is wrong, so its requests are refused; set it, {AGAIN}"),
-    (("NO_SUCH_BUCKET",), "there is no such bucket; make it, or give another place with --store"),
+    (("SIGNATURE_DOES_NOT_MATCH", "SignatureDoesNotMatch"), f"the secret does not fit the access key; look at {KEYS}, {AGAIN}"),
+    (("REQUEST_TIME_TOO_SKEWED", "RequestTimeTooSkewed"), f"this machine's clock is wrong, so its requests are refused; set it, {AGAIN}"),
+    (("NO_SUCH_BUCKET", "NoSuchBucket"), "there is no such bucket; make it, or give another place with --store"),
     (("INVALID_BUCKET", "InvalidBucketName"), "this cannot be the name of a bucket; give another place with --store"),
-    (("PermanentRedirect", "AuthorizationHeaderMalformed", "HTTP status 301", "IllegalLocationConstraint"),
+    (("PermanentRedirect", "AuthorizationHeaderMalformed", "HTTP status 301", "IllegalLocationConstraint",
+      "incorrectly configured region"),
      f"the bucket is in another region than was asked; set AWS_REGION to the bucket's, {AGAIN}"),
     (("SLOW_DOWN", "SERVICE_UNAVAILABLE", "THROTTLING", "HTTP status 503", "HTTP status 429", "INTERNAL_FAILURE",
-      "HTTP status 500", "HTTP status 502", "HTTP status 504", "REQUEST_TIMEOUT"),
+      "HTTP status 500", "HTTP status 502", "HTTP status 504", "REQUEST_TIMEOUT", "status code: 500",
+      "status code: 502", "status code: 503", "status code: 504", "status code: 429"),
      "the service asks to slow down or fails, and did so at every attempt; wait a little, " + AGAIN),
     (("InsufficientStorage", "HTTP status 507", "QuotaExceeded"),
      f"no space left there; free some or raise the quota, {AGAIN}"),
     (("OAuth2 access token", "UNAUTHENTICATED"),
      f"no credentials of Google Cloud that could be used; set GOOGLE_APPLICATION_CREDENTIALS, or say gcloud auth "
      f"application-default login, {AGAIN}"),
-    (("NETWORK_CONNECTION", "curlCode", "Could not resolve", "UNAVAILABLE", "DEADLINE_EXCEEDED"),
+    (("NETWORK_CONNECTION", "curlCode", "Could not resolve", "UNAVAILABLE", "DEADLINE_EXCEEDED",
+      "error sending request"),
      f"the service cannot be reached, or the connection stalls, at every attempt; look at the network and at "
      f"AWS_ENDPOINT_URL, {AGAIN}"),
 )  # fmt: skip
 """What an error of object storage contains -> what to tell the user; the first that fits."""
+
+DENIED = ("ACCESS_DENIED", "AccessDenied", "HTTP status 403", "HTTP status 401", "PERMISSION_DENIED",
+          "status code: 403", "status code: 401")  # fmt: skip
 
 
 def advice(error: OSError) -> str:
@@ -57,8 +63,8 @@ def of_object_storage(error: OSError) -> str:
     for codes, message in CODES:
         if any(code in text for code in codes):
             return message
-    if any(code in text for code in ("ACCESS_DENIED", "HTTP status 403", "HTTP status 401", "PERMISSION_DENIED")):
-        if "ACCESS_DENIED" in text and no_credentials():
+    if any(code in text for code in DENIED):
+        if any(code in text for code in DENIED[:2]) and no_credentials():
             return f"not allowed, and no credentials were found; set {KEYS}, {AGAIN}"
         did = text.partition(" during ")[2].partition(" operation")[0]
         return (

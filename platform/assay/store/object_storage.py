@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from assay.errors import InputError, StoreError
 from assay.store import error_messages, lease
+from assay.store.conditional import ConditionalObjects
 
 SCHEMES = ("s3", "gs")
 ATTEMPTS = 6  # of a request that may succeed later, with growing pauses: half a minute if each is answered at once
@@ -172,7 +173,8 @@ class ObjectFiles:
     @contextmanager
     def locked(self, key: str, what: str) -> Iterator[lease.Lease]:
         """Hold the lease of that key; see `lease`. Raises StoreError where another process holds it."""
-        with lease.held(self, key, what) as held:
+        objects = ConditionalObjects(self.scheme, self.prefix)
+        with lease.held(self, objects, key, what) as held:
             yield held
 
 
@@ -190,10 +192,7 @@ def _client(scheme: str, bucket: str) -> Any:
 
     if scheme == "gs":
         return fs.GcsFileSystem(retry_time_limit=datetime.timedelta(seconds=60))
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not endpoint:
-        region = _region(bucket) or region  # where the bucket is counts, not where the user mostly works
+    endpoint, region = address(bucket)
     return fs.S3FileSystem(
         **_credentials(),
         endpoint_override=endpoint,
@@ -204,6 +203,15 @@ def _client(scheme: str, bucket: str) -> Any:
         allow_delayed_open=True,  # a small object is one request, not three
         background_writes=True,  # without it, an upload of which a part fails is closed into an object cut short
     )
+
+
+def address(bucket: str) -> tuple[str | None, str | None]:
+    """Where a bucket of S3 is asked for: the URL of a service of the user's own, if any, and the region."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if not endpoint:
+        region = _region(bucket) or region  # where the bucket is counts, not where the user mostly works
+    return endpoint or None, region
 
 
 RENEWED = ("env", "config-file", "shared-credentials-file", "iam-role", "container-role")

@@ -31,7 +31,7 @@ class Store:
         if text.partition(":/")[0] in ("s3", "gs") and "://" not in text:
             raise InputError(f"store '{text}': a slash is missing, write {text.replace(':/', '://', 1)}")
         self._files = ObjectFiles(text) if "://" in text else LocalFiles(root)
-        self._lease: Lease | None = None
+        self._leases: list[Lease] = []  # held now; those of a folder of this store are the same
         self._origin: Store | None = None  # of a copy: what it is a copy of
 
     @property
@@ -56,7 +56,9 @@ class Store:
 
     def below(self, folder: str) -> Store:
         """A folder of this store as a store."""
-        return Store(self._files.below(folder))
+        part = Store(self._files.below(folder))
+        part._leases = self._leases
+        return part
 
     def up(self, levels: int) -> Store:
         """The store so many folders above this one."""
@@ -120,8 +122,7 @@ class Store:
     def write(self, key: str, content: bytes) -> None:
         """Write a file whole or not at all: a reader sees the old content or the new, never a part."""
         with self.explain(key):
-            if self._lease:
-                self._lease.confirm()
+            self._confirm()
             if self._origin:
                 self._origin.write(key, content)
             self._files.write(key, content)
@@ -129,9 +130,15 @@ class Store:
     def remove(self, key: str) -> None:
         """Remove a file if it is there."""
         with self.explain(key):
+            self._confirm()
             if self._origin:
                 self._origin.remove(key)
             self._files.remove(key)
+
+    def _confirm(self) -> None:
+        """Raise StoreError where another process has taken a lease over that this one believed to hold."""
+        for held in self._leases:
+            held.confirm()
 
     def read_json(self, key: str) -> Any:
         """The content of a JSON file; raises StoreError where it is not JSON."""
@@ -163,11 +170,13 @@ class Store:
         lock = self._files.locked(key, what)
         with self.explain(key):
             held = lock.__enter__()
-        self._lease = held
+        if held is not None:
+            self._leases.append(held)
         try:
             yield
         finally:
-            self._lease = None
+            if held is not None:
+                self._leases.remove(held)
             lock.__exit__(None, None, None)
 
     @contextmanager

@@ -6,8 +6,8 @@ Kept beside the sweeps and audits, not in them: what is finished and signed is n
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from assay.store import formats
 from assay.store.store import Store
@@ -35,7 +35,10 @@ class Published:
         formats.check_content(content, "published", self.store.place(self.key))
         return {project: sent for project, sent in content.items() if project != formats.FIELD}
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Only one process at a time sends it."""
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Only one process at a time sends it; what another one has sent until now is known then."""
         folder, _, name = self.key.removesuffix(".json").rpartition("/")
-        return self.store.locked(f"{folder}/.{name}.lock", f"`assay publish` of {self.what}")
+        with self.store.locked(f"{folder}/.{name}.lock", f"`assay publish` of {self.what}"):
+            self.sent = self._projects().get(self.project, {})
+            yield

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from assay.approval import records, registry, signature, verification
+from assay.approval import exclusive, records, registry, signature, verification
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
 from assay.approval.trust import redecision
@@ -44,8 +45,29 @@ class Promoted:
 def promote(store: Store, model: str, *, service: str | None, by: str, trust: Trust, today: datetime.date) -> Promoted:
     """Promote a model by its full hash to a name, by default that of its dataset.
 
-    Raises RefusedError without an audit whose PASS is valid today and verified, InputError where it serves already.
+    Raises RefusedError without an audit whose PASS is valid today and verified, InputError where it serves already,
+    StoreError while somebody else decides on the model or promotes another one to that name.
     """
+    with exclusive.model(store, model):
+        standing, dataset, compared = _approved(store, model, trust, today)
+        name = service or standing.dataset
+        with exclusive.service(store, name):
+            before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
+            if before and before.model == model and before.audit == standing.audit:
+                raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
+            key = trust.given[0].fingerprint if trust.given else None
+            records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=key)
+    replaced = before.model if before and before.model != model else None
+    standings = registry.standings(store, today) if replaced else []  # anew: its state has just changed
+    former = next((one for one in standings if one.model == replaced), None)
+    regression = compared["a"]["audit"] if compared and compared.get("regression") else None
+    return Promoted(standing, former, regression)
+
+
+def _approved(
+    store: Store, model: str, trust: Trust, today: datetime.date
+) -> tuple[Standing, str | None, Mapping[str, Any] | None]:
+    """The standing of a model, the hash of its images and the comparison of its audit; raises as `promote` does."""
     listed = next((one for one in registry.standings(store, today) if one.model == model), None)
     if listed is None:
         raise RefusedError(f"not promoted: {model[:12]}: it has no finished audit; run assay audit first")
@@ -61,20 +83,7 @@ def promote(store: Store, model: str, *, service: str | None, by: str, trust: Tr
         why = str(error)
     if why:
         raise RefusedError(f"not promoted: {model[:12]}: {why}")
-    name = service or standing.dataset
-    before = next((one for one in reversed(records.promotions(store)) if one.name == name), None)
-    if before and before.model == model and before.audit == standing.audit:
-        raise InputError(f"{standing.name} already serves as {name}, by audit {standing.audit}")
-    fingerprint = trust.given[0].fingerprint if trust.given else None
-    records.promoted(store, model=model, name=name, audit=standing.audit, dataset=dataset, by=by, key=fingerprint)
-    replaced = before.model if before and before.model != model else None
-    standings = registry.standings(store, today) if replaced else []  # anew: its state has just changed
-    former = next((one for one in standings if one.model == replaced), None)
-    return Promoted(
-        standing,
-        former,
-        compared["a"]["audit"] if compared and compared.get("regression") else None,
-    )
+    return standing, dataset, compared
 
 
 def refusal(store: Store, folder: HashedFolder, standing: Standing, trust: Trust) -> str:
