@@ -55,7 +55,7 @@ HARD = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9,
 PROJECT = SimpleNamespace(server="https://wandb.example.org", path="team/project")
 
 
-class Lost(Exception):
+class LostError(Exception):
     """What one of two has lost."""
 
 
@@ -84,16 +84,16 @@ class Place:
         return promoting.promote(model, service=service, key=self.keys[1], store=self.store)
 
     def require_sound(self) -> None:
-        """Raise Lost where an audit's folder is not of the last decision on it, or its signature not valid."""
+        """Raise LostError where an audit's folder is not of the last decision on it, or its signature not valid."""
         memory, key = Memory.of(self.store), public_key(self.keys[1])
         if gaps := records.gaps(self.store, key):
-            raise Lost(f"the register has gaps: {gaps}")
+            raise LostError(f"the register has gaps: {gaps}")
         for name in self.audits:
             folder = references.folder(self.store, name)
             if objection := memory.objection(Audit(folder)):
-                raise Lost(f"audit {name}: {objection}")
+                raise LostError(f"audit {name}: {objection}")
             if wrong := [one for one in verification.of_audit(folder, [key], name) if not one.good]:
-                raise Lost(f"audit {name}: {verification.lines(wrong[0])}")
+                raise LostError(f"audit {name}: {verification.lines(wrong[0])}")
 
 
 def together(*acts: Callable[[], Any]) -> list[Any]:
@@ -117,9 +117,9 @@ def together(*acts: Callable[[], Any]) -> list[Any]:
         thread.join(LIMIT)
     for number in range(len(acts)):
         if number not in found or isinstance(found[number], Exception):
-            raise Lost(f"no words: {found.get(number, 'it has not ended')!r}")
+            raise LostError(f"no words: {found.get(number, 'it has not ended')!r}")
     if not any(found.values()):
-        raise Lost("each was refused because of the other")
+        raise LostError("each was refused because of the other")
     return [found[number] for number in range(len(acts))]
 
 
@@ -137,7 +137,7 @@ def two_promote(place: Place) -> None:
     done = together(*(lambda model=model: place.promote(model, service) for model in place.models))
     _require(len(records.promotions(place.store)) - before, sum(map(bool, done)), "promotions")
     if all(done) and not any(one.former for one in done):
-        raise Lost("each was told that it superseded nothing")
+        raise LostError("each was told that it superseded nothing")
 
 
 def promoted_and_rejected(place: Place) -> None:
@@ -152,7 +152,7 @@ def promoted_and_rejected(place: Place) -> None:
     _require(int(decision.verdict == "FAIL"), int(bool(rejected)), "decisions")
     names = [name for name in place.store.names(records.FOLDER) if name >= decision.entry]
     if promoted and rejected and any(records_of in name for name in names for records_of in ("-promoted-",)):
-        raise Lost("it was promoted after it was rejected")
+        raise LostError("it was promoted after it was rejected")
     place.require_sound()
     place.approve("Ann Lee", place.audits[0])
 
@@ -173,7 +173,7 @@ def two_start(place: Place) -> None:
     try:
         found = trial_log.records(trial_log.read(place.store, name))
     except AssayError as error:
-        raise Lost(str(error)) from error
+        raise LostError(str(error)) from error
     _require(len(found), sum(map(bool, done)), "trials")
 
 
@@ -196,7 +196,7 @@ PAIRS = (two_approve, two_promote, promoted_and_rejected, two_start, two_publish
 
 def _require(found: int, expected: int, what: str) -> None:
     if found != expected:
-        raise Lost(f"{expected} {what} were made, and {found} are there")
+        raise LostError(f"{expected} {what} were made, and {found} are there")
 
 
 @contextlib.contextmanager
@@ -235,7 +235,7 @@ def main() -> None:
                 tried += 1
                 try:
                     pair(place)
-                except Lost as error:
+                except LostError as error:
                     lost += 1
                     outcomes[pair.__name__] += 1
                     print(f"{pair.__name__}: {error}", flush=True)

@@ -19,6 +19,7 @@ from assay.store.store import Store
 from assay.tracking.sent import Published
 
 GATE = {"name": "clean", "metric": "auroc", "attack": "clean", "at_least": 0.6, "why": "because"}
+HARD = {"name": "falls", "metric": "auroc", "epsilon": "8/255", "at_least": 0.9, "why": "because"}
 POLICY = {
     "name": "mine",
     "version": 1,
@@ -72,7 +73,7 @@ def test_two_models_are_not_promoted_to_one_name_at_once(store, decide, keys):
         decide(one)
     with (
         exclusive.service(store, "line 3/ä"),
-        pytest.raises(StoreError, match="a promotion to line 3/ä is running in .*; wait until it ends, or stop it"),
+        pytest.raises(StoreError, match=r"a promotion to line 3/ä is running in .*; wait until it ends, or stop it"),
     ):
         promote.promote(model_of(store, audit), service="line 3/ä", key=keys[1], store=store)
     assert promote.promote(model_of(store, audit), service="line 3/ä", key=keys[1], store=store).former is None
@@ -101,7 +102,7 @@ def test_a_slow_clock_changes_no_order(store, decide, keys, monkeypatch):
     assert promote.promote(models[1], service="line-3", key=keys[1], store=store).former.model == models[0]
     promoted = records.promotions(store)
     assert [one.model for one in promoted] == models, "the one that was promoted last serves"
-    decide(audit, {**GATE, "at_least": 0.9999})
+    decide(audit, HARD)
     last = records.decisions(store)[-1]
     assert (last.audit, last.verdict) == (audit, "FAIL")
     assert last.decided >= promoted[-1].time

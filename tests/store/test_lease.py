@@ -244,11 +244,11 @@ class Google(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         found = self.objects.get(self.path)
         self.answer(200, *found) if found else self.answer(404)
 
-    def do_PUT(self) -> None:  # noqa: N802
+    def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         wanted = self.headers.get("x-goog-if-generation-match")
         if wanted is not None and int(wanted) != self.objects.get(self.path, (b"", 0))[1]:

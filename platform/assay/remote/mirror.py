@@ -187,7 +187,7 @@ def _link(source: Path, target: Path, size: int) -> None:
     try:
         os.link(source, temporary)
     except OSError:
-        shutil.copy2(source, temporary)
+        shutil.copyfile(source, temporary)  # the bytes alone: not every disk takes a file's rights or times
     temporary.replace(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -70,7 +71,12 @@ class LocalFiles:
 
     def read(self, key: str) -> bytes:
         """The bytes of a file."""
-        return self.path(key).read_bytes()
+        try:
+            return self.path(key).read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE:
+                raise
+        return self.path(key).read_bytes()  # NFS: another machine put a new file in its place while it was read
 
     def write(self, key: str, content: bytes) -> None:
         """Write a file whole or not at all."""
@@ -101,7 +107,7 @@ class LocalFiles:
         with path.open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            except (BlockingIOError, PermissionError) as error:  # the latter from Windows shares; it is open by now
                 raise StoreError(f"{what} is running in {self.root}; wait until it ends, or stop it") from error
             except OSError:  # a mounted folder may know no locks; everything works without one
                 logging.getLogger(__name__).warning(

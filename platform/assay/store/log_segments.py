@@ -10,6 +10,7 @@ import os
 import time
 from typing import IO
 
+from assay.errors import StoreError
 from assay.store.store import Store
 
 FULL = 256 * 1024
@@ -26,7 +27,15 @@ class Appended:
         with store.explain(key):
             path = store.path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: IO[bytes] = path.open("xb")  # never one that is there: its last line may be cut short
+            try:
+                self._file: IO[bytes] = path.open("xb")  # never one that is there: its last line may be cut short
+            except (
+                FileExistsError
+            ) as error:  # on NFS, what another machine wrote in the last minute may not be seen yet
+                raise StoreError(
+                    f"{path} is there already: the log was read before it was seen that another machine has written "
+                    "to it; wait a minute, then run the same command again"
+                ) from error
         self._synced = 0.0
 
     def add(self, line: bytes, urgent: bool) -> None:
