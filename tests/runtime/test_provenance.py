@@ -25,9 +25,9 @@ def repository(folder: Path, package: str, ignored: str = "") -> str:
     return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True).stdout.strip()
 
 
-def commit(folder: Path, package: str) -> str:
-    """What Assay says when it runs from there."""
-    environment = {"PYTHONPATH": str(folder / package), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"}
+def commit(folder: Path, package: str, **more: str) -> str:
+    """What Assay says when it runs from there; more: of the environment."""
+    environment = {"PYTHONPATH": str(folder / package), "PATH": "/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1", **more}
     asked = subprocess.run([sys.executable, "-c", ASK], cwd=folder, env=environment, capture_output=True, text=True)
     assert asked.returncode == 0, asked.stderr
     return asked.stdout.strip()
@@ -47,3 +47,13 @@ def test_a_users_repository_is_not_taken_for_ours(tmp_path: Path) -> None:
     assert commit(tmp_path / "kept", "vendor") == "None"
     repository(tmp_path / "untracked", "platform", "platform")
     assert commit(tmp_path / "untracked", "platform") == "None"
+
+
+def test_a_hook_of_a_users_repository_changes_nothing(tmp_path: Path) -> None:
+    """Git tells its hooks which repository they are of, and everything that they start."""
+    subprocess.run([*GIT, "init", "-q", tmp_path / "theirs"], check=True)
+    hook = {"GIT_DIR": str(tmp_path / "theirs/.git"), "GIT_INDEX_FILE": str(tmp_path / "theirs/.git/index")}
+    expected = repository(tmp_path / "ours", "platform")
+    assert commit(tmp_path / "ours", "platform", **hook) == expected
+    repository(tmp_path / "kept", "vendor")
+    assert commit(tmp_path / "kept", "vendor", **hook, GIT_WORK_TREE=str(tmp_path / "kept")) == "None"

@@ -11,14 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import toy_audit
 import yaml
 from click.testing import CliRunner
 from toy_log import SPACE, asked, ended, reported, write
 from wandb_server import ENTITY, KEY, serving
 
 from assay.approval.verdict import AppliedPolicy, CheckOutcomes, Verdict
+from assay.audits import suite
 from assay.cli import main
-from assay.errors import StoreError, TrackingError, UnknownName
+from assay.config import search_space
+from assay.errors import SpecError, StoreError, TrackingError, UnknownName
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
 from assay.tracking import audit_run, client, wandb_report
@@ -335,6 +338,46 @@ def test_what_is_written_wrongly_is_told_before_anything_is_sent(server, swept, 
     assert result.exit_code == 2
     assert "WANDB_MODE says offline" in result.output
     assert server.requests == []
+
+
+@pytest.mark.parametrize("fault", ["a/b", "x" * 129])
+def test_a_project_that_cannot_be_one_is_told_before_anything_is_sent(server, swept, fault):
+    result = assay(swept, "--project", fault)
+    assert result.exit_code == 1
+    assert "Invalid project name" in result.output
+    assert f"nothing was sent to project {fault}" in "".join(result.output.split("\n"))
+    assert server.requests == []
+
+
+def test_a_key_without_a_default_entity_needs_one_to_be_named(server, swept, monkeypatch):
+    viewer = server.Viewer({})["viewer"]
+    for name in ("Viewer", "GetViewer", "GetDefaultEntity"):
+        setattr(server, name, lambda _: {"viewer": {**viewer, "entity": None}})
+    result = assay(swept)
+    assert result.exit_code == 1
+    assert f"the key for {server.url} has no default entity; set WANDB_ENTITY to a user or team" in result.output
+    assert server.runs == {}
+    monkeypatch.setenv("WANDB_ENTITY", "team")
+    assert f"{server.url}/team/robust/groups/toy" in assay(swept).output
+
+
+def test_the_longest_names_that_are_valid_are_so_on_wandb(tmp_path):
+    """Those of projects, runs and artifacts are made of names that `assay validate` checks."""
+    from wandb.sdk.artifacts._validators import validate_artifact_name
+    from wandb.sdk.wandb_settings import Settings
+
+    longest = "x" * 100
+    checked = suite.read(toy_audit.write_suite(tmp_path / "suite.yaml", name=longest))
+    assert validate_artifact_name(f"audit-{'0' * 12}-{checked.name}-{'0' * 8}")
+    assert validate_artifact_name(f"model-{'0' * 64}")
+    with pytest.raises(SpecError, match="must look like"):
+        suite.read(toy_audit.write_suite(tmp_path / "suite.yaml", name=longest + "x"))
+    for text in ("x" * 128, "a project", "ä+b"):
+        assert search_space._project(text) == Settings(project=text).project
+    for text in ("", "x" * 129, *(f"a{one}b" for one in "/\\#?%:")):
+        with pytest.raises(ValueError, match="is a project's name on W&B, so it must have 1 to 128 characters"):
+            search_space._project(text)
+    assert Settings(run_id=client.run_id("audit", "x")).run_id
 
 
 def test_a_sweep_that_is_not_there_is_an_error(server, swept):

@@ -31,7 +31,7 @@ from assay.store.audit_reader import SuiteEntry
 from assay.store.score_matrix import RESERVED
 from assay.units import Count, Fraction, Radius, in_255, number
 
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]  # of folders, and on W&B
 
 
 def _rising(value: list[float]) -> list[float]:

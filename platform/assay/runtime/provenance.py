@@ -6,6 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import platform
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from assay import __version__, consent
 from assay.runtime import allowance
 
 LIBRARIES = ("torch", "ray", "optuna", "numpy", "pyarrow", "scipy", "safetensors", "pydantic")
+
+OF_A_HOOK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
+"""What git sets for the hooks of somebody's repository; Assay, run by one, is not asked about that repository."""
 
 
 class Hardware(TypedDict):
@@ -104,8 +108,11 @@ def git_commit() -> str | None:
     Installed in a virtual environment within somebody's repository, it must not take that repository's commit.
     """
     here = Path(__file__).parent.parent
+    asked = {name: value for name, value in os.environ.items() if name not in OF_A_HOOK}
     try:
-        run = functools.partial(subprocess.run, cwd=here, capture_output=True, text=True, timeout=10, check=True)
+        run = functools.partial(
+            subprocess.run, cwd=here, env=asked, capture_output=True, text=True, timeout=10, check=True
+        )
         top = Path(run(["git", "rev-parse", "--show-toplevel"]).stdout.rstrip("\n"))
         if (top / "platform" / "assay").resolve() != here.resolve():
             return None
