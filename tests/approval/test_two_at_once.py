@@ -13,6 +13,7 @@ from signed_store import add_sibling
 
 from assay.api import approve, promote
 from assay.approval import exclusive, records
+from assay.approval.trust import register_chain
 from assay.errors import StoreError
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -49,7 +50,7 @@ def model_of(store: Store, audit: str) -> str:
 def test_while_one_decides_nobody_else_decides_or_promotes(store, decide, keys, monkeypatch):
     [audit] = store.names("audits")
     decide()
-    before, model = records.hashes(store), model_of(store, audit)
+    before, model = register_chain.hashes(store), model_of(store, audit)
     refused = []
     digests = approve.judgement.decide
 
@@ -63,7 +64,7 @@ def test_while_one_decides_nobody_else_decides_or_promotes(store, decide, keys, 
     monkeypatch.setattr(approve.judgement, "decide", meanwhile)
     decide()
     assert len(refused) == 2
-    assert len(records.hashes(store)) == len(before) + 1
+    assert len(register_chain.hashes(store)) == len(before) + 1
 
 
 def test_two_models_are_not_promoted_to_one_name_at_once(store, decide, keys):
