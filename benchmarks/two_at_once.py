@@ -44,8 +44,9 @@ from assay.approval.trust.memory import Memory  # noqa: E402
 from assay.audits import audit, suite  # noqa: E402
 from assay.errors import AssayError  # noqa: E402
 from assay.reports import page  # noqa: E402
-from assay.store import lease, references, trial_log  # noqa: E402
+from assay.store import references, trial_log  # noqa: E402
 from assay.store.audit_reader import Audit  # noqa: E402
+from assay.store.locks import lease  # noqa: E402
 from assay.store.store import Store  # noqa: E402
 from assay.tracking.sent import Published  # noqa: E402
 

@@ -12,8 +12,8 @@ import pytest
 from signed_store import add_sibling
 
 from assay.api import approve, promote
-from assay.approval import exclusive, records
-from assay.approval.trust import register_chain
+from assay.approval import records
+from assay.approval.trust import exclusive, register_chain
 from assay.errors import StoreError
 from assay.store.audit_reader import Audit
 from assay.store.store import Store

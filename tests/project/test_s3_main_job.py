@@ -18,7 +18,9 @@ from assay.cli import main
 from assay.store import object_storage, trials_table
 from assay.store.store import Store
 
-IMPATIENT = "from assay.store import lease; lease.RENEW, lease.LAPSE = 1.0, 4.0; from assay.cli import main; main()"
+IMPATIENT = (
+    "from assay.store.locks import lease; lease.RENEW, lease.LAPSE = 1.0, 4.0; from assay.cli import main; main()"
+)
 """The command line with a lease that lapses sooner than a user's."""
 
 

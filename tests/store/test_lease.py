@@ -14,9 +14,9 @@ import pytest
 from s3_server import error
 
 from assay.errors import StoreError
-from assay.store import conditional, lease
-from assay.store.conditional import ChangedError, ConditionalObjects
-from assay.store.lease import Lease, PlainObjects
+from assay.store.locks import conditional, lease
+from assay.store.locks.conditional import ChangedError, ConditionalObjects
+from assay.store.locks.lease import Lease, PlainObjects
 from assay.store.store import Store
 
 PATIENCE = 60
@@ -203,7 +203,7 @@ def test_a_service_without_conditional_requests_is_named_once(s3, fresh, brisk, 
     for _ in range(2):
         with store.locked(KEY, "it"):
             pass
-    [told] = [record.message for record in caplog.records if record.name == "assay.store.lease"]
+    [told] = [record.message for record in caplog.records if record.name == "assay.store.locks.lease"]
     assert told.startswith(f"{store.root}: locks there are as good as can be without conditional requests (")
     assert why in told
 

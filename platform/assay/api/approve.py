@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from assay.api.arguments import StoreLike, policy_of, store_of
-from assay.approval import exclusive, judgement, predecessor, records, review, signature, verification
+from assay.approval import judgement, predecessor, records, review, signature, verification
 from assay.approval.policy import Policy
 from assay.approval.review import Review
 from assay.approval.signature import Key
-from assay.approval.trust import countersignature, people
+from assay.approval.trust import countersignature, exclusive, people
 from assay.approval.verdict import Verdict
 from assay.errors import InputError
 from assay.reports import page, pdf

@@ -17,8 +17,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 from assay.errors import InputError, StoreError
-from assay.store import error_messages, lease
-from assay.store.conditional import ConditionalObjects
+from assay.store import error_messages
+from assay.store.locks import lease
+from assay.store.locks.conditional import ConditionalObjects
 
 SCHEMES = ("s3", "gs")
 ATTEMPTS = 6  # of a request that may succeed later, with growing pauses: half a minute if each is answered at once

@@ -13,9 +13,9 @@ from typing import Any
 from assay.config import yaml_file
 from assay.errors import InputError, StoreError
 from assay.store import error_messages
-from assay.store.lease import Lease
 from assay.store.local import LocalFiles
 from assay.store.local import write_whole as write_whole
+from assay.store.locks.lease import Lease
 from assay.store.object_storage import TOGETHER, ObjectFiles
 
 
@@ -164,8 +164,9 @@ class Store:
     def locked(self, key: str, what: str) -> Iterator[None]:
         """Hold a lock for the time of the block; it ends with the process, however that ends.
 
-        In object storage it is a lease, which lapses half a minute after the process has ended; `lease` says what it
-        cannot promise. Raises StoreError where another process holds it. what: what that process does, for the message.
+        In object storage it is a lease, which lapses half a minute after the process has ended; `locks.lease` says what
+        it cannot promise. Raises StoreError where another process holds it. what: what that process does, for the
+        message.
         """
         lock = self._files.locked(key, what)
         with self.explain(key):

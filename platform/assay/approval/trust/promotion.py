@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.approval import exclusive, records, registry, signature, verification
+from assay.approval import records, registry, signature, verification
 from assay.approval.registry import Standing
 from assay.approval.signature import Key
-from assay.approval.trust import redecision
+from assay.approval.trust import exclusive, redecision
 from assay.approval.trust.hashed import HashedFolder, hashed
 from assay.approval.trust.memory import Memory
 from assay.approval.trust.people import Keys

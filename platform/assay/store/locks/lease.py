@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypedDict
 
 from assay.errors import StoreError
-from assay.store.conditional import ChangedError, UnsupportedError
+from assay.store.locks.conditional import ChangedError, UnsupportedError
 
 RENEW, LAPSE, SETTLE, LOOK = 10.0, 30.0, 1.0, 2.0  # seconds
 FREE = b"{}"

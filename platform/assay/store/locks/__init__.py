@@ -1,0 +1,1 @@
+"""Locks in object storage, which has none."""
