@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -27,7 +27,7 @@ from trainables._adversary import Adversary
 from trainables._cobra_loss import CobraLoss
 from trainables._head_and_neighbours import HeadAndNeighbours
 from trainables._views import Views
-from trainables.backbones._folded import folded
+from trainables.backbones._folded import Fused, folded
 from trainables.losses.nt_xent import nt_xent
 from trainables.losses.trades import divergence
 
@@ -41,7 +41,8 @@ SMALL = 16 * 64 * 64
 class Step:
     """The inputs of a step: images (2N, C, H, W), normals and then their pseudo-anomalies, and how to use them.
 
-    together: run all attacks of a published procedure in one batch; None picks the faster way.
+    together: run all attacks of a published procedure in one batch; None picks the faster way. fused: what the attacks
+    of a step have folded.
     """
 
     network: HeadAndNeighbours
@@ -51,6 +52,7 @@ class Step:
     views: Views
     generator: torch.Generator
     together: bool | None = None
+    fused: Fused = field(default_factory=Fused)
 
     @property
     def at_once(self) -> bool:
@@ -70,12 +72,12 @@ class Step:
 
     def worst(self, raised: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """Images moved by the adversary, which sees the detector as it would be deployed."""
-        with deployed(self.network):
+        with deployed(self.network, self.fused):
             return self.adversary.worst(raised, images, self.generator)
 
     def clean(self, encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         """The fixed reference of an attack, encoded once."""
-        with deployed(self.network), torch.no_grad():
+        with deployed(self.network, self.fused), torch.no_grad():
             return encode(images)
 
     def encoded(self, images: Tensor) -> Tensor:
@@ -84,14 +86,17 @@ class Step:
 
 
 @contextmanager
-def deployed(network: HeadAndNeighbours) -> Iterator[None]:
-    """The network in eval mode with frozen weights and folded batch norms, for cheaper gradients of pixels."""
+def deployed(network: HeadAndNeighbours, fused: Fused | None = None) -> Iterator[None]:
+    """The network in eval mode with frozen weights and folded batch norms, for cheaper gradients of pixels.
+
+    fused: what was folded before.
+    """
     trained = [weight for weight in network.parameters() if weight.requires_grad]
     network.eval().requires_grad_(False)
     try:
         # A compiled backbone folds by itself, and would be recompiled for every set of weights.
         compiled = network.backbone._compiled_call_impl is not None
-        with nullcontext() if compiled else folded(network.backbone):
+        with nullcontext() if compiled else folded(network.backbone, fused):
             yield
     finally:
         network.train()

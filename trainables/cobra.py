@@ -94,7 +94,9 @@ class Cobra:
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if compile:
             self.network.backbone.compile()
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), learning_rate, weight_decay=weight_decay)
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), learning_rate, weight_decay=weight_decay, fused=self.normals.is_cuda or None
+        )
         self.steps_per_epoch = max(1, len(self.normals) // batch_size)
         self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, learning_rate, total_steps=self.steps_per_epoch * epochs + 1, pct_start=max(warm_up, 0.05)
@@ -142,10 +144,11 @@ class Cobra:
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        values = {name: float(term.detach()) for name, term in losses.items()}
-        if not all(map(math.isfinite, [*values.values(), float(norm)])):
+        told = torch.stack([*(term.detach().double() for term in losses.values()), norm.double()]).tolist()  # one wait
+        values = dict(zip(losses, told[:-1], strict=True))
+        if not all(map(math.isfinite, told)):
             raise DivergedError(
-                f"a loss or its gradient is not finite at step {self.step}: {values}, gradient norm {float(norm)}; "
+                f"a loss or its gradient is not finite at step {self.step}: {values}, gradient norm {told[-1]}; "
                 "lower the learning rate, or use precision float32"
             )
         self.optimizer.step()
@@ -184,10 +187,13 @@ class Cobra:
     def _average_weights(self) -> None:
         decay = min(self.average, self.step / (self.step + 10))  # a short average while there are few steps
         with torch.no_grad():
-            now = self.network.state_dict()
-            for name, mean in self.averaged.state_dict().items():
-                if mean.dtype.is_floating_point and name not in HeadAndNeighbours.FITTED:
-                    mean.lerp_(now[name], 1 - decay)
+            now, means = self.network.state_dict(), self.averaged.state_dict()
+            own = [
+                name
+                for name, mean in means.items()
+                if mean.is_floating_point() and name not in HeadAndNeighbours.FITTED
+            ]
+            torch._foreach_lerp_([means[name] for name in own], [now[name] for name in own], 1 - decay)
 
     def detector(self) -> nn.Module:
         """A frozen copy of the averaged network with its neighbour bank and score scales fitted on the normals."""

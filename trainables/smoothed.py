@@ -24,11 +24,9 @@ that of the middle draw alone. An attacker can use it; hiding it would only weak
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -36,6 +34,7 @@ from torch.utils.checkpoint import checkpoint
 from assay.contracts import Norm, TrainingData
 from assay.shelves import Item, Shelf
 from assay.units import Count, Positive
+from trainables._image_noise import gaussian, seeds
 from trainables._median_smoothing import bounds, levels_of_median, middle
 from trainables._radius import BALLS, in_l2
 
@@ -54,12 +53,12 @@ class SmoothedDetector(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
-        own = generators(images)
+        own = seeds(images)
         # Checkpointed: the graphs of all draws at once would need `draws` times the memory of the inner detector.
         scores = torch.stack(
             [
-                checkpoint(self.inner, self._noisy(images, own), use_reentrant=False, preserve_rng_state=False)
-                for _ in range(self.draws)
+                checkpoint(self.inner, self._noisy(images, own, draw), use_reentrant=False, preserve_rng_state=False)
+                for draw in range(self.draws)
             ]
         )
         ordered = scores.sort(dim=0).values
@@ -67,9 +66,8 @@ class SmoothedDetector(nn.Module):
         mean = ordered[quarter : self.draws - quarter].mean(dim=0)
         return ordered[middle(self.draws)].detach() + (mean - mean.detach())  # value of one draw, gradient of the mean
 
-    def _noisy(self, images: Tensor, own: list[np.random.Generator]) -> Tensor:
-        noise = np.stack([one.standard_normal(images.shape[1:], dtype=np.float32) for one in own])
-        return images + self.sigma * torch.from_numpy(noise).to(images)
+    def _noisy(self, images: Tensor, own: Tensor, draw: int) -> Tensor:
+        return images + self.sigma * gaussian(own, draw, images.shape[1:]).to(images)
 
     @torch.no_grad()
     def certify(
@@ -96,13 +94,6 @@ class SmoothedDetector(nn.Module):
             noise = torch.randn(shape, generator=generator, device=generator.device).to(image)
             parts.append(self.inner(image + self.sigma * noise))
         return torch.cat(parts)
-
-
-def generators(images: Tensor) -> list[np.random.Generator]:
-    """One generator per image of (B, C, H, W), seeded by the SHA-256 of its float32 bytes."""
-    pixels = (images.detach().float() + 0.0).cpu().numpy()  # + 0.0: -0.0 is the same image as 0.0
-    seeds = (int.from_bytes(hashlib.sha256(one.tobytes()).digest()) for one in pixels)
-    return [np.random.default_rng(seed) for seed in seeds]
 
 
 class Smoothed:

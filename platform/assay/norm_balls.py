@@ -6,7 +6,7 @@ Images are (B, C, H, W) in [0, 1]; epsilon is in pixel scale, for l2 and l1 the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -22,6 +22,8 @@ SHARE, NARROWED = 0.1, 0.8
 """Share of the entries that the first l1 step moves; share of the path after which steps move a single entry."""
 ROUNDING = 64
 """How far bounds are widened, in rounding errors of float32 at their size; sums of large parts may round worse."""
+DRAWN = 2**23
+"""Most random numbers drawn in one call."""
 TOLERANCE = 1e-6
 """How far outside the ball float32 rounding may move an image, in pixel scale."""
 
@@ -179,7 +181,9 @@ def steepest(gradient: Tensor, norm: Norm, at: Tensor | None = None, share: floa
     if norm == "l1":
         flat = gradient if at is None else gradient * ~(((at <= 0) & (gradient < 0)) | ((at >= 1) & (gradient > 0)))
         steep = flat.flatten(1).abs()
-        count = torch.as_tensor(share, device=steep.device).expand(len(steep)) * steep.shape[1]
+        if isinstance(share, float):
+            share = torch.full((len(steep),), share, device=steep.device)
+        count = share * steep.shape[1]
         last = (count.long() - 1).clamp(0, steep.shape[1] - 1).unsqueeze(1)
         least = steep.sort(1, descending=True).values.gather(1, last)
         gradient = flat.sign() * (steep >= least).reshape(flat.shape)
@@ -207,9 +211,28 @@ def streams(generator: torch.Generator, images: Tensor) -> list[torch.Generator]
 
 def random_point(clean: Tensor, threat: ThreatModel, random: Sequence[torch.Generator]) -> Tensor:
     """A random image: uniform in the linf ball, or on the sphere of the l2 or l1 ball, where nearly all volume lies."""
+    return next(random_points(clean, threat, random, 1))
+
+
+def random_points(
+    clean: Tensor, threat: ThreatModel, random: Sequence[torch.Generator], count: int
+) -> Iterator[Tensor]:
+    """So many such images of each."""
     draw = torch.randn if threat.norm == "l2" else torch.rand
-    shape, device = clean.shape[1:], clean.device
-    noise = torch.stack([draw(shape, generator=one, device=device) for one in random]).to(clean)
+    for few in at_a_time(count, clean.numel()):
+        drawn = [draw((few, *clean.shape[1:]), generator=one, device=clean.device) for one in random]
+        for noise in torch.stack(drawn, dim=1).to(clean):
+            yield _point(noise, clean, threat)
+
+
+def at_a_time(count: int, size: int) -> Iterator[int]:
+    """How many of `count` draws of `size` numbers to make in one call, again and again: a GPU is slow to begin each."""
+    most = max(1, DRAWN // max(1, size))
+    for done in range(0, count, most):
+        yield min(most, count - done)
+
+
+def _point(noise: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
     if threat.norm == "l2":
         unit = steepest(noise, "l2")
     else:

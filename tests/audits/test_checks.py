@@ -373,6 +373,24 @@ def test_a_clean_figure_that_is_not_the_manifest_s(healthy):
     assert not found.passed
     assert "0.9300 in the model's manifest" in found.evidence
     assert check("manifest_reproduced")(healthy).required
+
+
+def test_where_a_gpu_made_a_figure_two_pairs_may_change_places(healthy):
+    """Its sums have other orders, so that scores which are nearly equal may swap."""
+    stated, gpu = healthy.manifest["figures"]["clean_auroc"], {"environment": {"hardware": {"gpus": ["H200"]}}}
+    pairs = 6 * 6
+
+    def passes(swapped: float, **more: Any) -> bool:
+        said = {**healthy.manifest, "figures": {**healthy.manifest["figures"], "clean_auroc": stated - swapped / pairs}}
+        return check("manifest_reproduced")(dataclasses.replace(healthy, manifest={**said, **more})).passed
+
+    assert passes(0)
+    assert not passes(1)
+    assert passes(1.9, **gpu)
+    assert not passes(2.1, **gpu)
+
+
+def test_a_manifest_without_figures_says_nothing(healthy):
     assert not check("manifest_reproduced")(dataclasses.replace(healthy, manifest={})).required
 
 

@@ -40,13 +40,17 @@ def images(count: int) -> Images:
 def plan(tmp_path):
     """A function (detector, changes of the suite) -> the plan of an audit of 70 images."""
 
-    def make(detector=None, differentiable=True, **changes):
+    def make(detector=None, differentiable=True, device="cpu", **changes):
         found = suite.read(toy_audit.write_suite(tmp_path / "tiny.yaml", **changes))
         model = Model("m" * 24, {"threshold": {"value": 0.5}}, detector or nn.Flatten())
         facts = Facts(differentiable, False, (), False, ())
-        return Plan("a", model, "d", found, facts, images(70), 0, "cpu", None)
+        return Plan("a", model, "d", found, facts, images(70), 0, device, None)
 
     return make
+
+
+def test_a_gpu_gets_larger_slices(plan):
+    assert [len(one) for one in plan(device="cuda").slices] == [70]
 
 
 def test_every_attack_and_every_corruption_on_every_slice(plan):

@@ -46,6 +46,8 @@ def raised(error: Exception) -> RayTaskError:
         (RuntimeEnvSetupError("pip failed"), "worker"),
         (raised(RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")), "gpu_memory"),
         (raised(torch.AcceleratorError("CUDA error: out of memory")), "gpu_memory"),
+        (raised(RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if")), "gpu_memory"),
+        (raised(RuntimeError("GET was unable to find an engine to execute this computation")), "gpu_memory"),
         (raised(torch.AcceleratorError("CUDA error: device-side assert triggered")), "bug"),
         (raised(MemoryError()), "host_memory"),
         (raised(StoreError("full")), "store"),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from other_device import other_device
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from assay import shelves
@@ -20,6 +21,7 @@ from trainables._coreset import kept
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables._nearest import nearest, nearest_others
 from trainables._views import Views
+from trainables.backbones import _folded
 from trainables.cobra import Cobra
 
 ALL = {"contrastive": 1.0, "opposite": 0.5}
@@ -35,10 +37,10 @@ def noise(count: int = 12, channels: int = 1) -> np.ndarray:
     return np.random.default_rng(0).integers(40, 200, (count, channels, 16, 16)).astype(np.uint8)
 
 
-def cobra(pixels: np.ndarray | None = None, **parameters: Any) -> Cobra:
+def cobra(pixels: np.ndarray | None = None, device: str = "cpu", **parameters: Any) -> Cobra:
     small = {"epochs": 2, "batch_size": 6, "backbone": {"name": "small_resnet", "width": 4}, "warm_up": 0.0}
     arguments = shelves.bind(Cobra, {**small, **parameters})
-    return Cobra(data(noise() if pixels is None else pixels), seed=0, device="cpu", **arguments)
+    return Cobra(data(noise() if pixels is None else pixels), seed=0, device=device, **arguments)
 
 
 def images(count: int = 5, channels: int = 1) -> Tensor:
@@ -350,3 +352,23 @@ def test_a_pseudo_anomaly_of_ones_own_is_used(monkeypatch):
     monkeypatch.setattr(run, "make_anomalous", flat)
     run.train_epoch()
     assert asked == [6, 6]
+
+
+@pytest.mark.parametrize("variant", ["fixed", "paper", "as_released"])
+def test_on_a_gpu_a_step_waits_a_few_times_and_folds_each_layer_once(variant, monkeypatch):
+    folds, fuse, waits = [], _folded.fuse_conv_bn_eval, []
+    monkeypatch.setattr(_folded, "fuse_conv_bn_eval", lambda *pair: folds.append(pair) or fuse(*pair))
+    for steps in (1, 4):
+        adversary = {"steps": steps, "budget": "fixed"}
+        with other_device() as seen:
+            run = cobra(device="cuda", variant=variant, loss=ALL, adversary=adversary)
+            run._train_step(run.normals[:4])  # whereupon the places of the pairs are known
+            seen.waits.clear()
+            folds.clear()
+            run._train_step(run.normals[:4])
+            waits.append({where: n for where, n in seen.waits.items() if "pseudo_anomalies" not in where})
+    assert waits[0] == waits[1]
+    assert sum(waits[0].values()) <= 2, waits[0]
+    layers = sum(isinstance(one, nn.BatchNorm2d) for one in run.network.backbone.modules())
+    times = 2 if variant == "fixed" else 1  # there the head's pass has moved the statistics when pairs are attacked
+    assert len(folds) == times * layers

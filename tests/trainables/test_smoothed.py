@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import toy_runs
+from other_device import other_device
 from scipy import stats
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,9 +25,10 @@ from assay.norm_balls import streams
 from assay.shelves import Item
 from assay.store.store import Store
 from trainables._angle_bound import pooling_gain
+from trainables._image_noise import _mixed, gaussian, seeds
 from trainables._median_smoothing import bounds, levels_of_median, middle
 from trainables.neighbours import NeighbourBank
-from trainables.smoothed import SmoothedDetector, generators
+from trainables.smoothed import SmoothedDetector
 
 SIGMA = 0.25
 
@@ -73,11 +75,36 @@ def certify(detector, batch: Tensor, norm: str, *radii: float, confidence: float
 @pytest.mark.parametrize("draws", [1, 2, 7, 8])
 def test_the_score_is_the_median_over_noise_that_belongs_to_the_image(draws):
     inner, batch = Inner(0, hidden=5), images()
-    noise = [
-        np.stack([one.standard_normal((1, 4, 4), dtype=np.float32) for _ in range(draws)]) for one in generators(batch)
-    ]
-    each = torch.stack([inner(image + SIGMA * torch.from_numpy(its)) for image, its in zip(batch, noise, strict=True)])
-    assert torch.allclose(smoothed(inner, draws)(batch), each.median(dim=1).values, atol=1e-6)
+    own = seeds(batch)
+    each = torch.stack([inner(batch + SIGMA * gaussian(own, draw, (1, 4, 4))) for draw in range(draws)])
+    assert torch.allclose(smoothed(inner, draws)(batch), each.median(dim=0).values, atol=1e-6)
+
+
+def test_the_noise_is_normal_and_its_draws_and_images_know_nothing_of_each_other():
+    own = seeds(images(40, size=8))
+    drawn = torch.stack([gaussian(own, draw, (1, 25, 15)) for draw in range(20)]).flatten(2).double()
+    assert stats.kstest(drawn.flatten().numpy(), "norm").pvalue > 0.01
+    for rows in (drawn[0], drawn[:, 0]):
+        apart = np.corrcoef(rows.numpy()) - np.eye(len(rows))
+        assert np.abs(apart).max() < 5 / 375**0.5
+    assert torch.equal(gaussian(own[:1], 3, (5,))[0], gaussian(own, 3, (5,))[0])
+
+
+def test_the_mixing_function_is_splitmix64():
+    """The first two outputs of the published generator with seed 0."""
+    assert int(_mixed(torch.tensor([1]))) % 2**64 == 0xE220A8397B1DCDAF
+    assert int(_mixed(torch.tensor([2]))) % 2**64 == 0x6E789E6AA1B965F4
+
+
+def test_a_gpu_is_sent_the_seeds_and_nothing_else():
+    counts = []
+    for draws in (3, 30):
+        with other_device() as seen:
+            detector, batch = smoothed(nn.Sequential(nn.AvgPool2d(4), nn.Flatten(0)), draws), images().to("cuda")
+            seen.moves.clear()
+            detector(batch)
+        counts.append(sum(seen.moves.values()))
+    assert counts == [2, 2], "the images to be hashed, and their seeds back"
 
 
 def test_the_score_is_the_same_alone_again_and_in_any_order_and_draws_from_no_global_generator():
@@ -96,9 +123,9 @@ def test_another_image_however_near_has_noise_of_its_own_and_an_equal_one_has_th
     one = torch.zeros(1, 1, 4, 4)
     near = one.clone()
     near[0, 0, 0, 0] = 1e-30
-    first, second, equal = (generators(x)[0].standard_normal(500) for x in (one, near, -one))
+    first, second, equal = (gaussian(seeds(x), 0, (500,))[0] for x in (one, near, -one))
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.2
-    assert (first == equal).all(), "-0.0 equals 0.0"
+    assert torch.equal(first, equal), "-0.0 equals 0.0"
 
 
 def test_the_gradient_is_that_of_the_middle_draws():

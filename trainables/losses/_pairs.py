@@ -6,6 +6,7 @@ view first the normals, then the pseudo-anomalies of the same normals in the sam
 
 from __future__ import annotations
 
+import functools
 from enum import IntEnum
 from typing import Literal
 
@@ -51,6 +52,24 @@ def pair_matrix(
     return matrix
 
 
+@functools.lru_cache(maxsize=32)
+def places(
+    pair: Pair,
+    views: int,
+    normals: int,
+    *,
+    same: Same = "image",
+    opposite_views: int | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """(K,) int64, not to be changed: where such pairs are in a flattened (R, R), row by row.
+
+    Kept, as a GPU would be waited for to count them at every step of an attack.
+    """
+    matrix = pair_matrix(views, normals, same=same, opposite_views=opposite_views, device=device)
+    return (matrix == pair).flatten().nonzero().squeeze(1)
+
+
 def log_probabilities(embeddings: Tensor, temperature: float) -> Tensor:
     """log p_ij of row i choosing row j among all others: (R, D) unit rows -> (R, R); the diagonal is -inf.
 
@@ -63,9 +82,9 @@ def log_probabilities(embeddings: Tensor, temperature: float) -> Tensor:
 
 def attraction(embeddings: Tensor, views: int, temperature: float, same: Same, over_positives: str) -> Tensor:
     """Mean over rows of the mean (or the sum) of -log p_ij over the positives of a row; a scalar >= 0."""
-    pairs = pair_matrix(views, len(embeddings) // (2 * views), same=same, device=embeddings.device)
+    at = places(Pair.POSITIVE, views, len(embeddings) // (2 * views), same=same, device=embeddings.device)
     log_p = log_probabilities(embeddings, temperature)
-    positive = -log_p[pairs == Pair.POSITIVE].view(len(embeddings), -1)  # every row has equally many
+    positive = -log_p.flatten()[at].view(len(embeddings), -1)  # every row has equally many
     if not positive.numel():  # one view of one normal: no positive pairs
         return embeddings.sum() * 0
     return (positive.mean(dim=1) if over_positives == "mean" else positive.sum(dim=1)).mean()

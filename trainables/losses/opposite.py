@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from assay.units import Positive
-from trainables.losses._pairs import Pair, log_probabilities, pair_matrix
+from trainables.losses._pairs import Pair, log_probabilities, places
 
 TINY = 1e-8
 """Added to p inside the logarithm by the released code; it alone bounds its term, at 18.4 per pair."""
@@ -29,7 +29,7 @@ def opposite(
     form keeps pushing until rounding stops it.
     """
     normals = len(embeddings) // (2 * views)
-    pairs = pair_matrix(views, normals, opposite_views=opposite_views, device=embeddings.device)
-    log_p = log_probabilities(embeddings, temperature)[pairs == Pair.OPPOSITE]
+    at = places(Pair.OPPOSITE, views, normals, opposite_views=opposite_views, device=embeddings.device)
+    log_p = log_probabilities(embeddings, temperature).flatten()[at]
     pushed = (log_p.exp() + TINY).log() if as_released else (log_p + margin).clamp(min=0)
     return pushed.sum() / len(embeddings)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from assay.attacks._objective import Objective
 from assay.contracts import ThreatModel
-from assay.norm_balls import per_image, project, size
+from assay.norm_balls import at_a_time, per_image, project, size
 
 
 def slope(
@@ -31,7 +31,8 @@ def slope(
     return total
 
 
-def gaussian(random: Sequence[torch.Generator], like: Tensor) -> Tensor:
-    """Normal noise (B, C, H, W), each image from its own generator."""
-    shape = like.shape[1:]
-    return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in random]).to(like)
+def gaussian(random: Sequence[torch.Generator], like: Tensor, count: int) -> Iterator[Tensor]:
+    """So many samples of normal noise (B, C, H, W), each image from its own generator."""
+    for few in at_a_time(count, like.numel()):
+        drawn = [torch.randn((few, *like.shape[1:]), generator=one, device=one.device) for one in random]
+        yield from torch.stack(drawn, dim=1).to(like)

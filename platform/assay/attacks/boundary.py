@@ -55,7 +55,7 @@ def boundary(
     seen.offer([seen.nearest_of_the_batch()])
     normal = torch.zeros_like(images)
     for _ in range(steps):
-        normal = normal + seen.normal(width, (gaussian(random, images) for _ in range(probes)))
+        normal = normal + seen.normal(width, gaussian(random, images, probes))
         ahead = per_image(seen.radius) * steepest(normal, threat.norm)
         seen.offer([images + ahead, *(seen.found + turn * ahead for turn in TURNS)])
     last, further = project(seen.found, images, threat), outward(seen.found, images, threat)

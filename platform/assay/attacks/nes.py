@@ -40,7 +40,7 @@ def nes(
     at = images if start is None else start
     kept = torch.zeros_like(at)
     for _ in range(steps):
-        estimate = slope(objective, at, images, threat, width, (gaussian(random, at) for _ in range(pairs)))
+        estimate = slope(objective, at, images, threat, width, gaussian(random, at, pairs))
         kept = momentum * kept + (1 - momentum) * estimate
         at = project(at + step_size * threat.epsilon / steps * steepest(kept, threat.norm), images, threat)
     objective.value(at)

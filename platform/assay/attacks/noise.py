@@ -9,7 +9,7 @@ from torch import Tensor
 
 from assay.attacks._objective import Objective
 from assay.contracts import Attacked, ThreatModel
-from assay.norm_balls import random_point
+from assay.norm_balls import random_points
 from assay.units import Count
 
 NORMS = ("linf", "l2", "l1")
@@ -31,6 +31,6 @@ def noise(
     Needs scores only. `start` is only a candidate. Recommended as a control by Carlini et al. 2019.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
-    for _ in range(draws):
-        objective.value(random_point(images, threat, random))
+    for point in random_points(images, threat, random, draws):
+        objective.value(point)
     return objective.attacked()

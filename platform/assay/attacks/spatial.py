@@ -40,11 +40,12 @@ def spatial(
     best = torch.zeros(len(images), 3, device=images.device)
     value = objective.value(images)
     limits = threat.epsilon * torch.tensor([math.radians(degrees), 2 * shift, 2 * shift], device=images.device)
-    extremes = list(itertools.product((-1.0, 0.0, 1.0), repeat=3))
+    extremes = best.new_tensor(list(itertools.product((-1.0, 0.0, 1.0), repeat=3)))
+    draws = torch.stack([torch.rand(queries, 3, generator=one, device=one.device) for one in random], dim=1) * 2 - 1
     for query in range(queries):
-        draw = torch.stack([torch.rand(3, generator=one, device=one.device) for one in random]) * 2 - 1
+        draw = draws[query]
         if query < len(extremes):
-            candidate = best.new_tensor(extremes[query]).expand_as(best)
+            candidate = extremes[query].expand_as(best)
         elif query < queries / 2:
             candidate = draw
         else:

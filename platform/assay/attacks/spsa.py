@@ -44,7 +44,7 @@ def spsa(
     at = images if start is None else start
     mean = squares = torch.zeros_like(at)
     for step in range(1, steps + 1):
-        signs = (gaussian(random, at).sign() for _ in range(pairs))
+        signs = (noise.sign() for noise in gaussian(random, at, pairs))
         estimate = slope(objective, at, images, threat, width, signs)
         mean = KEPT * mean + (1 - KEPT) * estimate
         squares = KEPT_SQUARES * squares + (1 - KEPT_SQUARES) * estimate.square()

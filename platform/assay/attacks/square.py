@@ -73,7 +73,9 @@ def _painted(at: Tensor, clean: Tensor, threat: ThreatModel, dice: Tensor, side:
     inside, *_ = window(corner, side, *clean.shape[2:])
     signs = _sign(dice[:, 5:, None, None])
     # Painting the same signs again would waste the query.
-    there = (at - clean)[torch.arange(len(at)), :, corner[:, 0], corner[:, 1]].sign()[:, :, None, None]
+    there = (at - clean)[torch.arange(len(at), device=at.device), :, corner[:, 0], corner[:, 1]].sign()[
+        :, :, None, None
+    ]
     signs = torch.where((signs == there).all(1, keepdim=True), -signs, signs)
     return torch.where(inside, project(clean + threat.epsilon * signs, clean, threat), at)
 
@@ -112,8 +114,8 @@ def _sign(dice: Tensor) -> Tensor:
 
 def _corner(dice: Tensor, side: int, images: Tensor) -> Tensor:
     """Corners (B, 2) of windows, uniform over all positions inside the image."""
-    free = torch.tensor([images.shape[2] - side + 1, images.shape[3] - side + 1], device=images.device)
-    return (dice * free).long()
+    rows, columns = images.shape[2] - side + 1, images.shape[3] - side + 1
+    return torch.stack([dice[:, 0] * rows, dice[:, 1] * columns], dim=1).long()
 
 
 def _bump(side: int, like: Tensor) -> Tensor:
@@ -132,6 +134,6 @@ def _rings(height: int, width: int, like: Tensor) -> Tensor:
     ring = torch.minimum(
         torch.minimum(rows, height - 1 - rows)[:, None], torch.minimum(columns, width - 1 - columns)[None]
     )
-    deepest = int(ring.max()) + 1
+    deepest = (min(height, width) + 1) // 2
     heights = 1 / torch.arange(deepest, 0, -1, device=like.device, dtype=like.dtype) ** 2
     return heights.cumsum(0)[ring]

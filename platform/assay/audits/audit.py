@@ -133,7 +133,7 @@ def run(
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     seconds = before + time.monotonic() - started
     remarks = [*_spared(suite, prepared.suite, images), *notes(plan.jobs, store)]
-    about = describe(plan, suite, prepared.left_out, limit, remarks, seconds)
+    about = describe(prepared, suite, limit, remarks, seconds)
     doubts = trained_on.findings(plan.model.manifest, written["metrics"])
     about["findings"] += [dataclasses.asdict(finding) for finding in [*doubts, *_about_categories(images)]]
     sweep = about["sweep"]
@@ -268,13 +268,12 @@ def _about_categories(images: Images) -> Iterator[Finding]:
         yield Finding(NO_CATEGORIES, why)
 
 
-def describe(
-    plan: Plan, suite: Suite, left_out: Sequence[LeftOut], limit: int | None, notes: Sequence[str], seconds: float
-) -> Content:
+def describe(prepared: Prepared, suite: Suite, limit: int | None, notes: Sequence[str], seconds: float) -> Content:
     """The content of audit.yaml: what was audited, how, and the command that does it again.
 
     suite: as it was asked for; `left_out` names what could not be made of it.
     """
+    plan = prepared.plan
     model, images = plan.model, plan.images
     sweep = model.manifest.get("sweep", {})
     command = ["assay", "audit", model.hash, "--suite", suite.source, "--seed", str(plan.seed)]
@@ -292,7 +291,7 @@ def describe(
         "sweep": sweep.get("name"),
         "trial": sweep.get("trial"),
         "suite": plan.suite.plain(),
-        "left_out": [dataclasses.asdict(one) for one in left_out],
+        "left_out": [dataclasses.asdict(one) for one in prepared.left_out],
         "attacked_as": "white box" if plan.facts.differentiable else "black box",
         "findings": [dataclasses.asdict(finding) for finding in plan.facts.findings],
         "notes": list(notes),
@@ -301,6 +300,7 @@ def describe(
         "threshold": dict(model.manifest["threshold"]),
         **({"deployed": dict(model.manifest["deployed"])} if "deployed" in model.manifest else {}),
         "seed": plan.seed,
+        "devices": {"jobs": plan.device, "checks": prepared.here},
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
         **({"groups": _groups(images)} if images.group_names else {}),

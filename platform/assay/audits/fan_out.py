@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.audits.job import Job
 from assay.errors import AssayError, InputError
-from assay.runtime import retry, versions
+from assay.runtime import gpu_memory, retry, versions
 
 
 def run(
@@ -66,6 +66,7 @@ def _spread(
     from assay.cluster import idle_warning, ray_failures
 
     processes = _Processes(gpus, memory) if gpus else None
+    gpu_memory.give_back()  # the preflight's: the workers need it
     remote = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_run)  # retry.py decides what is tried again
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
@@ -130,12 +131,13 @@ class _Processes:
 
         takes = {"num_cpus": 1, "num_gpus": gpus, "memory": memory}
         self._make = ray.remote(**takes, max_restarts=0, max_task_retries=0)(_Process)
+        self._gpus = gpus
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 
     def start(self, job: Job, root: str) -> Any:
         """Give the job to a free process, else to a new one."""
-        process = self._free.pop() if self._free else self._make.remote()
+        process = self._free.pop() if self._free else self._make.remote(self._gpus)
         running = process.run.remote(job, root)
         self._busy[running] = process
         return running
@@ -148,7 +150,10 @@ class _Processes:
 
 
 class _Process:
-    """What runs there."""
+    """What runs there. gpus: its share of a GPU."""
+
+    def __init__(self, gpus: float) -> None:
+        gpu_memory.keep_to(gpus)
 
     def run(self, job: Job, root: str) -> float:
         """Do a job; an error that leaves the GPU unusable ends the process."""

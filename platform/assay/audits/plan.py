@@ -21,6 +21,9 @@ from assay.models.model_folder import Model
 from assay.models.preflight import Facts
 from assay.models.scoring import BATCH, batches, some_of_each, take
 
+ON_GPU = 4 * BATCH
+"""Images of a job on a GPU: fewer leave it waiting for the host. Where they do not fit, the job halves them."""
+
 
 @dataclass(frozen=True)
 class LeftOut:
@@ -75,7 +78,8 @@ class Plan:
     @cached_property
     def slices(self) -> list[Images]:
         """The test images, batch by batch."""
-        return [take(self.images, range(first, last)) for first, last in batches(self.images, BATCH)]
+        size = BATCH if self.device == "cpu" else ON_GPU
+        return [take(self.images, range(first, last)) for first, last in batches(self.images, size)]
 
     @property
     def budgets(self) -> Mapping[Norm, Sequence[float]]:

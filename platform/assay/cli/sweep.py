@@ -120,6 +120,7 @@ def _run(
     import time
 
     from assay.api import sweep as api
+    from assay.config import slow_stem
     from assay.sweeps import progress
     from assay.sweeps.budget import Meter
 
@@ -130,7 +131,7 @@ def _run(
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
         say(f"{spec.summary()}\ndataset {data.description['name']}: {described} (normal + anomalous)")
-        for notice in data.description.get("notices", []):
+        for notice in [*data.description.get("notices", []), *slow_stem.notes(spec)]:
             say(f"note: {notice}")
 
     with progress.shown(spec, console, records, meter) as show:

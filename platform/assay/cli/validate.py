@@ -11,9 +11,10 @@ import click
 
 
 def _search_space(path: str) -> str:
-    from assay.config import reader
+    from assay.config import reader, slow_stem
 
-    return reader.read(path).summary()
+    read = reader.read(path)
+    return "; note: ".join([read.summary(), *slow_stem.notes(read)])
 
 
 def _policy(path: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def trainables_in_need(trainable: str | Choice, fixed: Mapping[str, Any], space: Space) -> list[str]:
     """The names of the trainables that need labelled anomalies at any corner of the space, sorted."""
-    return sorted({needy for name, given in _configured(trainable, fixed, space) for needy in _needy(name, given)})
+    return sorted({needy for name, given in configured(trainable, fixed, space) for needy in _needy(name, given)})
 
 
 def require(spec: Spec, data: TrainingData) -> None:
@@ -38,7 +38,7 @@ def require(spec: Spec, data: TrainingData) -> None:
         )
 
 
-def _configured(
+def configured(
     trainable: str | Choice, fixed: Mapping[str, Any], space: Space
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every trainable of the file with its parameters at every corner."""

@@ -11,8 +11,14 @@ Result = TypeVar("Result")
 CPU_MESSAGES = ("you tried to allocate", "can't allocate memory")
 """What torch's CPU allocator says on every platform; it raises a plain RuntimeError."""
 
-GPU_MESSAGES = ("CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory")
-"""What is raised where a GPU's memory ends outside torch's allocator: for a context, a kernel, cuBLAS or cuDNN."""
+GPU_MESSAGES = (
+    "CUDA out of memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED", "HIP out of memory",
+    "CUDNN_STATUS_NOT_SUPPORTED", "unable to find an engine to execute this computation",
+)  # fmt: skip
+"""What is raised where a GPU's memory ends outside torch's allocator: for a context, a kernel, cuBLAS or cuDNN.
+
+The last two are cuDNN's where the workspace of no algorithm fits, or a batch is too large for any.
+"""
 
 
 def in_halves_if_out_of_memory(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from assay.errors import DataError, DivergedError, InputError, StoreError, SweepError
+from assay.errors import AssayError, DataError, DivergedError, InputError, StoreError, SweepError
 from assay.runtime import out_of_memory
 
 KINDS = {
@@ -51,6 +51,8 @@ ENDS_ALL = frozenset({"store", "versions"})
 
 def kind(error: BaseException) -> str:
     """The kind of failure that an exception is."""
+    if isinstance(error, AssayError) and error.__cause__ and out_of_memory.out_of_memory(error.__cause__):
+        return kind(error.__cause__)  # where not even one image fits
     if isinstance(error, DivergedError):
         return "diverged"
     if out_of_memory.of_gpu(error):

@@ -5,7 +5,8 @@ Never at the trial's own training epsilon: a search could otherwise win by choos
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,12 +21,13 @@ from assay.metrics.intervals import newcombe
 from assay.models import certificates
 from assay.models.scoring import batches, clean_scores, pixels, take
 from assay.runtime.float32 import exact_float32
+from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 
 CONFIDENCE = 0.999
 """That all bounds of a detector with randomness hold."""
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def attacked_scores(
@@ -40,13 +42,17 @@ def attacked_scores(
     attack = shelves.load("attacks", str(evaluation["attack"]))
     arguments = shelves.bind(attack, {k: v for k, v in evaluation.items() if k not in Evaluation.model_fields})
     threat = ThreatModel(evaluation["norm"], float(evaluation["epsilon"]))
-    parts = []
-    for first, last in batches(images):
-        direction = torch.from_numpy(1 - 2 * images.labels[first:last]).to(device)
-        random = streams_of(take(images, range(first, last)), seed, "evaluation", device)
-        with exact_float32():
-            attacked = attack(detector, pixels(images, first, last, device), direction, threat, random, **arguments)
-        parts.append(attacked.scores)
+
+    def part(start: int, first: int, last: int) -> Tensor:
+        some = take(images, range(start + first, start + last))
+        direction = torch.from_numpy(1 - 2 * some.labels).to(device)
+        random = streams_of(some, seed, "evaluation", device)
+        clean = pixels(some, 0, len(some), device)
+        found: Tensor = attack(detector, clean, direction, threat, random, **arguments).scores
+        return found
+
+    with exact_float32():
+        parts = _in_batches(part, images)
     scores: NDArray[np.float64] = torch.cat(parts).double().cpu().numpy()
     return scores
 
@@ -102,13 +108,24 @@ def certified_auroc(
     norm, epsilon = evaluation["norm"], float(evaluation["epsilon"])
     if norm not in certificates.norms(detector):
         return 0.0
-    radii, parts = torch.tensor([epsilon], dtype=torch.float64, device=device), []
-    for first, last in batches(images):
-        random = streams_of(take(images, range(first, last)), seed, "certified", device)
-        share = (1 - CONFIDENCE) * (last - first) / len(images)
-        lower, upper = certificates.bounds(
-            detector, pixels(images, first, last, device), norm, radii, random, 1 - share
-        )
-        anomalous = torch.from_numpy(images.labels[first:last] == 1).to(device)
-        parts.append(torch.where(anomalous, lower[:, 0], upper[:, 0]))
+    radii = torch.tensor([epsilon], dtype=torch.float64, device=device)
+
+    def part(start: int, first: int, last: int) -> Tensor:
+        some = take(images, range(start + first, start + last))
+        random = streams_of(some, seed, "certified", device)
+        share = (1 - CONFIDENCE) * len(some) / len(images)
+        lower, upper = certificates.bounds(detector, pixels(some, 0, len(some), device), norm, radii, random, 1 - share)
+        return torch.where(torch.from_numpy(some.labels == 1).to(device), lower[:, 0], upper[:, 0])
+
+    with exact_float32():
+        parts = _in_batches(part, images)
     return detection.auroc(images.labels, torch.cat(parts).double().cpu().numpy())
+
+
+def _in_batches(part: Callable[[int, int, int], Tensor], images: Images) -> list[Tensor]:
+    """The results of `part(start, first, last)` for the images start + first to start + last, batch by batch."""
+    return [
+        result
+        for start, end in batches(images)
+        for result in in_halves_if_out_of_memory(functools.partial(part, start), end - start)
+    ]

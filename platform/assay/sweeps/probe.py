@@ -13,6 +13,7 @@ from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.models import scoring
+from assay.runtime import gpu_memory
 from assay.store.store import Store
 from assay.store.trial_log import Record, Report
 from assay.sweeps import evaluation
@@ -70,6 +71,7 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
 
     alone: a search space with this trainable only. Raises whatever the trial raises.
     """
+    gpu_memory.give_back()  # of the trainable before
     with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
         study = Study(alone, Store(scratch))
         order = study.next_order()

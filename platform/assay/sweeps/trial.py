@@ -25,6 +25,7 @@ from assay.errors import DivergedError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
 from assay.models.scoring import clean_scores, normal_scores, threshold_of
+from assay.runtime.float32 import exact_float32
 from assay.runtime.provenance import environment
 from assay.store import best_trial, parquet
 from assay.store.store import Store
@@ -124,7 +125,8 @@ class Trial:
         losses: dict[str, float] = {}
         while self.epoch < until:
             losses = self.train_epoch()
-        detector = self.run.detector()
+        with exact_float32():
+            detector = self.run.detector()  # what it remembers of the normals is compared with scores
         if rung:
             measured = self.measure(detector, rung)
             checked = self.measure(detector).figures if self.order.checked else {}

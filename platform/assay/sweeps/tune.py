@@ -34,7 +34,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     # Ray writes into a log, in clear. Local workers inherit the keys anyway, those of a cluster have their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     class_cache.DEFAULT_ENV_VARS.clear()  # or each trial waits for a new worker; Ray has some ready without variables
-    worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root)
+    worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root, gpus=spec.resources.gpu or 0)
     need = spec.resources.model_dump(include=set(capacity.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)
     with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:

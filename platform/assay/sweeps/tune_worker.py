@@ -12,7 +12,7 @@ from ray import tune
 
 from assay.contracts import Plain, TrainingData
 from assay.redaction import redacted
-from assay.runtime import retry, versions
+from assay.runtime import gpu_memory, retry, versions
 from assay.store.store import Store
 from assay.store.trial_log import TrialFailure, TrialReport
 from assay.sweeps.trial import Trial, TrialConfig
@@ -36,8 +36,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     trial: Trial | None
 
-    def setup(self, config: TuneConfig, data: TrainingData, root: str) -> None:
-        """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node."""
+    def setup(self, config: TuneConfig, data: TrainingData, root: str, gpus: float = 0.0) -> None:
+        """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node.
+
+        gpus: the share of a GPU that each trial takes.
+        """
+        gpu_memory.keep_to(gpus)
         self.data, self.root = data, root
         self.begin(config)
 
@@ -56,6 +60,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             versions.check()
             self.trial = Trial(TrialConfig(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
+            retry.leave_if_gpu_lost(error)
             self.failure = failed(error)
 
     def step(self) -> TuneResult:
@@ -73,11 +78,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
 def free_memory() -> None:
     """Give back what an earlier trial of this process holds, of a GPU as well."""
-    import torch
-
-    gc.collect()
+    gpu_memory.give_back()
     _set_modules_aside()
-    torch.cuda.empty_cache()
 
 
 @functools.cache

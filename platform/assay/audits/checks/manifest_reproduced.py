@@ -11,6 +11,8 @@ from assay.models.scoring import clean_scores
 
 ORDER = 21
 APART = 1e-4
+ON_ANOTHER_DEVICE = 2
+"""Pairs of a normal and an anomaly that may change places where a GPU made one of the figures, as it sums otherwise."""
 
 
 def manifest_reproduced(context: Context) -> CheckResult:
@@ -21,11 +23,14 @@ def manifest_reproduced(context: Context) -> CheckResult:
     validation = splits.training_data(model_folder.dataset_of(item)).validation
     stated = float(figures["clean_auroc"])
     measured = detection.auroc(validation.labels, clean_scores(context.detector, validation, context.device))
+    allowed, anomalies = APART, int(validation.labels.sum())
+    if context.device != "cpu" or context.manifest.get("environment", {}).get("hardware", {}).get("gpus"):
+        allowed = max(APART, ON_ANOTHER_DEVICE / (anomalies * (len(validation) - anomalies)))
     evidence = (
         f"clean AUROC on the {len(validation)} validation images is {measured:.4f}, {stated:.4f} in the model's "
-        f"manifest; they may differ by {APART:g}"
+        f"manifest; they may differ by {allowed:.2g}"
     )
     apart = abs(measured - stated)
     # A random score reproduces nothing to the fourth digit; `averaged_over_draws` says what it takes instead.
     required = not context.facts.stochastic
-    return result("manifest_reproduced", apart <= APART, evidence, apart, APART, len(validation), required=required)
+    return result("manifest_reproduced", apart <= allowed, evidence, apart, allowed, len(validation), required=required)
