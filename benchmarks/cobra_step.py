@@ -44,9 +44,9 @@ def network(precision: str) -> HeadAndNeighbours:
 
 def difference(images: Tensor, dtype: torch.dtype) -> float:
     """Of the losses of one step, ours and the rival's."""
-    nets = [network("float32").to(dtype) for _ in range(2)]
+    nets = [network("float32").to(images.device, dtype) for _ in range(2)]
     one, other = (
-        way(net, images.to(dtype), torch.Generator().manual_seed(SEED))
+        way(net, images.to(dtype), torch.Generator(images.device).manual_seed(SEED))
         for way, net in zip((ours, rival), nets, strict=True)
     )
     return abs(float(one - other))
@@ -62,7 +62,9 @@ def ours(net: HeadAndNeighbours, images: Tensor, generator: torch.Generator) -> 
 
 def view_of_each(images: Tensor, generator: torch.Generator) -> Tensor:
     """A view of every image, one at a time: flips, contrast, brightness."""
-    flip, turn, contrast, brightness = (torch.rand(len(images), generator=generator) for _ in range(4))
+    flip, turn, contrast, brightness = (
+        torch.rand(len(images), generator=generator, device=generator.device) for _ in range(4)
+    )
     views = []
     for n, image in enumerate(images):
         image = image.flip(2) if flip[n] < 0.5 else image
@@ -104,10 +106,10 @@ def rival(net: HeadAndNeighbours, images: Tensor, generator: torch.Generator) ->
     """The loss of one step of the published procedure."""
     first, second = view_of_each(images, generator), view_of_each(images, generator)
     normals = len(images) // 2
-    order = torch.randperm(normals, generator=generator)
+    order = torch.randperm(normals, generator=generator, device=generator.device)
     others = torch.cat([second[normals:][order], second[:normals][order]])
-    starts = torch.rand((3 * len(images), *images.shape[1:]), generator=generator).chunk(3)
-    labels = (torch.arange(len(images)) >= normals).float()
+    starts = torch.rand((3 * len(images), *images.shape[1:]), generator=generator, device=generator.device).chunk(3)
+    labels = (torch.arange(len(images), device=images.device) >= normals).float()
 
     def towards(target: Tensor) -> Callable[[Tensor], Tensor]:
         return lambda moved: rival_nt_xent(torch.cat([net.embeddings(target), net.embeddings(moved)]), 2)
