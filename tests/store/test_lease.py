@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -223,6 +224,49 @@ def test_what_else_fails_is_said_in_words(s3, fresh, fault, told):
     with pytest.raises(StoreError, match=told) as caught:
         store.locked(KEY, "it").__enter__()
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_credentials_that_are_renewed_while_it_is_held_are_taken_up(s3, fresh, tmp_path, monkeypatch):
+    def known(proxy) -> bool:
+        return "Credential=new/" not in proxy.headers.get("Authorization", "") and error(400, "ExpiredToken")(proxy)
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    file.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = x\n")
+    store = Store(f"s3://{s3.bucket()}/prefix")
+    held = Lease(ConditionalObjects("s3", store.root[5:]), KEY, store.root, "it")
+    held.take()
+    s3.faults.append(known)
+    with pytest.raises(OSError, match="ExpiredToken"):
+        held.renew()
+    file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = x\n")
+    held.renew()
+    assert not held.lost
+
+
+def test_without_boto3_a_profile_is_asked_without_conditions(s3, fresh, brisk, monkeypatch, caplog, tmp_path):
+    """pyarrow reads its keys itself, obstore does not."""
+    brisk()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    (tmp_path / "credentials").write_text("[default]\naws_access_key_id = a\naws_secret_access_key = x\n")
+    monkeypatch.setitem(sys.modules, "obstore.auth.boto3", None)
+    store = Store(f"s3://{s3.bucket()}/prefix")
+    with store.locked(KEY, "it"):
+        store.write("a", b"x")
+    assert "boto3 is not installed" in caplog.text
+
+
+def test_without_credentials_that_is_said(s3, fresh, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    store = Store(f"s3://{s3.bucket()}/prefix")
+    s3.faults.append(lambda proxy: not proxy.headers.get("Authorization") and error(403, "AccessDenied")(proxy))
+    with pytest.raises(StoreError, match="not allowed, and no credentials were found; set AWS_ACCESS_KEY_ID and"):
+        store.locked(KEY, "it").__enter__()
 
 
 class Google(BaseHTTPRequestHandler):

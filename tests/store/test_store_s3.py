@@ -78,6 +78,7 @@ def test_an_upload_that_stalls_is_tried_again(store, s3, hasty):
         (error(403, "InvalidAccessKeyId"), "the service does not know this access key; look at AWS_ACCESS_KEY_ID"),
         (error(403, "SignatureDoesNotMatch"), "the secret does not fit the access key"),
         (error(400, "ExpiredToken"), "the credentials have expired; renew them"),
+        (error(403, "RequestTimeTooSkewed"), "this machine's clock is wrong, so its requests are refused; set it"),
         (error(301, "PermanentRedirect"), "the bucket is in another region than was asked; set AWS_REGION"),
         (error(507, "InsufficientStorage"), "no space left there; free some or raise the quota"),
         (error(418, "Teapot"), "Teapot"),

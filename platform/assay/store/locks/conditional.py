@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
+from assay.store import error_messages
+
 ATTEMPTS = 6
 WAIT, PATIENCE = timedelta(seconds=10), timedelta(seconds=60)  # for an answer; for all attempts together
 REFUSALS = (
@@ -83,6 +85,16 @@ class ConditionalObjects:
         self.put(key, content, version)
 
     def _do(self, work: Any, key: str, *args: Any, **options: Any) -> Any:
+        """The answer; with a new client, and so new credentials, where those had expired."""
+        try:
+            return self._once(work, key, *args, **options)
+        except OSError as error:
+            if not error_messages.expired(error):
+                raise
+        _client.cache_clear()
+        return self._once(work, key, *args, **options)
+
+    def _once(self, work: Any, key: str, *args: Any, **options: Any) -> Any:
         from obstore import exceptions
 
         try:
