@@ -1,6 +1,6 @@
 """How often one of two people who act on a store at the same moment loses what he did, or is told something untrue.
 
-    .venv/bin/python benchmarks/two_at_once.py                 about 2 minutes on 2 free cores
+    .venv/bin/python benchmarks/two_at_once.py                 about 4 minutes on 2 free cores
     .venv/bin/python benchmarks/two_at_once.py --pairs 5       one of each kind
 
 Target: lost=0 tried=100. 50 pairs each on a local store and on S3 (moto, on loopback), by two threads that begin

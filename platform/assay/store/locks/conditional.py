@@ -1,7 +1,9 @@
 """Objects that are written only where they are as they were read: create-if-absent and compare-and-swap, by obstore.
 
-pyarrow's clients, which do all else, have no conditional requests. A service that refuses them, or takes them and does
-not keep to them, as older ones do, is found out when an object is created; `Unsupported` then says why.
+pyarrow's clients, which do all else, have no conditional requests; obstore has them, but reads fewer kinds of
+credentials (profiles of AWS only by boto3, none of Google's federated ones). A service that refuses such requests, or
+takes them and does not keep to them, as older ones do, is found out when an object is created; UnsupportedError says
+why.
 """
 
 from __future__ import annotations
