@@ -290,6 +290,26 @@ def test_figures_of_a_kind_that_no_sweep_writes_are_told(store):
     assert page.get(f"/{TOKEN}/").status_code == 200
 
 
+HOSTILE = [None, True, -1, 1e400, float("nan"), "text", "\x00", [], {}, [[1]], {"name": {}}, 10**400, "9" * 5000]
+
+
+@pytest.mark.parametrize("event", [2, 3, 4, 5, -1])
+def test_whatever_a_log_holds_every_page_is_there(store, event):
+    """Every value of an event in turn is of a kind that no sweep writes."""
+    sweep(store, 4)
+    page = client(store)
+    path = store.path("sweeps/toy/log/0000.jsonl")
+    lines = path.read_text().splitlines()
+    chosen = json.loads(lines[event])
+    for number, name in enumerate(chosen):
+        for place, value in enumerate(HOSTILE):
+            if (number + place) % 3:  # a third of the pairs; every value and every name has its turn
+                continue
+            path.write_text("\n".join([*lines[:event], json.dumps({**chosen, name: value}), *lines[event:], ""]))
+            for address in (f"/{TOKEN}/", f"/{TOKEN}/sweeps/toy"):
+                assert page.get(address).status_code == 200, (name, value)
+
+
 def test_a_damaged_audit_is_told_beside_the_others(tmp_path):
     old = sorted(STORES.iterdir())[0]
     store = Store(shutil.copytree(old / "store", tmp_path / "store"))

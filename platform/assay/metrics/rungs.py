@@ -57,6 +57,8 @@ def quality(records: Mapping[int, Record]) -> list[RungQuality]:
     reports: dict[str, dict[int, tuple[float, float | None]]] = {}
     ended: dict[int, str] = {}
     for number, record in records.items():
+        if record.repeats is not None:  # with another seed, and never stopped
+            continue
         for report in record.reports:
             if (rung := report.get("rung")) and METRIC in report["values"]:
                 full = report.get("checked", {}).get(METRIC)

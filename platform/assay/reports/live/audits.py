@@ -11,7 +11,7 @@ from markupsafe import Markup
 from assay.approval.verdict import verdict_of
 from assay.audits import progress_file
 from assay.errors import AssayError
-from assay.reports.live.frame import problem
+from assay.reports.live.frame import DAMAGED, problem
 from assay.reports.sections._html import ENVIRONMENT, Section, section
 from assay.store import references
 from assay.store.audit_reader import Audit
@@ -71,7 +71,7 @@ class LiveAudits:
             verdict = verdict_of(audit)
             word = verdict.verdict if verdict else "not decided"
             return Line(name, word, _of(audit.info), str(audit.info["suite"]["name"]), str(audit.info["created"]))
-        except (AssayError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (AssayError, *DAMAGED) as error:
             return Line(name, "cannot be read", problem=str(error) or type(error).__name__)
 
     def sections(self, name: str, base: str, now: float) -> list[Section]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.errors import StoreError
+from assay.reports.live.frame import DAMAGED
 from assay.store import formats, trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
@@ -104,7 +105,7 @@ class FollowedLog:
                 self.spent += Spent(float(event["cpu_hours"]), float(event["gpu_hours"]))
             trial_log.take(self.records, event)
             self.last = at or self.last
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except DAMAGED:
             self.damaged.append(f"{place} is damaged and left out")
         except StoreError as error:
             self.damaged.append(f"{place} is left out: {error}")

@@ -51,6 +51,10 @@ def style() -> str:
     return str(ENVIRONMENT.from_string(sheet).render()) + MORE
 
 
+DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+"""What comes of values that no version of Assay writes: a file of a store may hold any."""
+
+
 def problem(what: Exception | str) -> Markup:
     """A file that cannot be read, told on the page in place of what it would hold."""
     return Markup('<p class="problem">{}</p>').format(str(what))

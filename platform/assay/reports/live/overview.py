@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -12,7 +13,7 @@ from assay.approval.registry import Standing
 from assay.errors import AssayError
 from assay.reports.live import outlook
 from assay.reports.live.audits import Line
-from assay.reports.live.frame import problem
+from assay.reports.live.frame import DAMAGED, problem
 from assay.reports.live.sweeps import LiveSweep
 from assay.reports.sections._html import Section, section
 from assay.store.store import Store
@@ -69,21 +70,25 @@ MOST = 200
 
 def sweeps(live: Sequence[LiveSweep], problems: Mapping[str, str], base: str, now: float) -> Section:
     """Every sweep of the store, those that run first; problems: name -> why it cannot be read."""
-    rows = [{"name": name, "problem": why, "order": (2, 0.0)} for name, why in problems.items()]
+    rows: list[dict[str, Any]] = [{"name": name, "problem": why, "order": (2, 0.0)} for name, why in problems.items()]
     for one in live:
-        stands = one.outlook(now)
-        last = one.log.last
-        rows.append(
-            {
-                "name": one.name,
-                "state": stands.state,
-                "ended": f"{stands.total - stands.left} of {stands.total}",
-                "last": f"{outlook.ago(now - last)} ago" if last else "–",
-                "best": _best(one),
-                "order": (0 if stands.alive else 1, -(last or 0)),
-            }
-        )
+        try:
+            rows.append(_row(one, now))
+        except DAMAGED as error:
+            rows.append({"name": one.name, "problem": f"its files are damaged ({error})", "order": (2, 0.0)})
     return section("Sweeps", SWEEPS, rows=sorted(rows, key=lambda row: row["order"]), base=base)
+
+
+def _row(one: LiveSweep, now: float) -> dict[str, Any]:
+    stands, last = one.outlook(now), one.log.last
+    return {
+        "name": one.name,
+        "state": stands.state,
+        "ended": f"{stands.total - stands.left} of {stands.total}",
+        "last": f"{outlook.ago(now - last)} ago" if last else "–",
+        "best": _best(one),
+        "order": (0 if stands.alive else 1, -(last or 0)),
+    }
 
 
 def _best(one: LiveSweep) -> str:
@@ -112,7 +117,7 @@ def register(store: Store, today: datetime.date) -> Section:
     try:
         standings: list[Standing] = registry.standings(store, today)
         gaps = [f"{records.FOLDER}/{gap.entry} is {gap.what}; restore it from a copy" for gap in records.gaps(store)]
-    except (AssayError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (AssayError, *DAMAGED) as error:
         return Section("Register", Markup(problem(f"The register cannot be read: {error}")))
     objections = [f"{one.name}: {what}" for one in standings for what in (one.objection, one.unsigned) if what]
     return section("Register", REGISTER, standings=standings, doubts=[*gaps, *objections])

@@ -13,7 +13,7 @@ from typing import Any
 from assay.errors import AssayError
 from assay.reports.live import frame, overview
 from assay.reports.live.audits import LiveAudits
-from assay.reports.live.frame import problem
+from assay.reports.live.frame import DAMAGED, problem
 from assay.reports.live.sweeps import LiveSweep
 from assay.reports.sections._html import Section
 from assay.store.store import Store
@@ -74,7 +74,7 @@ class Watched:
             else:
                 try:
                     sections = live.sections(self.clock(), page)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except DAMAGED as error:
                     sections = [Section("State", problem(_damaged(error)))]
             return self._page(f"Sweep {name}", name, sections)
 
@@ -106,7 +106,7 @@ class Watched:
             live.look()
         except AssayError as error:
             self._problems[name] = str(error)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # values of kinds that no sweep writes
+        except DAMAGED as error:  # values of kinds that no sweep writes
             self._problems[name] = _damaged(error)
         else:
             self._sweeps[name], self._looked[name] = live, now
