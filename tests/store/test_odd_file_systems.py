@@ -120,6 +120,16 @@ def test_a_log_that_another_machine_has_just_written_to_is_not_gone_on_with_unre
     assert sorted(trial_log.records(trial_log.read(store, "toy"))) == [0, 1]
 
 
+def test_who_has_a_lock_has_changed_its_folder_by_which_its_names_are_asked_for_anew(store):
+    """NFS looks again at a folder that this machine has changed, and else believes for up to a minute what it knew."""
+    with store.locked("register/.a.lock", "a decision"):
+        pass
+    os.utime(store.path("register"), ns=(0, 0))
+    with store.locked("register/.a.lock", "a decision"):
+        assert store.path("register").stat().st_mtime_ns > 0
+        assert [path.name for path in store.path("register").iterdir()] == [".a.lock"]
+
+
 def test_a_record_that_was_seen_late_is_not_lost_and_leaves_no_gap(store, monkeypatch):
     about = {"name": "line-3", "dataset": None, "by": "-", "key": None}
     records.promoted(store, model="a" * 64, audit="a", **about)

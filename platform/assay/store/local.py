@@ -113,6 +113,10 @@ class LocalFiles:
                 logging.getLogger(__name__).warning(
                     "%s is on a file system without locks: see to it that nothing else runs %s", self.root, what
                 )
+            # NFS shows what another machine has put into a folder up to a minute late, unless one changes the folder.
+            changed = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            changed.touch()
+            changed.unlink()
             yield
 
 
