@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.metadata
+import pprint
 import re
 import subprocess
 import sys
@@ -195,6 +196,24 @@ def test_workers_watch_for_their_end_before_ray_is_started_and_but_once(cloud):
     assert watch < next(place for place, command in enumerate(commands) if "ray start" in command)
     assert f"python -m assay.cluster.preemption {cloud} $RAY_HEAD_IP:6379 < /dev/null" in commands[watch]
     assert "pkill" in commands[watch - 1]
+
+
+@everywhere
+@pytest.mark.parametrize("status", ["RUNNING", "PENDING", "SUCCEEDED", "STOPPED", None])
+def test_a_second_ray_up_is_refused_while_a_job_runs(cloud, status, tmp_path):
+    """Ray asks the head for its jobs; None: Ray does not run there, as on a new head."""
+    details = pytest.importorskip("ray.dashboard.modules.job.pydantic_models").JobDetails
+    guard, stop = CONFIGS[cloud]["head_start_ray_commands"][:2]
+    assert stop == "ray stop"
+    told = pprint.pformat([details(type="SUBMISSION", status=status, entrypoint="x")]) if status else ""
+    (tmp_path / "answer").write_text(told)
+    answer = f"cat {tmp_path / 'answer'}" if status else "echo refused >&2; exit 1"
+    (tmp_path / "ray").write_text(f'#!/bin/sh\ntest "$1 $2 $RAY_AUTH_MODE" = "job list token" && {{ {answer}; }}\n')
+    (tmp_path / "ray").chmod(0o755)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    done = subprocess.run(["bash", "-c", guard], env={"PATH": path}, capture_output=True, text=True, check=False)
+    runs = status in ("RUNNING", "PENDING")
+    assert (done.returncode != 0, "ray up --no-restart" in done.stdout) == (runs, runs)
 
 
 @clouds

@@ -243,7 +243,7 @@ def head(content: Mapping[str, Any], ec2: Any) -> Iterator[Finding]:
         said += f" and ends the head {running[0]['InstanceId']}" if running else ""
         yield Finding("head", "fault", said, f"bring {pem} from who made the cluster, or deploy a stack of your own")
     elif running:
-        said = f"{running[0]['InstanceId']} runs: `ray up` restarts Ray on it, which ends a job that runs"
+        said = f"{running[0]['InstanceId']} runs: `ray up` restarts Ray on it, and is refused while a job runs"
         yield Finding(
             "head", "note", said, "ray up --no-restart for new code alone; assay sweep --resume NAME after it"
         )
