@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import toy_audit
 import toy_runs
+import yaml
 from same_audit import same
 from sweep_process import outcome
 
@@ -101,3 +103,18 @@ def test_images_that_changed_meanwhile_are_refused(s3, tmp_path, machine):
         moved.told({"folder": other}),
     ):
         swept(store, None)
+
+
+def test_a_dry_run_says_what_is_to_come_before_it_comes_and_what_it_weighs(s3, tmp_path, machine, assay):
+    toy_audit.pictures(tmp_path / "images", 60, 40)
+    url = f"s3://{s3.bucket()}/images"
+    push(tmp_path / "images", url)
+    machine("desk")
+    item = {"folder": {"root": url, "normal": "good", "anomalous": ["spot", "stain"], "image_size": 16, "channels": 1}}
+    (tmp_path / "toy.yaml").write_text(yaml.safe_dump(toy_runs.search_space(tmp_path, dataset=item)))
+    told = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run", "--json")
+    assert told.exit_code == 0, told.output
+    assert f"images: 100 files, 0.0 MB, in {url}; 0.0 MB are to come into {tmp_path}/desk/remote" in told.stderr
+    assert json.loads(told.stdout)["image_bytes"] % (16 * 16) == 0 < json.loads(told.stdout)["image_bytes"]
+    again = assay("sweep", str(tmp_path / "toy.yaml"), "--dry-run")
+    assert f"; all are in {tmp_path}/desk/remote already" in again.stdout

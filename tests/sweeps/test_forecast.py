@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import toy_runs
@@ -198,3 +199,11 @@ def test_what_does_not_fit_this_machine_is_said_before_anything_is_probed(assay,
     assert result.exit_code == 1
     assert "a trial needs 100000 memory_gb and the cluster has" in result.stderr
     assert "for a cluster give --address" in result.stderr
+
+
+def test_large_sets_are_told_of_by_what_they_weigh(tmp_path):
+    found = of(write(tmp_path))
+    rates = {"toy_runs:Runs": Rate("toy_runs:Runs", 1.0, 4, "told", memory_gb=2.0)}
+    told = forecast_text.text(replace(found, rates=rates, image_bytes=3_900_000_000))
+    assert told.splitlines()[-1].endswith("; decoded images, once on every machine: 3.9 GB")
+    assert "decoded" not in forecast_text.text(replace(found, rates=rates, image_bytes=10_000_000))

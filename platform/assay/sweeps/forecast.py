@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from assay.cluster import capacity
 from assay.config import labels_needed
@@ -27,7 +27,10 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Forecast:
-    """The work ahead. trials: new ones; unfinished: started ones to continue; together: at a time; before: spent."""
+    """The work ahead. trials: new ones; unfinished: started ones to continue; together: at a time; before: spent.
+
+    image_bytes: of the decoded images that trials see; every machine holds them once.
+    """
 
     spec: Spec
     cores: float
@@ -40,6 +43,7 @@ class Forecast:
     seconds: Span  # of all trials, run one after the other
     longest: float  # seconds of the longest trial
     before: Spent
+    image_bytes: int = 0
 
     @property
     def minutes(self) -> Span:
@@ -71,6 +75,7 @@ class Forecast:
             "currency": price.currency if price else None,
             "spent_before": asdict(self.before),
             "trials_within_budget": self.within(),
+            "image_bytes": self.image_bytes,
         }
 
     def within(self) -> dict[str, Span]:
@@ -116,7 +121,8 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     rates = {name: rates[name] for name in probe.alternatives(spec)}
     together = capacity.together(spec, resources, joined=address is not None)
     before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()
-    return forecast(spec, rates, records, together, resources, before)
+    held = sum(images.pixels.nbytes for images in (data.train, data.validation, data.labelled))
+    return replace(forecast(spec, rates, records, together, resources, before), image_bytes=held)
 
 
 def here() -> dict[str, float]:

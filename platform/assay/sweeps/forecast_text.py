@@ -55,7 +55,8 @@ def _memory(forecast: Forecast) -> list[str]:
     if not own:
         return []
     said = "" if forecast.spec.resources.memory_gb else f"; to reserve it, write `memory_gb: {HEADROOM * own:.1f}`"
-    return [f"  memory: {own:.1f} GB a trial at its peak{said}"]
+    held = f"; decoded images, once on every machine: {forecast.image_bytes / 1e9:.1f} GB"
+    return [f"  memory: {own:.1f} GB a trial at its peak{said}{held if forecast.image_bytes >= 5e7 else ''}"]
 
 
 def _budget(forecast: Forecast) -> list[str]:
