@@ -126,6 +126,7 @@ class Mirror:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.write_bytes(content)
+            temporary.chmod(0o444)  # it is linked into several folders, and known by its hash
             temporary.replace(path)
         except OSError as error:
             raise _unwritable(path, error) from error
