@@ -9,7 +9,7 @@ import toy_runs
 
 from assay.cluster import capacity
 from assay.config import reader, search_space
-from assay.errors import SpecError
+from assay.errors import SpecError, SweepError
 from assay.store.store import Store
 from assay.sweeps.study import Study
 
@@ -36,6 +36,19 @@ def check(tmp_path, **resources) -> search_space.Spec:
 )
 def test_as_many_trials_run_at_a_time_as_fit(tmp_path, resources, together):
     assert capacity.together(check(tmp_path, **resources), CLUSTER, joined=False) == together
+
+
+@pytest.mark.parametrize(
+    ("resources", "has", "words"),
+    [
+        ({"gpu": 1}, {"CPU": 2.0, "memory": 8 * GB}, "a trial needs 1 gpu and the cluster has 0; lower resources.gpu"),
+        ({"memory_gb": 8}, {"CPU": 2.0, "memory": 5.6 * GB}, "a trial needs 8 memory_gb and the cluster has 5.6"),
+        ({"cpu": 4}, {"CPU": 1.0, "memory": 8 * GB}, "a trial needs 4 cpu and the cluster has 1"),
+    ],
+)
+def test_what_one_trial_cannot_have_is_refused_with_both_numbers(tmp_path, resources, has, words):
+    with pytest.raises(SweepError, match=re.escape(words)):
+        capacity.together(check(tmp_path, **resources), has, joined=False)
 
 
 @pytest.mark.parametrize(

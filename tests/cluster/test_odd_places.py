@@ -7,6 +7,8 @@ import re
 import resource
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -180,3 +182,23 @@ def test_small_shared_memory_is_told_with_what_to_give(monkeypatch, caplog):
     [record] = caplog.records
     assert "/dev/shm has 0.062 GB" in record.getMessage()
     assert "--shm-size=2g" in record.getMessage()
+
+
+ASK = """
+import os
+import ray
+from assay.cluster.connection import connected
+with connected(cpus=1):
+    print(ray.get(ray.remote(lambda: 42).remote(), timeout=100), os.environ["RAY_AUTH_TOKEN_PATH"])
+"""
+
+
+def test_ray_works_behind_a_proxy_with_a_long_tmpdir_and_no_home(tmp_path):
+    """In a process of its own, for Ray keeps the token it has once read."""
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"), "http://127.0.0.1:9")
+    long = tmp_path / ("x" * 80)
+    long.mkdir()
+    left = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    left |= {**nowhere, "TMPDIR": str(long), "HOME": "/dev/null/home", "RAY_worker_niceness": "0"}
+    done = subprocess.run([sys.executable, "-c", ASK], env=left, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["42", f"/tmp/assay-ray-{os.getuid()}/auth_token"], done.stderr

@@ -50,14 +50,18 @@ def fill(file: Path, stacks: tuple[str, ...], region: str | None, output: Path) 
 def check(file: Path, store: str | None, as_json: bool) -> None:
     """Say what `ray up FILE` would run into in this AWS account; nothing is changed. Exit 1 if there is a fault.
 
+    Of a file for KubeRay it looks at the version of Ray, the token and what is to be filled in, without the cluster.
+
     \b
       assay cluster check mine.yaml --store s3://my-assay-store/assay
     """
     from dataclasses import asdict
 
+    from assay.cloud import cluster_file, kuberay_file
     from assay.cloud.account_check import look
 
-    found = look(file, store)
+    text = cluster_file.text_of(file)
+    found = kuberay_file.look(text) if kuberay_file.is_one(text) else look(file, store)
     faults = sum(one.state == "fault" for one in found)
     if as_json:
         click.echo(json.dumps([asdict(one) for one in found], indent=2))
