@@ -125,6 +125,18 @@ def test_an_address_left_over_from_another_cluster_is_named(monkeypatch, started
     assert started == []
 
 
+def test_what_a_dead_cluster_of_this_machine_left_behind_is_named(monkeypatch, started, tmp_path):
+    """`ray start --head` writes the file; a kill or a reboot leaves it, and Ray would wait for that cluster."""
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset())
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: None)
+    assert refused("auto").startswith("no Ray runs on this machine; give --address HOST:PORT")
+    dead = dead_port()
+    monkeypatch.setattr(services, "find_bootstrap_address", lambda _: dead)
+    assert re.search(f"cannot join the cluster at {dead}: .*ray_current_cluster says so, .*remove it", refused("auto"))
+    assert started == []
+
+
 def test_a_name_that_is_not_known_is_told_as_such(monkeypatch, started):
     def unknown(*_, **__):
         raise socket.gaierror(-2, "Name or service not known")
@@ -135,9 +147,11 @@ def test_a_name_that_is_not_known_is_told_as_such(monkeypatch, started):
 
 def test_an_address_that_answers_is_left_to_ray(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        address.reach(f"127.0.0.1:{server.getsockname()[1]}")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    address.reach("auto")
+        alive = f"127.0.0.1:{server.getsockname()[1]}"
+        address.reach(alive)
+        monkeypatch.delenv("RAY_ADDRESS", raising=False)
+        monkeypatch.setattr(services, "find_gcs_addresses", lambda: frozenset({alive}))
+        address.reach("auto")
 
 
 def limited(monkeypatch, memory: int, shared: int = 64 * GB, files: int = 4096) -> None:

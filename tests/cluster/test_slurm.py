@@ -20,7 +20,7 @@ LOGS = """#!/bin/bash
 say() { echo "$*" >> "$LOG"; }
 """
 STAND_INS = {
-    "scontrol": "printf 'n1\\nn2\\nn3\\n'",
+    "scontrol": "for number in {1..20000}; do echo n$number; done",
     "srun": """
 while [[ $1 == --* ]]; do given="$given $1"; shift; done
 if [ "$1" = hostname ]; then echo "10.0.0.1 fe80::1"; exit; fi

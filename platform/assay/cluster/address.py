@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import socket
 
+from ray._private import services
+from ray._private.utils import get_ray_address_file
+
 from assay.errors import SweepError
 
 VARIABLE = "RAY_ADDRESS"
@@ -12,13 +15,14 @@ REACH = 10.0  # seconds to reach the head
 
 
 def reach(address: str) -> None:
-    """Raise SweepError where no cluster can be joined at `auto` or HOST:PORT, and say if it came from RAY_ADDRESS.
+    """Raise SweepError where no cluster can be joined at `auto` or HOST:PORT, and say where that address came from.
 
-    `auto` means what that variable says, where it is set; else Ray looks for a cluster of this machine by itself.
+    `auto` means what RAY_ADDRESS says where it is set, else the cluster of this machine.
     """
-    meant = (os.environ.get(VARIABLE) or address) if address == "auto" else address
-    if meant == "auto":
-        return
+    try:
+        meant = services.get_ray_address_from_environment("auto", None) if address == "auto" else address
+    except ConnectionError as error:
+        raise SweepError("no Ray runs on this machine; give --address HOST:PORT, or none at all") from error
     host, colon, port = meant.rpartition(":")
     if "://" in meant:
         why = (
@@ -36,9 +40,14 @@ def reach(address: str) -> None:
             why = "nothing answers there; give its HOST:PORT (the port is 6379 unless `ray start` was given another)"
         else:
             return
-    left = f". {VARIABLE} says so: unset it to run on this machine's cores" if _left_over(meant) else ""
-    raise SweepError(f"cannot join the cluster at {meant}: {why}{left}")
+    raise SweepError(f"cannot join the cluster at {meant}: {why}{_source(address, meant)}")
 
 
-def _left_over(address: str) -> bool:
-    return os.environ.get(VARIABLE) == address
+def _source(address: str, meant: str) -> str:
+    """Where an address came from that the user may not know of, and what to do about it."""
+    if os.environ.get(VARIABLE) == meant:
+        return f". {VARIABLE} says so: unset it to run on this machine's cores"
+    if address == "auto":
+        file = get_ray_address_file(None)
+        return f". {file} says so, which was left by a cluster that did not end in order: `ray stop`, or remove it"
+    return ""
