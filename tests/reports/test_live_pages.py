@@ -42,7 +42,7 @@ def sweep(store: Store, ended_trials: int = 3, name: str = "toy", **changes) -> 
     for number in range(ended_trials):
         last = {**reported(number, number % 5 + 1), "epochs": 5, "intervals": {"clean_auroc": [0.4, 0.9]}}
         events += [asked(number), {"event": "begin", "trial": number}, last, ended(number)]
-    running = {**reported(ended_trials, 2), "node": "gpu-7"}
+    running = {**reported(ended_trials, 2), "epochs": 5, "node": "gpu-7"}
     events += [asked(ended_trials), {"event": "begin", "trial": ended_trials}, running]
     toy_log.write(store, *events, name=name, **{"search": {"trials": 50}, **changes})
 
@@ -124,7 +124,7 @@ def test_the_page_of_a_running_sweep(store):
     shown = text(answer)
     assert "running: 24 complete, 1 running, of 50 trials. Last event" in shown
     assert "CPU-hours 0.00 0.014 7 yes" in shown
-    assert re.search(r"Training now .* 24 since \d\d-\d\d \d\d:\d\d on gpu-7 2/2 0.700 0.200", shown)
+    assert re.search(r"Training now .* 24 since \d\d-\d\d \d\d:\d\d on gpu-7 2 of 5 0.700 0.200", shown)
     assert re.search(
         r"Pareto front .* complete 5/5 1.000 \[0.400, 0.900\] 0.200 gone:Forever, a.b=4.5, kind=perlin", shown
     )

@@ -92,8 +92,8 @@ class Row(NamedTuple):
     about: str
 
     @classmethod
-    def of(cls, trial: Trial, goals: Sequence[str]) -> Row:
-        """The row of a trial."""
+    def of(cls, trial: Trial, goals: Sequence[str], planned: int | None) -> Row:
+        """The row of a trial; planned: how many epochs it is to train, where it has said so."""
         state = trial.failure or trial.state
         if trial.state == "running":
             state = f"since {outlook.clock(trial.since)}" if trial.since else "waits for a worker"
@@ -107,7 +107,10 @@ class Row(NamedTuple):
             redacted(trial.message).partition("\n")[0],
         ]
         figures = [_figure(trial, goal) for goal in goals]
-        return cls(trial.number, state, f"{trial.epoch or '–'}/{trial.epochs}", figures, "; ".join(filter(None, about)))
+        epochs = f"{trial.epoch or '–'}/{trial.epochs}"  # the one that is kept, and how many were trained
+        if trial.state == "running":
+            epochs = f"{trial.epochs} of {planned}" if planned else "–"
+        return cls(trial.number, state, epochs, figures, "; ".join(filter(None, about)))
 
 
 def _figure(trial: Trial, goal: str) -> dict[str, float | None] | None:
@@ -202,8 +205,12 @@ class LiveSweep:
         return found
 
     def _table(self, title: str, trials: Sequence[Trial], empty: str, pages: Markup = Markup()) -> Section:
-        rows = [Row.of(trial, list(self.goals)) for trial in trials]
+        rows = [Row.of(trial, list(self.goals), self._planned(trial.number)) for trial in trials]
         return section(title, TRIALS, label=title, trials=rows, goals=list(self.goals), empty=empty, pages=pages)
+
+    def _planned(self, number: int) -> int | None:
+        reports = self.log.records[number].reports
+        return reports[-1].get("epochs") if reports else None
 
     def _pictures(self, now: float, alive: bool) -> Section:
         version, at, drawn = self._drawn
