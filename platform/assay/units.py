@@ -40,7 +40,7 @@ Count = Annotated[int, Ge(1)]
 """A whole number, at least 1."""
 
 
-SMALLEST, LARGEST = 16, 512
+SMALLEST, LARGEST = 16, 4096
 """Pixels of a side to which images are resized."""
 
 

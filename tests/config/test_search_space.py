@@ -182,7 +182,7 @@ def test_eight_faults_are_eight_lines(write):
         ("dataset", "toy_trainable:Hidden", "dataset", "not under TYPE_CHECKING"),
         ("trainable", "toy_trainable:not_a_trainable", "trainable", "it has no train_epoch"),
         ("dataset", "evlp", "dataset", "did you mean 'elpv'?"),
-        ("dataset/image_size", 1, "dataset.image_size", "must be 16 to 512 pixels"),
+        ("dataset/image_size", 1, "dataset.image_size", "must be 16 to 4096 pixels"),
         ("fixed", [1], "fixed", "mapping"),
         ("fixed/epochs", 0, "fixed.epochs", "at least 1"),
         ("fixed/epoch", 3, "fixed.epoch", "did you mean 'epochs'?"),

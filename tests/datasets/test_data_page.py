@@ -67,6 +67,12 @@ def test_its_examples_are_read(examples: dict[str, Dataset]) -> None:
     assert {sample.category for sample in examples["visa"].samples} == {"candle", "pcb1"}
 
 
+def test_its_tiled_detector_has_the_parameters_that_it_is_given() -> None:
+    [example] = [example for example in EXAMPLES if "trainable" in example]
+    bound = shelves.bind(shelves.load("trainables", example["trainable"]), example["fixed"])
+    assert (bound["of"].name, bound["tile"], bound["overlap"]) == ("patchcore", 256, 0.25)
+
+
 def test_its_gate_is_a_gate() -> None:
     [gates] = [example["gates"] for example in EXAMPLES if "gates" in example]
     assert [Gate.model_validate(gate).text for gate in gates] == ["clean AUROC, worst category at least 0.90"]

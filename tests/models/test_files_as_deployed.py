@@ -376,7 +376,7 @@ def test_keys_that_contradict_each_other_or_the_file(store, write, dataset, resi
         card.bring(store, write({"own.onnx": resizing}, input="native"))
     with pytest.raises(SpecError, match=r"precision: found .*f16.*; a key for detectors of the kind openvino"):
         card.bring(store, write({"own.onnx": resizing}, precision="f16"))
-    with pytest.raises(SpecError, match=r"image_size: .*16 to 512 pixels, as a number or as \[height, width\]"):
+    with pytest.raises(SpecError, match=r"image_size: .*16 to 4096 pixels, as a number or as \[height, width\]"):
         card.bring(store, write({"own.onnx": resizing}, image_size=8))
 
 

@@ -39,7 +39,8 @@ def arguments(name: str) -> dict:
         members = {"net": {"name": "monotone", "steps_per_epoch": 3}, "pixels": {"name": "local_pixels"}}
         return shelves.bind(item, {"of": {key: {"item": member} for key, member in members.items()}})
     if "of" in shelves.fields(item):
-        return shelves.bind(item, {"of": {"name": "neighbours", **small}, "draws": 5})
+        own = {"tile": 8} if name == "tiled" else {"draws": 5}
+        return shelves.bind(item, {"of": {"name": "neighbours", **small}, **own})
     small["steps_per_epoch"] = 3
     return shelves.bind(item, {key: value for key, value in small.items() if key in shelves.fields(item)})
 

@@ -27,8 +27,8 @@ from assay.store.schemas import EXPLANATIONS
 
 SHOWN = 4
 """Anomalies that are shown of each kind: those with the lowest scores, and those with the highest."""
-AT_MOST = 300
-"""Images of each class whose maps are made for localisation."""
+AT_MOST, FEWEST = 300, 4
+"""Images of each class whose maps are made for localisation: of up to 512 x 512 pixels, and of any size."""
 LARGEST = 128
 """Pixels of the side that a picture is shrunk to."""
 PERCENTILE = 0.99
@@ -70,7 +70,8 @@ def tables(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device
 
 
 def _localised(detector: nn.Module, images: Images, masks: NDArray[np.bool_], device: str) -> pa.Table:
-    chosen = some_of_each(images.labels, AT_MOST)
+    height, width = images.pixels.shape[2:]
+    chosen = some_of_each(images.labels, min(AT_MOST, max(FEWEST, AT_MOST * 512**2 // (height * width))))
     some = take(images, chosen)
     maps = _maps(detector, some, device)
     return localisation.table(maps, masks[chosen], some.labels, some.defects, groups=some.group_names)
@@ -108,7 +109,8 @@ def explain(score: Callable[[Tensor], Tensor], images: Tensor, *, sigma: float =
     if not gradient.isfinite().all():
         raise DivergedError("the gradient of the score is not finite; the detector is broken for these images")
     strength = gradient.abs().sum(dim=1)
-    clipped = torch.stack([one.minimum(one.quantile(PERCENTILE)) for one in strength])  # torch takes no large batch
+    tops = [float(np.quantile(one.cpu().numpy(), PERCENTILE)) for one in strength]  # torch's takes no large image
+    clipped = torch.stack([one.clamp_max(top) for one, top in zip(strength, tops, strict=True)])
     return smooth(clipped, sigma)
 
 

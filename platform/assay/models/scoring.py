@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH = 64
+VALUES = 3 * 512 * 512
+"""Pixels times channels of an image above which fewer are taken at a time, as an attack holds several copies of all."""
 SAME = 1e-3
 """How far rounding may move a score, as a share of the standard deviation of the clean scores."""
 
@@ -43,8 +46,14 @@ def pixels(images: Images, first: int, last: int, device: str = "cpu") -> Tensor
     return torch.from_numpy(np.array(images.pixels[first:last])).to(device).float().div_(255)
 
 
-def batches(images: Images, size: int = BATCH) -> list[tuple[int, int]]:
+def batch_size(images: Images, most: int = BATCH) -> int:
+    """How many of the images are worked on at a time: `most`, or fewer where they are large."""
+    return max(1, min(most, most * VALUES // max(1, math.prod(images.pixels.shape[1:]))))
+
+
+def batches(images: Images, most: int = BATCH) -> list[tuple[int, int]]:
     """(first, last) of every batch, in order."""
+    size = batch_size(images, most)
     return [(first, min(first + size, len(images))) for first in range(0, len(images), size)]
 
 

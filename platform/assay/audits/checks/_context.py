@@ -14,7 +14,7 @@ from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
 from assay.metrics import groups as grouping
 from assay.models.preflight import Facts, Unexamined
-from assay.models.scoring import BATCH, SAME, clean_scores, pixels, score, some_of_each, take
+from assay.models.scoring import BATCH, SAME, batch_size, clean_scores, pixels, score, some_of_each, take
 from assay.store.score_matrix import SCORE, SELECTION
 from assay.units import in_255
 
@@ -114,9 +114,12 @@ def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
     return some_of_each(context.images.labels, min(context.suite.unbounded.samples, most))
 
 
-def attackable(context: Context, most: int = BATCH // 2) -> tuple[Tensor, Tensor, list[torch.Generator]]:
-    """Images, direction and random streams for an attack of a check on the samples `chosen(context, most)`."""
-    return at(context, chosen(context, most))
+def attackable(context: Context, most: int | None = None) -> tuple[Tensor, Tensor, list[torch.Generator]]:
+    """Images, direction and random streams for an attack of a check on the samples `chosen(context, most)`.
+
+    most: by default, as many of each class as half a batch has.
+    """
+    return at(context, chosen(context, most or max(1, batch_size(context.images) // 2)))
 
 
 def at(context: Context, places: NDArray[np.int64]) -> tuple[Tensor, Tensor, list[torch.Generator]]:
@@ -139,8 +142,9 @@ def scores_of(
     Of a random score a fresh draw, as the attack kept the image with the luckiest one.
     """
     parts = []
-    for first in range(0, len(places), BATCH):
-        images, direction, random = at(context, places[first : first + BATCH])
+    size = batch_size(context.images)
+    for first in range(0, len(places), size):
+        images, direction, random = at(context, places[first : first + size])
         made = attack(images, direction, random)
         scores = score(context.detector, made.images) if context.facts.stochastic else made.scores
         parts.append(scores.double().cpu().numpy())
