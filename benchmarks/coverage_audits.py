@@ -15,6 +15,7 @@ import pyarrow as pa
 from coverage_shapes import Draw, DrawParts, Floats, binormal, hidden, on_top
 from numpy.typing import NDArray
 
+from assay.approval import worst_seed
 from assay.metrics import certified, corruption, deployed, detection, localisation, security_curve
 from assay.metrics.intervals import Interval
 from assay.store import figures as figure_table
@@ -103,6 +104,13 @@ def kinds(shapes: Sequence[Shape], random: Random, normals: int, anomalies: int,
     labels = (named != "normal").astype(np.int64)
     whole = matrix(labels, np.concatenate(drawn), named)
     return of(_table(whole, (CLEAN, "", ""), resamples), "worst kind", defect=WORST_KIND)
+
+
+def seeds(shapes: Sequence[Shape], random: Random, normals: int, anomalies: int, resamples: int) -> Found:
+    """The least AUROC of detectors of several seeds, each with scores of its own."""
+    labels = np.repeat([0, 1], [normals, anomalies])
+    value = min(detection.auroc(labels, _clean(shape, random, normals, anomalies)[1]) for shape in shapes)
+    return {"worst seed auroc": Interval(value, *worst_seed.bounds(value, normals, anomalies, len(shapes), 0.95))}
 
 
 def categories(shapes: Sequence[Shape], random: Random, normals: int, anomalies: int, resamples: int) -> Found:
@@ -227,6 +235,9 @@ AUDITS: dict[str, tuple[Audit, tuple[tuple[int, int], ...]]] = {
     "three kinds alike": (partial(kinds, ALIKE), ((50, 20), (300, 50))),
     "one of three kinds worse": (partial(kinds, ONE_WORSE), ((50, 20), (300, 20))),
     "three kinds, 10 % hidden": (partial(kinds, (hidden(0.1),) * 3), ((50, 50), (300, 20))),
+    "three seeds alike": (partial(seeds, ALIKE), ((50, 50), (300, 20))),
+    "three seeds, 10 % hidden": (partial(seeds, (hidden(0.1),) * 3), ((50, 50), (300, 20))),
+    "three seeds, 5 % on top": (partial(seeds, (on_top(0.05),) * 3), ((50, 300),)),
     "three categories alike": (partial(categories, ALIKE), ((50, 20), (50, 50))),
     "three categories, 5 % on top": (partial(categories, (on_top(0.05),) * 3), ((50, 50),)),
     "worst case, all move": (partial(attacked, binormal(2.5), 1.0), ((50, 50), (300, 20), (300, 300))),

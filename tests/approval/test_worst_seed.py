@@ -19,7 +19,6 @@ from assay.approval.policy import Policy
 from assay.audits import audit, suite
 from assay.errors import DataError
 from assay.hashing import digest
-from assay.metrics.intervals import newcombe
 from assay.models import model_folder
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
@@ -66,7 +65,7 @@ def test_the_worst_seed_is_a_figure_with_bounds_over_the_validation_images(made,
     manifest = json.loads((made["several"] / "manifest.json").read_text())
     counts = manifest["dataset"]["counts"]["validation"]
     assert (found.normals, found.anomalies) == (counts["normal"], counts["anomalous"])
-    assert (found.lower, found.upper) == newcombe(value, found.normals, found.anomalies, 0.95)
+    assert (found.lower, found.upper) == worst_seed.bounds(value, found.normals, found.anomalies, 3, 0.95)
     assert (found.value, found.decision) == (value, "PASS")
     assert result(made["several"], **attack, at_least=0.99).decision in ("FAIL", "INCONCLUSIVE")
     assert result(made["several"], **attack, at_least=0.99, bound="value").decision == "FAIL"

@@ -37,6 +37,7 @@ CELLS = {
         for name, sizes in (
             ("three kinds alike", (50, 20)),
             ("three categories, 5 % on top", (50, 50)),
+            ("three seeds, 10 % hidden", (300, 20)),
             ("worst case, a tenth moves", (50, 50)),
             ("certified", (50, 50)),
             ("corruptions, 5 % hidden", (50, 50)),

@@ -13,8 +13,7 @@ from typing import Any
 from assay.approval.figure import FigureName
 from assay.errors import DataError
 from assay.hashing import digest
-from assay.metrics import groups
-from assay.metrics.intervals import newcombe
+from assay.metrics import groups, intervals
 from assay.models import model_folder
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
@@ -24,7 +23,7 @@ OBJECTIVES = {SEED_CLEAN: "clean_auroc", SEED: "robust_auroc"}
 
 
 def figures(audit: Audit, confidence: float) -> list[Figure]:
-    """The figures there are, with Newcombe's bounds; none where the model was trained with a single seed.
+    """The figures there are, with their bounds; none where the model was trained with a single seed.
 
     Raises DataError where the audit's manifest is not that of its model, or holds no figures in its `seeds`.
     """
@@ -42,10 +41,23 @@ def figures(audit: Audit, confidence: float) -> list[Figure]:
     for attack, objective in OBJECTIVES.items():
         if objective in told["worst"]:
             value = float(told["worst"][objective])
-            lower, upper = newcombe(value, *counts, confidence)
+            lower, upper = bounds(value, *counts, int(told["trained"]), confidence)
             of = _name(attack, manifest["evaluation"])
             found.append(Figure(*_fields(of), value, lower, upper, confidence, *counts))
     return found
+
+
+def bounds(value: float, normals: int, anomalies: int, seeds: int, confidence: float) -> tuple[float, float]:
+    """Of the least AUROC of several seeds, each measured on so many independent images, without their scores.
+
+    The wider of two closed forms, as a seed may misrank a few images wholly. The upper bound is too low where that of
+    any seed is, so the error is divided among them (Bonferroni), and the second form is the exact one, which far out in
+    the tail is wider than Wilson's; the lower bound is too high only where that of the truly worst seed is.
+    """
+    divided, few = 1 - (1 - confidence) / seeds, min(normals, anomalies)
+    lower = min(form(value, normals, anomalies, confidence)[0] for form in (intervals.newcombe, intervals.auroc))
+    above = intervals.newcombe(value, normals, anomalies, divided)[1]
+    return lower, max(above, intervals.clopper_pearson(value * few, few, divided)[1])
 
 
 def _name(attack: str, evaluation: Mapping[str, Any]) -> FigureName:
