@@ -195,7 +195,7 @@ def test_a_cluster_without_a_token_is_joined_with_a_warning_though_a_token_lies_
         open_to_all.stop()
     code, output = assay(open_to_all, work, "sweep", "toy.yaml", "--set", "name=b", "--address", open_to_all.address)
     assert code == 1, output
-    assert f"cannot start or join the cluster at {open_to_all.address}: nothing answers there" in output
+    assert f"cannot join the cluster at {open_to_all.address}: nothing answers there" in output
 
 
 def test_a_local_cluster_lets_nobody_in_without_its_token_and_has_no_dashboard(tmp_path):
