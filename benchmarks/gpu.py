@@ -33,7 +33,6 @@ from gpu_parts import (
     kernels,
     pseudo_anomalies,
     textures,
-    tf32,
     training,
 )
 from torch import Tensor, nn
@@ -42,7 +41,7 @@ from assay import shelves
 from assay.contracts import ThreatModel
 from assay.norm_balls import streams
 from assay.runtime import gpu_memory, retry
-from assay.runtime.float32 import exact_float32
+from assay.runtime.float32 import exact_float32, rough_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.shelves import Item
 
@@ -94,7 +93,7 @@ def scores(found: Found, scale: Scale) -> None:
             with exact_float32():
                 exact, again = there(pixels), there(pixels)
                 parts = {size: torch.cat([there(part) for part in pixels.split(size)]) for size in (1, 3)}
-            with tf32():
+            with rough_float32():
                 rough = there(pixels)
             with torch.autocast(scale.device, torch.bfloat16):
                 rougher = there(pixels)
@@ -130,6 +129,11 @@ def strength(found: Found, scale: Scale) -> None:
         least = min(least, ratio)
         if name in DRAWS_NOTHING:
             apart = max(apart, float((gpu - cpu).abs().max() / clean.std()))
+        if name == "apgd":
+            for precision in ("tf32", "bfloat16"):
+                made = attacked(name, norm, there, images, scale, scale.device, precision=precision).scores
+                share = float((direction * (made.double().cpu() - clean)).mean()) / max(wanted, 1e-9)
+                found[f"apgd_{norm}_{precision}"] = f"{share:.4f}"
         found |= {"least": f"{least:.4f}", "apart": f"{apart:.1e}std", "met": int(least >= 0.98 and apart <= 1e-3)}
 
 
@@ -208,7 +212,7 @@ def cobra(found: Found, scale: Scale) -> None:
     def step(way: Callable[..., object], net: HeadAndNeighbours, rough: bool = False) -> Callable[[], object]:
         def work() -> object:
             generator = torch.Generator(scale.device).manual_seed(0)
-            with tf32() if rough else exact_float32():
+            with rough_float32() if rough else exact_float32():
                 return way(net, images, generator)
 
         return work
@@ -267,7 +271,7 @@ def audit(found: Found, scale: Scale) -> None:
             with torch.no_grad():
                 return [detector(clean) for _ in range(3 * steps)]  # noqa: B023
 
-        for name, rough in (("exact", exact_float32), ("tf32", tf32)):
+        for name, rough in (("exact", exact_float32), ("tf32", rough_float32)):
             scale.rounds = 1
             with rough():
                 ways = {"apgd": lambda: ours("apgd", steps=steps), "loop": loop}

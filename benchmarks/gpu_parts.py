@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -95,18 +94,6 @@ class Network(nn.Module):
         return score
 
 
-@contextmanager
-def tf32() -> Iterator[None]:
-    """Convolutions and products of matrices in TF32."""
-    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    before = matmul.fp32_precision, conv.fp32_precision
-    matmul.fp32_precision = conv.fp32_precision = "tf32"
-    try:
-        yield
-    finally:
-        matmul.fp32_precision, conv.fp32_precision = before
-
-
 def milliseconds(work: Callable[[], object], scale: Scale) -> float:
     """Of one call, after what was begun before it has ended."""
     if scale.tiny:
@@ -150,8 +137,8 @@ def attacks() -> list[tuple[str, str]]:
     return [(name, norm) for name in names for norm in shelves.stated(shelves.load("attacks", name), "NORMS", ())]
 
 
-def attacked(name: str, norm: str, detector: nn.Module, images: Images, scale: Scale, device: str) -> Any:
-    """The result of one attack with few steps; None where it needs more of a detector."""
+def attacked(name: str, norm: str, detector: nn.Module, images: Images, scale: Scale, device: str, **more: Any) -> Any:
+    """The result of one attack with few steps; None where it needs more of a detector. more: of its parameters."""
     item = shelves.load("attacks", name)
     if shelves.stated(item, "NEEDS", None):
         return None
@@ -164,7 +151,7 @@ def attacked(name: str, norm: str, detector: nn.Module, images: Images, scale: S
     threat = ThreatModel(norm, EPSILONS[norm], 0.0)  # type: ignore[arg-type]
     random = streams(torch.Generator(device).manual_seed(0), clean)
     with exact_float32():
-        return item(detector, clean, direction, threat, random, **shelves.bind(item, given))
+        return item(detector, clean, direction, threat, random, **shelves.bind(item, given | more))
 
 
 def pseudo_anomalies(normals: Tensor) -> Iterator[tuple[str, Callable[..., Any]]]:

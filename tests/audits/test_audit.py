@@ -98,7 +98,9 @@ def test_the_folder_is_complete_and_true_to_its_schemas(done, name):
 
 
 def test_the_command_reads_back_as_the_same_audit(done, store, name, tiny):
-    words = yaml.safe_load((done / "audit.yaml").read_text())["command"].split()
+    about = yaml.safe_load((done / "audit.yaml").read_text())
+    assert about["devices"] == {"jobs": "cpu", "checks": "cpu"}
+    words = about["command"].split()
     assert words[:3] == ["assay", "audit", name]
     assert suite.read(words[words.index("--suite") + 1]).plain() == tiny.plain()
 

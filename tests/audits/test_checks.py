@@ -21,6 +21,7 @@ from assay.contracts import Images
 from assay.metrics import detection
 from assay.models import model_folder
 from assay.models.preflight import Unexamined
+from assay.runtime.float32 import exact_float32, is_rough
 from assay.runtime.threads import one_thread
 from assay.store import score_matrix
 
@@ -373,6 +374,17 @@ def test_a_clean_figure_that_is_not_the_manifest_s(healthy):
     assert not found.passed
     assert "0.9300 in the model's manifest" in found.evidence
     assert check("manifest_reproduced")(healthy).required
+
+
+def test_a_score_of_a_rough_step_is_not_compared_with_exact_ones(healthy, context_of):
+    """TF32 may put a score 5 % of a deviation too high; an attack that steps in it confirms its result exactly."""
+    loose = Wrapped(lambda score, images: score * (1 + is_rough()))
+    rough = context_of(attack={"apgd": {"steps": 8, "precision": "tf32"}}).suite
+    rough = rough.only([entry for entry in rough.attacks if entry.attack.name == "apgd"])
+    with exact_float32():
+        found = check("best_iterate_kept")(dataclasses.replace(healthy, detector=loose, suite=rough))
+    assert found.passed, found.evidence
+    assert found.samples
 
 
 def test_where_a_gpu_made_a_figure_two_pairs_may_change_places(healthy):

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from assay.contracts import Images
+from assay.attacks.pgd import pgd
+from assay.contracts import Images, ThreatModel
 from assay.models import scoring
 from assay.runtime.float32 import exact_float32
 from assay.sweeps.evaluation import evaluate
@@ -56,6 +57,26 @@ def test_whatever_is_scored_is_scored_without_tf32(use: str) -> None:
     USES[use](detector)
     assert detector.seen == {("ieee", "ieee", True)}
     assert precision() == before
+
+
+@pytest.mark.parametrize(("precision_of_steps", "steps"), [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
+def test_the_steps_of_an_attack_are_rough_only_where_it_says_so_and_their_result_is_exact(precision_of_steps, steps):
+    seen: list[tuple[bool, str]] = []
+
+    def score(given: Tensor) -> Tensor:
+        seen.append((given.requires_grad, precision()[0]))
+        return given.mean(dim=(1, 2, 3))
+
+    clean, direction = torch.full((2, 1, 4, 4), 0.5), torch.tensor([1, -1])
+    with exact_float32():
+        pgd(score, clean, direction, ThreatModel("linf", 0.1), rng(2), steps=3, precision=precision_of_steps)
+        assert precision()[0] == "ieee"
+    assert {how for gradient, how in seen if gradient} == {steps}
+    assert {how for gradient, how in seen if not gradient} == {"ieee"}
+
+
+def rng(count: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(number) for number in range(count)]
 
 
 def test_a_users_own_choice_is_restored() -> None:

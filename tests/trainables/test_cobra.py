@@ -17,6 +17,8 @@ from assay import shelves
 from assay.contracts import Images, PseudoAnomalies, TrainingData
 from assay.errors import DivergedError, InputError
 from trainables import _cobra_steps, _nearest
+from trainables._adversary import Adversary
+from trainables._cobra_loss import CobraLoss
 from trainables._coreset import kept
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables._nearest import nearest, nearest_others
@@ -372,3 +374,13 @@ def test_on_a_gpu_a_step_waits_a_few_times_and_folds_each_layer_once(variant, mo
     layers = sum(isinstance(one, nn.BatchNorm2d) for one in run.network.backbone.modules())
     times = 2 if variant == "fixed" else 1  # there the head's pass has moved the statistics when pairs are attacked
     assert len(folds) == times * layers
+
+
+@pytest.mark.parametrize(("device", "side", "at_once"), [("cpu", 64, True), ("cpu", 96, False), ("cuda", 96, True)])
+def test_attacks_run_as_one_batch_where_one_alone_does_not_fill_the_device(device, side, at_once):
+    with other_device():
+        batch = torch.zeros(16, 1, side, side, device=device)
+        step = _cobra_steps.Step(None, batch, Adversary(), CobraLoss(), Views(), torch.Generator(device))
+        assert step.at_once == at_once
+        large = torch.zeros(1, 1, 1, 1, device=device).expand(96, 1, 224, 224)  # three at once: 20 GB of a ResNet-18
+        assert not _cobra_steps.Step(None, large, Adversary(), CobraLoss(), Views(), torch.Generator(device)).at_once

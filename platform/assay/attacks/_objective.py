@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -19,12 +20,13 @@ from torch import Tensor
 from assay.contracts import Attacked, Norm
 from assay.errors import DataError, DivergedError, InputError
 from assay.norm_balls import BALLS, TOLERANCE, per_image, size
+from assay.runtime.float32 import rough_float32
 
 if TYPE_CHECKING:
     from assay.contracts import ThreatModel
 
-Precision = Literal["float32", "bfloat16"]
-"""Precision of the passes with a gradient; results are always confirmed in float32."""
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Precision of the passes with a gradient; results are always confirmed in float32. On a CPU tf32 is float32."""
 
 
 class Objective:
@@ -49,7 +51,8 @@ class Objective:
         _check(images, direction, threat, start, norms)
         self._score = score
         self._direction = direction.detach().to(images.device, torch.float32)
-        self._threshold, self._rough = threat.threshold, precision == "bfloat16"
+        self._threshold, self._rough = threat.threshold, precision != "float32"
+        self._precision = precision
         self._forwards = self._backwards = 0
         self._broken = torch.zeros(len(images), dtype=torch.bool, device=images.device)
         self._crossed_at = torch.full_like(self._direction, -1, dtype=torch.int64)
@@ -72,9 +75,10 @@ class Objective:
 
     def ascent(self, images: Tensor, *, keep: bool = True) -> tuple[Tensor, Tensor]:
         """direction * score and its gradient w.r.t. the images, in one forward and one backward pass."""
-        with torch.inference_mode(False), torch.enable_grad():
+        tf32 = rough_float32() if self._precision == "tf32" else nullcontext()
+        with torch.inference_mode(False), torch.enable_grad(), tf32:
             pixels = images.detach().clone().requires_grad_()
-            with torch.autocast(images.device.type, torch.bfloat16, enabled=self._rough):
+            with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
                 value = self._signed(self._score(pixels), images)
             gradient = None
             if value.requires_grad:

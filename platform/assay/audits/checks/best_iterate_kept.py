@@ -9,6 +9,7 @@ from assay.audits.checks._result import CheckResult, not_applicable, result
 from assay.contracts import ThreatModel
 from assay.models.scoring import score
 from assay.norm_balls import size
+from assay.runtime.float32 import exact_float32, is_rough
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,8 @@ def best_iterate_kept(context: Context) -> CheckResult:
         def seen(at: Tensor, threat: ThreatModel = threat, best: Tensor = best) -> Tensor:
             scores: Tensor = context.detector(at)
             runs = len(at) // len(images)  # an attack may ask for several images of every sample at once
-            if runs * len(images) == len(at) and not torch.is_autocast_enabled(at.device.type):
+            rough = torch.is_autocast_enabled(at.device.type) or is_rough()  # such scores are not compared
+            if runs * len(images) == len(at) and not rough:
                 moved, pixels = at.detach() - images.repeat(runs, 1, 1, 1), at.detach().flatten(1)
                 inside = (size(moved, threat.norm) <= threat.epsilon) & ((pixels >= 0) & (pixels <= 1)).all(1)
                 value = (direction.repeat(runs) * scores.detach()).masked_fill(~inside, -torch.inf)
@@ -43,7 +45,8 @@ def best_iterate_kept(context: Context) -> CheckResult:
             return scores
 
         arguments = shortened(entry.attack.arguments(), STEPS)
-        attacked = entry.attack.function(seen, images, direction, threat, random, **arguments)
+        with exact_float32():
+            attacked = entry.attack.function(seen, images, direction, threat, random, **arguments)
         worse = direction * score(context.detector, attacked.images) < best - context.same
         if count := int(worse.sum()):
             lost[entry.name] = count
