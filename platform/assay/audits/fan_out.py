@@ -153,10 +153,12 @@ class _Process:
     """What runs there. gpus: its share of a GPU."""
 
     def __init__(self, gpus: float) -> None:
-        gpu_memory.keep_to(gpus)
+        self._gpus = gpus
 
     def run(self, job: Job, root: str) -> float:
         """Do a job; an error that leaves the GPU unusable ends the process."""
+        if job.device != "cpu":
+            gpu_memory.keep_to(self._gpus)
         try:
             return _run(job, root)
         except Exception as error:
