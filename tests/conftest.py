@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from assay.cli import main
 from assay.reports import page
 from assay.store.store import Store
 
+# Ray makes its workers nicer than the tests that wait for them, and on a busy machine these would wait in vain.
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray writes it so
 REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixture.py"))
 
 

@@ -46,7 +46,7 @@ class BareCluster:
         token = folder / "token"
         token.write_text(TOKEN)
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "PYTHON", "ASSAY_"))}
-        self.environment = {**kept, "RAY_AUTH_TOKEN_PATH": str(token)}
+        self.environment = {**kept, "RAY_AUTH_TOKEN_PATH": str(token), "RAY_worker_niceness": "0"}  # see conftest.py
         self.nodes: list[subprocess.Popen[bytes]] = []
 
     def start(self, python: Path, *, cpus: int = 1, **environment: str) -> subprocess.Popen[bytes]:
@@ -58,7 +58,13 @@ class BareCluster:
         node = subprocess.Popen(
             [python, "-m", "ray.scripts.scripts", "start", *where, *temporary, f"--num-cpus={cpus}", "--block"],
             cwd=home,
-            env={**self.environment, "RAY_AUTH_MODE": self.mode, "OMP_NUM_THREADS": "1", **environment},
+            env={
+                **self.environment,
+                "RAY_AUTH_MODE": self.mode,
+                "OMP_NUM_THREADS": "1",
+                "RAY_worker_niceness": "0",
+                **environment,
+            },
             stdout=(home / "output").open("wb"),
             stderr=subprocess.STDOUT,
             start_new_session=True,
