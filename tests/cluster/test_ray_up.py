@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import ssh_hosts
+import toy_audit
 import yaml
 
 REPO = Path(__file__).parents[2]
@@ -23,6 +24,7 @@ PATIENCE = 240  # seconds; what takes 20 on an idle machine may take long on a b
 S3 = "AWS_ENDPOINT_URL=http://10.213.7.1:9000 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=us-east-1"
 SETTINGS = ["env", "RAY_AUTH_MODE=token", *S3.split()]
 STORE = "s3://store/assay"
+IMAGES = "s3://store/images"
 
 pytestmark = pytest.mark.skipif(bool(ssh_hosts.missing()), reason=ssh_hosts.missing())
 
@@ -63,6 +65,8 @@ def job(hosts, bucket) -> Iterator[str]:
     wait_for(lambda: has_raylet(hosts["worker-1"]) and has_raylet(hosts["worker-2"]), "both workers to start")
     wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
     changes = ["search.trials=2", "resources.cpu=2", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
+    changes.append(f"dataset={json.dumps(toy_audit.pictures(laptop.home / 'images') | {'root': IMAGES})}")
+    laptop.run(*SETTINGS, "assay", "data", "push", "/home/images", IMAGES)
     sweep = ["assay", "sweep", "/home/assay/search_spaces/demo.yaml", "--address", "auto", "--store", STORE]
     settings = [word for change in changes for word in ("--set", change)]
     submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", *sweep, *settings]
@@ -115,9 +119,10 @@ def status(head: ssh_hosts.Host) -> str:
     return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
-def test_a_submitted_sweep_runs_on_the_workers_and_ends_in_the_store(hosts, job):
+def test_a_submitted_sweep_reads_images_of_the_bucket_runs_on_the_workers_and_ends_in_the_store(hosts, job):
     assert "2 complete" in job
     assert "succeeded" in job
+    assert f"are fetched from {IMAGES}" in job
     told = hosts["laptop"].run(*SETTINGS, "assay", "trials", "demo", "--json", "--store", STORE)
     assert [trial["state"] for trial in json.loads(told)] == ["complete"] * 2
     for worker in ("worker-1", "worker-2"):
