@@ -27,7 +27,8 @@ from assay.sweeps.trial import Trial, TrialConfig
 
 def listed(store: Store) -> str:
     """What `assay trials` prints."""
-    return CliRunner().invoke(main, ["trials", "toy", "--store", str(store.root)]).output
+    words = ["trials", "toy", "--store", str(store.root)]
+    return CliRunner().invoke(main, words, env={"COLUMNS": "200"}).output
 
 
 @pytest.fixture
