@@ -13,7 +13,7 @@ import toy_audit
 from same_audit import differences
 from sweep_process import Sweep, outcome, without_ray
 
-from assay.audits import audit, suite
+from assay.audits import audit, progress_file, suite
 from assay.errors import StoreError
 from assay.store import trial_log
 from assay.store.store import Store
@@ -35,8 +35,9 @@ class Disk:
             pytest.skip(f"a small disk cannot be mounted, which needs root: {done.stderr.strip()}")
 
     def unfinished(self) -> list[Path]:
-        """Files that a writer left behind; locks are none."""
-        return [path for path in self.folder.rglob(".*") if path.is_file() and path.suffix != ".lock"]
+        """Files that a writer left behind; locks are none, nor is the progress of an audit that stopped."""
+        hidden = [path for path in self.folder.rglob(".*") if path.is_file() and path.suffix != ".lock"]
+        return [path for path in hidden if path.name != progress_file.FILE]
 
 
 @pytest.fixture
