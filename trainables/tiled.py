@@ -48,6 +48,9 @@ class TiledDetector(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,)."""
         there = places(images.shape[2], images.shape[3], self.tile, self.overlap)
+        if torch.compiler.is_exporting():
+            of_tiles: Tensor = self.inner(self._all(images, there))
+            return of_tiles.view(-1, len(there)).amax(dim=1)
         with torch.no_grad():
             every = itertools.product(range(len(images)), there)
             scores = torch.cat([self.inner(part) for _, part in self._cut(images, every)]).view(len(images), -1)
@@ -72,6 +75,8 @@ class TiledDetector(nn.Module):
     def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B,), and at every pixel (B, H, W) the highest value of the tiles' maps, or of their scores."""
         height, width = images.shape[2:]
+        if torch.compiler.is_exporting():
+            return self._exported_map(images)
         score = images.new_full((len(images),), -torch.inf)
         whole = images.new_full((len(images), height, width), -torch.inf)
         every = itertools.product(range(len(images)), places(height, width, self.tile, self.overlap))
@@ -82,6 +87,23 @@ class TiledDetector(nn.Module):
                 region = whole[row, top : top + self.tile, left : left + self.tile]
                 torch.maximum(region, its_map, out=region)
         return score, whole
+
+    def _all(self, images: Tensor, there: Sequence[Place]) -> Tensor:
+        """All tiles (B * places, C, tile, tile) at once: a program that is exported knows no number of images."""
+        side = self.tile
+        return torch.stack([images[:, :, y : y + side, x : x + side] for y, x in there], dim=1).flatten(0, 1)
+
+    def _exported_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        height, width = images.shape[2:]
+        there = places(height, width, self.tile, self.overlap)
+        scores, maps = self._mapped(self._all(images, there))
+        maps = maps.view(-1, len(there), self.tile, self.tile)
+        lowest = torch.finfo(maps.dtype).min
+        whole = torch.full_like(images[:, 0], lowest, dtype=maps.dtype)
+        for number, (top, left) in enumerate(there):
+            around = (left, width - left - self.tile, top, height - top - self.tile)
+            whole = torch.maximum(whole, F.pad(maps[:, number], around, value=lowest))
+        return scores.view(-1, len(there)).amax(dim=1), whole
 
     def _mapped(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (T,) and maps (T, tile, tile) of tiles."""

@@ -37,8 +37,9 @@ from trainables.pseudo_anomalies._items import ready
 SIZE, DEVICE = 16, "cuda"
 SMALL = {"backbone": {"name": "small_resnet", "width": 4}}
 ADVERSARY = {"norm": "l2", "epsilon": 0.5, "guard": "fall_back"}
+ELSEWHERE = ("anomalib", "ensemble", "smoothed", "tiled")
 TRAINABLES: dict[str, tuple[str, dict[str, Any]]] = {
-    **{name: (name, {}) for name in shelves.names("trainables") if name not in ("anomalib", "ensemble", "smoothed")},
+    **{name: (name, {}) for name in shelves.names("trainables") if name not in ELSEWHERE},
     "cobra-fixed": ("cobra", {"loss": {"contrastive": 1, "opposite": 1}, "adversary": ADVERSARY}),
     "cobra-paper": ("cobra", {"variant": "paper", "loss": {"contrastive": 1}, "views": {"colour": 0.4, "crop": 0.5}}),
     "cobra-released": (
@@ -52,6 +53,7 @@ TRAINABLES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "neighbours-pixels": ("neighbours", {"backbone": "pixels", "distance": "cosine"}),
     "smoothed": ("smoothed", {"of": {"name": "neighbours", "backbone": "pixels"}, "draws": 5, "certify_draws": 20}),
+    "tiled": ("tiled", {"of": {"name": "patchcore", **SMALL}, "tile": 8}),
     "ensemble": ("ensemble", {"of": {"one": {"item": "local_pixels"}, "other": {"item": "monotone"}}}),
 }
 """What is trained here: every trainable, and COBRA in its variants."""

@@ -30,8 +30,8 @@ def store(s3) -> Store:
 def hasty(monkeypatch):
     """Fewer attempts and shorter waits than a user has."""
     monkeypatch.setattr(object_storage, "ATTEMPTS", 2)
-    monkeypatch.setattr(object_storage, "CONNECT", 1.0)
-    monkeypatch.setattr(object_storage, "STALLED", 1.0)
+    monkeypatch.setattr(object_storage, "CONNECT", 3.0)
+    monkeypatch.setattr(object_storage, "STALLED", 3.0)  # long enough for a busy machine to answer in
 
 
 def uploads(s3, store) -> int:
@@ -58,9 +58,9 @@ def test_a_connection_that_is_cut_is_tried_again(store, s3):
 
 
 def test_an_upload_that_stalls_is_tried_again(store, s3, hasty):
-    s3.faults.append(stall(2, times=1))
+    s3.faults.append(stall(5, times=1))
     store.write("a", b"x")
-    s3.faults.append(stall(2, times=1, contains="partNumber=2"))
+    s3.faults.append(stall(5, times=1, contains="partNumber=2"))
     store.write("big", BIG)
     assert store.read("big") == BIG
 
@@ -73,7 +73,7 @@ def test_an_upload_that_stalls_is_tried_again(store, s3, hasty):
     [
         (error(503, "SlowDown"), "the service asks to slow down or fails, and did so at every attempt"),
         (cut(), "the service cannot be reached, or the connection stalls, at every attempt"),
-        (stall(2), "the service cannot be reached, or the connection stalls, at every attempt"),
+        (stall(5), "the service cannot be reached, or the connection stalls, at every attempt"),
         (error(403, "AccessDenied"), "not allowed (PutObject): the credentials may not do this"),
         (error(403, "InvalidAccessKeyId"), "the service does not know this access key; look at AWS_ACCESS_KEY_ID"),
         (error(403, "SignatureDoesNotMatch"), "the secret does not fit the access key"),
