@@ -5,8 +5,8 @@
 A store with a toy model and its audit is copied for each forgery. A function of the table FORGERIES changes the copy,
 or puts a file beside it, and says which command of Assay's meets it. The command runs in a process of its own that may
 take 1 GB more than it starts with, and 60 seconds. It is refused if it ends with 1, 2 or 3, says so in one line (of a
-settings file, with a line more for each fault), expected what it found, and every file in the folder is as before. What
-runs by mistake leaves a file.
+settings file, with a line more for each fault), expected what it found, and every file in the folder but locks is as
+before. What runs by mistake leaves a file.
 
 Target: RESULT refused=N tried=N, at least 40 of at least 12 kinds.
 
@@ -780,11 +780,11 @@ def run(folder: Path, words: Words, result: Any) -> None:
 
 
 def state(folder: Path) -> set[tuple[str, str]]:
-    """Every file below a folder, with a hash of its content."""
+    """Every file below a folder but locks, which are taken before anything is read, with a hash of its content."""
     return {
         (str(path.relative_to(folder)), hashlib.sha256(path.read_bytes()).hexdigest())
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.suffix != ".lock"
     }
 
 
