@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from s3_server import error
+from s3_server import error, expired_unless
 
 from assay.errors import StoreError
 from assay.store.locks import conditional, lease
@@ -227,9 +227,6 @@ def test_what_else_fails_is_said_in_words(s3, fresh, fault, told):
 
 
 def test_credentials_that_are_renewed_while_it_is_held_are_taken_up(s3, fresh, tmp_path, monkeypatch):
-    def known(proxy) -> bool:
-        return "Credential=new/" not in proxy.headers.get("Authorization", "") and error(400, "ExpiredToken")(proxy)
-
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     file = tmp_path / "credentials"
@@ -238,7 +235,7 @@ def test_credentials_that_are_renewed_while_it_is_held_are_taken_up(s3, fresh, t
     store = Store(f"s3://{s3.bucket()}/prefix")
     held = Lease(ConditionalObjects("s3", store.root[5:]), KEY, store.root, "it")
     held.take()
-    s3.faults.append(known)
+    s3.faults.append(expired_unless("new"))
     with pytest.raises(OSError, match="ExpiredToken"):
         held.renew()
     file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = x\n")

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from s3_server import SECRET, cut, error, stall
+from s3_server import SECRET, cut, error, expired_unless, stall
 
 from assay.errors import StoreError
 from assay.store import object_storage, trial_log
@@ -136,9 +136,6 @@ def test_without_a_network_it_is_known_within_seconds(store, monkeypatch):
 def test_credentials_that_are_renewed_while_a_command_runs_are_taken_up(store, s3, tmp_path, monkeypatch):
     """As those of a profile are by `aws sso login`; the client holds what it read at its beginning."""
 
-    def known(proxy) -> bool:
-        return "Credential=new/" not in proxy.headers.get("Authorization", "") and error(400, "ExpiredToken")(proxy)
-
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     file = tmp_path / "credentials"
@@ -146,7 +143,7 @@ def test_credentials_that_are_renewed_while_a_command_runs_are_taken_up(store, s
     file.write_text("[default]\naws_access_key_id = old\naws_secret_access_key = x\n")
     object_storage._client.cache_clear()
     store.write("a", b"1")
-    s3.faults.append(known)
+    s3.faults.append(expired_unless("new"))
     with pytest.raises(StoreError, match="have expired"):
         store.write("a", b"2")
     file.write_text("[default]\naws_access_key_id = new\naws_secret_access_key = x\n")

@@ -69,6 +69,16 @@ def stall(seconds: float, times: int = 10**9, method: str = "PUT", contains: str
     return answer
 
 
+def expired_unless(user: str) -> Fault:
+    """Refuses as expired whatever is not signed with the access key of that name."""
+
+    def answer(proxy: Proxy) -> bool:
+        known = f"Credential={user}/" in proxy.headers.get("Authorization", "")
+        return not known and error(400, "ExpiredToken")(proxy)
+
+    return answer
+
+
 class Proxy(BaseHTTPRequestHandler):
     """Hands requests on to the server, unless a fault of `S3.faults` answers them."""
 

@@ -47,7 +47,7 @@ def leaderboard(
         names = set(place.names("audits"))
         kept = [place.below(f"audits/{name}") for name in sorted(names - {one.name for one in new})]
         for audit in kept:
-            _check(audit, _keys_of(place, _name(audit)))
+            _check(audit, _keys_of(place, audit.name))
         entries = [_entry(one) for one in [*kept, *map(Store, new)]]
         for one in new:
             for folder_of in ("audits", "keys"):
@@ -80,13 +80,9 @@ def _entry(folder: Store) -> Entry:
     from assay.reports import leaderboard as board
 
     found = board.entry(folder)
-    if found.audit != _name(folder):
+    if found.audit != folder.name:
         raise DataError(f"{folder.place()} holds audit {found.audit}; a folder is named for its audit")
     return found
-
-
-def _name(folder: Store) -> str:
-    return folder.place().rpartition("/")[2]
 
 
 def _keys_of(board: Store, audit: str) -> list[Key]:

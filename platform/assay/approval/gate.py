@@ -68,10 +68,10 @@ class Gate(BaseModel):
 
     attack: an entry of the suite, `worst` (the worst case over all), `certified` (what is proven), `clean`, or, with
     norm `corruption` and regime `natural`, a corruption. With `deployed:` before one of the first two or `clean`, the
-    same images on the deployed file; only these have the metric `decisions_differ`. `worst_seed`
-    and `worst_seed:clean`: the AUROC of the least good seed of training, on validation images under the sweep's attack.
-    epsilon: of a corruption its
-    severity, of `curve_area` the largest. defect: `all`, one kind, `worst_kind`, one category, or `worst_category`.
+    same images on the deployed file; only these have the metric `decisions_differ`. `worst_seed` and
+    `worst_seed:clean`: the AUROC of the least good seed of training, on validation images under the sweep's attack.
+    epsilon: of a corruption its severity, of `curve_area` the largest. defect: `all`, one kind, `worst_kind`, one
+    category, or `worst_category`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

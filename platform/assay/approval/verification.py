@@ -116,15 +116,11 @@ def of_folder(folder: Store, given: Sequence[Key], keys: Keys | None = None) -> 
     if folder.exists("audit.yaml") or folder.exists(review.FILE):
         return of_audit(folder, given, keys=keys)
     if folder.exists("manifest.json"):
-        hashed = model_folder.is_hash(_name(folder))
+        hashed = model_folder.is_hash(folder.name)
         if not hashed and not given:
             raise InputError(f"{place} is not named by the hash of a model, so nothing says what it was; give --key")
-        return [of_model(folder, given, _name(folder) if hashed else None)]
+        return [of_model(folder, given, folder.name if hashed else None)]
     raise InputError(f"{place} is neither an audit (audit.yaml) nor a model (manifest.json)")
-
-
-def _name(folder: Store) -> str:
-    return folder.place().rpartition("/")[2]
 
 
 def of_audit(
@@ -218,7 +214,7 @@ def _of_audit(
     except AssayError as error:
         problems.append(str(error))
     plain = Verification(
-        "audit", name or _name(folder), folder.place(), len(files), changed, (), (), tuple(problems), says=says
+        "audit", name or folder.name, folder.place(), len(files), changed, (), (), tuple(problems), says=says
     )
     verified = _with_signatures(plain, folder, files, given)
     if decided and verified.good and not verified.signed and (other := _other(audit)):
@@ -231,7 +227,7 @@ def of_model(place: Store | Path, given: Sequence[Key], name: str | None = None)
     with opened(place).near() as folder:
         files = signature.digests(folder)
         changed, missing, new = map(tuple, _content(folder, files, name))
-        plain = Verification("model", name or _name(folder), folder.place(), len(files), changed, missing, new)
+        plain = Verification("model", name or folder.name, folder.place(), len(files), changed, missing, new)
         return _with_signatures(plain, folder, files, given)
 
 

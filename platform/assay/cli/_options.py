@@ -26,6 +26,16 @@ def store(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def public_keys(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--key PUBLIC_KEY`, once for each person who signed."""
+    return click.option(
+        "--key",
+        multiple=True,
+        type=click.Path(path_type=Path),
+        help="Public key (PEM) of the person who signed; give it for each of several.",
+    )(function)
+
+
 def keep_head(heads: Sequence[str]) -> str:
     """A line about the end of the register, which nobody who writes to the store can change where it is kept."""
     given = " ".join(f"--head {one}" for one in heads)

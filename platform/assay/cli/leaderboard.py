@@ -12,12 +12,7 @@ from assay.cli import _options
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("audits", nargs=-1, metavar="[AUDIT]...")
-@click.option(
-    "--key",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Public key (PEM) of the person who signed; give it for each of several.",
-)
+@_options.public_keys
 @_options.store
 def command(folder: Path, audits: tuple[str, ...], key: tuple[Path, ...], root: str) -> None:
     """Put signed AUDITs on the leaderboard in FOLDER and write its page and table anew.

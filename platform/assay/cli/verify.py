@@ -19,12 +19,7 @@ SHOWN = 20
 
 @click.command()
 @click.argument("what", metavar="AUDIT|MODEL|FOLDER|FILE")
-@click.option(
-    "--key",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Public key (PEM) of the person who signed; give it for each of several.",
-)
+@_options.public_keys
 @click.option(
     "--head",
     multiple=True,

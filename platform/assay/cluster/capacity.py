@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from assay.config.search_space import Spec
 from assay.errors import SweepError
@@ -24,8 +24,7 @@ def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
     """
     if joined and spec.resources.concurrent:
         return spec.resources.concurrent
-    for name, (key, unit) in IN_RAY.items():
-        amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
+    for name, amount, has in _asked(spec, resources):
         if amount > has:
             hint = "; a cluster that starts its workers on demand needs resources.concurrent" if joined else ""
             raise SweepError(
@@ -37,12 +36,17 @@ def together(spec: Spec, resources: Mapping[str, float], joined: bool) -> int:
 
 def fitting(spec: Spec, resources: Mapping[str, float]) -> int:
     """How many trials these resources hold at once."""
-    fit = []
+    return min(
+        _times(has, amount) if name != "gpu" or amount >= 1 else int(has) * _times(1, amount)
+        for name, amount, has in _asked(spec, resources)
+        if amount
+    )
+
+
+def _asked(spec: Spec, resources: Mapping[str, float]) -> Iterator[tuple[str, float, float]]:
+    """Each key of `resources:`, what a trial asks of it and what there is, both in the unit of the key."""
     for name, (key, unit) in IN_RAY.items():
-        amount, has = getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
-        if amount:
-            fit.append(_times(has, amount) if name != "gpu" or amount >= 1 else int(has) * _times(1, amount))
-    return min(fit)
+        yield name, getattr(spec.resources, name) or 0, resources.get(key, 0) / unit
 
 
 def _times(has: float, amount: float) -> int:

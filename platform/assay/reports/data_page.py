@@ -8,7 +8,6 @@ from importlib import resources
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 from PIL import Image
 from scipy.ndimage import binary_dilation
 
@@ -17,7 +16,7 @@ from assay.data import file_facts, masks
 from assay.data.images import RESAMPLING, open_image, pixels_of, png
 from assay.data.splits import SPLITS
 from assay.data.summary import Summary
-from assay.reports.sections._html import ENVIRONMENT
+from assay.reports.sections._html import ENVIRONMENT, style
 
 SIDE = 160
 """Pixels of the longer side of a picture on the sheet."""
@@ -48,9 +47,8 @@ def render(summary: Summary, dataset: Dataset) -> str:
     """The page; raises DataError for an image or a mask that cannot be read."""
     templates = resources.files("assay.reports") / "templates"
     page = ENVIRONMENT.from_string((templates / "data.html").read_text(encoding="utf-8"))
-    css = ENVIRONMENT.from_string((templates / "report.css").read_text(encoding="utf-8")).render()
     kinds = list(dict.fromkeys(kind for of in summary.counts.values() for kind in of))
-    return page.render(summary=summary, css=Markup(css), kinds=kinds, rows=_rows(dataset))
+    return page.render(summary=summary, css=style(), kinds=kinds, rows=_rows(dataset))
 
 
 def _rows(dataset: Dataset) -> list[Row]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import pyarrow as pa
-from markupsafe import Markup
 
 from assay.approval import review
 from assay.approval.verdict import verdict_of
 from assay.errors import DataError
-from assay.reports.sections._html import ENVIRONMENT, compiled
+from assay.reports.sections._html import compiled, style
 from assay.store.audit_reader import Audit
 from assay.store.figures import Figure
 from assay.store.store import Store
@@ -165,5 +163,4 @@ def render(entries: Sequence[Entry]) -> str:
     boards: dict[tuple[str, ...], list[Entry]] = {}
     for one in sorted(entries, key=lambda one: (one.board, -one.worst.value, one.audit)):
         boards.setdefault(one.board, []).append(one)
-    css = (resources.files("assay.reports") / "templates" / "report.css").read_text(encoding="utf-8")
-    return compiled(TEMPLATE).render(boards=list(boards.values()), css=Markup(ENVIRONMENT.from_string(css).render()))
+    return compiled(TEMPLATE).render(boards=list(boards.values()), css=style())

@@ -7,12 +7,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from assay import shelves
 from assay.approval.verdict import verdict_of
 from assay.reports import pdf
-from assay.reports.sections._html import ENVIRONMENT, Section
+from assay.reports.sections._html import ENVIRONMENT, Section, style
 from assay.store.audit_reader import Audit
 from assay.store.store import Store, opened
 
@@ -32,7 +30,7 @@ def _page(audit: Audit) -> str:
     return page.render(
         title=f"Robustness audit of {_detector(audit.manifest)} on {audit.info['dataset']['name']}",
         word=verdict.verdict if verdict else "not decided yet",
-        css=Markup(ENVIRONMENT.from_string((templates / "report.css").read_text(encoding="utf-8")).render()),
+        css=style(),
         info=audit.info,
         sections=_sections(audit),
     )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib import resources
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from assay.reports.sections._figures import figure
-from assay.reports.sections._html import ENVIRONMENT, slug
+from assay.reports.sections._html import ENVIRONMENT, slug, style
 from assay.store.store import Store
 from assay.studies import comparison
 from assay.studies.comparison import Ranks
@@ -96,10 +95,9 @@ Friedman's test that all are alike: p {{ metric.ranks.p | number }}{% endif %}.<
 
 def render(study: Study, results: Sequence[Result]) -> str:
     """The page; the same results give the same text."""
-    css = (resources.files("assay.reports") / "templates" / "report.css").read_text(encoding="utf-8")
     return ENVIRONMENT.from_string(TEMPLATE).render(
         study=study,
-        css=Markup(ENVIRONMENT.from_string(css).render()),
+        css=style(),
         attack=study.cells[0].spec.evaluation.attack.name,
         metrics=[_metric(study, results, name) for name in study.directions],
         cells=[{"result": one, "figures": [_figure(one, name) for name in study.directions]} for one in results],

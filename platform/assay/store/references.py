@@ -116,7 +116,7 @@ def audits_of(store: Store, models: Sequence[str]) -> list[str]:
     for name, error in damaged.items():
         if any(of_model(name, one) for one in models):
             raise error
-    return [one.folder.place().rpartition("/")[2] for one in audits if one.info["model"] in models]
+    return [one.folder.name for one in audits if one.info["model"] in models]
 
 
 def folder(store: Store, audit: str) -> Store:

@@ -40,6 +40,11 @@ class Store:
         return self._origin.root if self._origin else self._files.root
 
     @property
+    def name(self) -> str:
+        """The name of the folder, which of an audit or a model is that of what it holds."""
+        return self.place().rpartition("/")[2]
+
+    @property
     def local(self) -> bool:
         """Whether its files can be opened by their paths."""
         return isinstance(self._files, LocalFiles)

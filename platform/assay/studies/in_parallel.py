@@ -45,9 +45,9 @@ def outcomes(cells: Sequence[Cell], root: str, address: str | None) -> Iterator[
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         driver = ray.remote(num_cpus=0, max_retries=0)(cell_run.run).options(scheduling_strategy=here)
         while run.running or (waiting and not run.interrupted):
-            while waiting and not run.interrupted and run.has_room(_share(waiting[0], resources, address)):
+            while waiting and not run.interrupted and run.has_room(share := _share(waiting[0], resources, address)):
                 cell = waiting.popleft()
-                run.running[driver.remote(cell, root, address)] = cell, _share(cell, resources, address)
+                run.running[driver.remote(cell, root, address)] = cell, share
             if run.interrupted and not cancelled:
                 cancelled = True
                 for one in run.running:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 
 from markupsafe import Markup
 
+from assay.reports.sections import _html
 from assay.reports.sections._html import ENVIRONMENT, Section, compiled, slug
 
 TEMPLATE = """<!DOCTYPE html>
@@ -47,8 +47,7 @@ def page(base: str, place: str, title: str, crumb: str, sections: Sequence[Secti
 
 def style() -> str:
     """The style of the reports, and what only these pages have."""
-    sheet = (resources.files("assay.reports") / "templates" / "report.css").read_text(encoding="utf-8")
-    return str(ENVIRONMENT.from_string(sheet).render()) + MORE
+    return str(_html.style()) + MORE
 
 
 DAMAGED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, AssertionError, RecursionError)

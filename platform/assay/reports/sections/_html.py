@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, Template, Undefined
@@ -162,6 +163,13 @@ def section(title: str, template: str, **values: Any) -> Section:
 def compiled(template: str) -> Template:
     """A Jinja template, compiled once: a page that is served is made again and again."""
     return ENVIRONMENT.from_string(template)
+
+
+@functools.cache
+def style() -> Markup:
+    """The style sheet of every page."""
+    sheet = (resources.files("assay.reports") / "templates" / "report.css").read_text(encoding="utf-8")
+    return Markup(ENVIRONMENT.from_string(sheet).render())
 
 
 def _labelled(content: str) -> Markup:
