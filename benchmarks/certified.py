@@ -42,14 +42,14 @@ def proven(detector: nn.Module, images: Images, threat: ThreatModel) -> NDArray[
     return np.concatenate(worst)
 
 
-def attacked(detector: nn.Module, images: Images, threat: ThreatModel) -> NDArray[np.float64]:
+def attacked(detector: nn.Module, images: Images, threat: ThreatModel, steps: int = STEPS) -> NDArray[np.float64]:
     """Scores (N,) that attacks reach."""
     generator, worst = torch.Generator().manual_seed(0), []
     for first, last in batches(images):
         clean, direction = pixels(images, first, last), torch.from_numpy(1 - 2 * images.labels[first:last])
         random = streams(generator, clean)
         start = corner(detector, clean, direction, threat, random).images if threat.norm == "linf" else None
-        worst.append(pgd(detector, clean, direction, threat, random, start=start, steps=STEPS).scores.numpy())
+        worst.append(pgd(detector, clean, direction, threat, random, start=start, steps=steps).scores.numpy())
     return np.concatenate(worst)
 
 

@@ -57,3 +57,31 @@ def test_copies_of_a_sample_in_one_group_add_nothing():
 def test_the_mean_of_two_figures_of_the_same_scores_is_as_uncertain_as_one():
     one = delong.auroc(LABELS, drawn(7))
     assert delong.interval(delong.mean([one, one])) == pytest.approx(delong.interval(one))
+
+
+def test_splits_that_test_the_same_images_are_as_uncertain_as_one():
+    one, ids = delong.auroc(LABELS, drawn(8)), [str(n) for n in range(len(LABELS))]
+    assert delong.pooled([one, one, one], [ids, ids, ids]) == pytest.approx((one.value, *delong.interval(one)))
+
+
+def test_splits_that_test_other_images_are_less_uncertain():
+    figures = [delong.auroc(LABELS, drawn(seed)) for seed in (9, 10)]
+    ids = [[f"{split}-{n}" for n in range(len(LABELS))] for split in (0, 1)]
+    value, low, high = delong.pooled(figures, ids)
+    widths = [np.subtract(*delong.interval(one)[::-1]) for one in figures]
+    assert value == pytest.approx(np.mean([one.value for one in figures]))
+    assert high - low == pytest.approx(np.hypot(*widths) / 2, rel=0.01)
+
+
+def test_splits_that_share_some_images_lie_between_and_are_as_wide_as_a_bootstrap_of_images():
+    scores, rng = drawn(11, 0.8), np.random.default_rng(12)
+    chosen = [rng.random(len(LABELS)) < 0.6 for _ in range(4)]
+    ids = np.array([str(n) for n in range(len(LABELS))])
+    figures = [delong.auroc(LABELS[part], scores[part]) for part in chosen]
+    _, low, high = delong.pooled(figures, [list(ids[part]) for part in chosen])
+    values = []
+    for _ in range(1000):
+        at = rng.choice(len(LABELS), len(LABELS))
+        drawn_of = [at[part[at]] for part in chosen]  # of each split, the drawn images that it tests
+        values.append(np.mean([detection.auroc(LABELS[of], scores[of]) for of in drawn_of]))
+    assert high - low == pytest.approx(2 * 1.96 * np.std(values), rel=0.15)
