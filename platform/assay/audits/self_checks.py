@@ -17,8 +17,12 @@ import pyarrow as pa
 from assay import shelves
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, result
+from assay.audits.kept_checks import KeptChecks
 from assay.errors import AssayError
 from assay.store import schemas
+
+UNMADE = "the check could not be made"
+"""How the evidence of a check begins that ended in an error."""
 
 
 def names() -> list[str]:
@@ -28,16 +32,28 @@ def names() -> list[str]:
     )
 
 
-def table(context: Context, on_check: Callable[[str, float], object] = lambda name, seconds: None) -> pa.Table:
+def table(
+    context: Context,
+    on_check: Callable[[str, float], object] = lambda name, seconds: None,
+    kept: KeptChecks | None = None,
+) -> pa.Table:
     """The results of all checks as schemas.CHECKS; a check that a broken detector stops halfway has failed.
 
-    on_check: called after each with its name and the seconds it took.
+    on_check: called after each with its name and the seconds it took, 0 for one that was kept. kept: the results of an
+    earlier run, to which these are added; but not those of checks that could not be made.
     """
     rows = []
     for name in names():
         began = time.monotonic()
-        rows.append(dataclasses.asdict(outcome(name, context)))
-        on_check(name, time.monotonic() - began)
+        found = kept.read(name) if kept else None
+        seconds = 0.0
+        if found is None:
+            found = outcome(name, context)
+            seconds = time.monotonic() - began
+            if kept and not found.evidence.startswith(UNMADE):
+                kept.write(found)
+        rows.append(dataclasses.asdict(found))
+        on_check(name, seconds)
     return pa.Table.from_pylist(rows, schema=schemas.CHECKS)
 
 
@@ -46,5 +62,5 @@ def outcome(name: str, context: Context) -> CheckResult:
     try:
         verdict: CheckResult = shelves.load("checks", name)(context)
     except AssayError as error:
-        return result(name, False, f"the check could not be made: {error}", math.nan, math.nan, 0)
+        return result(name, False, f"{UNMADE}: {error}", math.nan, math.nan, 0)
     return verdict

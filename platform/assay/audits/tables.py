@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from assay.audits import bank_size_job, explanations, self_checks
 from assay.audits.checks._context import Context
+from assay.audits.kept_checks import KeptChecks
 from assay.audits.plan import Plan
 from assay.metrics import (
     attack_cost,
@@ -29,6 +30,8 @@ from assay.store import parquet, schemas, score_matrix
 from assay.store.store import Store
 
 SHOWN = 12  # pictures of worst samples
+SEEN = ("scores", "corrupted", "certified", "deployed")
+"""Tables that checks are given, beside the metrics."""
 
 
 def made(
@@ -82,6 +85,7 @@ def made(
         certified=columns(parts["certified"]) if "certified" in parts else None,
         deployed=columns(parts["deployed"]) if "deployed" in parts else None,
     )
+    seen = {kind: part for kind, part in parts.items() if kind in SEEN} | {"metrics": metrics}
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
     candidates = pa.concat_tables(parquet.load(store, job.keys[1], schemas.WORST) for job in plan.attacks)
@@ -90,7 +94,7 @@ def made(
         "worst_case": worst_case.table(matrix),
         "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
-        "checks": self_checks.table(context, on_check),
+        "checks": self_checks.table(context, on_check, KeptChecks(store, plan.audit, seen, device)),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
         **(explanations.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),
