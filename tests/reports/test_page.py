@@ -480,9 +480,16 @@ def test_limits_say_what_was_left_out(audit_folder):
 def test_a_polarity_chosen_without_labelled_anomalies_is_told(audit_folder):
     info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
     manifest = json.loads((audit_folder / "manifest.json").read_text())
-    for labelled, polarity, told in (("pseudo", "dark", True), ("labelled", "dark", False), ("pseudo", "both", False)):
+    member = {"item": {"monotone": {"polarity": "dark"}}}
+    for labelled, parameters, told in (
+        ("pseudo", {"polarity": "dark"}, True),
+        ("labelled", {"polarity": "dark"}, False),
+        ("pseudo", {"polarity": "both"}, False),
+        ("pseudo", {"of": {"net": member, "pixels": {"item": "neighbours"}}}, True),
+        ("pseudo", {"of": {"net": member, "other": {"item": {"local_pixels": {"polarity": "both"}}}}}, False),
+    ):
         info["dataset"]["validation_anomalies"] = labelled
-        manifest["parameters"] = {**manifest.get("parameters", {}), "polarity": polarity}
+        manifest["parameters"] = parameters
         (audit_folder / "audit.yaml").write_text(yaml.safe_dump(info))
         (audit_folder / "manifest.json").write_text(json.dumps(manifest))
         assert ("polarity dark was chosen blindly" in said(section(audit_folder, "limitations"))) is told

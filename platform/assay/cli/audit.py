@@ -204,6 +204,7 @@ def _summary(audit: Audit) -> Table:
     """Clean and worst-case AUROC with intervals, and the checks."""
     from rich.table import Table
 
+    from assay.store.audit_reader import count_of_checks
     from assay.store.score_matrix import CLEAN, DEPLOYED, WORST
     from assay.units import in_255
 
@@ -230,7 +231,7 @@ def _summary(audit: Audit) -> Table:
             shown.add_row(*budget, auroc, *([by_line[DEPLOYED + attack, norm, epsilon, regime]] if deployed else []))
     checks = audit.to_arrow("checks").to_pylist()
     failed = [check for check in checks if not check["passed"]]
-    lines = [f"checks: {len(checks) - len(failed)} of {len(checks)} passed"]
+    lines = [count_of_checks((check["passed"], check["evidence"]) for check in checks).words]
     lines += [f"{'FAILED' if c['required'] else 'advice:'} {c['check']}: {c['evidence']}" for c in failed]
     shown.caption = "\n".join(lines)
     shown.caption_justify = "left"

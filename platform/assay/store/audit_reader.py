@@ -49,6 +49,32 @@ NO_CATEGORIES = "no_category_figures"
 VERDICTS = ("PASS", "PASS WITH WAIVERS", "FAIL", "INVALID", "INCONCLUSIVE")
 
 
+class CheckCount(NamedTuple):
+    """How many checks of an audit passed, of those that had something to look at; idle: those that had nothing."""
+
+    passed: int
+    applicable: int
+    idle: int
+
+    @property
+    def words(self) -> str:
+        """`38 of 40 checks passed; 3 had nothing to look at in this audit`."""
+        more = f"; {self.idle} had nothing to look at in this audit" if self.idle else ""
+        return f"{self.passed} of {self.applicable} checks passed{more}"
+
+
+def is_idle(evidence: object) -> bool:
+    """Whether a check of that evidence had nothing to look at."""
+    return str(evidence).startswith("not applicable")
+
+
+def count_of_checks(outcomes: Iterable[tuple[bool | None, object]]) -> CheckCount:
+    """The one count that every page and command shows. outcomes: of each check, whether it passed, and its evidence."""
+    found = list(outcomes)
+    seen = [bool(passed) for passed, evidence in found if not is_idle(evidence)]
+    return CheckCount(sum(seen), len(seen), len(found) - len(seen))
+
+
 class ThreatBudget(NamedTuple):
     """A norm and an epsilon in pixel scale at which the audit has figures."""
 

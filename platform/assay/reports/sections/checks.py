@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from assay.reports.sections._html import Section, section, short
-from assay.store.audit_reader import Audit
+from assay.store.audit_reader import Audit, count_of_checks, is_idle
 
 ORDER = 60
 SOURCES = ("checks.parquet",)
 
 TEMPLATE = """
 {% if checks %}
-<p>{{ passed }} of {{ applicable }} checks passed
-{{- "; %d had nothing to look at in this audit" % (checks | length - applicable) if applicable < checks | length }}.
-A required check that does not pass makes the audit INVALID.</p>
+<p>{{ count.words }}. A required check that does not pass makes the audit INVALID.</p>
 {% call table("Checks of the audit") %}
 <thead><tr><th>Outcome</th><th>Check</th><th>Evidence</th><th>Value and limit</th>
 <th class="right">Samples</th></tr></thead>
@@ -60,9 +58,8 @@ def checks(audit: Audit) -> Section:
     columns = (audit.checks[name].tolist() for name in (*Row._fields[:5], "value", "limit"))
     rows = [_row(*values) for values in zip(*columns, strict=True)]
     rows.sort(key=lambda row: (row.idle, bool(row.passed), not row.required))
-    applicable = [row for row in rows if not row.idle]
-    passed = sum(bool(row.passed) for row in applicable)
-    return section("Checks of the audit itself", TEMPLATE, checks=rows, passed=passed, applicable=len(applicable))
+    count = count_of_checks((row.passed, row.evidence) for row in rows)
+    return section("Checks of the audit itself", TEMPLATE, checks=rows, count=count)
 
 
 def _row(
@@ -74,7 +71,7 @@ def _row(
     value: float,
     limit: float,
 ) -> Row:
-    idle = str(evidence).startswith("not applicable")
+    idle = is_idle(evidence)
     against = "–" if idle or passed is None else _against(value, limit)
     return Row(check, passed, required, evidence, samples, idle, against)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from assay.data.shrinking import WORDS, rule_of
 from assay.reports.sections._html import Section, norm, section
-from assay.store.audit_reader import Audit
+from assay.store.audit_reader import Audit, is_idle
 from assay.units import NORM_WORDS, in_255
 
 ORDER = 105
@@ -65,7 +65,7 @@ def limitations(audit: Audit) -> Section:
         TEMPLATE,
         audit=audit,
         limits=list(_limits(audit)),
-        unsure=[(check, str(text).rstrip(".")) for check, text in unsure if not str(text).startswith("not applicable")],
+        unsure=[(check, str(text).rstrip(".")) for check, text in unsure if not is_idle(text)],
         remarks=dict.fromkeys(
             [
                 *audit.info["dataset"].get("notices", []),
@@ -116,9 +116,18 @@ def _limits(audit: Audit) -> Iterator[str]:
 
 def _chosen_blindly(audit: Audit) -> str | None:
     """The one direction of defects that a detector sees, where no labelled anomaly could tell which it should be."""
-    polarity = (audit.manifest.get("parameters") or {}).get("polarity")
+    seen = set(_polarities(audit.manifest.get("parameters") or {}))
     labelled = audit.info["dataset"].get("validation_anomalies") != "pseudo"
-    return None if labelled or polarity not in ("dark", "bright") else str(polarity)
+    return None if labelled or len(seen) != 1 or seen == {"both"} else seen.pop()
+
+
+def _polarities(parameters: object) -> Iterator[str]:
+    """Every `polarity` among parameters: a detector's own, and those of the members of an ensemble."""
+    items = parameters.items() if isinstance(parameters, Mapping) else ()
+    for name, value in items:
+        if name == "polarity" and value in ("dark", "bright", "both"):
+            yield str(value)
+        yield from _polarities(value)
 
 
 def _few(audit: Audit) -> list[str]:
