@@ -42,8 +42,8 @@ def bounds(
 
     A monotone score takes two forwards a radius. Raises DataError for images outside [0, 1].
     """
-    if norm in getattr(detector, "CERTIFIES", ()):
-        return cast(Certified, detector).certify(images, norm, radii, random, confidence)
     if not bool(((images >= 0) & (images <= 1)).all()):
         raise DataError("images have pixels outside [0, 1] or NaN; a proof holds for images in the box alone")
+    if norm in getattr(detector, "CERTIFIES", ()):
+        return cast(Certified, detector).certify(images, norm, radii, random, confidence)
     return monotone_bounds(detector, cast(Monotonicity, monotone(detector)), images, radii)
