@@ -50,15 +50,13 @@ def project(images: Tensor, clean: Tensor, threat: ThreatModel, radius: Tensor |
     For linf and l1 onto the nearest point of ball and box; for l2 onto the ball, then the box.
     radius: (B,), used instead of epsilon.
     """
-    radius = (
-        torch.full((len(clean),), threat.epsilon, dtype=torch.float64, device=clean.device)
-        if radius is None
-        else radius
-    )
-    epsilon = per_image(radius).to(clean)
     if threat.norm == "linf":
-        images = images.clamp(clean - epsilon, clean + epsilon)
-    elif threat.norm == "l1":
+        most: Tensor | float = threat.epsilon if radius is None else per_image(radius).to(clean)
+        return images.clamp(clean - most, clean + most).clamp(0, 1)
+    if radius is None:
+        radius = torch.full((len(clean),), threat.epsilon, dtype=torch.float64, device=clean.device)
+    epsilon = per_image(radius).to(clean)
+    if threat.norm == "l1":
         images = _into_l1(images, clean, epsilon.flatten(1).double())
     else:
         perturbation = images - clean

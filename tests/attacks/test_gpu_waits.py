@@ -58,3 +58,19 @@ def test_what_an_image_draws_in_a_step_it_draws_in_one_call(name):
     item = shelves.load("attacks", name)
     steps = 4 if "steps" in shelves.fields(item) else 1
     assert made(name, norm, 0)[2] <= 4 * (steps + 2) + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "norm", "most"), [("pgd", "linf", 36), ("apgd", "linf", 52), ("mim", "linf", 44), ("square", "linf", 57)]
+)
+def test_a_step_starts_few_kernels_beside_the_passes(name, norm, most):
+    """On a GPU each takes 6 us to begin, however small; a pass of a small network is 250 of them."""
+    item, counts = shelves.load("attacks", name), []
+    clean, direction = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.tensor([1, -1, 1, -1])
+    for steps in (40, 60):
+        given = {"queries" if name == "square" else "steps": steps}
+        random = streams(torch.Generator().manual_seed(0), clean)
+        with Kernels() as kernels:
+            item(score, clean, direction, ThreatModel(norm, EPSILONS[norm], 0.3), random, **shelves.bind(item, given))
+        counts.append(sum(kernels.count.values()))
+    assert (counts[1] - counts[0]) / 20 <= most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from contextlib import nullcontext
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_the_folder_is_complete_and_true_to_its_schemas(done, name):
 
 def test_the_command_reads_back_as_the_same_audit(done, store, name, tiny):
     about = yaml.safe_load((done / "audit.yaml").read_text())
-    assert about["devices"] == {"jobs": "cpu", "checks": "cpu"}
+    assert about["devices"] == {"jobs": "cpu", "checks": "cpu", "first_look": "cpu"}
     words = about["command"].split()
     assert words[:3] == ["assay", "audit", name]
     assert suite.read(words[words.index("--suite") + 1]).plain() == tiny.plain()
@@ -211,7 +212,8 @@ def test_a_damaged_part_is_named_and_made_again(store, name, tiny, done, folder,
 
 
 def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"))  # a worker imports toy_audit too
+    support = str(Path(__file__).parents[1] / "support")
+    monkeypatch.setenv("PYTHONPATH", support, prepend=os.pathsep)  # a worker imports toy_audit too
     whole = results(done)
     shutil.rmtree(done)
     computed = []

@@ -48,7 +48,11 @@ CLUSTER_SPEC = thing(
     headServiceAnnotations=TEXTS,
     enableInTreeAutoscaling=YES,
     gcsFaultToleranceOptions=thing(
-        redisUsername=CREDENTIAL, redisPassword=CREDENTIAL, externalStorageNamespace=TEXT, redisAddress=TEXT
+        ("redisAddress",),
+        redisUsername=CREDENTIAL,
+        redisPassword=CREDENTIAL,
+        externalStorageNamespace=TEXT,
+        redisAddress=TEXT,
     ),
     headGroupSpec=thing(("template",), headService=ANY, enableIngress=YES, serviceType=TEXT, **GROUP),
     rayVersion=TEXT,

@@ -207,3 +207,13 @@ def test_large_sets_are_told_of_by_what_they_weigh(tmp_path):
     told = forecast_text.text(replace(found, rates=rates, image_bytes=3_900_000_000))
     assert told.splitlines()[-1].endswith("; decoded images, once on every machine: 3.9 GB")
     assert "decoded" not in forecast_text.text(replace(found, rates=rates, image_bytes=10_000_000))
+
+
+def test_what_one_trainable_held_is_given_back_before_the_next_is_probed(tmp_path, own_cache, monkeypatch):
+    found, done = write(tmp_path), []
+    data = splits.training_data(forecast.dataset(found, resume=False))
+    monkeypatch.setattr(probe.gpu_memory, "give_back", lambda: done.append("given back"))
+    monkeypatch.setattr(probe, "Trial", lambda *_: done.append("begun") or Trial(*_))
+    for name in ("first", "second"):
+        probe.probe(name, found, data, seconds=0.0)
+    assert done == ["given back", "begun"] * 2

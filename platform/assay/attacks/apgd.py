@@ -37,7 +37,7 @@ def apgd(
     steps: Count = 100,
     restarts: Count = 1,
     warm_steps: Count | None = None,
-    precision: Precision = "float32",
+    precision: Precision = "tf32",
 ) -> Attacked:
     """Auto-PGD on the raw score (Croce & Hein 2020, algorithm 1; for l1 Croce & Hein 2021, algorithm 1).
 
@@ -45,7 +45,7 @@ def apgd(
     random points of the ball.
     warm_steps: if a `start` is given, move it outward to the edge of the ball and make a single run of this many
     shrinking steps instead of all runs. Saves most of the cost of a larger epsilon.
-    precision: of the steps; the result is confirmed in float32.
+    precision: of the steps on a GPU; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     first = start

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from assay.attacks._objective import Objective
+from assay.attacks._objective import Objective, Precision
 from assay.attacks._plane import onto_plane, promised, rise
 from assay.contracts import Attacked, ThreatModel
 from assay.norm_balls import outward, per_image, size
@@ -29,14 +29,15 @@ def fab(
     *,
     start: Tensor | None = None,
     steps: Count = 20,
+    precision: Precision = "tf32",
 ) -> Attacked:
     """Fast adaptive boundary attack (Croce & Hein 2020, algorithm 1), from the clean image or from `start`.
 
     Aims at the threshold or, if there is none or it is already crossed, at a level just out of reach. Every iterate is
     extended along its own direction to the edge of the ball, so that epsilon is used in full, and scored there. Draws
-    no random numbers.
+    no random numbers. precision: of the steps on a GPU; what is found is scored in float32.
     """
-    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     at = images if start is None else start
     for _ in range(steps):
         value, gradient = objective.ascent(at, keep=False)  # may lie outside the ball

@@ -29,14 +29,14 @@ def mim(
     step_size: Positive = 5.0,
     decay: NonNegative = 1.0,
     warm_steps: Count | None = None,
-    precision: Precision = "float32",
+    precision: Precision = "tf32",
 ) -> Attacked:
     """Momentum iterative method (Dong et al. 2018, algorithm 1) from the clean image, or from `start`.
 
     step_size: length of the whole path over epsilon; 1 in the paper, which leaves no room to turn back.
     decay: of the accumulated gradient, each summand divided by its l1 norm (mu in the paper); 0 is PGD.
     warm_steps: if a `start` is given, move it outward to the edge of the ball and make this many steps.
-    precision: of the steps; the result is confirmed in float32. Draws no random numbers.
+    precision: of the steps on a GPU; the result is confirmed in float32. Draws no random numbers.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from assay.attacks._objective import Objective
+from assay.attacks._objective import Objective, Precision
 from assay.attacks._smoother import Pool, Smoother, soft_minimum, targets
 from assay.contracts import Attacked, ThreatModel
 from assay.norm_balls import per_image, project, random_point, size, steepest
@@ -34,17 +34,19 @@ def neighbours(
     *,
     start: Tensor | None = None,
     steps: Count = 100,
+    precision: Precision = "tf32",
 ) -> Attacked:
     """An ensemble of losses for nearest-neighbour scores, after Sitawarin & Wagner 2020 and ASK (Wang et al. 2021).
 
     The steps are split equally between the true score, soft minima of the distances at three temperatures, and the mean
     distance to the rows nearest to the clean image, each from a random point of the ball (the first from `start`, if
     given). The remaining steps continue from the best image. Images are compared by the true score only. Steps have
-    momentum and decay to 0; a step on a surrogate loss costs two forwards and a backward.
+    momentum and decay to 0; a step on a surrogate loss costs two forwards and a backward. precision: of the steps on a
+    GPU; the result is confirmed in float32.
     Raises InputError for a detector without `score_with` (contracts.SoftNeighbours).
     """
     smoother = Smoother(score)
-    objective = Objective(smoother, images, direction, threat, start, norms=NORMS)
+    objective = Objective(smoother, images, direction, threat, start, norms=NORMS, precision=precision)
     pools: list[Pool | None] = [None, *(soft_minimum(t) for t in TEMPERATURES), targets(smoother, images)]
     each = max(1, round((1 - POLISH) * steps / len(pools)))
     best, value = images, objective.value(images)

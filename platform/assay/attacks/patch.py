@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from assay.attacks._objective import Objective
+from assay.attacks._objective import Objective, Precision
 from assay.attacks._windows import window
 from assay.contracts import Attacked, ThreatModel
 from assay.errors import InputError
@@ -34,16 +34,18 @@ def patch(
     restarts: Count = 4,
     step_size: Positive = 0.3,
     momentum: Fraction = 0.75,
+    precision: Precision = "tf32",
 ) -> Attacked:
     """Adversarial patch (Brown et al. 2017) at a position chosen per image; its pixels are optimised by sign steps.
 
     epsilon: share of the image's area. The side of the square is the largest whole number of pixels within it.
     restarts: number of positions tried, alternating between those with the largest gradient and those where a black or
     white square had most effect; a `start` is continued first, in its own position. step_size: length of the first
-    step, in pixel scale; steps decay to 0. momentum: share of the last gradients kept at each step. Draws no random
-    numbers. Raises InputError for a `start` that changes more than one such square.
+    step, in pixel scale; steps decay to 0. momentum: share of the last gradients kept at each step. precision: of the
+    steps on a GPU; the result is confirmed in float32. Draws no random numbers. Raises InputError for a `start` that
+    changes more than one such square.
     """
-    objective = Objective(score, images, direction, threat, start, norms=NORMS)
+    objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     height, width = images.shape[2:]
     side = min(math.isqrt(int(threat.epsilon * height * width + 1e-6)), height, width)
     first = images if start is None else start

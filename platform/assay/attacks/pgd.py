@@ -30,7 +30,7 @@ def pgd(
     step_size: Positive = 5.0,
     random_start: bool = True,
     warm_steps: Count | None = None,
-    precision: Precision = "float32",
+    precision: Precision = "tf32",
 ) -> Attacked:
     """Projected gradient descent (Madry et al. 2018, section 2.1).
 
@@ -41,7 +41,7 @@ def pgd(
     warm_steps: if a `start` is given, move it outward to the edge of the ball and make a single run of this many
     shrinking steps instead of all runs. Saves most of the cost of an epsilon slightly larger than the last; if epsilon
     doubles, four steps lose a few percent of the score shift.
-    precision: of the steps; the result is confirmed in float32.
+    precision: of the steps on a GPU; the result is confirmed in float32.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS, precision=precision)
     lengths: Sequence[Tensor | float] = [step_size * threat.epsilon / steps] * steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import shlex
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ import yaml
 
 from assay.audits import fan_out, forecast, self_checks, tables
 from assay.audits.attack_job import AttackJob
+from assay.audits.checks.manifest_reproduced import validation_of
+from assay.audits.examination import Examination
 from assay.audits.forecast import Forecast
 from assay.audits.job import Job, notes
 from assay.audits.plan import LeftOut, Plan, applicable
@@ -113,7 +116,7 @@ def run(
     started = time.monotonic()
     store.require_writable()
     prepared = prepare(store, name, suite, seed=seed, limit=limit, address=address, device=device, surrogate=surrogate)
-    plan, here, images = prepared.plan, prepared.here, prepared.plan.images
+    plan, images = prepared.plan, prepared.plan.images
     if on_forecast:
         on_forecast(foresee(store, prepared, workers))
     checks, audit = self_checks.names(), plan.audit
@@ -123,13 +126,20 @@ def run(
     def on_check(check: str, seconds: float) -> None:
         on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
 
-    where = {"workers": workers, "gpus": gpus, "memory_gb": memory_gb, "address": address}
+    where: dict[str, Any] = {"workers": workers, "gpus": gpus, "memory_gb": memory_gb, "address": address}
     before = _work(store, plan, len(checks), on_progress, **where)
 
     folder = f"audits/{audit}"
     with one_thread(), exact_float32():
-        written = tables.made(store, plan, localisation.masks(_dataset(plan.model), images.ids), here, on_check)
+        written, given, mark = tables.made(store, plan)
     _write(store, folder, written)
+    masks = localisation.masks(_dataset(plan.model), images.ids)
+    about_detector = Examination(audit=audit, model=name, device=device, given=given, mark=mark, masks=masks)
+    if address is not None and device != "cpu":  # this machine may have no GPU, or another one
+        there = dataclasses.replace(about_detector, given=functools.partial(given, **_sent(plan)))
+        fan_out.run([there], str(store.root), **where, on_done=lambda _, spent: on_check(checks[-1], spent))
+    else:
+        _write(store, folder, about_detector.tables(store, plan.model.detector, on_check))
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     seconds = before + time.monotonic() - started
     remarks = [*_spared(suite, prepared.suite, images), *notes(plan.jobs, store)]
@@ -149,7 +159,7 @@ def run(
 class Prepared:
     """An audit that was checked and can begin. suite: as it was asked for, made to fit the images' size.
 
-    here: the device of what this machine does itself.
+    here: the device of what this machine does itself: the first look at the detector, and the forecast.
     """
 
     plan: Plan
@@ -199,6 +209,12 @@ def foresee(store: Store, prepared: Prepared, workers: int | None) -> Forecast:
         if "deployed" in plan.model.manifest:
             others.append(deployed_file.loaded(root, plan.model.hash, prepared.here))
         return forecast.of(store, plan, workers, prepared.here, others)
+
+
+def _sent(plan: Plan) -> dict[str, Images]:
+    """The images that the checks need, in memory, for a machine that may not have the dataset."""
+    needed = {"images": plan.images, "validation": validation_of(plan.model.manifest)}
+    return {name: take(images, range(len(images))) for name, images in needed.items() if images is not None}
 
 
 def _long(job: Job) -> bool:
@@ -300,7 +316,7 @@ def describe(prepared: Prepared, suite: Suite, limit: int | None, notes: Sequenc
         "threshold": dict(model.manifest["threshold"]),
         **({"deployed": dict(model.manifest["deployed"])} if "deployed" in model.manifest else {}),
         "seed": plan.seed,
-        "devices": {"jobs": plan.device, "checks": prepared.here},
+        "devices": {"jobs": plan.device, "checks": plan.device, "first_look": prepared.here},
         "limit": limit,
         "samples": {"normals": int((images.labels == 0).sum()), "anomalies": int((images.labels == 1).sum())},
         **({"groups": _groups(images)} if images.group_names else {}),

@@ -4,22 +4,39 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from assay.audits.job import Job
 from assay.errors import AssayError, InputError
 from assay.runtime import gpu_memory, retry, versions
 
 
+class Work(Protocol):
+    """A piece of work that can be sent to a worker: a job of an audit, or its checks."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+
+    def run(self, root: str) -> float:
+        """Do it, into the store there; returns the seconds spent."""
+
+
+Piece = TypeVar("Piece", bound=Work)
+
+
 def run(
-    jobs: Sequence[Job],
+    jobs: Sequence[Piece],
     root: str,
     *,
     workers: int | None,
     gpus: float = 0.0,
     memory_gb: float | None = None,
     address: str | None = None,
-    on_done: Callable[[Job, float], None],
+    on_done: Callable[[Piece, float], None],
 ) -> None:
     """Do every job; `on_done` is called as each ends. The order changes no figure.
 
@@ -54,12 +71,12 @@ def run(
 
 
 def _spread(
-    jobs: Sequence[Job],
+    jobs: Sequence[Piece],
     root: str,
     at_a_time: int,
     gpus: float,
     memory: float,
-    on_done: Callable[[Job, float], None],
+    on_done: Callable[[Piece, float], None],
 ) -> None:
     import ray
 
@@ -135,7 +152,7 @@ class _Processes:
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 
-    def start(self, job: Job, root: str) -> Any:
+    def start(self, job: Work, root: str) -> Any:
         """Give the job to a free process, else to a new one."""
         process = self._free.pop() if self._free else self._make.remote(self._gpus)
         running = process.run.remote(job, root)
@@ -155,7 +172,7 @@ class _Process:
     def __init__(self, gpus: float) -> None:
         self._gpus = gpus
 
-    def run(self, job: Job, root: str) -> float:
+    def run(self, job: Work, root: str) -> float:
         """Do a job; an error that leaves the GPU unusable ends the process."""
         if job.device != "cpu":
             gpu_memory.keep_to(self._gpus)
@@ -166,6 +183,6 @@ class _Process:
             raise
 
 
-def _run(job: Job, root: str) -> float:
+def _run(job: Work, root: str) -> float:
     versions.check()
     return job.run(root)

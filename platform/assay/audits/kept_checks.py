@@ -22,12 +22,10 @@ TIMES = "seconds"
 
 
 class KeptChecks:
-    """The results of an audit's checks, made from these tables on that device."""
+    """The results of an audit's checks that have this mark."""
 
-    def __init__(self, store: Store, audit: str, made_from: Mapping[str, pa.Table], device: str) -> None:
-        self.store, self.audit = store, audit
-        hashes = {name: digest(parquet.dump(_without_times(table))) for name, table in made_from.items()}
-        self.mark = digest(canonical([hashes, device]))[:16]
+    def __init__(self, store: Store, audit: str, mark: str) -> None:
+        self.store, self.audit, self.mark = store, audit, mark
 
     def key(self, check: str) -> str:
         """Where the result of a check is."""
@@ -47,6 +45,12 @@ class KeptChecks:
         """Keep a result."""
         table = pa.Table.from_pylist([dataclasses.asdict(found)], schema=schemas.CHECKS)
         self.store.write(self.key(found.check), parquet.dump(table))
+
+
+def mark(made_from: Mapping[str, pa.Table], device: str) -> str:
+    """What names the results of checks that are made from these tables on that device."""
+    hashes = {name: digest(parquet.dump(_without_times(table))) for name, table in made_from.items()}
+    return digest(canonical([hashes, device]))[:16]
 
 
 def folder(audit: str) -> str:

@@ -1,18 +1,17 @@
-"""Every table that an audit makes of its parts: figures, checks, costs, the worst case of every sample."""
+"""Every table that an audit makes of its parts: figures, costs, the worst case of every sample."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from assay.audits import bank_size_job, explanations, self_checks
+from assay.audits import bank_size_job, kept_checks
 from assay.audits.checks._context import Context
-from assay.audits.kept_checks import KeptChecks
 from assay.audits.plan import Plan
 from assay.metrics import (
     attack_cost,
@@ -34,17 +33,10 @@ SEEN = ("scores", "corrupted", "certified", "deployed")
 """Tables that checks are given, beside the metrics."""
 
 
-def made(
-    store: Store,
-    plan: Plan,
-    masks: NDArray[np.bool_],
-    device: str,
-    on_check: Callable[[str, float], object] = lambda name, seconds: None,
-) -> dict[str, pa.Table]:
-    """Name -> table, of a plan whose jobs are all done; masks (N, S, S) of its images, all False where there is none.
+def made(store: Store, plan: Plan) -> tuple[dict[str, pa.Table], Callable[..., Context], str]:
+    """Of a plan whose jobs are all done: name -> table, and what the checks need.
 
-    device: where the checks run the detector; this machine may lack the device of the jobs. on_check: called after each
-    check with its name and the seconds it took.
+    That is what makes their context of a detector and its device, and the mark of their results in `kept_checks`.
     """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
@@ -71,13 +63,12 @@ def made(
     if "deployed" in parts:
         deployed = deployed_figures.figures(parts["deployed"], deployed_figures.thresholds(plan.model.manifest))
         metrics = pa.concat_tables([metrics, deployed])
-    context = Context(
-        detector=plan.model.detector,
+    given = functools.partial(
+        Context,
         images=plan.images,
         suite=plan.suite,
         scores=columns(parts["scores"]),
         metrics=columns(metrics),
-        device=device,
         manifest=plan.model.manifest,
         threshold=threshold,
         facts=plan.facts,
@@ -89,16 +80,15 @@ def made(
     knowledge = {entry.name: entry.knowledge for entry in plan.suite.attacks}
     of_attack = {name: [parts["scores"].filter(pc.equal(parts["scores"]["attack"], name))] for name in knowledge}
     candidates = pa.concat_tables(parquet.load(store, job.keys[1], schemas.WORST) for job in plan.attacks)
-    return {
+    found = {
         "metrics": metrics,
         "worst_case": worst_case.table(matrix),
         "cost": attack_cost.table(of_attack, threshold=threshold, knowledge=knowledge),
         "worst": worst(candidates, threshold),
-        "checks": self_checks.table(context, on_check, KeptChecks(store, plan.audit, seen, device)),
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
-        **(explanations.tables(plan.model.detector, plan.images, masks, device) if plan.facts.differentiable else {}),
     }
+    return found, given, kept_checks.mark(seen, plan.device)
 
 
 def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:

@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import ray
@@ -15,7 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from assay import consent, shelves
 from assay.cluster import address as addresses
-from assay.cluster import local_limits, ray_failures, session_folder, token, user_code
+from assay.cluster import ended_sessions, local_limits, ray_failures, session_folder, token, user_code
 from assay.errors import SweepError
 from assay.runtime import allowance, versions
 
@@ -55,6 +55,7 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     options: dict[str, object] = {"address": address or "local", "logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:
         folder = session_folder.own_folder()
+        ended_sessions.tidy(folder)
         token.keep_in(folder)
         options |= {"num_cpus": cpus or allowance.cores(), "include_dashboard": False, "_temp_dir": folder}
         options |= local_limits.options()
@@ -66,16 +67,18 @@ def connected(address: str | None = None, cpus: int | None = None) -> Iterator[d
     except Exception as error:  # Ray raises everything, Exception itself where one of its processes does not start
         where = f"the cluster at {address}" if address else "a local Ray cluster"
         raise SweepError(f"cannot start or join {where}: {ray_failures.reason(error)}") from error
-    try:
-        token.guard(address, context.address_info["session_dir"] or "")
-        if address is not None:
-            check_nodes()
-        yield ray.cluster_resources()
-    finally:
-        # Tune leaves references to Ray's objects in cycles. Were they collected by another thread (the W&B writer's)
-        # while Ray shuts down, Ray would end this process on the spot.
-        gc.collect()
-        ray.shutdown()
+    session = context.address_info["session_dir"] or ""
+    with nullcontext() if address else ended_sessions.held(session):
+        try:
+            token.guard(address, session)
+            if address is not None:
+                check_nodes()
+            yield ray.cluster_resources()
+        finally:
+            # Tune leaves references to Ray's objects in cycles. Were they collected by another thread (the W&B
+            # writer's) while Ray shuts down, Ray would end this process on the spot.
+            gc.collect()
+            ray.shutdown()
 
 
 def code() -> dict[str, object]:

@@ -46,7 +46,8 @@ def guard(joined: str | None, session: str) -> None:
     joined: the address of a cluster that was not started here. session: Ray's folder of this session.
     """
     if joined is None:
-        Path(session).chmod(0o700)  # Ray lets everybody write there
+        for path in (Path(session), Path(session).parent):  # Ray lets everybody write to both
+            path.chmod(0o700)
     with contextlib.suppress(OSError):  # none there, or not ours: then it is not for us to change
         path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
         if path.stat().st_mode & 0o077 and path.stat().st_uid == os.getuid():

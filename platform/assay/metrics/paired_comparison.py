@@ -7,9 +7,9 @@ difference. It is far narrower than what two separate intervals allow to say.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -299,7 +299,17 @@ def _differences(pair: list[ScoreMatrix], thresholds: list[float], seed: int, re
 
 
 def _how(entry: SuiteEntry) -> tuple[str, str, object]:
-    return entry["attack"], entry["norm"], entry["parameters"]
+    """What makes two attacks the same; the precision of a GPU's steps does not, and older audits do not name it."""
+    return entry["attack"], entry["norm"], _without_precision(entry.get("parameters", {}))
+
+
+def _without_precision(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of an attack, and of one within it."""
+    return {
+        key: _without_precision(value) if isinstance(value, Mapping) else value
+        for key, value in parameters.items()
+        if key != "precision"
+    }
 
 
 def _cases(matrix: ScoreMatrix) -> Iterator[Case]:

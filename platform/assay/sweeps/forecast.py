@@ -15,7 +15,7 @@ from assay.runtime import allowance, retry
 from assay.store import trial_log
 from assay.store.store import Store
 from assay.store.trial_log import Record
-from assay.sweeps import budget, probe
+from assay.sweeps import budget, least_memory, probe
 from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.budget import Spent
 from assay.sweeps.probe import Rate
@@ -116,6 +116,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
             capacity.together(spec, resources, joined=False)
         except SweepError as error:
             raise SweepError(f"{error}; this machine was checked; for a cluster give --address") from error
+        least_memory.require(spec, data)
         probed = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
     rates |= {rate.trainable: rate for rate in probed}
     rates = {name: rates[name] for name in probe.alternatives(spec)}

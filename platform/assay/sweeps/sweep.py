@@ -21,7 +21,7 @@ from assay.runtime.provenance import environment
 from assay.store import growth, trial_log, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import Event
-from assay.sweeps import budget, tune
+from assay.sweeps import budget, least_memory, tune
 from assay.sweeps.budget import Meter, Spent
 from assay.sweeps.study import Listener, Study
 
@@ -108,6 +108,8 @@ def run(
                 f"assay sweep --resume {spec.name} {more}"
             )
         else:
+            if not joined:
+                least_memory.require(spec, data)
             with connected(address) as resources:
                 concurrent = capacity.together(spec, resources, joined)
                 grown = growth.growth(trials_table.stored_spec(store, spec.name), spec) if resume else []

@@ -37,7 +37,7 @@ class Context:
     """What the checks are given: the audited detector, its test images, and the scores and metrics of the audit.
 
     threshold: the score above which the deployed detector flags. corrupted, certified, deployed: None where the audit
-    has none.
+    has none. validation: the images of the manifest's figures, where this machine may not have them; None: it has.
     """
 
     detector: nn.Module
@@ -52,6 +52,7 @@ class Context:
     corrupted: Mapping[str, NDArray[Any]] | None = None  # the columns of CORRUPTED
     certified: Mapping[str, NDArray[Any]] | None = None  # the columns of CERTIFIED
     deployed: Mapping[str, NDArray[Any]] | None = None  # the columns of DEPLOYED
+    validation: Images | None = None
 
     @cached_property
     def clean(self) -> NDArray[np.float64]:
