@@ -149,6 +149,7 @@ def audit(
     """
     from assay.audits import audit as stage
     from assay.data import moved
+    from assay.runtime import devices
 
     consent.allow(allow_import)
     place = store_of(store)
@@ -158,7 +159,7 @@ def audit(
     if not isinstance(model, str | Path | Trial) and (workers != 1 or address):
         raise InputError("a detector in memory is audited in this process: leave workers at 1, and give no address")
     with moved.told(data):
-        name = _model(place, model, {**outside, "higher_is": higher_is}, device)
+        name = _model(place, model, {**outside, "higher_is": higher_is}, devices.here(device, address))
         audit_id = stage.run(
             place,
             name,
@@ -202,12 +203,13 @@ def forecast_audit(
     """
     from assay.audits import audit as stage
     from assay.data import moved
+    from assay.runtime import devices
 
     consent.allow(allow_import)
     place = store_of(store)
     other = references.model(place, surrogate) if surrogate else None
     with moved.told(data):
-        name = _model(place, model, {"card": card}, device)
+        name = _model(place, model, {"card": card}, devices.here(device))
         prepared = stage.prepare(place, name, suite_of(suite), seed=seed, limit=limit, device=device, surrogate=other)
         return stage.foresee(place, prepared, workers)
 

@@ -22,6 +22,7 @@ from assay.deploy.score_files import score as scored
 from assay.deploy.score_output import COLUMNS, row, table
 from assay.errors import InputError
 from assay.models.model_folder import Model
+from assay.runtime import devices
 from assay.store.trials_table import Trial
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Detector(nn.Module):
         self, images: Picture | Iterable[Picture], *, maps: Path | str | None = None, device: str = "cpu"
     ) -> Iterator[Scored | Unread]:
         """The same, each result as soon as it is there."""
-        found = scored(self.model, _named(images), device)
+        found = scored(self.model, _named(images), devices.here(device))
         if maps is None:
             return found
         return drawn(found, self.detector, Path(maps), explain, device, *reading_of(self.model.manifest))

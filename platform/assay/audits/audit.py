@@ -36,6 +36,7 @@ from assay.models import model_folder as model_module
 from assay.models.model_folder import Model
 from assay.models.preflight import Finding
 from assay.models.scoring import some_of_each, take
+from assay.runtime import devices
 from assay.runtime.float32 import exact_float32
 from assay.runtime.provenance import code_hash, environment, own_code
 from assay.runtime.threads import one_thread
@@ -180,6 +181,7 @@ def prepare(
     surrogate: str | None = None,
 ) -> Prepared:
     """Check a model on the images of its audit and plan the work, without doing any; arguments as of `run`."""
+    here = devices.here(device, address)
     model = model_module.load(store, name)
     images, dataset = test_split(model)
     if limit is not None:
@@ -190,7 +192,6 @@ def prepare(
         model_module.load(store, surrogate)  # an error now, not in a worker
     if "deployed" in model.manifest:
         deployed_file.load(store, name)
-    here = _device_here(device, address)
     with one_thread(), exact_float32():
         seen = preflight.inspect(model.detector.to(here), images, model.threshold, here)
     facts = dataclasses.replace(seen, stochastic=seen.stochastic or model.stochastic)
@@ -233,13 +234,6 @@ def _spared(suite: Suite, fitting: Suite, images: Images) -> list[str]:
         f"steps, draws or queries, and checks attack {large.samples} images of each class at first with "
         f"{large.steps} steps; robustness looks better than under a suite that spares nothing"
     ]
-
-
-def _device_here(device: str, address: str | None) -> str:
-    """The device as far as this machine has it; the head of a cluster often has no GPU."""
-    import torch
-
-    return device if address is None or device != "cuda" or torch.cuda.is_available() else "cpu"
 
 
 def _write(store: Store, folder: str, written: Mapping[str, pa.Table]) -> None:

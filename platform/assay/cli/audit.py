@@ -92,7 +92,7 @@ def command(
     from assay.api.arguments import policy_of, suite_of
     from assay.api.audit import models_of
     from assay.approval import out_of_reach, undecidable
-    from assay.runtime import allowance
+    from assay.runtime import allowance, devices
     from assay.store.store import Store
 
     if policy_name is None and (junit or summary):
@@ -111,7 +111,7 @@ def command(
         workers = allowance.cores() if options["device"] == "cpu" else 1
     where = {"workers": workers, "address": address}
     verdicts = []
-    for name in models_of(store, model, card, options["device"]):
+    for name in models_of(store, model, card, devices.here(options["device"], address)):
         for line in out_of_reach.before(store, name, rules, options["limit"]) if rules else ():
             click.echo(f"note: this will be INCONCLUSIVE: {line}", err=True)
         if dry_run:
