@@ -138,12 +138,17 @@ def attacks() -> list[tuple[str, str]]:
 
 
 def attacked(name: str, norm: str, detector: nn.Module, images: Images, scale: Scale, device: str, **more: Any) -> Any:
-    """The result of one attack with few steps; None where it needs more of a detector. more: of its parameters."""
+    """The result of one attack with few steps, in float32; None where it needs more of a detector.
+
+    more: of its parameters.
+    """
     item = shelves.load("attacks", name)
     if shelves.stated(item, "NEEDS", None):
         return None
     most = {"queries": 5 * scale.steps, "draws": scale.steps, "steps": scale.steps, "pairs": 4, "probes": 8}
     given: dict[str, Any] = {key: value for key, value in most.items() if key in shelves.fields(item)}
+    if "precision" in shelves.fields(item):
+        given["precision"] = "float32"
     if "attack" in shelves.fields(item):
         given |= {"draws": 2, "attack": INNER.get(norm, {"pgd": {"steps": scale.steps}})}
     clean = floats(images, device)
