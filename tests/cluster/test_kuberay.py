@@ -129,6 +129,7 @@ def test_a_file_that_is_filled_in_has_no_fault(tmp_path):
     [
         (TEXT, "Registry, Store to be filled in"),
         (FILLED.replace(version("ray"), "2.9.0"), f"rayVersion is 2.9.0, and Ray {version('ray')} is installed here"),
+        (FILLED.replace("ray.io/v1\n", "ray.io/v1alpha1\n", 1), "RayCluster assay: apiVersion is ray.io/v1alpha1"),
         (FILLED.replace("mode: token", "mode: disabled"), "RayCluster assay: Ray asks for no token"),
         (re.sub(r"  authOptions:.*", "", FILLED), "RayCluster assay: Ray asks for no token"),
     ],

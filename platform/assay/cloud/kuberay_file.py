@@ -12,6 +12,8 @@ from assay.config import yaml_file
 from assay.errors import InputError
 
 KINDS = ("RayCluster", "RayJob")
+API = "ray.io/v1"
+"""Of KubeRay 1.0 or newer; authOptions are known from 1.6 on, and older ones drop unknown fields without a word."""
 WRITTEN = re.compile(r"^\s*[^\s#]", re.MULTILINE)
 """A line that is not a comment."""
 
@@ -27,7 +29,7 @@ def is_one(text: str) -> bool:
 def look(text: str) -> list[Finding]:
     """What Ray or a colleague would find only once the pods are up.
 
-    That is another version of Ray than the driver's, no token, or blanks that are left. Raises InputError where it is
+    That is another version of KubeRay or of Ray than the driver's, no token, or blanks that are left. Raises InputError where it is
     not readable as YAML.
     """
     left = cluster_file.blanks(text)
@@ -38,10 +40,17 @@ def look(text: str) -> list[Finding]:
     ]
     for one in _objects(text):
         spec = one.get("spec") or {}
+        if one.get("kind") in KINDS and one.get("apiVersion") != API:
+            found.append(_api(one))
         cluster = spec if one.get("kind") == "RayCluster" else spec.get("rayClusterSpec")
         if one.get("kind") in KINDS and isinstance(cluster, dict):
             found += [_ray(one, cluster), _token(one, cluster)]
     return found
+
+
+def _api(one: dict[str, Any]) -> Finding:
+    said = f"{_name(one)}: apiVersion is {one.get('apiVersion')}, which knows no token"
+    return Finding("kuberay", "fault", said, f"KubeRay 1.6 or newer, and apiVersion: {API}")
 
 
 def _ray(one: dict[str, Any], cluster: dict[str, Any]) -> Finding:
