@@ -29,8 +29,8 @@ def is_one(text: str) -> bool:
 def look(text: str) -> list[Finding]:
     """What Ray or a colleague would find only once the pods are up.
 
-    That is another version of KubeRay or of Ray than the driver's, no token, or blanks that are left. Raises InputError where it is
-    not readable as YAML.
+    That is another version of KubeRay or of Ray than the driver's, no token, or blanks that are left. Raises InputError
+    where it is not readable as YAML.
     """
     left = cluster_file.blanks(text)
     found = [
