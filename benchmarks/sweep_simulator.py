@@ -27,11 +27,15 @@ from assay.sweeps.study import Study
 
 @dataclass(frozen=True)
 class Report:
-    """What a recorded trial said at one epoch; seconds: of training since its beginning."""
+    """What a recorded trial said at one epoch.
+
+    seconds: of training since its beginning. rung: the weaker attack that the values are under; "" for the full one.
+    """
 
     epoch: int
     values: Mapping[str, float]
     seconds: float
+    rung: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,14 @@ class Judged:
 
 @dataclass
 class Simulated:
-    """A simulated sweep: its study, how long it would have taken, and the processor seconds of its decisions."""
+    """A simulated sweep: its study, how long it would have taken, and the processor seconds of its decisions.
+
+    ended: trial -> the simulated second at which it was complete or stopped.
+    """
 
     study: Study
     seconds: float = 0.0
+    ended: dict[int, float] = field(default_factory=dict)
     asking: list[float] = field(default_factory=list)
     judging: list[Judged] = field(default_factory=list)
 
@@ -113,6 +121,7 @@ def simulate(spec: Spec, store: Store, curve_of: CurveOf, workers: int) -> Simul
         stopped = study.report(trial, report)
         found.judging.append(Judged(time.process_time() - began, report["epoch"], stopped))
         if stopped:
+            found.ended[trial] = now
             del playing[trial]
             start(now)
         else:
@@ -123,11 +132,14 @@ def simulate(spec: Spec, store: Store, curve_of: CurveOf, workers: int) -> Simul
 
 
 def _report(curve: Curve, number: int, spec: Spec) -> dict[str, Any]:
-    """A report as a trial makes it, with the best epoch so far as a trial keeps it."""
+    """A report as a trial makes it, with the best epoch so far as a trial keeps it: none while on a lower rung."""
     at, last = curve.reports[number], curve.reports[-1]
     signs = {name: 1 if direction == "max" else -1 for name, direction in spec.directions.items()}
-    kept = max(curve.reports[: number + 1], key=lambda r: sum(signs[name] * r.values[name] for name in signs))
+    full = [report for report in curve.reports[: number + 1] if not report.rung]
+    kept = max(full, key=lambda r: sum(signs[name] * r.values[name] for name in signs), default=Report(at.epoch, {}, 0))
+    rung = {"rung": at.rung, "checked": {}} if at.rung else {}
     return {
+        **rung,
         "epoch": at.epoch,
         "epochs": last.epoch,
         "values": dict(at.values),

@@ -17,11 +17,12 @@ from assay import shelves
 from assay.audits import bank_size_job, suite
 from assay.contracts import Images
 from assay.errors import SpecError
-from assay.metrics import importance, sweep_audit_gap
+from assay.metrics import importance, rungs, sweep_audit_gap
 from assay.metrics.intervals import Interval
 from assay.shelves import Item
 from assay.store import schemas, trials_table
 from assay.store.audit_reader import Audit
+from assay.store.trial_log import Record
 from trainables._head_and_neighbours import HeadAndNeighbours, ScoreWeights
 from trainables._nearest import nearest_others
 from trainables.neighbours import NeighbourBank
@@ -372,3 +373,24 @@ def test_seeds_of_training_are_told_of_the_audited_model(audit_folder):
     assert "robust_auroc 0.500 ± 0.070, worst 0.410. These figures are of validation, too" in html
     path.write_text(json.dumps({**manifest, "seeds": {"trained": 3}}))
     assert "other seeds of training cannot be read" in text(section(audit_folder, "pareto"))
+
+
+# The rungs of a fidelity ladder
+
+
+def test_the_report_says_how_well_each_rung_ranked_and_whom_it_lost(audit_folder):
+    assert "had no fidelity ladder" in text(section(audit_folder, "rungs"))
+    figures = [(0.9, 0.3, "complete"), (0.5, 0.45, "pruned"), (0.6, 0.5, "complete"), (0.4, 0.55, "pruned")]
+    records = {}
+    for number, (cheap, full, state) in enumerate(figures):
+        report = {"epoch": 1, "values": {"robust_auroc": cheap}, "kept": {"epoch": 1}, "rung": "fgsm"}
+        report["checked"] = {"robust_auroc": full}
+        records[number] = Record(number, {}, {}, {}, reports=[report], state=state)
+    pq.write_table(rungs.table(records), audit_folder / "rungs.parquet")
+    told = text(section(audit_folder, "rungs"))
+    assert "fgsm 4 2 4" in told
+    assert "-0.800" in told.replace("−", "-")
+    assert "0.050" in told
+    assert "trial 0 falls from 0.900 to 0.300: the cheap attack misled" in told
+    pq.write_table(rungs.table({1: records[1], 3: records[3]}), audit_folder / "rungs.parquet")
+    assert "no cheap attack was seen to mislead" in text(section(audit_folder, "rungs"))

@@ -152,6 +152,18 @@ def test_the_quality_of_a_rung_names_what_it_lost_and_who_was_masked():
             "did you mean 'steps'",
         ),
         ({"fidelity": {"ladder": []}}, "fidelity.ladder", "at least 1"),
+        (
+            {"fidelity": {"ladder": [{**LADDER[0], "train": 0.5}, {**LADDER[1], "train": 0.25}]}},
+            "fidelity.ladder.1.train",
+            "less than that of the rung before, 0.5",
+        ),
+        (
+            {"fidelity": {"ladder": [LADDER[0], {**LADDER[1], "image_size": 16}]}},
+            "fidelity.ladder.1.image_size",
+            "less than that of the rung before, whole images",
+        ),
+        ({"fidelity": {"ladder": [{**LADDER[0], "train": 0}]}}, "fidelity.ladder.0.train", "more than 0"),
+        ({"fidelity": {"ladder": [{**LADDER[0], "image_size": 8}]}}, "fidelity.ladder.0.image_size", "at least 16"),
         ({"stop_early": None}, "fidelity", "needs stop_early"),
         ({"stop_early": {"grace": 2}}, "stop_early.grace", "the first rung"),
     ],

@@ -84,6 +84,45 @@ def test_one_that_was_only_lucky_is_not_called_best(tmp_path):
     assert seeds.averaged(study.records, found.directions)[2]["clean_auroc"] == pytest.approx(0.5)
 
 
+class Apart(ByPlan):
+    """The same, with a clean AUROC that falls as the robust one rises, so that several trials are on the front."""
+
+    def reports(self, order):
+        for report in super().reports(order):
+            figures = {**report["values"], "clean_auroc": 1 - report["values"]["robust_auroc"]}
+            yield {**report, "values": figures, "kept": {"epoch": report["epoch"], **figures}}
+
+
+def test_all_of_the_front_may_be_trained_with_other_seeds(tmp_path):
+    """Of four trials on the front each is trained once more, in the order of the trials, and each manifest says so."""
+    plan = {0: 0.2, 1: 0.4, 2: 0.6, 3: 0.8, 4: 0.2, 5: 0.4, 6: 0.6, 7: 0.8}
+    whole = spec(tmp_path, wanted=2, seeds_of="front")
+    study = drive(Study(whole, Store(tmp_path)), Apart(plan))
+    assert asked(study)[4:] == [(4, 0), (5, 1), (6, 2), (7, 3)]
+    assert study.ended
+    study.settle()
+    assert [study.records[n].seeds["trials"] for n in range(4)] == [[0, 4], [1, 5], [2, 6], [3, 7]]
+    study.log.close()
+    again = Study(whole, Store(tmp_path))
+    assert (again.remaining, again.ended) == (0, True)
+    again.settle()
+    assert [event["event"] for event in trial_log.read(Store(tmp_path), "toy")].count("seeds") == 4
+
+
+def test_what_comes_to_the_front_by_the_means_is_trained_with_other_seeds_too(tmp_path):
+    """Trial 1 is dominated by trial 2 until the other seed shows that trial 2 was lucky."""
+    plan = {0: 0.1, 1: 0.8, 2: 0.9, 3: 0.2, 4: 0.3, 5: 0.7}
+    study = drive(Study(spec(tmp_path, wanted=2, seeds_of="front"), Store(tmp_path)), ByPlan(plan))
+    assert asked(study)[4:] == [(4, 2), (5, 1)]
+
+
+def test_the_front_may_come_later_but_not_go(tmp_path):
+    best, front = spec(tmp_path), spec(tmp_path, seeds_of="front")
+    assert growth(best, front) == ["seeds_of: best -> front"]
+    with pytest.raises(SweepError, match="seeds_of is best, fewer trials than the front of before"):
+        growth(front, best)
+
+
 def test_a_sweep_of_one_seed_trains_nothing_again(tmp_path):
     study = drive(Study(spec(tmp_path, wanted=1), Store(tmp_path)), ByPlan({2: 0.9}))
     assert asked(study) == [(n, None) for n in range(4)]

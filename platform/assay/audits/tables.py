@@ -19,13 +19,14 @@ from assay.metrics import (
     corruption,
     detection,
     importance,
+    rungs,
     security_curve,
     sweep_audit_gap,
     worst_case,
 )
 from assay.metrics import deployed as deployed_figures
 from assay.metrics.worst_case import worst_first
-from assay.store import parquet, schemas, score_matrix
+from assay.store import parquet, schemas, score_matrix, trial_log
 from assay.store.store import Store
 
 SHOWN = 12  # pictures of worst samples
@@ -94,8 +95,14 @@ def made(store: Store, plan: Plan) -> tuple[dict[str, pa.Table], Callable[..., C
 def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
     """Name -> table about the sweep that the audited model came from; about: what audit.yaml is going to say."""
     trials = parquet.load(store, f"audits/{about['audit']}/trials.parquet")
-    wanted = store.read_yaml(f"sweeps/{about['sweep']}/spec.yaml")["objectives"]
-    return {"importance": importance.table(trials, wanted), "fidelity": sweep_audit_gap.table(store, about)}
+    spec = store.read_yaml(f"sweeps/{about['sweep']}/spec.yaml")
+    found = {
+        "importance": importance.table(trials, spec["objectives"]),
+        "fidelity": sweep_audit_gap.table(store, about),
+    }
+    if spec.get("fidelity"):
+        found["rungs"] = rungs.table(trial_log.records(trial_log.read(store, about["sweep"])))
+    return found
 
 
 def worst(candidates: pa.Table, threshold: float) -> pa.Table:

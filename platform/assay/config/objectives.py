@@ -25,8 +25,14 @@ def merit(
 
 
 def mean(values: Mapping[str, float], directions: Mapping[str, str]) -> float:
-    """The mean of the objectives, to be maximised; minimised ones are negated."""
-    return sum(-value if directions.get(name) == "min" else value for name, value in values.items()) / len(values)
+    """The mean of the objectives that are AUROCs, to be maximised; minimised ones are negated, costs left out."""
+    counted = {name: value for name, value in values.items() if is_auroc(name)}
+    return sum(-value if directions.get(name) == "min" else value for name, value in counted.items()) / len(counted)
+
+
+def is_auroc(objective: str) -> bool:
+    """Whether an objective is an AUROC, and not a cost."""
+    return objective.endswith("_auroc")
 
 
 def front(points: Sequence[tuple[float, ...]]) -> list[int]:

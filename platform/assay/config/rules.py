@@ -10,6 +10,7 @@ from assay.config import labels_needed
 from assay.config.domains import Choice
 from assay.config.search import enqueued
 from assay.config.search import fidelity as fidelity_rules
+from assay.config.search_space import COSTS, OBJECTIVES
 from assay.config.space import Space, varied
 from assay.config.validation import shown
 from assay.errors import Fault
@@ -36,6 +37,15 @@ def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Itera
     for name in best.at_least:
         if name not in objectives:
             yield Fault(f"best.at_least.{name}", shown(name), allowed)
+
+
+def _costs_are_minimised_beside_an_auroc(objectives: Mapping[str, str]) -> Iterator[Fault]:
+    for name, direction in objectives.items():
+        if name in COSTS and direction != "min":
+            yield Fault(f"objectives.{name}", shown(direction), "must be min: it is a cost")
+    if all(name in COSTS for name in objectives):
+        allowed = f"must have one of {', '.join(OBJECTIVES)} beside costs, by which the epoch to be kept is chosen"
+        yield Fault("objectives", ", ".join(objectives), allowed)
 
 
 def _stopping_is_about_objectives(stop_early: Any, objectives: Mapping[str, str]) -> Iterator[Fault]:
@@ -120,6 +130,7 @@ def _what_is_enqueued_is_in_the_space(search: Any, space: Any, trainable: Any) -
 
 
 RULES = (
+    _costs_are_minimised_beside_an_auroc,
     _best_is_about_objectives,
     _stopping_is_about_objectives,
     _stopping_ranks_by_two,

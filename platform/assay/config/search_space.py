@@ -30,8 +30,8 @@ from assay.units import Count, Fraction, NonNegative, Positive, Radius, Rate
 
 OBJECTIVES = ("clean_auroc", "robust_auroc", "certified_auroc")
 """The figures a trial measures; the last one, what is proven of the detector, only where it is an objective."""
-COSTS = ("latency_ms", "parameters", "memory_mb", "false_alarms")
-"""The costs it can measure, defined in `sweeps/costs.py`."""
+COSTS = ("latency_ms", "parameters", "memory_mb", "false_alarms", "train_seconds")
+"""The costs it can measure, defined in `sweeps/costs.py`: to be limited, or an objective to be minimised."""
 
 
 def _folder_name(value: str) -> str:
@@ -78,6 +78,7 @@ def _sampler(value: str) -> str:
 
 Name = Annotated[str, AfterValidator(_folder_name)]
 Objective = Annotated[str, _one_of(*OBJECTIVES)]
+Measure = Annotated[str, _one_of(*OBJECTIVES, *COSTS)]
 
 
 class Evaluation(Section):
@@ -126,9 +127,9 @@ class StopEarly(Section):
     reduction: Annotated[int, Ge(2)] = 3
 
     def metrics(self, objectives: Iterable[str]) -> tuple[str, ...]:
-        """The objectives that early stopping looks at."""
+        """The objectives that early stopping looks at, which are AUROCs."""
         if self.metric == "all":
-            return tuple(objectives)
+            return tuple(name for name in objectives if name not in COSTS)
         return (self.metric,) if isinstance(self.metric, str) else tuple(self.metric)
 
 
@@ -182,11 +183,14 @@ class Spec(Section):
     """A whole search-space file; `fixed` is the trainable's configuration without what is searched.
 
     trainable: a name, or a Choice of several; each of those brings its own parameters, and there is no other space.
+    objectives: what is searched for, an AUROC at least; costs may stand beside them, such as {latency_ms: min}. They
+    decide about the Pareto front; the kept epoch, early stopping and the mean are of the AUROCs alone.
     constraints: the most that a detector may cost: latency_ms of one image, how many numbers it stores (parameters) and
-    how many megabytes (memory_mb), false_alarms (the share of normals) under the evaluation's attack. A trial above a
-    limit is never best while another keeps within all of them.
+    how many megabytes (memory_mb), false_alarms (the share of normals) under the evaluation's attack, train_seconds
+    without evaluations. A trial above a limit is never best while another keeps within all of them.
     seeds: trainings of a configuration before it is called best. When the search has ended, the best one is trained
     with other seeds and judged by their mean; another that is then ahead is, too, until the best has all its seeds.
+    seeds_of: `front` trains all of the Pareto front with other seeds, until the front of the means has all of them.
     retries: how often a trial is restarted after its process died; other failures have their own rules (`retry`).
     """
 
@@ -196,7 +200,7 @@ class Spec(Section):
     fixed: Mapping[str, Any] = {}
     space: Annotated[Space, SkipValidation]
     evaluation: Evaluation
-    objectives: Annotated[Mapping[Objective, Annotated[str, _one_of("max", "min")]], MinLen(1)]
+    objectives: Annotated[Mapping[Measure, Annotated[str, _one_of("max", "min")]], MinLen(1)]
     constraints: Mapping[Annotated[str, _one_of(*COSTS)], NonNegative] = {}
     best: Best = Best()
     search: Search
@@ -205,6 +209,7 @@ class Spec(Section):
     resources: Resources = Resources()
     budget: Budget = Budget()
     seeds: Count = 1
+    seeds_of: Literal["best", "front"] = "best"
     retries: Annotated[int, Ge(0)] = 2
     tracking: Tracking = Tracking()
     purpose: Purpose = Purpose()
@@ -264,6 +269,11 @@ class Spec(Section):
     def hash(self) -> str:
         """SHA-256 of the canonical JSON of `plain()` without its budget, which may change on resuming."""
         return digest(canonical({key: value for key, value in self.plain().items() if key != "budget"}))
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """The costs that are to be measured: those that are limited, and those that are objectives."""
+        return tuple(name for name in COSTS if name in self.constraints or name in self.objectives)
 
     @property
     def directions(self) -> dict[str, str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import pyarrow as pa
 from scipy.stats import spearmanr
 
+from assay.store.schemas import RUNGS
 from assay.store.trial_log import Record
 
 METRIC = "robust_auroc"
@@ -47,9 +49,14 @@ class RungQuality:
             told.append(f"rank correlation {self.correlation:.2f}")
         if self.regret is not None:
             told.append(f"regret {max(0.0, self.regret):.3f}")
-        for trial, (cheap, full) in self.misled.items():
-            told.append(f"trial {trial} falls from {cheap:.3f} to {full:.3f}: the cheap attack misled")
-        return "; ".join(told)
+        return "; ".join([*told, *self.fallen()])
+
+    def fallen(self) -> list[str]:
+        """The trials by which the rung was misled, in words."""
+        return [
+            f"trial {trial} falls from {cheap:.3f} to {full:.3f}: the cheap attack misled"
+            for trial, (cheap, full) in self.misled.items()
+        ]
 
 
 def quality(records: Mapping[int, Record]) -> list[RungQuality]:
@@ -66,6 +73,23 @@ def quality(records: Mapping[int, Record]) -> list[RungQuality]:
         if record.state == "pruned":
             ended[number] = record.reports[-1].get("rung", "")
     return [_quality(rung, figures, ended) for rung, figures in reports.items()]
+
+
+def table(records: Mapping[int, Record]) -> pa.Table:
+    """RUNGS: a row for every lower rung."""
+    rows = [
+        {
+            "rung": one.rung,
+            "passed": one.passed,
+            "stopped": one.stopped,
+            "checked": one.checked,
+            "correlation": float("nan") if one.correlation is None else one.correlation,
+            "regret": float("nan") if one.regret is None else max(0.0, one.regret),
+            "misled": "; ".join(one.fallen()),
+        }
+        for one in quality(records)
+    ]
+    return pa.Table.from_pylist(rows, schema=RUNGS)
 
 
 def _quality(rung: str, figures: Mapping[int, tuple[float, float | None]], ended: Mapping[int, str]) -> RungQuality:

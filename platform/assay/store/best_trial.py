@@ -97,7 +97,7 @@ class Scores:
     def estimate(self, name: str, directions: Mapping[str, str]) -> Estimate:
         """An objective with the influence of each image, or the mean of all objectives."""
         if name == "mean":
-            return delong.mean([self._signed(one, directions[one]) for one in directions])
+            return delong.mean([self._signed(one, directions[one]) for one in directions if choice.is_auroc(one)])
         return self._signed(name, directions[name])
 
     def _signed(self, name: str, direction: str) -> Estimate:
@@ -118,7 +118,7 @@ def _alike(one: Sequence[Scores], leader: Sequence[Scores], name: str, direction
     """
     if not one or not leader or {scores.samples for scores in one} != {leader[0].samples}:
         return False
-    if not COLUMNS.keys() >= set(directions if name == "mean" else [name]):
+    if not COLUMNS.keys() >= set(filter(choice.is_auroc, directions) if name == "mean" else [name]):
         return False
     means = [delong.mean([scores.estimate(name, directions) for scores in each]) for each in (leader, one)]
     lower, upper = delong.interval(means[0] - means[1], leader[0].groups)

@@ -17,7 +17,7 @@ FIXED_SPACE = ("qmc",)
 def growth(old: Spec, new: Spec) -> list[str]:
     """What is new in a sweep's search space, a sentence each; raises SweepError for any other change."""
     before, now = old.plain(), new.plain()
-    parts = {key for key in now if key not in ("budget", "space", "trainable", "search", "seeds")}
+    parts = {key for key in now if key not in ("budget", "space", "trainable", "search", "seeds", "seeds_of")}
     refused = [f"{key} differs" for key in sorted(parts) if canonical(before[key]) != canonical(now[key])]
     search = {key: value for key, value in now["search"].items() if before["search"].get(key) != value}
     refused += [f"search.{key} differs" for key in search if key != "trials"]
@@ -30,6 +30,10 @@ def growth(old: Spec, new: Spec) -> list[str]:
         refused.append(f"seeds is {new.seeds}, fewer than the {old.seeds} of before")
     elif new.seeds > old.seeds:
         said.append(f"seeds: {old.seeds} -> {new.seeds}")
+    if old.seeds_of == "front" and new.seeds_of == "best":
+        refused.append("seeds_of is best, fewer trials than the front of before")
+    elif old.seeds_of != new.seeds_of:
+        said.append(f"seeds_of: {old.seeds_of} -> {new.seeds_of}")
     for key in sorted({*old.domains, *new.domains}):
         if key not in old.domains or key not in new.domains:
             refused.append(f"{key} is {'added to' if key in new.domains else 'gone from'} the space")

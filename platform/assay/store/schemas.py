@@ -344,6 +344,19 @@ FIDELITY = pa.schema(
 )
 """Two rows per model of a sweep that was audited."""
 
+RUNGS = pa.schema(
+    [
+        ("rung", pa.string()),  # its attack, and the part of the images that it has
+        ("passed", pa.int64()),  # trials measured at it
+        ("stopped", pa.int64()),  # those that ended there
+        ("checked", pa.int64()),  # those that the full attack measured as well
+        ("correlation", pa.float64()),  # Spearman's, of both figures of the checked; NaN for too few
+        ("regret", pa.float64()),  # the best checked that was stopped less the best that went on; NaN where one lacks
+        ("misled", pa.string()),  # trials that fall far under the full attack, in words
+    ]
+)
+"""One row per lower rung of a sweep's fidelity ladder."""
+
 TRIALS = [
     ("trial", pa.int64()),
     ("state", pa.string()),  # complete, pruned, failed, running

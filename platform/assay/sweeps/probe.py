@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
@@ -77,6 +77,7 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
         order = study.next_order()
         study.log.close()
         assert order is not None  # a new study always has a first order
+        order = replace(order, ladder=())  # of whole images, as at the top rung
         trial = Trial(order, data, study.store)
         started = time.monotonic()
         while trial.epoch < trial.run.epochs and (not trial.epoch or time.monotonic() - started < seconds):

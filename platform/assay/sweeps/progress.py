@@ -63,7 +63,8 @@ def figures(values: Mapping[str, float], intervals: Mapping[str, Sequence[float]
 
 def words(value: float, interval: Sequence[float] | None) -> str:
     """A figure as text, with its interval where it has one."""
-    return f"{value:.3f}" + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
+    text = f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"  # a cost may be a million parameters
+    return text + (f" [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "")
 
 
 def since(record: Record) -> str:

@@ -24,7 +24,7 @@ from assay.errors import StoreError, SweepError
 from assay.hashing import canonical
 from assay.models import model_folder
 from assay.runtime import retry
-from assay.store import best_trial, seeds, trial_log
+from assay.store import best_trial, seeds, trial_log, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import (
     Ask,
@@ -164,25 +164,32 @@ class Study:
 
     @property
     def remaining(self) -> int:
-        """How many orders remain to be handed out, as far as it can be told: the best may have to be trained again."""
-        return len(self.waiting) + max(0, self.spec.trials - self._searched) + self._due()[1]
+        """How many orders remain to be handed out, as far as it can be told: some may have to be trained again."""
+        return len(self.waiting) + max(0, self.spec.trials - self._searched) + sum(self._due().values())
 
     @property
     def _searched(self) -> int:
         """How many trials the search has drawn."""
         return sum(record.repeats is None for record in self.records.values())
 
-    def _due(self) -> tuple[int, int]:
-        """The trial that is to be trained with other seeds, and how many are missing; none while any trial runs."""
-        if self.spec.seeds < 2 or self._searched < self.spec.trials:
-            return -1, 0
-        if self.waiting or any(record.state == "running" for record in self.records.values()):
-            return -1, 0
+    def _judged(self) -> list[int]:
+        """The trials that are to have other seeds: the best one, or all of the front; none before one is complete."""
+        if self.spec.seeds_of == "front":
+            return trials_table.pareto(self.objectives, self.records, self.spec.constraints)
         try:
-            best = best_trial.choose(self.store, self.spec, self.records).trial
+            return [best_trial.choose(self.store, self.spec, self.records).trial]
         except SweepError:  # none is complete
-            return -1, 0
-        return best, max(0, self.spec.seeds - 1 - len(seeds.repeats(self.records).get(best, [])))
+            return []
+
+    def _due(self) -> dict[int, int]:
+        """The trials to be trained with other seeds, and how many each lacks; none while any trial runs."""
+        if self.spec.seeds < 2 or self._searched < self.spec.trials:
+            return {}
+        if self.waiting or any(record.state == "running" for record in self.records.values()):
+            return {}
+        there = seeds.repeats(self.records)
+        lacking = {trial: self.spec.seeds - 1 - len(there.get(trial, [])) for trial in self._judged()}
+        return {trial: missing for trial, missing in lacking.items() if missing > 0}
 
     @property
     def ended(self) -> bool:
@@ -220,9 +227,9 @@ class Study:
 
         All are in the log before the first one begins, so that a resumed sweep trains the same ones.
         """
-        best, missing = self._due()
-        for _ in range(missing):
-            number, of = len(self.records), self.records[best]
+        due = [trial for trial, missing in self._due().items() for _ in range(missing)]
+        for trial in due:
+            number, of = len(self.records), self.records[trial]
             asked: Ask = {
                 "event": "ask",
                 "trial": number,
@@ -230,32 +237,29 @@ class Study:
                 "parameters": of.parameters,
                 "distributions": of.distributions,
                 "attributes": {},
-                "repeats": best,
+                "repeats": trial,
             }
             self.log.append(asked)
-            record = Record(number, of.assignment, of.parameters, of.distributions, repeats=best)
+            record = Record(number, of.assignment, of.parameters, of.distributions, repeats=trial)
             self.records[number] = record
             self._add_to_study(record, "running")
             self.waiting.append(number)
             self._tell_listeners(record, "ask")
-        return self._order(self.records[self.waiting.pop(0)]) if missing else None
+        return self._order(self.records[self.waiting.pop(0)]) if due else None
 
     def settle(self) -> None:
-        """Once all seeds of the best trial are trained, write into its model's manifest what they came to."""
+        """Once all seeds are trained, write into the manifests of the models concerned what they came to."""
         if self.spec.seeds < 2 or not self.ended:
             return
-        try:
-            best = best_trial.choose(self.store, self.spec, self.records).trial
-        except SweepError:  # none is complete
-            return
-        record, told = self.records[best], seeds.described(self.records, best, self.objectives)
-        if record.seeds == told:
-            return
-        model = model_folder.amended(self.store, record.reports[-1]["model"], {"seeds": told})
-        event: Seeds = {"event": "seeds", "trial": best, "model": model, "seeds": told}
-        self.log.append(event)
-        record.apply(event)
-        self._tell_listeners(record, "end")
+        for trial in self._judged():
+            record, told = self.records[trial], seeds.described(self.records, trial, self.objectives)
+            if record.seeds == told:
+                continue
+            model = model_folder.amended(self.store, record.reports[-1]["model"], {"seeds": told})
+            event: Seeds = {"event": "seeds", "trial": trial, "model": model, "seeds": told}
+            self.log.append(event)
+            record.apply(event)
+            self._tell_listeners(record, "end")
 
     def _draw(self, number: int) -> tuple[optuna.Trial, Plain]:
         """A trial with a configuration that none had before; the sampler draws again where one had.
@@ -296,7 +300,7 @@ class Study:
             config=self.spec.config(record.assignment),
             evaluation=plain["evaluation"],
             objectives=plain["objectives"],
-            costs=tuple(plain["constraints"]),
+            costs=self.spec.costs,
             ladder=tuple(plain["fidelity"]["ladder"]) if plain["fidelity"] else (),
             checked=self._is_checked(record.number),
             evaluation_seed=self.spec.search.seed,

@@ -21,6 +21,7 @@ from assay import shelves
 from assay.config import objectives as choice
 from assay.config.search import fidelity
 from assay.contracts import TrainingData
+from assay.data.reduced import reduced
 from assay.errors import DivergedError, StoreError
 from assay.hashing import canonical, digest
 from assay.models import model_folder
@@ -102,10 +103,10 @@ class Trial:
 
         torch.set_num_threads(order.threads)
         self.order, self.data, self.store = order, data, store
-        item: Any = shelves.load("trainables", order.trainable)
-        arguments = shelves.bind(item, order.config)
-        self.run = item(data, seed=order.seed, device=order.device, **arguments)
-        self.epoch, self.seconds, self.attempts = 0, 0.0, 1
+        self.epoch = 0
+        self._begin(fidelity.images(self.rung()))
+        self.seconds, self.attempts = 0.0, 1
+        self.trained = 0.0  # seconds without evaluations
         self.report: TrialReport | None = None
         self.kept: Kept | None = None
         self.repeat = False
@@ -122,9 +123,13 @@ class Trial:
         until = min(rung["until"] if rung else self.epoch + self.order.evaluation["every"], self.run.epochs)
         if until == self.run.epochs:
             rung = None  # the last figures of a trial are its objectives
+        if fidelity.images(rung) != self.part:
+            self._begin(fidelity.images(rung))
+            self.epoch = 0
         losses: dict[str, float] = {}
         while self.epoch < until:
             losses = self.train_epoch()
+        self.trained += time.monotonic() - started
         with exact_float32():
             detector = self.run.detector()  # what it remembers of the normals is compared with scores
         if rung:
@@ -141,6 +146,14 @@ class Trial:
         self._save()
         assert self.report is not None
         return self.report
+
+    def _begin(self, part: tuple[float, int | None]) -> None:
+        """Begin the training anew on a part of the images: the share of the train images, and the side of all."""
+        item: Any = shelves.load("trainables", self.order.trainable)
+        self.part = part
+        self.seen = reduced(self.data, *part, seed=self.order.evaluation_seed)
+        arguments = shelves.bind(item, self.order.config)
+        self.run = item(self.seen, seed=self.order.seed, device=self.order.device, **arguments)
 
     def rung(self) -> Mapping[str, Any] | None:
         """The rung that the trial climbs to next; None where it is the top one."""
@@ -160,9 +173,9 @@ class Trial:
         rung: the attack to use instead of the evaluation's.
         """
         order = self.order
-        images, evaluation = self.data.validation, fidelity.at(order.evaluation, rung) if rung else order.evaluation
+        images, evaluation = self.seen.validation, fidelity.at(order.evaluation, rung) if rung else order.evaluation
         measured = evaluate(detector, images, evaluation, order.evaluation_seed, order.device, order.objectives)
-        case = Evaluated(detector, images, measured, order.evaluation, order.device)
+        case = Evaluated(detector, images, measured, order.evaluation, order.device, self.trained)
         measured.figures.update(costs(order.costs, case))
         return measured
 
@@ -252,9 +265,11 @@ class Trial:
         state = {
             "epoch": self.epoch,
             "seconds": self.seconds,
+            "trained": self.trained,
             "attempts": self.attempts,
             "report": self.report,
             "kept": self.kept,
+            "part": list(self.part),
             "run": self.run.state_dict(),
             "order": self.order.identity,
         }
@@ -282,7 +297,10 @@ class Trial:
         if state.get("order") != self.order.identity:
             return  # the log lost this trial in a power cut, and another trial now has its number
         self.epoch, self.seconds = state["epoch"], state["seconds"]
+        self.trained = state.get("trained", self.seconds)  # an older version counted evaluations as well
         self.report, self.kept, self.attempts = state["report"], state["kept"], state["attempts"] + 1
+        if (part := tuple(state.get("part", self.part))) != self.part:
+            self._begin(part)
         self.run.load_state_dict(state["run"])
         self.repeat = True
 

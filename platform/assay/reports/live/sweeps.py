@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from assay.errors import DataError
-from assay.metrics import importance
+from assay.metrics import importance, rungs
 from assay.metrics.advice import NEEDED, Finding, advice
 from assay.redaction import redacted
 from assay.reports.live import outlook, pictures
@@ -71,6 +71,10 @@ PICTURES = """
 ADVICE = """
 {% if found %}<ul>{% for one in found %}<li>{{ one }}</li>{% endfor %}</ul>
 {% else %}<p>{{ needed }} complete trials are needed to say anything.</p>{% endif %}
+"""
+
+RUNGS = """
+<ul>{% for one in rungs %}<li>{{ one }}</li>{% endfor %}</ul>
 """
 
 IMPORTANCE = """
@@ -198,6 +202,8 @@ class LiveSweep:
         found.append(self._pictures(now, stands.alive))
         found.append(self._importances(states["complete"]))
         found.append(self._advice())
+        if any(report.get("rung") for record in self.log.records.values() for report in record.reports):
+            found.append(section("Rungs of the ladder", RUNGS, rungs=rungs.quality(self.log.records)))
         pages = max(1, -(-len(self.trials) // SHOWN))
         page = min(page, pages)
         newest = self.trials[::-1][(page - 1) * SHOWN : page * SHOWN]

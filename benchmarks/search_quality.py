@@ -1,0 +1,238 @@
+"""How soon a search finds good detectors: the fidelity ladder against random, Optuna's TPE and Ray Tune's ASHA.
+
+    python benchmarks/search_table.py --record table.parquet               real trainings, once; 45 min of a core
+    python benchmarks/search_quality.py table.parquet                      target: speedup at least 2.0; minutes
+    python benchmarks/search_quality.py table.parquet --real 5 --seeds 3   the same by real sweeps of 5 minutes each
+
+The table is searched on a virtual clock: what a trial reports, and the seconds of training, scoring and attacks, are
+those recorded, on --workers virtual workers. Figures are of validation images, (clean, robust) AUROC, robust under the
+full attack alone. A figure is the seconds until the points that a search has found span 95 % of the hypervolume of the
+whole table above REFERENCE, the median over --seeds; `speedup` is that of the quicker of TPE and ASHA over ours.
+
+random, tpe: Optuna's samplers, every trial trained to its end and measured once. asha: Ray Tune's own bracket, rungs at
+epochs 1, 3, 9, which compares robust AUROC under the full attack; random configurations; what it measures of a trial
+counts even if it then stops it. Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`, the ladder
+of `search_table.py`, a reduction of 3; it pays for the share of trials that the full attack checks at lower rungs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import json
+import math
+import os
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+import search_table
+import sweep_simulator
+from search_table import EPOCHS, FULL, LADDER
+from sweep_simulator import Curve, Report
+
+from assay.api.sweep import sweep
+from assay.config import space
+from assay.config.search import fidelity
+from assay.hashing import canonical
+from assay.store.store import Store
+
+REFERENCE = (0.8, 0.5)
+"""Clean and robust AUROC of a detector that is worth nothing: unusable as it is, or no better than chance attacked."""
+SHARE, TARGET, REDUCTION, IDLE = 0.95, 2.0, 3, 300
+RUNGS = (EPOCHS[0], EPOCHS[0] * REDUCTION)
+OURS = {
+    "stop_early": {"grace": EPOCHS[0], "reduction": REDUCTION},
+    "fidelity": {"ladder": list(LADDER), "check": 0.2},
+}
+
+Point = tuple[float, float]
+Rows = Sequence[Mapping[str, Any]]
+Found = list[tuple[float, Point]]
+"""(simulated second, point) of everything that a search measured by the full attack."""
+
+
+def point(row: Mapping[str, Any]) -> Point:
+    """What the full attack leaves of a detector."""
+    return row["clean"], row[FULL]
+
+
+def hypervolume(points: Iterable[Point]) -> float:
+    """The area that points span above REFERENCE."""
+    area, highest = 0.0, REFERENCE[1]
+    for clean, robust in sorted(points, reverse=True):
+        if clean > REFERENCE[0] and robust > highest:
+            area += (clean - REFERENCE[0]) * (robust - highest)
+            highest = robust
+    return area
+
+
+def until(found: Found, wanted: float) -> float:
+    """The second at which the points found span so much; infinite where they never do."""
+    seen: list[Point] = []
+    for seconds, one in sorted(found):
+        seen.append(one)
+        if hypervolume(seen) >= wanted:
+            return seconds
+    return math.inf
+
+
+def ladder_curve(rows: Rows, parameters: Mapping[str, Any]) -> Curve:
+    """What a trial on the ladder reports; of checks by the full attack, each trial pays the mean."""
+    reports, spent = [], 0.0
+    for row, rung in zip(rows, [*LADDER, None], strict=False):
+        name = fidelity.label(rung) if rung and not row["done"] else FULL
+        spent += row["scoring"] + row[f"{name} seconds"]
+        if name != FULL:
+            spent += OURS["fidelity"]["check"] * row[f"{FULL} seconds"]
+        values = {"clean_auroc": row["clean"], "robust_auroc": row[name]}
+        reports.append(Report(row["epoch"], values, row["trained"] + spent, "" if name == FULL else name))
+    return Curve(parameters, tuple(reports))
+
+
+def ours(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
+    """Our search: every decision is that of a sweep."""
+    whole = search_table.space(search={"sampler": "tpe", "trials": len(table), "seed": seed}, **OURS)
+    with tempfile.TemporaryDirectory() as folder:
+        played = sweep_simulator.simulate(whole, Store(folder), lambda p: ladder_curve(table[key(p)], p), workers)
+    records = played.study.records
+    return [
+        (played.ended[number], point(table[key(record.parameters)][-1]))
+        for number, record in records.items()
+        if record.state == "complete"
+    ]
+
+
+def key(parameters: Mapping[str, Any]) -> str:
+    """The name of a configuration in the table."""
+    return canonical(dict(parameters)).decode()
+
+
+def rival(table: Mapping[str, Rows], sampler: optuna.samplers.BaseSampler, workers: int, bracket: Any = None) -> Found:
+    """A search by a sampler of Optuna; bracket: of ASHA, which stops trials on robust AUROC."""
+    domains = search_table.space().domains
+    study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
+    events: list[tuple[float, int, int]] = []  # when a trial is measured, its number, at which of its rows
+    playing: dict[int, tuple[optuna.Trial, Rows, list[float]]] = {}
+    known: dict[str, Point | None] = {}
+    found: Found = []
+
+    def start(now: float) -> None:
+        for _ in range(IDLE):
+            trial = study.ask()
+            space.suggest(domains, trial)
+            name = key(trial.params)
+            if name not in known:
+                break
+            known_point = known[name]
+            study.tell(trial, known_point, state=None if known_point else optuna.trial.TrialState.FAIL)
+        else:
+            return
+        known[name] = None
+        rows = [row for row in table[name] if row["done"] or (bracket and row["epoch"] in RUNGS)]
+        ends, spent = [], 0.0
+        for row in rows:
+            spent += row["scoring"] + row[f"{FULL} seconds"]
+            ends.append(row["trained"] + spent)
+        playing[trial.number] = trial, rows, ends
+        heapq.heappush(events, (now + ends[0], trial.number, 0))
+
+    for _ in range(workers):
+        start(0.0)
+    while events:
+        now, number, at = heapq.heappop(events)
+        trial, rows, ends = playing[number]
+        row = rows[at]
+        found.append((now, point(row)))
+        stopped = row["done"]
+        if bracket:
+            stopped |= bracket.on_result(SimpleNamespace(trial_id=str(number)), row["epoch"], row[FULL]) == "STOP"
+        if stopped:
+            known[key(trial.params)] = point(row)
+            study.tell(trial, point(row))
+            start(now)
+        else:
+            heapq.heappush(events, (now + ends[at + 1] - ends[at], number, at + 1))
+    return found
+
+
+def asha(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
+    """Ray Tune's ASHA with its random search."""
+    from ray.tune.schedulers.async_hyperband import _Bracket
+
+    bracket = _Bracket(EPOCHS[0], EPOCHS[-1], REDUCTION, 0)
+    return rival(table, optuna.samplers.RandomSampler(seed=seed), workers, bracket)
+
+
+ARMS: dict[str, Callable[[Mapping[str, Rows], int, int], Found]] = {
+    "random": lambda table, seed, workers: rival(table, optuna.samplers.RandomSampler(seed=seed), workers),
+    "tpe": lambda table, seed, workers: rival(table, optuna.samplers.TPESampler(seed=seed), workers),
+    "asha": asha,
+    "ours": ours,
+}
+
+REAL: dict[str, dict[str, Any]] = {
+    "random": {"search": {"sampler": "random"}},
+    "tpe": {"search": {"sampler": "tpe"}},
+    "asha": {
+        "search": {"sampler": "random"},
+        "evaluation": {**search_table.TOP, "every": EPOCHS[0]},
+        "stop_early": {"grace": EPOCHS[0], "reduction": REDUCTION, "metric": "robust_auroc"},
+    },
+    "ours": {"search": {"sampler": "tpe"}, **OURS},
+}
+"""What differs between the arms where they are real sweeps; ASHA is then our own implementation of it."""
+
+
+def really(minutes: float, seed: int) -> dict[str, float]:
+    """Arm -> the hypervolume that a real sweep finds in so many minutes, on as many cores as there are."""
+    spanned = {}
+    for name, changes in REAL.items():
+        search = {**changes["search"], "trials": 1000, "seed": seed}
+        raw = {**search_table.SPACE, **changes, "search": search, "budget": {"wall_minutes": minutes}}
+        with tempfile.TemporaryDirectory() as folder:
+            rows = sweep(raw, store=folder).to_pandas()
+        done = rows[rows["state"] == "complete"]
+        figures = done[["objective.clean_auroc", "objective.robust_auroc"]]
+        spanned[name] = hypervolume(figures.itertuples(index=False, name=None))
+        print(f"{name}, seed {seed}: {len(rows)} trials, {len(done)} complete, hypervolume {spanned[name]:.5f}")
+    return spanned
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", type=Path, help="the Parquet file of search_table.py")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--real", type=float, metavar="MINUTES", help="real sweeps, of so many minutes each")
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+    table: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in search_table.load(options.table):
+        table[row["parameters"]].append(row)
+    whole = hypervolume(point(rows[-1]) for rows in table.values())
+    print(f"{len(table)} configurations of {space.size(search_table.space().domains)}, hypervolume {whole:.5f}")
+    if options.real:
+        several = [really(options.real, seed) for seed in range(options.seeds)]
+        shares = {name: statistics.median(one[name] for one in several) / whole for name in REAL}
+        print("RESULT " + " ".join(f"{name}={share:.3f}" for name, share in shares.items()))
+        return
+    seconds = {}
+    for name, arm in ARMS.items():
+        each = sorted(until(arm(table, seed, options.workers), SHARE * whole) for seed in range(options.seeds))
+        seconds[name] = statistics.median(each)
+        print(f"{name}: median {seconds[name]:.1f} s, each {json.dumps([round(one, 1) for one in each])}")
+    speedup = min(seconds["tpe"], seconds["asha"]) / seconds["ours"]
+    print(f"target {TARGET}: {'met' if speedup >= TARGET else 'MISSED'}")
+    told = " ".join(f"{name}={one:.1f}" for name, one in seconds.items())
+    print(f"RESULT {told} speedup={speedup:.2f} seeds={options.seeds}")
+
+
+if __name__ == "__main__":
+    main()
