@@ -38,7 +38,7 @@ IN_WORDS = {
     "trainable": "name on shelf trainables, `module:attribute`, or `choice: [...]` of several",
     "fixed": "parameters of the trainable that do not vary",
     "space": "dotted path of a parameter: domain",
-    "objectives": "`max` or `min` for each of " + ", ".join(spec.OBJECTIVES),
+    "objectives": "`max` or `min` for each of " + ", ".join(spec.OBJECTIVES) + "; `min` for a cost, as in constraints",
     "maximize": "mean or " + " or ".join(spec.OBJECTIVES),
     "at_least": "a bound for each of " + ", ".join(spec.OBJECTIVES),
     "metric": "all, or one or a list of " + ", ".join(spec.OBJECTIVES),
@@ -46,7 +46,7 @@ IN_WORDS = {
     "sampler": " or ".join(shelves.names("samplers")),
     "enqueue": "list of dotted paths with values",
     "start_from": "list of names of sweeps",
-    "ladder": "list of rungs: `until` (epochs), `attack` and its parameters",
+    "ladder": "list of rungs: `until` (epochs), `attack` and its parameters, `train` (share), `image_size`",
     "price": "what an hour costs, see below",
     **dict.fromkeys(SECTIONS, "see below"),
 }

@@ -45,10 +45,8 @@ def test_a_small_detector_is_on_the_front_beside_a_good_one(tmp_path):
     found = search_space(tmp_path, "tpe", objectives={"clean_auroc": "max", "parameters": "min"})
     study = drive(Study(found, Store(tmp_path)), Sized())
     assert trials_table.pareto(found.directions, study.records) == list(range(8))
-    assert (
-        best_trial.choose(Store(tmp_path), found, study.records).trial == 7
-    )  # by the AUROC: the mean leaves costs out
-    assert [trial.values for trial in study.study.get_trials()][7] == [0.57, 8e6]
+    assert best_trial.choose(Store(tmp_path), found, study.records).trial == 7  # the mean leaves costs out
+    assert [trial.values for trial in study.study.get_trials()][7] == pytest.approx([0.57, 8e6])
     assert Study(found, Store(tmp_path)).ended
 
 
@@ -70,7 +68,7 @@ def test_early_stopping_looks_at_aurocs(tmp_path):
         (
             {"latency_ms": "min"},
             "objectives",
-            "must have one of clean_auroc, robust_auroc, certified_auroc beside costs",
+            "certified_auroc beside costs",
         ),
         ({"clean_auroc": "max", "watts": "min"}, "objectives.watts", "train_seconds"),
     ],

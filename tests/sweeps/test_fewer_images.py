@@ -76,7 +76,8 @@ def test_training_begins_anew_where_there_are_more_images(tmp_path, training):
     assert built == [(1, 20), (2, 24)]  # after the rungs of 17 and of 20 images
     assert [report["epoch"] for report in reports] == [1, 2, 3, 4]
     assert [report.get("rung", "") for report in reports] == ["fgsm of 0.7", "fgsm of 0.85", "", ""]
-    plain = Trial(order(tmp_path / "b", [{"until": 2, "attack": "fgsm"}]), training, Store(tmp_path / "b"))
+    later = {"stop_early": {"grace": 2, "reduction": 2}}
+    plain = Trial(order(tmp_path / "b", [{"until": 2, "attack": "fgsm"}], **later), training, Store(tmp_path / "b"))
     assert [one["values"] for one in ran(plain)[1:]] == [one["values"] for one in reports[2:]]
 
 

@@ -108,6 +108,9 @@ class Search(Section):
     No configuration is drawn twice; a sweep has at most as many trials as there are configurations. enqueue:
     configurations to begin with, such as {adversary.epsilon: 2/255}; what they leave out is drawn. start_from: earlier
     sweeps whose trials the sampler learns from, where the searches agree.
+
+    There is no cmaes: Optuna's takes neither several objectives nor choices, and keeps its state pickled in the trials;
+    gp serves in its place. Nor is there population-based training, whose trials cannot be repeated one by one.
     """
 
     trials: Count

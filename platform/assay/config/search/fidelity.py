@@ -39,10 +39,11 @@ class Rung(Section):
 class Fidelity(Section):
     """Attacks that decide at lower rungs which trials train on; objectives are of the top rung alone, `evaluation:`.
 
-    ladder: the lower rungs, such as {until: 5, attack: fgsm, train: 0.25}, weaker ones first; the top one has all
-    images at their size. `stop_early.reduction` says how many trials continue. check: the share of trials, drawn at
-    random, that the full attack measures at every rung as well; `assay trials NAME --rungs` then says whether a rung
-    misled.
+    ladder: the lower rungs, such as {until: 5, attack: fgsm}, weaker ones first; `stop_early.reduction` says how many
+    trials continue. train, image_size: a share of the train images, and the longer side of all images, for a rung that
+    is to have fewer or smaller ones; where the next one has more, a trial is trained anew from its beginning.
+    check: the share of trials, drawn at random, that the full attack measures at every rung as well; `assay trials NAME
+    --rungs` then says whether a rung misled.
     """
 
     ladder: Annotated[Sequence[Rung], MinLen(1)]
