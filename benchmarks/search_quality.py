@@ -11,14 +11,16 @@ whole table above REFERENCE, the median over --seeds; `speedup` is that of the q
 
 random, tpe: Optuna's samplers, every trial trained to its end and measured once. asha: Ray Tune's own bracket, rungs at
 epochs 1, 3, 9, which compares robust AUROC under the full attack; random configurations; what it measures of a trial
-counts even if it then stops it. Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`, the ladder
-of `search_table.py`, a reduction of 3; it pays for the share of trials that the full attack checks at lower rungs.
+counts even if it then stops it. moasha: the same with Syne Tune's bracket, on both figures, where `syne_tune` can be
+imported (its wheel on PYTHONPATH will do). Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`, the
+ladder of `search_table.py`, a reduction of 3; it pays for checks by the full attack at lower rungs.
 """
 
 from __future__ import annotations
 
 import argparse
 import heapq
+import importlib.util
 import json
 import math
 import os
@@ -53,8 +55,10 @@ OURS = {
 
 Point = tuple[float, float]
 Rows = Sequence[Mapping[str, Any]]
-Found = list[tuple[float, Point]]
-"""(simulated second, point) of everything that a search measured by the full attack."""
+Found = Iterable[tuple[float, Point]]
+"""(simulated second, point) of everything that a search measured by the full attack, in the order of time."""
+Stops = Callable[[int, Mapping[str, Any]], bool]
+"""Whether a trial ends at a row of the table: called once for each of its rungs."""
 
 
 def point(row: Mapping[str, Any]) -> Point:
@@ -75,7 +79,7 @@ def hypervolume(points: Iterable[Point]) -> float:
 def until(found: Found, wanted: float) -> float:
     """The second at which the points found span so much; infinite where they never do."""
     seen: list[Point] = []
-    for seconds, one in sorted(found):
+    for seconds, one in found:
         seen.append(one)
         if hypervolume(seen) >= wanted:
             return seconds
@@ -101,11 +105,11 @@ def ours(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
     with tempfile.TemporaryDirectory() as folder:
         played = sweep_simulator.simulate(whole, Store(folder), lambda p: ladder_curve(table[key(p)], p), workers)
     records = played.study.records
-    return [
+    return sorted(
         (played.ended[number], point(table[key(record.parameters)][-1]))
         for number, record in records.items()
         if record.state == "complete"
-    ]
+    )
 
 
 def key(parameters: Mapping[str, Any]) -> str:
@@ -113,14 +117,15 @@ def key(parameters: Mapping[str, Any]) -> str:
     return canonical(dict(parameters)).decode()
 
 
-def rival(table: Mapping[str, Rows], sampler: optuna.samplers.BaseSampler, workers: int, bracket: Any = None) -> Found:
-    """A search by a sampler of Optuna; bracket: of ASHA, which stops trials on robust AUROC."""
+def rival(
+    table: Mapping[str, Rows], sampler: optuna.samplers.BaseSampler, workers: int, stops: Stops | None = None
+) -> Found:
+    """A search by a sampler of Optuna; stops: where trials may end early, at the rungs of ASHA."""
     domains = search_table.space().domains
     study = optuna.create_study(directions=["maximize"] * 2, sampler=sampler)
     events: list[tuple[float, int, int]] = []  # when a trial is measured, its number, at which of its rows
     playing: dict[int, tuple[optuna.Trial, Rows, list[float]]] = {}
     known: dict[str, Point | None] = {}
-    found: Found = []
 
     def start(now: float) -> None:
         for _ in range(IDLE):
@@ -134,7 +139,7 @@ def rival(table: Mapping[str, Rows], sampler: optuna.samplers.BaseSampler, worke
         else:
             return
         known[name] = None
-        rows = [row for row in table[name] if row["done"] or (bracket and row["epoch"] in RUNGS)]
+        rows = [row for row in table[name] if row["done"] or (stops and row["epoch"] in RUNGS)]
         ends, spent = [], 0.0
         for row in rows:
             spent += row["scoring"] + row[f"{FULL} seconds"]
@@ -148,17 +153,13 @@ def rival(table: Mapping[str, Rows], sampler: optuna.samplers.BaseSampler, worke
         now, number, at = heapq.heappop(events)
         trial, rows, ends = playing[number]
         row = rows[at]
-        found.append((now, point(row)))
-        stopped = row["done"]
-        if bracket:
-            stopped |= bracket.on_result(SimpleNamespace(trial_id=str(number)), row["epoch"], row[FULL]) == "STOP"
-        if stopped:
+        yield now, point(row)
+        if row["done"] or (stops and stops(number, row)):
             known[key(trial.params)] = point(row)
             study.tell(trial, point(row))
             start(now)
         else:
             heapq.heappush(events, (now + ends[at + 1] - ends[at], number, at + 1))
-    return found
 
 
 def asha(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
@@ -166,13 +167,34 @@ def asha(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
     from ray.tune.schedulers.async_hyperband import _Bracket
 
     bracket = _Bracket(EPOCHS[0], EPOCHS[-1], REDUCTION, 0)
-    return rival(table, optuna.samplers.RandomSampler(seed=seed), workers, bracket)
+
+    def stops(number: int, row: Mapping[str, Any]) -> bool:
+        stopped: bool = bracket.on_result(SimpleNamespace(trial_id=str(number)), row["epoch"], row[FULL]) == "STOP"
+        return stopped
+
+    return rival(table, optuna.samplers.RandomSampler(seed=seed), workers, stops)
+
+
+def moasha(table: Mapping[str, Rows], seed: int, workers: int) -> Found:
+    """Syne Tune's multi-objective ASHA, which draws at random: its own bracket on both figures, negated."""
+    from syne_tune.optimizer.schedulers.asha import Bracket
+    from syne_tune.optimizer.schedulers.multiobjective.multiobjective_priority import NonDominatedPriority
+
+    bracket = Bracket(EPOCHS[0], EPOCHS[-1], REDUCTION, 0, NonDominatedPriority())
+
+    def stops(number: int, row: Mapping[str, Any]) -> bool:
+        figures = {"clean": -row["clean"], "robust": -row[FULL]}
+        stopped: bool = bracket.on_result(number, row["epoch"], figures) == "STOP"
+        return stopped
+
+    return rival(table, optuna.samplers.RandomSampler(seed=seed), workers, stops)
 
 
 ARMS: dict[str, Callable[[Mapping[str, Rows], int, int], Found]] = {
     "random": lambda table, seed, workers: rival(table, optuna.samplers.RandomSampler(seed=seed), workers),
     "tpe": lambda table, seed, workers: rival(table, optuna.samplers.TPESampler(seed=seed), workers),
     "asha": asha,
+    **({"moasha": moasha} if importlib.util.find_spec("syne_tune") else {}),
     "ours": ours,
 }
 
@@ -181,12 +203,12 @@ REAL: dict[str, dict[str, Any]] = {
     "tpe": {"search": {"sampler": "tpe"}},
     "asha": {
         "search": {"sampler": "random"},
-        "evaluation": {**search_table.TOP, "every": EPOCHS[0]},
         "stop_early": {"grace": EPOCHS[0], "reduction": REDUCTION, "metric": "robust_auroc"},
+        "fidelity": {"ladder": [{"until": epoch, **search_table.ATTACKS[FULL]} for epoch in RUNGS], "check": 0.0},
     },
     "ours": {"search": {"sampler": "tpe"}, **OURS},
 }
-"""What differs between the arms where they are real sweeps; ASHA is then our own implementation of it."""
+"""What differs between the arms where they are real sweeps; ASHA's rule is then our own, and what it stops is lost."""
 
 
 def really(minutes: float, seed: int) -> dict[str, float]:

@@ -64,7 +64,7 @@ def test_the_hypervolume_is_the_area_above_the_reference(quality, points, area):
 
 
 def test_time_runs_until_enough_is_spanned(quality):
-    found = [(5.0, (0.9, 0.7)), (2.0, (0.85, 0.6)), (9.0, (0.95, 0.9))]
+    found = [(2.0, (0.85, 0.6)), (5.0, (0.9, 0.7)), (9.0, (0.95, 0.9))]
     assert quality.until(found, 0.019) == 5.0
     assert quality.until(found, 0.05) == 9.0
     assert quality.until(found, 0.07) == math.inf
@@ -82,14 +82,15 @@ def test_a_trial_on_the_ladder_pays_cheap_attacks_and_its_share_of_checks(qualit
 
 
 def test_rivals_pay_each_configuration_once_and_meet_all_of_them(quality, table):
-    found = quality.ARMS["random"](table, 0, 4)
+    found = list(quality.ARMS["random"](table, 0, 4))
+    assert found == sorted(found, key=lambda one: one[0])
     whole = sum(rows[-1]["trained"] + 10 for rows in table.values())
     assert len(found) == len(table)
     assert max(seconds for seconds, _ in found) >= whole / 4
 
 
 def test_asha_measures_by_the_full_attack_at_its_own_rungs(quality, table):
-    found = quality.ARMS["asha"](table, 0, 1)
+    found = list(quality.ARMS["asha"](table, 0, 1))
     assert found[0][0] in (11.0, 1 + 10.0)
     assert len(found) < 3 * len(table)
 
@@ -99,3 +100,15 @@ def test_ours_finds_only_what_was_complete_and_the_same_again(quality, table):
     assert found == quality.ARMS["ours"](table, 0, 4)
     assert 0 < len(found) < len(table)
     assert quality.until(found, 0.95 * quality.hypervolume([(0.95, 0.7)])) < math.inf
+
+
+def test_the_arms_of_the_real_comparison_are_search_spaces(quality):
+    from search_table import space
+
+    specs = {
+        name: space(**{**changes, "search": {**changes["search"], "trials": 9}})
+        for name, changes in quality.REAL.items()
+    }
+    assert [spec.ladder for spec in specs.values()] == [(), (), (1, 3), (1, 3, 6)]
+    assert specs["asha"].stop_metrics == ("robust_auroc",)
+    assert len({spec.evaluation.model_dump_json() for spec in specs.values()}) == 1

@@ -276,7 +276,7 @@ class Spec(Section):
     @property
     def costs(self) -> tuple[str, ...]:
         """The costs that are to be measured: those that are limited, and those that are objectives."""
-        return tuple(name for name in COSTS if name in self.constraints or name in self.objectives)
+        return tuple(dict.fromkeys([*self.constraints, *(name for name in self.objectives if name in COSTS)]))
 
     @property
     def directions(self) -> dict[str, str]:
