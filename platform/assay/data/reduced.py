@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.contracts import Images, TrainingData
-from assay.models.scoring import take
 
 
 def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> TrainingData:
@@ -20,7 +20,7 @@ def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> Tr
     train = data.train
     if share < 1:
         count = max(1, round(share * len(train)))
-        train = take(train, np.sort(np.random.default_rng(seed).permutation(len(train))[:count]))
+        train = _some(train, np.sort(np.random.default_rng(seed).permutation(len(train))[:count]))
     height, width = data.validation.pixels.shape[2:]
     if side is None or side >= max(height, width):
         return replace(data, train=train)
@@ -28,6 +28,14 @@ def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> Tr
     description = data.description.copy()
     description["image_size"] = size[0] if size[0] == size[1] else list(size)
     return TrainingData(_shrunk(train, size), _shrunk(data.validation, size), description, _shrunk(data.labelled, size))
+
+
+def _some(images: Images, at: NDArray[np.int64]) -> Images:
+    """The images at these places."""
+    arrays = {name: getattr(images, name)[at] for name in ("pixels", "labels")}
+    names = ("ids", "defects", "hashes", "groups", "categories")
+    texts = {name: tuple(given[place] for place in at) if (given := getattr(images, name)) else () for name in names}
+    return replace(images, **arrays, **texts)
 
 
 def _shrunk(images: Images, size: tuple[int, ...]) -> Images:
