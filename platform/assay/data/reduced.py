@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.contracts import Images, TrainingData
+
+T = TypeVar("T")
 
 
 def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> TrainingData:
@@ -32,10 +35,19 @@ def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> Tr
 
 def _some(images: Images, at: NDArray[np.int64]) -> Images:
     """The images at these places."""
-    arrays = {name: getattr(images, name)[at] for name in ("pixels", "labels")}
-    names = ("ids", "defects", "hashes", "groups", "categories")
-    texts = {name: tuple(given[place] for place in at) if (given := getattr(images, name)) else () for name in names}
-    return replace(images, **arrays, **texts)
+
+    def of(given: tuple[T, ...]) -> tuple[T, ...]:
+        return tuple(given[place] for place in at) if given else ()
+
+    return Images(
+        images.pixels[at],
+        images.labels[at],
+        of(images.ids),
+        of(images.defects),
+        of(images.hashes),
+        of(images.groups),
+        of(images.categories),
+    )
 
 
 def _shrunk(images: Images, size: tuple[int, ...]) -> Images:
