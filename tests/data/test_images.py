@@ -233,7 +233,7 @@ def test_a_folder_lists_its_images_by_name_and_counts_what_it_skips(tmp_path: Pa
         (tmp_path / name).write_bytes(b"x")
     files, skipped = image_files(tmp_path)
     assert [file.name for file in files] == ["a.jpg", "b.PNG", "c.tif"]
-    assert skipped == 4
+    assert [file.name for file in skipped] == ["._a.jpg", "README", "Thumbs.db", "notes.txt"]
 
 
 def test_a_folder_without_images_says_which_folders_it_holds(tmp_path: Path) -> None:

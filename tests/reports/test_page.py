@@ -595,3 +595,21 @@ def test_reasons_what_was_left_out_and_what_was_noticed_are_told(audit_folder):
         "apgd-linf: memory ran out",
     ):
         assert words in page
+
+
+def test_limits_say_how_images_were_shrunk_and_cut(audit_folder):
+    info = yaml.safe_load((audit_folder / "audit.yaml").read_text())
+    manifest = json.loads((audit_folder / "manifest.json").read_text())
+    info["dataset"]["shrinking"] = {"fit": "letterbox", "filter": "box"}
+    (audit_folder / "audit.yaml").write_text(yaml.safe_dump(info))
+    text = said(section(audit_folder, "limitations"))
+    assert "with their aspect kept, black bars beside them, by the filter box" in text
+    assert "tiles" not in text
+    info["dataset"] |= {"item": {"name": "mvtec", "image_size": "native"}, "image_size": [300, 400]}
+    (audit_folder / "audit.yaml").write_text(yaml.safe_dump(info))
+    manifest["parameters"] = {"tile": 64, "overlap": 0.25}
+    (audit_folder / "manifest.json").write_text(json.dumps(manifest))
+    text = said(section(audit_folder, "limitations"))
+    assert "Images of another size than 300 x 400, at which they were read." in text
+    assert "tiles of 64 pixels a side, of which two beside each other share 25% or more" in text
+    assert "by the filter" not in text

@@ -16,6 +16,7 @@ import hashlib
 import io
 import re
 import struct
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +29,8 @@ from PIL import Image, UnidentifiedImageError
 from assay.data.shrinking import FILTERS, Rule, shrunk
 from assay.errors import DataError
 
-DECODE_VERSION = 2
-"""Increase whenever `decode` may give different pixels for the same file: caches of decoded images are keyed by it."""
+DECODE_VERSION = 3
+"""Increase whenever other pixels may come of the same file, or other words be said of it: caches are keyed by it."""
 
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 SUFFIXES = (
@@ -64,6 +65,9 @@ TURNS = {
 CONVERTED = {"CMYK": "CMYK", "LAB": "CIELAB", "YCbCr": "YCbCr", "HSV": "HSV"}
 """Modes of Pillow -> names of colour spaces that are converted without a colour profile."""
 
+PALETTES = ("P", "PA")
+"""Modes of Pillow in which a pixel is the number of a colour."""
+
 FRAMES, DEEP = "frames", "deep"
 """Keys in an image's own notes: how many its file holds; whether it holds 16 bits a colour, of which Pillow reads 8."""
 
@@ -86,8 +90,8 @@ _UNREADABLE = (
 )
 
 
-def image_files(folder: Path) -> tuple[list[Path], int]:
-    """The image files directly in a folder, sorted by name, and how many other files were skipped.
+def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The image files directly in a folder, sorted by name, and the other files, which are skipped.
 
     Files count as images by their suffix (SUFFIXES, in any case); hidden files (`._cell.png`) never do. A file that
     counts as an image but cannot be decoded is an error later, and is not skipped. Raises DataError if the folder does
@@ -95,7 +99,7 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
-    there = sorted(folder.iterdir())
+    there = entries(folder)
     named = [path for path in there if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
     if dead := [path for path in named if path.is_symlink() and not path.exists()]:
         raise DataError(
@@ -110,7 +114,16 @@ def image_files(folder: Path) -> tuple[list[Path], int]:
         folders = [path.name for path in there if path.is_dir()]
         hint = f"; it holds the folders {', '.join(folders[:5])}: name one of these" if folders else ""
         raise DataError(f"{folder}: no image in it ({' '.join(SUFFIXES)}){hint}")
-    return images, sum(path.is_file() for path in there) - len(images)
+    taken = set(images)
+    return images, [path for path in there if path.is_file() and path not in taken]
+
+
+def entries(folder: Path) -> list[Path]:
+    """All that lies directly in a folder, by name; raises DataError where it may not be read."""
+    try:
+        return sorted(folder.iterdir())
+    except PermissionError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror}); allow it to this user (chmod, chown)") from error
 
 
 def first_five(paths: Sequence[Path]) -> str:
@@ -124,6 +137,17 @@ def refuse_odd_names(names: Sequence[str], folder: Path) -> None:
     if odd := [name for name in names if not _is_utf8(name)]:
         shown = ", ".join(map(ascii, odd[:5]))
         raise DataError(f"{str(folder)!a}: {len(odd)} names are not UTF-8: {shown}; rename them")
+
+
+def composed(name: str) -> str:
+    """A name in the Unicode form (NFC) in which letters and their accents are one; macOS takes them apart."""
+    return unicodedata.normalize("NFC", name)
+
+
+def on_disk(base: Path, name: str) -> str:
+    """A path below a folder in the Unicode form that it has there: names are often written on another system."""
+    forms = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
+    return next((form for form in forms if (base / form).exists()), name)
 
 
 def _is_utf8(name: str) -> bool:
@@ -204,7 +228,9 @@ def oddities(image: Image.Image, orientation: int) -> list[str]:
     said = []
     if image.mode in CONVERTED:
         said.append(f"are {CONVERTED[image.mode]}, and are converted to RGB")
-    if image.has_transparency_data:
+    if image.mode in PALETTES:
+        said.append("have a palette, whose colours are read")
+    if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         said.append("are transparent, and are laid on black")
     if orientation != 1:
         said.append("are turned as their EXIF tag says")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.contracts import Fit, Sample
-from assay.data.images import refuse_odd_names, stored, turned
+from assay.data.images import SUFFIXES, composed, entries, on_disk, refuse_odd_names, stored, turned
 from assay.data.shrinking import Rule, shrunk
 from assay.errors import DataError
 
@@ -77,13 +77,14 @@ def examined(samples: Iterable[Sample], above: int | None = None, large_defects:
     images, all mark nothing, or mostly mark more than half of their image.
     """
     counted: dict[str, list[tuple[NDArray[np.uint16], NDArray[np.intp]]]] = {}
-    resized, turned_too = [], []
+    resized, turned_too, turned_alone = [], [], []
     for sample in samples:
         for path in sample.masks:
             fitted = _fitted(path, sample.path)
             counted.setdefault(sample.id, []).append(np.unique(fitted.strengths, return_counts=True))
             resized += [sample.id] if fitted.resized else []
             turned_too += [sample.id] if fitted.turned else []
+            turned_alone += [sample.id] if fitted.alone else []
     every = [values for of in counted.values() for values, _ in of]
     if not every:
         return Findings(127 if above is None else above, 0, ())
@@ -117,6 +118,7 @@ def examined(samples: Iterable[Sample], above: int | None = None, large_defects:
         ([id_ for id_, share in shares.items() if share > NEARLY_ALL], "mark nearly all of their image"),
         (resized, "have another size than their image, and are scaled to it"),
         (turned_too, "are turned as the EXIF tag of their image says"),
+        (turned_alone, "are turned as their own EXIF tag says, which their image does not have"),
     ):
         if ids:
             notices.append(f"{len(ids)} masks {what}: {named(ids)}")
@@ -135,31 +137,38 @@ def by_name(folder: Path, stems: Sequence[str], endings: Sequence[str] = ("_mask
     Masks are found by name, never by their order. Raises DataError where two files could be the mask of one image, or
     one that of two images.
     """
+    folder = folder.parent / on_disk(folder.parent, folder.name)
     if not folder.is_dir():
         return {}
     there: dict[str, list[Path]] = {}
-    refuse_odd_names([path.name for path in folder.iterdir()], folder)
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            there.setdefault(path.name, []).extend(sorted(p for p in path.iterdir() if not p.name.startswith(".")))
-        else:
-            there.setdefault(path.stem, []).append(path)
+    files = entries(folder)
+    refuse_odd_names([path.name for path in files], folder)
+    for path in files:
+        if path.is_dir() and not path.name.startswith("."):
+            there.setdefault(composed(path.name), []).extend(filter(_may_be_mask, entries(path)))
+        elif _may_be_mask(path):
+            there.setdefault(composed(path.stem), []).append(path)
     chosen: dict[str, list[Path]] = {}
     for stem in stems:
-        found = [there[stem + ending] for ending in endings if stem + ending in there]
+        names = [composed(stem) + ending for ending in endings]
+        found = [there[name] for name in names if there.get(name)]
         if len(found) > 1:
             both = [path.name for paths in found for path in paths]
             raise DataError(f"{folder}: {named(both)} could all be the mask of {stem}; keep one of them")
         if found:
             chosen[stem] = found[0]
-    if torn := sorted(stem for stem, count in Counter(stems).items() if count > 1 and stem in chosen):
+    counts = Counter(map(composed, stems))
+    if torn := sorted(stem for stem in chosen if counts[composed(stem)] > 1):
         raise DataError(
             f"{folder}: the masks of {named(torn)} could each be of two images, whose names differ in their suffix "
             "alone; rename one of the images"
         )
     return chosen
+
+
+def _may_be_mask(path: Path) -> bool:
+    """Whether a file counts as an image: what tools of labelling leave beside masks (JSON, XML, text) does not."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _strengths(image: Image.Image) -> NDArray[np.uint16]:
@@ -177,11 +186,12 @@ def _strengths(image: Image.Image) -> NDArray[np.uint16]:
 
 
 class _Fitted(NamedTuple):
-    """The strengths of a mask, whether its size is another than its image's, and whether it was turned as that was."""
+    """The strengths of a mask; whether it has another size than its image, was turned as that, or turned alone."""
 
     strengths: NDArray[np.uint16]
     resized: bool
     turned: bool
+    alone: bool
 
 
 def _fitted(path: Path, of: Path) -> _Fitted:
@@ -206,7 +216,7 @@ def _fitted(path: Path, of: Path) -> _Fitted:
             f"{path}: the mask has {drawn.width} x {drawn.height} pixels, its image {of.name} {shown[0]} x {shown[1]}; "
             "a mask must have the shape of its image"
         )
-    return _Fitted(_strengths(drawn), drawn.size != shown, turned_too)
+    return _Fitted(_strengths(drawn), drawn.size != shown, turned_too, own not in (1, turn))
 
 
 def _alike(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -21,8 +21,8 @@ class Pair(NamedTuple):
     anomalous: bool
 
 
-def pairs(folder: Path, ending: str) -> tuple[list[Pair], int]:
-    """Images directly in a folder, their masks of the same name with an ending, and how many files are neither.
+def pairs(folder: Path, ending: str) -> tuple[list[Pair], list[Path]]:
+    """Images directly in a folder, their masks of the same name with an ending, and the files that are neither.
 
     A mask that holds nothing above 0 marks a normal. Raises DataError for an image without a mask and the reverse.
     """

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from assay.data.images import on_disk
 from assay.data.masks import named
 from assay.errors import DataError
 
@@ -54,7 +55,7 @@ def below(base: Path, names: Sequence[str], file: Path) -> list[str]:
         whole = name if (base / name).exists() else name.replace("\\", "/")
         if Path(whole).is_absolute() and Path(whole).is_relative_to(base.absolute()):
             whole = Path(whole).relative_to(base.absolute()).as_posix()
-        clean.append(posixpath.normpath(whole))
+        clean.append(on_disk(base, posixpath.normpath(whole)))
     outside = [name for name, path in zip(names, clean, strict=True) if path.startswith(("/", "../")) or path == ".."]
     if outside:
         raise DataError(

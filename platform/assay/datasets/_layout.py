@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Literal
 
 from assay.contracts import Plain
 from assay.data import masks
 from assay.data.images import SUFFIXES, refuse_odd_names
-from assay.datasets._folders import inside, sub_folders
+from assay.datasets._folders import about_skipped, inside, sub_folders
 from assay.datasets._rows import Row, Table
 
 
@@ -18,7 +19,7 @@ class Found:
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
-        self.skipped = 0
+        self.skipped: list[Path] = []
         self.notices: list[str] = []
 
     def add(
@@ -57,27 +58,38 @@ class Found:
 
     def note_strays(self, folder: Path) -> None:
         """A notice of files in and below a folder of masks that are the mask of no image which was added."""
-        refuse_odd_names([path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))], folder)
-        used = {mask for row in self.rows for mask in row.masks}
-        strays = [
-            path.relative_to(folder).as_posix()
-            for path in sorted(folder.rglob("*"))
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path not in used
-        ]
-        if strays:
-            self.notices.append(f"{len(strays)} files in {folder.name} are the mask of no image: {masks.named(strays)}")
+        self.notices += about_strays(folder, {mask for row in self.rows for mask in row.masks})
 
     def table(self, name: str, licence: str = "unknown", mask_above: int | None = None) -> Table:
         """What was added, as a table."""
-        return Table(name, self.rows, licence, {"files_skipped": self.skipped}, tuple(self.notices), mask_above)
+        notices = (*self.notices, *about_skipped(self.skipped))
+        return Table(name, self.rows, licence, {"files_skipped": len(self.skipped)}, notices, mask_above)
+
+
+def about_strays(folder: Path, used: AbstractSet[Path]) -> list[str]:
+    """A sentence about the files in and below a folder of masks that are not among those used.
+
+    Raises DataError for names that are not UTF-8.
+    """
+    there = sorted(folder.rglob("*"))
+    refuse_odd_names([path.relative_to(folder).as_posix() for path in there], folder)
+    strays = [
+        path.relative_to(folder).as_posix()
+        for path in there
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path not in used
+    ]
+    return [f"{len(strays)} files in {folder.name} are the mask of no image: {masks.named(strays)}"] if strays else []
 
 
 def holding(*needed: str) -> Callable[[Plain], list[str]]:
-    """What lists the categories below a root: the folders that hold all of some folders."""
+    """What lists the categories below a root: the folders that hold any of some folders.
+
+    One that lacks the others is half a category, which its reader refuses by name: left out, nobody would miss it.
+    """
 
     def categories(values: Plain) -> list[str]:
         base = Path(values["root"]).expanduser()
         folders = sub_folders(base) if base.is_dir() else []
-        return [folder.name for folder in folders if all((folder / name).is_dir() for name in needed)]
+        return [folder.name for folder in folders if any((folder / name).is_dir() for name in needed)]
 
     return categories

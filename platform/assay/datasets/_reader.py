@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
+from pydantic import BeforeValidator
 
 from assay.contracts import Dataset, Duplicates, Filter, Fit, Plain, Sample, Split
 from assay.data import masks
 from assay.data.decode_cache import How, pictures
 from assay.data.file_facts import contents, file_hashes, in_parallel
 from assay.data.grouped_split import anomaly_shares, components, group_names, normal_shares, refuse_equal_ids
-from assay.data.images import height_and_width, upright_size
+from assay.data.images import composed, height_and_width, upright_size
 from assay.data.shrinking import Rule
 from assay.datasets._categories import Lister, combined, widened
 from assay.datasets._labelled import Contamination, Labelled, check_kinds, draw
@@ -36,6 +37,16 @@ from assay.units import Fraction, ImageSize
 
 RESERVED = ("all", "normal", "worst_kind", "worst_category")
 """Names that stand for something else in tables of figures, so that no kind of defect may have them."""
+
+
+def _fit(value: Any) -> Any:
+    """Tiles, which are asked for here by those who know them as a way of shrinking, are a matter of the model."""
+    if value == "tiles":
+        raise ValueError(
+            "must be stretch, letterbox or crop; images in tiles: set `trainable: tiled` (`assay show trainables "
+            "tiled`), and `image_size: native` here"
+        )
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +71,7 @@ class Options:
     """
 
     image_size: ImageSize = 128
-    fit: Fit = "stretch"
+    fit: Annotated[Fit, BeforeValidator(_fit)] = "stretch"
     filter: Filter = "bilinear"
     channels: Literal[1, 3] = 3
     split_seed: Annotated[int, Ge(0)] = 0
@@ -156,7 +167,7 @@ def _described(kind: type[Options]) -> str:
 
 def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
     """The dataset of a table: every row in a split, and every mask looked at."""
-    rows = sorted(table.rows, key=lambda row: row.id)
+    rows = sorted(map(_composed, table.rows), key=lambda row: row.id)
     _check_names(rows)
     check_kinds(options.labelled_kinds, {row.kind for row in rows if row.label})
     ids = [row.id for row in rows]
@@ -222,6 +233,14 @@ def _assembled(table: Table, options: Options, shares: Shares) -> Dataset:
         },
         notices=tuple(notices),
     )
+
+
+def _composed(row: Row) -> Row:
+    """A row whose names are in one Unicode form: the same folder, copied by a Mac, must be the same dataset."""
+    if row.id.isascii() and row.kind.isascii() and (row.group or "").isascii():
+        return row
+    texts = {name: getattr(row, name) for name in ("id", "kind", "group", "stratum")}
+    return dataclasses.replace(row, **{name: text and composed(text) for name, text in texts.items()})
 
 
 def _about_masks(samples: Sequence[Sample], empty: int) -> dict[str, int | str]:

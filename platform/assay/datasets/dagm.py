@@ -12,6 +12,7 @@ from typing import Literal
 from assay.data import masks
 from assay.data.images import image_files
 from assay.datasets._beside import KIND
+from assay.datasets._folders import about_skipped
 from assay.datasets._layout import holding
 from assay.datasets._reader import published
 from assay.datasets._rows import Row, Table
@@ -29,7 +30,7 @@ def dagm(*, root: str, category: str | None = None) -> Table:
     """
     base = Path(root).expanduser() / (category or "")
     rows: list[Row] = []
-    skipped = 0
+    skipped: list[Path] = []
     for part, split in PARTS.items():
         if not (base / part / "Label").is_dir():
             raise DataError(f"{base}: no folder {part}/Label; root (with category) must be a class of DAGM 2007")
@@ -50,4 +51,5 @@ def dagm(*, root: str, category: str | None = None) -> Table:
             )
             for file in files
         ]
-    return Table(category or base.resolve().name, rows, notes={"files_skipped": skipped})
+    notices = tuple(about_skipped(skipped))
+    return Table(category or base.resolve().name, rows, notes={"files_skipped": len(skipped)}, notices=notices)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from assay.data import masks as mask_files
 from assay.data.images import image_files
-from assay.datasets._folders import as_list, relative
+from assay.datasets._folders import about_skipped, about_unread, as_list, relative
+from assay.datasets._layout import about_strays
 from assay.datasets._reader import drawn
 from assay.datasets._rows import Row, Table
+from assay.errors import DataError
 
 
 @drawn()
@@ -18,19 +20,23 @@ def folder(*, root: str, normal: str | list[str], anomalous: str | list[str], ma
     masks: a folder below root that holds, for each folder of anomalies, one of the same name with masks: <image>_mask
     or <image> with any suffix. A group with anomalies goes to validation or test with its normals.
     Images with identical pixels also stay in one split; every image is decoded once to find them.
-    Files that are not images are skipped and counted in the notes; subfolders are only read if named.
+    Files that are not images are skipped, and told; so are sub-folders with images, which are only read if named.
     Raises InputError for an invalid pattern or fraction, an unknown kind or more anomalies than may be drawn, DataError
     for missing folders, unreadable images and file names that the pattern does not match.
     """
     base = Path(root).expanduser()
     rows: list[Row] = []
-    skipped = 0
+    skipped: list[Path] = []
+    notices: list[str] = []
+    wanted = [relative(name) for names in (normal, anomalous) for name in as_list(names)]
+    drawn_in = base / relative(masks) if masks else None
+    if drawn_in and not drawn_in.is_dir():
+        raise DataError(f"{drawn_in}: no such folder; `masks` names the folder that holds those of masks")
     for label, names in enumerate((normal, anomalous)):
         for name in as_list(names):
             files, others = image_files(base / relative(name))
             skipped += others
-            drawn_in = base / relative(masks) / name if masks and label else base / "nowhere"
-            marked = mask_files.by_name(drawn_in, [file.stem for file in files])
+            marked = mask_files.by_name(drawn_in / name, [file.stem for file in files]) if drawn_in and label else {}
             rows += [
                 Row(
                     (Path(name) / file.name).as_posix(),
@@ -41,4 +47,14 @@ def folder(*, root: str, normal: str | list[str], anomalous: str | list[str], ma
                 )
                 for file in files
             ]
-    return Table(base.resolve().name, rows, notes={"files_skipped": skipped})
+    for name in wanted:
+        notices += about_unread(base / name, [base / other for other in wanted] + ([drawn_in] if drawn_in else []))
+    if drawn_in:
+        used = {mask for row in rows for mask in row.masks}
+        notices += about_strays(drawn_in, used)
+    return Table(
+        base.resolve().name,
+        rows,
+        notes={"files_skipped": len(skipped)},
+        notices=(*notices, *about_skipped(skipped)),
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from assay.datasets._beside import KIND, pairs
-from assay.datasets._folders import sub_folders
+from assay.datasets._folders import about_skipped, sub_folders
 from assay.datasets._reader import either
 from assay.datasets._rows import Row, Table
 from assay.errors import DataError
@@ -35,7 +35,7 @@ def kolektor(*, root: str) -> Table:
         raise DataError(f"{base}: no such folder; check the path")
     items = [folder for folder in sub_folders(base) if folder.name.startswith("kos")]
     rows: list[Row] = []
-    skipped = 0
+    skipped: list[Path] = []
     if not items and not all((base / part).is_dir() for part in PARTS):
         raise DataError(f"{base}: neither folders kos01, kos02 ... (KolektorSDD) nor train and test (KolektorSDD2)")
     for folder in items or [base / part for part in PARTS]:
@@ -46,4 +46,5 @@ def kolektor(*, root: str) -> Table:
             id_ = image.relative_to(base).as_posix()
             group = folder.name if items else None
             rows.append(Row(id_, image, int(bad), KIND, split, group, (mask,) if bad else ()))
-    return Table(base.resolve().name, rows, LICENCE, {"files_skipped": skipped}, mask_above=0)
+    notices = tuple(about_skipped(skipped))
+    return Table(base.resolve().name, rows, LICENCE, {"files_skipped": len(skipped)}, notices, mask_above=0)

@@ -7,8 +7,10 @@ MPDD, 3CAD, BTAD (`ok` and `ko`) and AutoVI (a folder of masks for each image) h
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from assay.datasets._folders import as_list, refuse_loose, sub_folders
+from assay.data import masks
+from assay.datasets._folders import about_unread, as_list, refuse_loose, sub_folders
 from assay.datasets._layout import Found, holding
 from assay.datasets._reader import published
 from assay.datasets._rows import Table
@@ -16,6 +18,8 @@ from assay.errors import DataError
 
 NORMALS = ("good", "goods", "ok", "normal", "normals", "no_defect", "defect_free")
 """Names, in any case, by which a folder is taken for one of normals."""
+PARTS: tuple[Literal["train", "validation"], ...] = ("train", "validation")
+"""Folders of which normals are read."""
 
 
 @published(holding("train", "test"))
@@ -32,11 +36,15 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
     base = Path(root).expanduser() / (category or "")
     for needed in ("train", "test"):
         if not (base / needed).is_dir():
-            raise DataError(f"{base}: no folder {needed}; root (with category) must hold train/good and test/<kind>")
+            there = [path.name for path in sub_folders(base)] if base.is_dir() else []
+            hint = f"; it holds the folders {masks.named(there)}" if there else ""
+            raise DataError(
+                f"{base}: no folder {needed}; root (with category) must hold train/good and test/<kind>{hint}"
+            )
         refuse_loose(base / needed)
     normals = _normals(base, normal)
     found = Found()
-    for part in ("train", "validation"):
+    for part in PARTS:
         for name in normals:
             if (base / part / name).is_dir():
                 found.add(base, f"{part}/{name}", part)
@@ -44,6 +52,10 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
         kind = None if folder.name in normals else folder.name
         found.add(base, f"test/{folder.name}", "test", kind, base / "ground_truth" / folder.name)
     found.note_strays(base / "ground_truth")
+    found.notices += about_unread(base, [base / name for name in (*PARTS, "test", "ground_truth")])
+    for part in PARTS:
+        if (base / part).is_dir():
+            found.notices += about_unread(base / part, [base / part / name for name in normals])
     return found.table(category or base.resolve().name)
 
 

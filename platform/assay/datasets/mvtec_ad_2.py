@@ -57,6 +57,8 @@ def mvtec_ad_2(*, root: str, category: str | None = None, lights: list[Light] | 
     for folder, (split, kind) in PARTS.items():
         _check(base / folder)
         found.add(base, folder, split, kind, base / PUBLIC / "ground_truth/bad", group=group, wanted=wanted)
+    if lights is None:
+        found.note_strays(base / PUBLIC / "ground_truth")
     for private in sub_folders(base):
         if private.name.startswith("test_private"):
             count = len(image_files(private)[0]) if any(private.iterdir()) else 0

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from assay.data import masks
-from assay.datasets._folders import sub_folders
+from assay.datasets._folders import about_unread, sub_folders
 from assay.datasets._layout import Found, holding
 from assay.datasets._reader import published
 from assay.datasets._rows import Row, Table
@@ -52,6 +52,8 @@ def mvtec_loco(*, root: str, category: str | None = None, kinds: Literal["folder
     for folder in sub_folders(base / "test"):
         kind = None if folder.name == "good" else folder.name.removesuffix(SUFFIX)
         found.add(base, f"test/{folder.name}", "test", kind, base / "ground_truth" / folder.name)
+    found.note_strays(base / "ground_truth")
+    found.notices += about_unread(base, [base / name for name in ("train", "validation", "test", "ground_truth")])
     types = _types(base / "defects_config.json")
     of_image = [_defects(row, types, base) for row in found.rows]
     if kinds == "type":

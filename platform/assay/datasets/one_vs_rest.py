@@ -15,7 +15,7 @@ from annotated_types import Ge
 
 from assay.data.masks import named
 from assay.datasets import _idx
-from assay.datasets._folders import inside, sub_folders
+from assay.datasets._folders import about_skipped, about_unread, inside, refuse_loose, sub_folders
 from assay.datasets._reader import either
 from assay.datasets._rows import Row, Table
 from assay.errors import DataError
@@ -99,11 +99,14 @@ def _of_folders(base: Path, most: int | None, notices: list[str]) -> dict[Half, 
             f"{base}: {named(pickled)} are pickles, which can run any code and are never loaded; save the images as "
             "PNG files in folders train/<class> and test/<class>"
         )
+    if parts:
+        notices += about_unread(base, parts.values())
     halves: dict[Half, list[Found]] = {}
     for half, part in (parts or {"test": base}).items():
+        refuse_loose(part)
         for folder in sub_folders(part):
-            files, _, said = inside(folder)
-            notices += said
+            files, skipped, said = inside(folder)
+            notices += [*said, *about_skipped(skipped)]
             found = [(folder.name, file.relative_to(base).as_posix(), file) for file in files[:most]]
             halves.setdefault(half, []).extend(found)
     if not any(halves.values()):

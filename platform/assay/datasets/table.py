@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +25,7 @@ SPLITS: dict[str, Name] = {"train": "train", "validation": "validation", "test":
 """What a split is called in tables, in small letters -> the split."""
 NORMAL, ANOMALOUS = ["normal", "good", "ok", "0", "false"], ["anomalous", "anomaly", "bad", "ng", "1", "true"]
 """Labels of normals and of anomalies, in small letters, unless the user names them."""
+WHOLE = re.compile(r"(\d+)\.0+")
 
 Sign = Annotated[str, StringConstraints(min_length=1, max_length=1)]
 
@@ -46,10 +49,11 @@ def table(
     """Images listed in `file`, a CSV or Parquet file below `root`; paths in it are relative to root.
 
     image, label, kind, split, group, mask: names of its columns; those without a name are not read. normal, anomalous:
-    the labels of each, in any case; by default normal, good, ok, 0, false and anomalous, anomaly, bad, ng, 1, true.
-    kind: of the defect, needed by every anomaly. split: train, validation (val, valid) or test; without it, images are
-    shared out by seed. group: images with the same one stay together; empty: an image of its own. mask: a file that
-    marks the defect, empty where there is none. Raises DataError for what is missing, contradictory or not understood.
+    the labels of each, in any case; by default normal, good, ok, 0, false and anomalous, anomaly, bad, ng, 1, true
+    (1.0 is 1). kind: of the defect, needed by every anomaly. split: train, validation (val, valid) or test; without it,
+    images are shared out by seed. group: images with the same one stay together; empty: an image of its own. mask: a
+    file that marks the defect, empty where there is none. Raises DataError for what is missing, contradictory or not
+    understood.
     """
     base = Path(root).expanduser()
     listed = base / relative(file)
@@ -119,13 +123,20 @@ def _labels(
         bad -= good
     if both := good & bad:
         raise InputError(f"normal and anomalous both name {', '.join(sorted(both))}")
-    found = Counter(line["label"] or "" for line in lines)
+    labels = [_plain(line["label"] or "", good | bad) for line in lines]
+    found = Counter(labels)
     if neither := [f"{label} ({count} rows)" for label, count in found.items() if label.casefold() not in good | bad]:
         raise DataError(
             f"{file}: labels that are neither normal nor anomalous: {named(neither)}; say which are which with "
             "`normal` and `anomalous`, or remove these rows"
         )
-    return [(line["label"] or "").casefold() in bad for line in lines]
+    return [label.casefold() in bad for label in labels]
+
+
+def _plain(label: str, known: AbstractSet[str]) -> str:
+    """A label without the decimals of a whole number, which spreadsheets and pandas add: 1.0 is 1."""
+    whole = WHOLE.fullmatch(label)
+    return whole[1] if whole and label.casefold() not in known else label
 
 
 def _splits(file: Path, lines: Sequence[Record]) -> list[Name | None]:

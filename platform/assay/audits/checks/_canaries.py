@@ -6,6 +6,7 @@ secs. on benchmark attacks and on similar attacks).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -14,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from assay.audits.checks._context import Context, attackable, chosen, shortened
+from assay.audits.checks._context import Context, at, chosen, shortened
 from assay.audits.checks._evidence import BEHIND, Evidence, backed, share
 from assay.metrics import detection
-from assay.models.scoring import score, take
+from assay.models.scoring import batches, score, take
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from assay.audits.suite import Entry
     from assay.contracts import ThreatModel
 
@@ -29,26 +32,24 @@ STAIRS = 20  # steps of the masked twin within one standard deviation
 BLOCKS = 8  # a side: coarse enough for a search without gradients to find
 BROKEN = 0.02  # AUROC that the suite has to bring a breakable twin to
 NOISE = 0.1  # standard deviations of the stochastic twin's noise
+AT_ONCE = 2**20  # pixels of all images in float64
 GRADIENT_STEPS, QUERIES = 20, 500  # the most of each count among an attack's parameters: canaries are cheap
 
 
 class Weak(nn.Module):
     """The detector plus a linear term that some images do not show at all and a small change of them reaches at once.
 
-    Images (B, C, H, W) in [0, 1] -> scores (B,). The weights are a random pattern of blocks from which the part that
-    the given images contain was taken out, so that these score as they do without it.
+    Images (B, C, H, W) in [0, 1] -> scores (B,). The weights are a pattern (C * H * W,) that the clean images do not
+    show, so that these score as they do without it.
     """
 
     weight: Tensor
 
-    def __init__(self, detector: nn.Module, images: Tensor, threat: ThreatModel, spread: float, visible: bool) -> None:
+    def __init__(self, detector: nn.Module, pattern: Tensor, threat: ThreatModel, spread: float, visible: bool) -> None:
         super().__init__()
         self.detector, self.visible = detector, visible
-        pattern = blocks(images)
-        basis, _ = torch.linalg.qr(images.flatten(1).double().T)
-        weight = pattern - basis @ (basis.T @ pattern)
-        reach = threat.epsilon * weight.abs().sum() if threat.norm == "linf" else threat.epsilon * weight.norm()
-        self.register_buffer("weight", (weight * REACH * spread / reach).to(images))
+        reach = threat.epsilon * pattern.abs().sum() if threat.norm == "linf" else threat.epsilon * pattern.norm()
+        self.register_buffer("weight", (pattern * (REACH * spread / reach)).float())
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
@@ -62,11 +63,11 @@ class Masked(nn.Module):
 
     slope: Tensor
 
-    def __init__(self, detector: nn.Module, images: Tensor, spread: float) -> None:
+    def __init__(self, detector: nn.Module, values: int, spread: float, device: str) -> None:
         super().__init__()
         self.detector, self.stair = detector, max(spread, 1e-12) / STAIRS
-        slope = torch.randn(images[0].numel(), generator=torch.Generator().manual_seed(1))
-        self.register_buffer("slope", 1e-3 * self.stair * slope.to(images) / slope.abs().sum())
+        slope = torch.randn(values, generator=torch.Generator().manual_seed(1))
+        self.register_buffer("slope", 1e-3 * self.stair * slope.to(device) / slope.abs().sum())
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,), higher is more anomalous."""
@@ -90,13 +91,34 @@ class Stochastic(nn.Module):
         return scores + self.noise * drawn.to(scores)
 
 
-def blocks(images: Tensor) -> Tensor:
+def blocks(channels: int, height: int, width: int) -> Tensor:
     """A random pattern (C * H * W,) float64 of +1 and -1, the same within each of 8 x 8 blocks of every channel."""
-    _, channels, height, width = images.shape
     generator = torch.Generator().manual_seed(0)
     coarse = torch.randint(2, (1, channels, BLOCKS, BLOCKS), generator=generator).double() * 2 - 1
     pattern = nn.functional.interpolate(coarse, size=(height, width))
-    return pattern.flatten().to(images.device)
+    return pattern.flatten()
+
+
+def unseen(pattern: Tensor, pixels: NDArray[np.uint8]) -> Tensor:
+    """What images (N, C, H, W) do not show of a pattern (C * H * W,): it is orthogonal to every one of them.
+
+    Found by the products of the images with each other, some pixels at a time: a QR decomposition holds several copies
+    of all of them as float64, more than a machine has for large images. The second pass takes away what rounding left.
+    """
+    flat = torch.from_numpy(pixels.reshape(len(pixels), -1))
+    places = [slice(first, first + AT_ONCE) for first in range(0, flat.shape[1], AT_ONCE)]
+
+    def part(place: slice) -> Tensor:
+        return flat[:, place].to(pattern.device).float().div_(255).double()
+
+    products = torch.stack([part(place) @ part(place).T for place in places]).sum(dim=0)
+    inverse = torch.linalg.pinv(products, rtol=1e-10, hermitian=True)
+    left = pattern.clone()
+    for _ in range(2):
+        shown = inverse @ torch.stack([part(place) @ left[place] for place in places]).sum(dim=0)
+        for place in places:
+            left[place] -= shown @ part(place)
+    return left
 
 
 def sizes(context: Context) -> list[int]:
@@ -117,14 +139,16 @@ def left_over(context: Context, seen: Context, looks: int) -> Evidence:
 
 def weak(context: Context, threat: ThreatModel, few: int = FEW) -> Weak:
     """The weak twin; without a gradient where the detector has none."""
-    images, _, _ = attackable(context, few)
-    return Weak(context.detector, images, threat, context.spread, context.facts.differentiable)
+    pixels = context.images.pixels
+    channels, height, width = pixels.shape[1:]
+    pattern = unseen(blocks(channels, height, width).to(context.device), pixels[chosen(context, few)])
+    return Weak(context.detector, pattern, threat, context.spread, context.facts.differentiable)
 
 
 def masked(context: Context, threat: ThreatModel, few: int = FEW) -> Masked:
     """The weak twin with its gradient hidden."""
-    images, _, _ = attackable(context, few)
-    return Masked(weak(context, threat, few), images, context.spread)
+    values = math.prod(context.images.pixels.shape[1:])
+    return Masked(weak(context, threat, few), values, context.spread, context.device)
 
 
 def noisy(context: Context) -> Context:
@@ -144,16 +168,20 @@ def attacked(
     context: Context, twin: nn.Module, threat: ThreatModel, made: Sequence[Entry], count: int = FEW
 ) -> Context:
     """The context of a small audit of the twin: those attacks at that budget, cut short, on a few of the samples."""
-    images, direction, random = attackable(context, count)
-    few = take(context.images, chosen(context, count))
+    places = chosen(context, count)
+    few = take(context.images, places)
     seen = Context(twin, few, context.suite, {}, {}, context.device, threshold=context.threshold)
-    names, scores = ["clean"], [score(twin, images)]
-    for entry in made:
-        most = GRADIENT_STEPS if entry.knowledge == "white-box" else QUERIES
-        arguments = shortened(entry.attack.arguments(), most)
-        outcome = entry.attack.function(twin, images, direction, threat, random, **arguments)
-        names.append(entry.name)
-        scores.append(score(twin, outcome.images))
+    names = ["clean", *(entry.name for entry in made)]
+    scores: list[list[Tensor]] = [[] for _ in names]  # of each attack, batch by batch
+    for first, last in batches(few):
+        images, direction, random = at(context, places[first:last])
+        scores[0].append(score(twin, images))
+        for entry, its in zip(made, scores[1:], strict=True):
+            most = GRADIENT_STEPS if entry.knowledge == "white-box" else QUERIES
+            arguments = shortened(entry.attack.arguments(), most)
+            outcome = entry.attack.function(twin, images, direction, threat, random, **arguments)
+            its.append(score(twin, outcome.images))
+    every = [torch.cat(its).double().cpu().numpy() for its in scores]
     count = len(names)
     columns = {
         "sample": np.array(few.ids * count),
@@ -161,8 +189,8 @@ def attacked(
         "norm": np.repeat(threat.norm, len(few) * count),
         "epsilon": np.full(len(few) * count, threat.epsilon),
         "direction": np.tile(1 - 2 * few.labels, count),
-        "clean_score": np.tile(scores[0].double().cpu().numpy(), count),
-        "adversarial_score": torch.cat(scores).double().cpu().numpy(),
+        "clean_score": np.tile(every[0], count),
+        "adversarial_score": np.concatenate(every),
     }
     return replace(seen, scores=columns)
 

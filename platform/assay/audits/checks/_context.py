@@ -116,11 +116,12 @@ def chosen(context: Context, most: int = BATCH // 2) -> NDArray[np.int64]:
 
 
 def attackable(context: Context, most: int | None = None) -> tuple[Tensor, Tensor, list[torch.Generator]]:
-    """Images, direction and random streams for an attack of a check on the samples `chosen(context, most)`.
+    """Images, direction and random streams for an attack of a check on some samples of each class, in one batch.
 
-    most: by default, as many of each class as half a batch has.
+    most: of each class; by default and at most, half a batch.
     """
-    return at(context, chosen(context, most or max(1, batch_size(context.images) // 2)))
+    half = max(1, batch_size(context.images) // 2)
+    return at(context, chosen(context, min(most or half, half)))
 
 
 def at(context: Context, places: NDArray[np.int64]) -> tuple[Tensor, Tensor, list[torch.Generator]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from assay.data.images import height_and_width
 from assay.data.shrinking import WORDS, rule_of
 from assay.reports.sections._html import Section, norm, section
 from assay.store.audit_reader import Audit, is_idle
@@ -108,10 +109,26 @@ def _limits(audit: Audit) -> Iterator[str]:
         yield f"Attacks on {file['detector']} itself, which is deployed: it was given what was found on the detector."
     if not info["suite"].get("corruptions"):
         yield "Dust, changes of light or camera, and other corruptions."
-    rule = rule_of(info["dataset"])
-    yield f"Images at their own size: they were {WORDS[rule.fit]}, by the filter {rule.filter}."
+    yield _about_size(audit)
     yield "Tampering with the training data."
     yield f"Images other than the test split of {info['dataset']['name']}."
+
+
+def _about_size(audit: Audit) -> str:
+    """What was not seen, as images were shrunk or cut."""
+    dataset, parameters = audit.info["dataset"], audit.manifest.get("parameters") or {}
+    rule = rule_of(dataset)
+    said = f"Images at their own size: they were {WORDS[rule.fit]}, by the filter {rule.filter}."
+    if (dataset.get("item") or {}).get("image_size") == "native":
+        height, width = height_and_width(dataset["image_size"])
+        said = f"Images of another size than {height} x {width}, at which they were read."
+    if not {"tile", "overlap"} <= set(parameters):
+        return said
+    return (
+        f"{said} What shows only across tiles, such as a part in a wrong place: an image is cut into tiles of "
+        f"{parameters['tile']} pixels a side, of which two beside each other share {float(parameters['overlap']):.0%} "
+        "or more, and scores as high as its highest tile."
+    )
 
 
 def _chosen_blindly(audit: Audit) -> str | None:
