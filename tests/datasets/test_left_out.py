@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import layouts
+import numpy as np
 import pytest
 from layouts import marked, picture
 from PIL import Image
@@ -195,3 +196,55 @@ def test_published_sets_tell_masks_of_no_image(tmp_path: Path) -> None:
     assert mvtec_loco(root=str(root)).notices == (
         "1 files in ground_truth are the mask of no image: structural_anomalies/000/000.png",
     )
+
+
+def test_one_file_of_16_bits_among_those_of_a_camera_of_12_is_told(tmp_path: Path) -> None:
+    root, random = sound(tmp_path / "set"), np.random.default_rng(0)
+    for file in sorted(root.glob("t*/*/*.png")):
+        Image.fromarray(random.integers(0, 4096, (20, 20)).astype(np.uint16)).save(file)
+    Image.fromarray(random.integers(0, 65536, (20, 20)).astype(np.uint16)).save(root / "train/good/003.png")
+    [notice] = splits.training_data(mvtec(root=str(root)), cache=tmp_path / "cache").description["notices"]
+    assert notice.startswith("19 of 20 images of 16 bits hold no value above 409")
+    assert "as others use all 16: train/good/003.png; leave those out and set `bit_depth`" in notice
+    said = splits.training_data(mvtec(root=str(root), bit_depth=16), cache=tmp_path / "cache").description
+    assert "notices" not in said
+
+
+def test_a_single_mask_that_may_be_inverted_is_told(tmp_path: Path) -> None:
+    file = sound(tmp_path) / "ground_truth/dent/000_mask.png"
+    Image.fromarray(255 - np.asarray(Image.open(file))).save(file)
+    [notice] = mvtec(root=str(tmp_path)).notices
+    assert notice.startswith(
+        "1 masks mark more than half of their image (if they mark what is sound, invert them): test"
+    )
+    assert mvtec(root=str(tmp_path), large_defects=True).notices == ()
+
+
+def test_names_with_control_characters_are_refused(tmp_path: Path) -> None:
+    root = sound(tmp_path)
+    (root / "test/dent").rename(root / "test/de\nnt")
+    with pytest.raises(DataError, match=r"1 names hold control characters: 'de\\nnt'; rename them"):
+        mvtec(root=str(root))
+
+
+def test_pointers_of_git_lfs_and_other_stand_ins_say_what_they_are(tmp_path: Path) -> None:
+    root = sound(tmp_path / "set")
+    (root / "train/good/003.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 12\n")
+    with pytest.raises(DataError, match=r"003\.png: cannot be decoded \(it is a pointer of Git LFS.*git lfs pull"):
+        splits.training_data(mvtec(root=str(root)), cache=tmp_path / "cache")
+    (tmp_path / "list.csv").write_bytes(b"PK\x03\x04\x00\x00")
+    with pytest.raises(DataError, match=r"list\.csv: it is a workbook or a zip file, not text; save it as CSV"):
+        table(root=str(tmp_path), file="list.csv")
+    picture(tmp_path / "0.png", 0)
+    (tmp_path / "list.csv").write_text("image,label,mask\n0.png,bad,0.png\n")
+    with pytest.raises(DataError, match=r"1 images are named as their own mask: 0\.png"):
+        table(root=str(tmp_path), file="list.csv", mask="mask")
+
+
+def test_two_forms_of_one_idx_file_are_an_error(tmp_path: Path) -> None:
+    for packed in (True, False):
+        layouts.mnist(tmp_path, packed=packed)
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte, train-images-idx3-ubyte\.gz could all be the images"
+    ):
+        one_vs_rest(root=str(tmp_path), normal=1)

@@ -64,12 +64,12 @@ class Decoded(NamedTuple):
     """Images as decoded: pixels uint8 (N, C, H, W), read-only and mapped from disk, the hash of each, and its picture.
 
     pictures: equal for the same image at its native size in any file format, among the images decoded together.
-    largest: the largest value of all images with 16 bits, 0 if there are none. oddities: of each image, see there.
+    largest: of each image with 16 bits its largest value, of others 0. oddities: of each image, see there.
     """
 
     pixels: np.ndarray
     hashes: list[str]
-    largest: int
+    largest: list[int]
     oddities: list[list[str]]
     pictures: list[str]
 
@@ -79,7 +79,7 @@ class _Entry(NamedTuple):
 
     pixels: np.ndarray
     hashes: list[str]
-    largest: int
+    largest: list[int]
     oddities: list[list[str]]
 
 
@@ -180,9 +180,7 @@ def _read(entry: Path) -> _Entry | None:
         # Checked before numpy reads it: a flipped bit in an image would otherwise go unnoticed.
         if seal != _seal(record) or record["pixels"] != file_hash(entry):
             raise ValueError("its seal does not match")
-        hashes = record["hashes"]
-        odd = record.get("oddities") or [[] for _ in hashes]  # entries of before say nothing
-        return _Entry(np.load(entry, mmap_mode="r"), hashes, record["largest"], odd)
+        return _Entry(np.load(entry, mmap_mode="r"), record["hashes"], record["largest"], record["oddities"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         log.warning("cached images %s are damaged (%s); decoding them again", entry, error)
         return None
@@ -212,7 +210,7 @@ def _make(entry: Path, of: Sequence[tuple[Path, str]], how: How) -> list[Kept]:
         "pixels": pixels_hash,
         "hashes": [one.pixels for one in made],
         "oddities": [one.oddities for one in made],
-        "largest": max(one.largest for one in made),
+        "largest": [one.largest for one in made],
     }
     record["seal"] = _seal(record)
     _write_whole(entry.with_suffix(".json"), lambda file: file.write(json.dumps(record).encode()))

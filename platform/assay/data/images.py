@@ -71,6 +71,9 @@ PALETTES = ("P", "PA")
 FRAMES, DEEP = "frames", "deep"
 """Keys in an image's own notes: how many its file holds; whether it holds 16 bits a colour, of which Pillow reads 8."""
 
+POINTER = b"version https://git-lfs"
+"""How a file of a few bytes begins that stands for one which Git LFS has not fetched."""
+
 ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)
 """The EXIF tag of orientation, and its values that swap height and width."""
 
@@ -133,7 +136,10 @@ def first_five(paths: Sequence[Path]) -> str:
 
 
 def refuse_odd_names(names: Sequence[str], folder: Path) -> None:
-    """Raise DataError for names in a folder that are not UTF-8: no table could hold them."""
+    """Raise DataError for names in a folder that no table could hold: not UTF-8, or with line breaks and the like."""
+    if broken := [name for name in names if any(unicodedata.category(sign) == "Cc" for sign in name)]:
+        shown = ", ".join(map(ascii, broken[:5]))
+        raise DataError(f"{str(folder)!a}: {len(broken)} names hold control characters: {shown}; rename them")
     if odd := [name for name in names if not _is_utf8(name)]:
         shown = ", ".join(map(ascii, odd[:5]))
         raise DataError(f"{str(folder)!a}: {len(odd)} names are not UTF-8: {shown}; rename them")
@@ -329,6 +335,9 @@ def _reason(path: Path, error: Exception) -> str:
     except OSError:
         return str(error)
     if isinstance(error, UnidentifiedImageError):
+        with path.open("rb") as file:
+            if file.read(len(POINTER)) == POINTER:
+                return "it is a pointer of Git LFS, not the file itself: git lfs pull"
         return f"not an image of a known format: {', '.join(FORMATS)}"
     return str(error) or type(error).__name__
 

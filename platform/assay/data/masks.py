@@ -116,6 +116,10 @@ def examined(samples: Iterable[Sample], above: int | None = None, large_defects:
     for ids, what in (
         (empty, "mark nothing"),
         ([id_ for id_, share in shares.items() if share > NEARLY_ALL], "mark nearly all of their image"),
+        (
+            [] if large_defects else [id_ for id_ in crowded if shares[id_] <= NEARLY_ALL],
+            "mark more than half of their image (if they mark what is sound, invert them)",
+        ),
         (resized, "have another size than their image, and are scaled to it"),
         (turned_too, "are turned as the EXIF tag of their image says"),
         (turned_alone, "are turned as their own EXIF tag says, which their image does not have"),
@@ -212,9 +216,10 @@ def _fitted(path: Path, of: Path) -> _Fitted:
             drawn = turned(drawn, turn)
             turned_too = True
     if not _alike(drawn.size, shown):
+        as_turned = " as its EXIF tag turns it" if own != 1 else ""
         raise DataError(
-            f"{path}: the mask has {drawn.width} x {drawn.height} pixels, its image {of.name} {shown[0]} x {shown[1]}; "
-            "a mask must have the shape of its image"
+            f"{path}: the mask has {drawn.width} x {drawn.height} pixels{as_turned}, its image {of.name} {shown[0]} x "
+            f"{shown[1]}; a mask must have the shape of its image"
         )
     return _Fitted(_strengths(drawn), drawn.size != shown, turned_too, own not in (1, turn))
 

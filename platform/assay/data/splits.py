@@ -30,6 +30,8 @@ ANOMALIES: tuple[Split, ...] = ("labelled", "contamination")
 """Splits of anomalies to train on."""
 
 SHOWN = 5
+DARK, FULL = 2**12, 2**15
+"""Below the first lie all values of a camera of 12 bits; from the second on the largest of one that uses all 16."""
 LAST: tuple[Split, ...] = ("test", "validation", "labelled", "contamination", "train")
 """Splits by which of them keeps a picture that is in several."""
 
@@ -70,6 +72,7 @@ def training_data(dataset: Dataset, *, cache: Path | None = None) -> TrainingDat
         *dataset.notices,
         *([torn] if torn else []),
         *about_oddities(by_split),
+        *about_depth(dataset, by_split),
         *_about_repeats(dataset, by_split, cache),
     ]
     if notices:
@@ -110,7 +113,7 @@ def _decoded(dataset: Dataset, cache: Path | None) -> BySplit:
     """As `decoded_splits`; raises DataError for a dataset that nothing can be trained on."""
     _check_samples(dataset, _samples(dataset))
     found = decoded_splits(dataset, cache)
-    _check_depth(dataset, max(images.largest for _, images in found.values()))
+    _check_depth(dataset, max(max(images.largest) for _, images in found.values()))
     return found
 
 
@@ -227,6 +230,25 @@ def about_oddities(by_split: BySplit) -> list[str]:
             for what in said:
                 odd.setdefault(what, []).append(sample.id)
     return [f"{len(ids)} images {what}: {masks.named(sorted(ids))}" for what, ids in sorted(odd.items())]
+
+
+def about_depth(dataset: Dataset, by_split: BySplit) -> list[str]:
+    """A sentence where most files of 16 bits use fewer and some use all: one depth for both makes the most black."""
+    found = [
+        (sample.id, largest)
+        for samples, images in by_split.values()
+        for sample, largest in zip(samples, images.largest, strict=True)
+        if largest
+    ]
+    low = [largest for _, largest in found if largest < DARK]
+    high = sorted(id_ for id_, largest in found if largest >= FULL)
+    if dataset.bit_depth is not None or not high or 2 * len(low) <= len(found):
+        return []
+    return [
+        f"{len(low)} of {len(found)} images of 16 bits hold no value above {max(low)} and become nearly black, as "
+        f"others use all 16: {masks.named(high)}; leave those out and set `bit_depth`, or set "
+        "`bit_depth: 16` if this is right"
+    ]
 
 
 def _about_repeats(dataset: Dataset, by_split: BySplit, cache: Path | None) -> list[str]:

@@ -88,6 +88,8 @@ def _table(file: Path, text: Sequence[str], encoding: str, delimiter: str) -> pa
     except (pa.ArrowException, OSError, UnicodeError) as error:
         other = "UTF" in str(error) or file.read_bytes()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         hint = "; is it in another encoding? Set `encoding`, such as cp1252 or utf-16" if other else ""
+        if file.read_bytes()[:4] == b"PK\x03\x04":
+            raise DataError(f"{file}: it is a workbook or a zip file, not text; save it as CSV (UTF-8)") from error
         reason = str(error).splitlines()[0]
         raise DataError(f"{file}: cannot be read as a table: {reason}{hint}") from error
 

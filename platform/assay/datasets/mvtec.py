@@ -34,9 +34,11 @@ def mvtec(*, root: str, category: str | None = None, normal: str | list[str] | N
     Raises DataError if the layout is missing, InputError for an unknown kind or more anomalies than may be drawn.
     """
     base = Path(root).expanduser() / (category or "")
+    if not base.is_dir():
+        raise DataError(f"{base}: no such folder; check root and category")
     for needed in ("train", "test"):
         if not (base / needed).is_dir():
-            there = [path.name for path in sub_folders(base)] if base.is_dir() else []
+            there = [path.name for path in sub_folders(base)]
             hint = f"; it holds the folders {masks.named(there)}" if there else ""
             raise DataError(
                 f"{base}: no folder {needed}; root (with category) must hold train/good and test/<kind>{hint}"

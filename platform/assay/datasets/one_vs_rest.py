@@ -87,6 +87,8 @@ def _one(base: Path, start: str, what: str) -> Path | None:
     axes = {"images": 3, "labels": 1}[what]
     names = [f"{start}-{what}{sign}idx{axes}-ubyte{end}" for sign in "-." for end in ("", ".gz")]
     there = [base / name for name in names if (base / name).is_file()]
+    if len(there) > 1:
+        raise DataError(f"{base}: {named([file.name for file in there])} could all be the {what}; keep one of them")
     return there[0] if there else None
 
 

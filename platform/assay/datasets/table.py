@@ -70,6 +70,8 @@ def table(
     ids = below(base, [line["image"] or "" for line in lines], listed)
     marked = [(at, name) for at, line in enumerate(lines) if (name := line.get("mask"))]
     masks = dict(zip([at for at, _ in marked], below(base, [name for _, name in marked], listed), strict=True))
+    if same := [ids[at] for at, name in masks.items() if name == ids[at]]:
+        raise DataError(f"{listed}: {len(same)} images are named as their own mask: {named(same)}; correct the column")
     _contradicting(listed, ids, anomalies, {at: base / name for at, name in masks.items()})
     rows = [
         Row(
