@@ -248,3 +248,19 @@ def test_two_forms_of_one_idx_file_are_an_error(tmp_path: Path) -> None:
         DataError, match=r"train-images-idx3-ubyte, train-images-idx3-ubyte\.gz could all be the images"
     ):
         one_vs_rest(root=str(tmp_path), normal=1)
+
+
+@pytest.mark.parametrize("place", ["test/dent", "ground_truth", "test", "."])
+def test_folders_that_may_not_be_read_are_errors(tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root of a container may read everything, the system's answer is given in its place."""
+    root = sound(tmp_path)
+    closed, real = root / place, Path.is_dir
+
+    def refused(self: Path) -> bool:
+        if self == closed or closed in self.parents:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "is_dir", refused)
+    with pytest.raises(DataError, match=r"cannot be read \(Permission denied\); allow it to this user"):
+        mvtec(root=str(root))

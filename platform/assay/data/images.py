@@ -102,7 +102,7 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; check the path")
-    there = entries(folder)
+    there = sorted(folder.iterdir())
     named = [path for path in there if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
     if dead := [path for path in named if path.is_symlink() and not path.exists()]:
         raise DataError(
@@ -119,14 +119,6 @@ def image_files(folder: Path) -> tuple[list[Path], list[Path]]:
         raise DataError(f"{folder}: no image in it ({' '.join(SUFFIXES)}){hint}")
     taken = set(images)
     return images, [path for path in there if path.is_file() and path not in taken]
-
-
-def entries(folder: Path) -> list[Path]:
-    """All that lies directly in a folder, by name; raises DataError where it may not be read."""
-    try:
-        return sorted(folder.iterdir())
-    except PermissionError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror}); allow it to this user (chmod, chown)") from error
 
 
 def first_five(paths: Sequence[Path]) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from assay.contracts import Fit, Sample
-from assay.data.images import SUFFIXES, composed, entries, on_disk, refuse_odd_names, stored, turned
+from assay.data.images import SUFFIXES, composed, on_disk, refuse_odd_names, stored, turned
 from assay.data.shrinking import Rule, shrunk
 from assay.errors import DataError
 
@@ -145,11 +145,11 @@ def by_name(folder: Path, stems: Sequence[str], endings: Sequence[str] = ("_mask
     if not folder.is_dir():
         return {}
     there: dict[str, list[Path]] = {}
-    files = entries(folder)
+    files = sorted(folder.iterdir())
     refuse_odd_names([path.name for path in files], folder)
     for path in files:
         if path.is_dir() and not path.name.startswith("."):
-            there.setdefault(composed(path.name), []).extend(filter(_may_be_mask, entries(path)))
+            there.setdefault(composed(path.name), []).extend(filter(_may_be_mask, sorted(path.iterdir())))
         elif _may_be_mask(path):
             there.setdefault(composed(path.stem), []).append(path)
     chosen: dict[str, list[Path]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from assay.data.images import SUFFIXES, entries, first_five, image_files, refuse_odd_names
+from assay.data.images import SUFFIXES, first_five, image_files, refuse_odd_names
 from assay.errors import DataError, InputError
 
 OF_SYSTEMS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__pycache__")
@@ -35,7 +35,7 @@ def inside(folder: Path) -> Inside:
             f"{folder}: images lie in its sub-folders {first_five(nested)}; move them up into it, or away: only images "
             "directly in it are read"
         )
-    if not entries(folder):
+    if not any(folder.iterdir()):
         return Inside([], [], [f"{folder} is empty and left out"])
     files, skipped = image_files(folder)
     return Inside(files, skipped, [])
@@ -46,7 +46,7 @@ def sub_folders(folder: Path) -> list[Path]:
 
     Raises DataError for names that are not UTF-8, and for links to nothing, which may have been folders.
     """
-    there = [path for path in entries(folder) if not path.name.startswith(".")]
+    there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
     found = [path for path in there if path.is_dir() and path.name not in OF_SYSTEMS]
     refuse_odd_names([path.name for path in there if path in found or path.is_symlink()], folder)
     links = [path for path in there if path.is_symlink() and path.suffix.lower() not in SUFFIXES]
@@ -73,7 +73,7 @@ def about_unread(folder: Path, read: Iterable[Path]) -> list[str]:
 
 def refuse_loose(folder: Path) -> None:
     """Raise DataError for images that lie directly in a folder that holds a folder for each kind."""
-    loose = [path for path in entries(folder) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
+    loose = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and not path.is_dir()]
     if loose := [path for path in loose if not path.name.startswith(".")]:
         raise DataError(
             f"{folder}: {len(loose)} images lie in no folder of a kind: {first_five(loose)}; move them into one or away"

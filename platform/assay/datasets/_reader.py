@@ -146,7 +146,13 @@ def _dataset(
         options = kind(**{name: values.get(name, default) for name, default in common.items()})
         shares = _shares(options)  # says what is wrong with them before anything is read
         with mirror.near({name: values[name] for name in own if name in values}) as given:
-            return _assembled(combined(read, categories, given) if categories else read(**given), options, shares)
+            try:
+                table = combined(read, categories, given) if categories else read(**given)
+                return _assembled(table, options, shares)
+            except PermissionError as error:
+                raise DataError(
+                    f"{error.filename}: cannot be read ({error.strerror}); allow it to this user (chmod, chown)"
+                ) from error
 
     added = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in common.items()]
     dataset.__signature__ = inspect.Signature([*own.values(), *added])  # type: ignore[attr-defined]
