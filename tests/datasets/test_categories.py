@@ -85,7 +85,7 @@ def test_lists_that_make_no_sense_are_refused(root: str, category: list[str], me
         mvtec(root=root, category=category)
     with pytest.raises(DataError, match="no category in it; check the root"):
         mvtec(root=f"{root}/licence", category="all")
-    with pytest.raises(DataError, match=r"bolt: no folder train"):
+    with pytest.raises(DataError, match=r"bolt: no such folder; check root and category"):
         mvtec(root=root, category=["bottle", "bolt"])
 
 

@@ -245,8 +245,9 @@ def _composed(row: Row) -> Row:
     """A row whose names are in one Unicode form: the same folder, copied by a Mac, must be the same dataset."""
     if row.id.isascii() and row.kind.isascii() and (row.group or "").isascii():
         return row
-    texts = {name: getattr(row, name) for name in ("id", "kind", "group", "stratum")}
-    return dataclasses.replace(row, **{name: text and composed(text) for name, text in texts.items()})
+    group = None if row.group is None else composed(row.group)
+    id_, kind, stratum = (composed(name) for name in (row.id, row.kind, row.stratum))
+    return dataclasses.replace(row, id=id_, kind=kind, stratum=stratum, group=group)
 
 
 def _about_masks(samples: Sequence[Sample], empty: int) -> dict[str, int | str]:

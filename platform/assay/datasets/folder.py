@@ -47,8 +47,8 @@ def folder(*, root: str, normal: str | list[str], anomalous: str | list[str], ma
                 )
                 for file in files
             ]
-    for name in wanted:
-        notices += about_unread(base / name, [base / other for other in wanted] + ([drawn_in] if drawn_in else []))
+    for one in wanted:
+        notices += about_unread(base / one, [base / other for other in wanted] + ([drawn_in] if drawn_in else []))
     if drawn_in:
         used = {mask for row in rows for mask in row.masks}
         notices += about_strays(drawn_in, used)
