@@ -107,6 +107,9 @@ def test_the_page_says_who_leads_what_is_missing_and_why_and_the_table_holds_it(
         "few--good--one--0:best",
     ):
         assert needle in page, needle
+    linked = study_page.render(few, found, {"m": "0123-quick"})
+    assert '<a href="../../audits/0123-quick/report.html">audit 0123-quick</a>' in linked
+    assert "<a href" not in page
     assert "<script" not in page
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", page).replace("http-equiv", "")
     rows = results.table(few, found).to_pylist()

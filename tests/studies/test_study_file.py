@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from toy_study import RAW
 
+from assay.cli import main
 from assay.errors import SpecError
 from assay.studies import study_file
 
@@ -66,3 +68,23 @@ def test_the_study_in_the_repository_is_one():
 def test_every_shipped_study_is_sound(file, tmp_path, monkeypatch):
     monkeypatch.setenv("IMAGES", str(tmp_path))
     assert study_file.read(file).name == file.stem
+
+
+def test_a_detector_may_be_searched_on_a_ladder():
+    ladder = {"ladder": [{"until": 1, "attack": "noise"}]}
+    searched = {
+        **RAW["detectors"]["searched"],
+        "stop_early": {"grace": 1},
+        "fidelity": ladder,
+    }
+    found = study_file.check({**RAW, "detectors": {"searched": searched}}, "few.yaml")
+    assert {cell.spec.ladder for cell in found.cells} == {(1,)}
+    wrong = {**searched, "fidelity": {"ladder": [{"until": 2, "attack": "noise"}]}}
+    with pytest.raises(SpecError, match=r"stop_early\.grace"):
+        study_file.check({**RAW, "detectors": {"searched": wrong}}, "few.yaml")
+
+
+def test_audits_of_others_go_on_a_leaderboard():
+    told = CliRunner().invoke(main, ["study", "any.yaml", "--append", "theirs/audits/0123 quick"])
+    assert told.exit_code == 2
+    assert "assay leaderboard FOLDER 'theirs/audits/0123 quick' --key PUBLIC.pem" in told.output

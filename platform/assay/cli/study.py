@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from assay.cli import _options
@@ -9,9 +11,10 @@ from assay.cli import _options
 
 @click.command()
 @click.argument("file", metavar="FILE")
+@click.option("--append", metavar="AUDIT", multiple=True, hidden=True)  # of a leaderboard, as some expect
 @click.option("--address", envvar="RAY_ADDRESS", help="A running Ray cluster; default: this machine's cores.")
 @_options.store
-def command(file: str, address: str | None, root: str) -> None:
+def command(file: str, append: tuple[str, ...], address: str | None, root: str) -> None:
     """Train every detector of study FILE on every dataset with every seed, and compare them on one page.
 
     \b
@@ -20,6 +23,11 @@ def command(file: str, address: str | None, root: str) -> None:
     Give the command again to go on after an interruption, or after an addition to the file: what has ended is kept. A
     cell that cannot run is named in the table, and the others go on. Exit code 1 if a cell has no figures.
     """
+    if append:
+        raise click.UsageError(
+            "a study compares on validation images, which nobody signs; signed audits of others go on a leaderboard: "
+            f"assay leaderboard FOLDER {shlex.join(append)} --key PUBLIC.pem"
+        )
     from assay.api.study import study
     from assay.cli._plain import say
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from assay.reports.sections._figures import figure
 from assay.reports.sections._html import ENVIRONMENT, slug, style
+from assay.store import references
 from assay.store.store import Store
 from assay.studies import comparison
 from assay.studies.comparison import Ranks
@@ -71,7 +72,7 @@ Friedman's test that all are alike: p {{ metric.ranks.p | number }}{% endif %}.<
 {% call table("Cells") %}
 <caption>95% intervals over the images, of groups where there are any; what to audit by name</caption>
 <thead><tr><th>Detector</th><th>Dataset</th><th>Seed</th>{% for name in study.directions %}<th>{{ name | words }}</th>
-{% endfor %}<th>Seconds</th><th>MB stored</th><th>Audit it with</th></tr></thead>
+{% endfor %}<th>Seconds</th><th>MB stored</th><th>Audit, or how to</th></tr></thead>
 <tbody>
 {% for cell in cells %}
 <tr><th class="name">{{ cell.result.cell.detector }}</th><td>{{ cell.result.cell.dataset }}</td>
@@ -81,7 +82,8 @@ Friedman's test that all are alike: p {{ metric.ranks.p | number }}{% endif %}.<
 {% else %}
 {% for one in cell.figures %}<td>{{ one | estimate }}</td>{% endfor %}
 <td>{{ cell.result.seconds | number }}</td><td>{{ cell.result.stored_mb | number }}</td>
-<td><code>assay audit {{ cell.result.cell.spec.name }}:best</code></td>
+<td>{% if cell.audit %}<a href="../../audits/{{ cell.audit }}/report.html">audit {{ cell.audit }}</a>
+{% else %}<code>assay audit {{ cell.result.cell.spec.name }}:best</code>{% endif %}</td>
 {% endif %}</tr>
 {% endfor %}
 </tbody>
@@ -93,21 +95,30 @@ Friedman's test that all are alike: p {{ metric.ranks.p | number }}{% endif %}.<
 """
 
 
-def render(study: Study, results: Sequence[Result]) -> str:
-    """The page; the same results give the same text."""
+def render(study: Study, results: Sequence[Result], audits: Mapping[str, str] = {}) -> str:
+    """The page; the same results give the same text. audits: model -> its newest finished audit."""
     return ENVIRONMENT.from_string(TEMPLATE).render(
         study=study,
         css=style(),
         attack=study.cells[0].spec.evaluation.attack.name,
         metrics=[_metric(study, results, name) for name in study.directions],
-        cells=[{"result": one, "figures": [_figure(one, name) for name in study.directions]} for one in results],
+        cells=[
+            {
+                "result": one,
+                "figures": [_figure(one, name) for name in study.directions],
+                "audit": audits.get(one.model),
+            }
+            for one in results
+        ],
     )
 
 
 def write(store: Store, study: Study, results: Sequence[Result]) -> str:
     """Write studies/NAME/study.html and return where it lies."""
     key = f"studies/{study.name}/study.html"
-    store.write(key, render(study, results).encode())
+    newest_last, _ = references.readable(store)
+    audits = {str(one.info["model"]): str(one.info["audit"]) for one in newest_last}
+    store.write(key, render(study, results, audits).encode())
     return store.place(key)
 
 

@@ -32,6 +32,7 @@ class Detector(Section):
     space: Mapping[str, Any] = {}
     search: Mapping[str, Any] = {}
     stop_early: Mapping[str, Any] | None = None
+    fidelity: Mapping[str, Any] | None = None
 
 
 class StudyFile(Section):
@@ -115,6 +116,7 @@ def _spaces(given: StudyFile) -> Iterator[tuple[str, str, int, Plain]]:
                     "search": search,
                     **({} if several else {"fixed": dict(recipe.fixed), "space": dict(recipe.space)}),
                     **({"stop_early": dict(recipe.stop_early)} if recipe.stop_early else {}),
+                    **({"fidelity": dict(recipe.fidelity)} if recipe.fidelity else {}),
                     **{key: dict(value) if isinstance(value, Mapping) else value for key, value in shared.items()},
                 }
                 yield detector, dataset, seed, space
