@@ -15,7 +15,7 @@ from torch import nn
 
 import assay
 from assay.data import splits
-from assay.deploy import heat_map
+from assay.deploy import heat_map, score_files
 from assay.deploy.score_files import Unread, p_value
 from assay.errors import InputError
 from assay.models import model_folder
@@ -227,3 +227,31 @@ def test_standard_output_holds_the_rows_alone(model, pristine):
     words = ["score", model, str(pristine[0] / "images" / "spot"), "--format", "csv", "--store"]
     told = CliRunner().invoke(main, [*words, str(pristine[0] / "store")])
     assert len(pd.read_csv(io.StringIO(told.stdout))) == 9
+
+
+class FirstColumn(nn.Module):
+    """Its light, which a resize of the image would mix with that of others; it takes no wide images."""
+
+    def forward(self, images):
+        if images.shape[-1] > 100:
+            raise ValueError("too wide for me")
+        return images[..., 0].mean((1, 2))
+
+
+def test_a_detector_that_resizes_images_itself_is_given_them_at_their_own_size():
+    random = np.random.default_rng(0)
+    sizes = [(20, 36), (20, 36), (9, 50), (20, 101), (20, 36)]
+    arrays = [random.integers(0, 256, size, dtype=np.uint8) for size in sizes]
+    manifest = {"channels": 1, "image_size": [20, 36], "input": "native", "threshold": {"value": 0.5}}
+    named = [(str(place), array) for place, array in enumerate(arrays)]
+    found = list(score_files.score(model_folder.Model("a", manifest, FirstColumn()), named))
+    assert found[3] == Unread("3", "the detector, audited at 20 x 36, fails at 20 x 101: too wide for me")
+    for place in (0, 1, 2, 4):
+        assert found[place].score == pytest.approx(arrays[place][:, 0].mean() / 255)
+
+
+def test_a_failure_at_the_size_that_was_audited_ends_the_command():
+    manifest = {"channels": 1, "image_size": [20, 101], "threshold": {"value": 0.5}}
+    model = model_folder.Model("a", manifest, FirstColumn())
+    with pytest.raises(ValueError, match="too wide"):
+        list(score_files.score(model, [("0", np.zeros((20, 101), np.uint8))]))

@@ -10,7 +10,9 @@ import toy_outside
 import yaml
 from click.testing import CliRunner
 
+import assay
 from assay import shelves
+from assay.api.audit import models_of
 from assay.cli import main
 from assay.data import splits
 from assay.errors import AssayError, InputError, ModelError, SpecError
@@ -83,7 +85,7 @@ def test_a_detector_is_looked_for_beside_its_card(write, tmp_path):
     (tmp_path / "here.onnx").write_bytes(b"")
     assert Card.read(write(detector="here.onnx")).summary == "card of here.onnx (onnx) on folder"
     with pytest.raises(
-        SpecError, match=r"'model\.pth' is not a detector; write module:attribute, or a file that ends in"
+        SpecError, match=r"'model\.pth' is not a detector; it may hold code, .*; write module:attribute, or a file that"
     ):
         Card.read(write(detector="model.pth"))
 
@@ -160,6 +162,7 @@ def test_the_size_of_a_card_is_given_to_the_dataset(store, write, dataset):
 
 
 def test_a_detector_without_a_card_is_shown_one_to_copy(store, tmp_path):
+    (tmp_path / "mine.pt2").write_bytes(b"")
     for source, words in ((f"{tmp_path}/mine.pt2", f"{tmp_path}/mine.yaml"), ("toy_outside:good", "toy_outside.yaml")):
         with pytest.raises(InputError, match="has no card") as caught:
             card.bring(store, source)
@@ -168,6 +171,28 @@ def test_a_detector_without_a_card_is_shown_one_to_copy(store, tmp_path):
         example = yaml.safe_load(message.partition("\n\n")[2])
         assert set(example) <= set(Card.model_fields)
         assert example["detector"] == source.rpartition("/")[2]
+
+
+def test_a_detector_that_is_not_there_or_may_hold_code_is_no_model_of_the_store(store, tmp_path):
+    with pytest.raises(InputError, match=r"there is no file .*mine\.pt2"):
+        models_of(store, f"{tmp_path}/mine.pt2")
+    (tmp_path / "mine.pt").write_bytes(b"")
+    with pytest.raises(InputError, match=r"mine\.pt' is not a detector; it may hold code, and is never loaded; write"):
+        models_of(store, f"{tmp_path}/mine.pt")
+
+
+def test_a_file_is_brought_before_it_is_scored_with(store):
+    with pytest.raises(InputError, match=r"mine\.onnx is a file, .* bring it there by `assay audit mine\.onnx`"):
+        assay.load("mine.onnx", store=store)
+
+
+def test_the_class_of_a_checkpoint_is_for_checkpoints_alone():
+    of_padim = Card.model_construct(anomalib={"name": "Padim"})
+    with pytest.raises(
+        SpecError, match=r"anomalib: found .*Padim.*; a key for detectors of the kind anomalib; this is onnx"
+    ):
+        card._check_keys(of_padim, "card.yaml", "onnx")
+    card._check_keys(of_padim, "card.yaml", "anomalib")
 
 
 def test_the_command_and_the_card_must_mean_the_same(store, write):

@@ -121,15 +121,60 @@ def test_a_program_that_takes_few_images_is_given_few_at_a_time(images):
     assert torch.allclose(built(few)(images), toy_outside.good()(images))
 
 
-def test_a_fixed_batch_is_refused_with_the_line_that_exports_it_right():
-    fixed = saved(toy_outside.good().eval(), None)
-    with pytest.raises(ModelError, match="takes 2 images at a time and no other number") as caught:
-        built(fixed)
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_a_fixed_batch_is_filled_up_and_its_gradient_is_that_of_the_module(images, batch):
+    content = io.BytesIO()
+    torch.export.save(torch.export.export(toy_outside.good().eval(), (images[:batch],)), content)
+    fixed, plain = built(content.getvalue()), toy_outside.good()
+    for count in (len(images), 1):
+        asked = images[:count].clone().requires_grad_(True)
+        scores, expected = fixed(asked), plain(asked)
+        assert torch.allclose(scores, expected)
+        [gradient, wanted] = (torch.autograd.grad(one.sum(), asked)[0] for one in (scores, expected))
+        assert torch.allclose(gradient, wanted)
+
+
+@pytest.mark.parametrize(
+    ("given", "returned"),
+    [
+        (torch.float32, lambda images, light: light[:, None]),
+        (torch.float32, lambda images, light: (images > 0.5, light[:, None, None, None])),
+        (torch.float16, lambda images, light: light),
+        ("channels last", lambda images, light: light),
+    ],
+    ids=["a column", "a column beside a mask", "float16", "channels last"],
+)
+def test_every_form_of_a_program_scores_the_same(images, given, returned):
+    last = given == "channels last"
+    example = torch.zeros(2, SIZE, SIZE, 1) if last else torch.zeros(2, 1, SIZE, SIZE, dtype=given)
+    asked = images.clone().requires_grad_(True)
+    scores = built(saved(Several(returned), images=example))(asked)
+    assert scores.shape == (len(images),)
+    assert scores.dtype == torch.float32
+    assert torch.allclose(scores, images.mean((1, 2, 3)), atol=1e-3)
+    [gradient] = torch.autograd.grad(scores.sum(), asked)
+    assert (gradient > 0).all()
+
+
+def test_a_program_for_other_numbers_is_refused_with_the_line_that_exports_it_right():
+    with pytest.raises(ModelError, match="takes float64; must take float32 or float16 images") as caught:
+        built(saved(toy_outside.good().double().eval(), images=torch.zeros(2, 1, SIZE, SIZE, dtype=torch.float64)))
     line = str(caught.value).partition("export it with ")[2]
     names = {"torch": torch, "detector": toy_outside.good().eval(), "images": torch.rand(2, 1, SIZE, SIZE)}
     content = io.BytesIO()
     torch.export.save(eval(line, names), content)
     assert built(content.getvalue())(names["images"]).shape == (2,)
+
+
+def test_the_card_says_which_of_two_scores_of_a_program_is_meant(store, write, tmp_path):
+    content = saved(Several(lambda images, light: (light, 2 * light)))
+    with pytest.raises(ModelError, match=r"such as `output: output 1`"):
+        card.bring(store, write("two.pt2", content))
+    name = card.bring(store, write("two.pt2", content, output="output 2"))
+    half = torch.full((1, 1, SIZE, SIZE), 0.5)
+    assert model_folder.load(store, name).detector(half).item() == pytest.approx(1.0)
+    with pytest.raises(ModelError, match=r"has no output 'score', .* it has: output 1 .*, output 2"):
+        card.bring(store, write("two.pt2", content, output="score"))
 
 
 def test_a_program_for_other_images_is_refused(program):

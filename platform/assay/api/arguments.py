@@ -53,6 +53,13 @@ def one_model(store: Store, model: str | Trial, verb: str) -> str:
         if not model.model:
             raise InputError(f"trial {model.number} is {model.state} and has no model")
         return model.model
+    from assay.models import card
+
+    if card.names_file(model):
+        raise InputError(
+            f"{model} is a file, and {verb} takes models of the store; bring it there by `assay audit {model}`, and "
+            f"give the hash that `assay models` shows"
+        )
     hashes = references.models(store, model)
     if len(hashes) != 1:
         raise InputError(f"'{model}' names {len(hashes)} models; {verb} them one by one: {', '.join(hashes)}")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.data.images import SUFFIXES, height_and_width, open_image, resized
+from assay.data.images import SUFFIXES, height_and_width, open_image, pixels_of, resized
 from assay.data.shrinking import Rule, rule_of
 from assay.errors import DataError, InputError
 from assay.models.model_folder import Model
@@ -50,12 +50,16 @@ class Scored:
 
 
 class Reading(NamedTuple):
-    """How files are decoded for a model, as those it was trained on were."""
+    """How files are decoded for a model, as those it was trained on were.
+
+    native: it resizes images itself, so they go in at their own size.
+    """
 
     size: int | Sequence[int]
     channels: int
     rule: Rule
     bit_depth: int | None
+    native: bool
 
 
 def reading_of(manifest: Mapping[str, Any]) -> tuple[Rule, int | None]:
@@ -81,17 +85,17 @@ def score(model: Model, pictures: Iterable[tuple[str, Picture]], device: str = "
     height, width = height_and_width(size)
     batch = max(1, min(MOST, PIXELS // (channels * height * width)))
     normals = np.array(model.manifest.get("normal_scores", []), dtype=np.float64)
-    about = Reading(size, channels, *reading_of(model.manifest))
+    about = Reading(size, channels, *reading_of(model.manifest), model.manifest.get("input") == "native")
     for part in _batched(_decoded(pictures, about, AHEAD * batch), batch):
         arrays = [one for _, _, one in part if not isinstance(one, str)]
-        scores = iter(_scores(detector, arrays, device))
+        scores = _scores(detector, arrays, device, (height, width))
         for name, path, one in part:
             if isinstance(one, str):
                 yield Unread(name, one)
                 continue
             value = next(scores)
-            if not np.isfinite(value):
-                yield Unread(name, "the detector's score is not finite")
+            if isinstance(value, str) or not np.isfinite(value):
+                yield Unread(name, value if isinstance(value, str) else "the detector's score is not finite")
                 continue
             yield Scored(name, value, model.threshold, value > model.threshold, p_value(value, normals), one, path)
 
@@ -152,6 +156,8 @@ def _decoded(
 def _decode(picture: Picture, about: Reading) -> NDArray[np.uint8] | str:
     try:
         image = _image(picture, about.bit_depth)
+        if about.native:
+            return pixels_of(image, about.channels)
         return resized(image, size=about.size, channels=about.channels, rule=about.rule)
     except DataError as error:
         return str(error)
@@ -170,7 +176,27 @@ def _image(picture: Picture, bit_depth: int | None) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array.reshape(array.shape[:2]) if grey else array))
 
 
-def _scores(detector: Any, arrays: list[NDArray[np.uint8]], device: str) -> list[float]:
+def _scores(
+    detector: Any, arrays: list[NDArray[np.uint8]], device: str, usual: tuple[int, int]
+) -> Iterator[float | str]:
+    """The score of each array (C, H, W) in order, or why there is none; usual: the (H, W) that was audited.
+
+    A detector that resizes images itself is given those of one size together, and may not take all sizes.
+    """
+    for (_, *size), group in itertools.groupby(arrays, key=lambda array: array.shape):
+        some = list(group)
+        try:
+            yield from _of_one_size(detector, some, device)
+        except Exception as error:  # the detector may be anyone's code, and may raise anything
+            if tuple(size) == usual:
+                raise
+            why = " ".join(str(error).split())[:200]
+            yield from [
+                f"the detector, audited at {usual[0]} x {usual[1]}, fails at {size[0]} x {size[1]}: {why}"
+            ] * len(some)
+
+
+def _of_one_size(detector: Any, arrays: list[NDArray[np.uint8]], device: str) -> list[float]:
     import torch
 
     def part(first: int, last: int) -> torch.Tensor:
@@ -178,8 +204,6 @@ def _scores(detector: Any, arrays: list[NDArray[np.uint8]], device: str) -> list
         scores: torch.Tensor = detector(pixels)
         return scores.double().cpu()
 
-    if not arrays:
-        return []
     with torch.no_grad():
         return [float(one) for scores in in_halves_if_out_of_memory(part, len(arrays)) for one in scores]
 

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 YAML = (".yaml", ".yml")
 STATED = ("name", "notes", "output", "precision", "trained_on", "anomalib")
 """Keys of a card that go into the manifest as they are."""
+PICKLED = (".pt", ".pth", ".pkl", ".pickle", ".joblib")
+"""Endings of files that hold pickled objects."""
 NO_FILES = Files(b"", {})
 Precision = Literal["f32", "f16", "bf16", "default"]
 """`default`: whatever OpenVINO takes on the machine, which may be another one elsewhere."""
@@ -138,15 +140,21 @@ def kind(detector: str) -> str:
         return loader
     if ":" in detector:
         return "factory"
+    why = "; it may hold code, and is never loaded" if Path(detector).suffix in PICKLED else ""
     raise InputError(
-        f"'{detector}' is not a detector; write module:attribute, or a file that ends in {' or '.join(_endings())}"
+        f"'{detector}' is not a detector{why}; write module:attribute, or a file that ends in {' or '.join(_endings())}"
     )
 
 
 def names_detector(text: str) -> bool:
     """Whether `text` is for `bring`: a card, a detector file or `module:attribute`, not a model of the store."""
     _, colon, attribute = text.partition(":")
-    return text.endswith((*YAML, *_endings())) or (colon == ":" and attribute not in ("best", "pareto"))
+    return names_file(text) or (colon == ":" and attribute not in ("best", "pareto"))
+
+
+def names_file(text: str) -> bool:
+    """Whether `text` names a card or a detector file, or a file that is taken for one and is none."""
+    return text.endswith((*YAML, *_endings(), *PICKLED))
 
 
 def _endings() -> dict[str, str]:
@@ -255,11 +263,11 @@ def _write(store: Store, card: Card, where: str, about: Origin, files: Files, de
 
 def _check_keys(card: Card | DeployedFile, where: str, kind: str, prefix: str = "") -> None:
     """Raise SpecError for keys that say how a file is run, where this kind of detector is run otherwise."""
-    of_files = {"output": ("onnx", "openvino"), "precision": ("openvino",)}
+    of_files = {"output": ("onnx", "openvino", "exported"), "precision": ("openvino",), "anomalib": ("anomalib",)}
     faults = [
         Fault(prefix + key, shown(value), f"a key for detectors of the kind {' or '.join(kinds)}; this is {kind}")
         for key, kinds in of_files.items()
-        if (value := getattr(card, key)) is not None and kind not in kinds
+        if (value := getattr(card, key, None)) is not None and kind not in kinds
     ]
     if faults:
         raise SpecError(where, faults)
@@ -286,6 +294,8 @@ def _named(source: str, card_file: str | None) -> tuple[str | None, Path]:
         hint = f"write one, such as {beside}, and name it: assay audit {beside}"
     else:
         detector, beside = str(Path(source).resolve()), Path(source).with_suffix(".yaml")
+        if not Path(source).is_file():
+            raise InputError(f"there is no file {source}")
         hint = f"write it beside, as {beside}"
         if card_file is None and beside.is_file():
             return detector, beside

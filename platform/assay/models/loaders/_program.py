@@ -9,44 +9,52 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from assay.errors import ModelError
 from assay.models.loaders._memory_limit import MemoryLimit, allowed
+from assay.models.loaders._signature import Signature
+
+FLOATS = {"float32": torch.float32, "float16": torch.float16}
 
 
 class Program(nn.Module):
     """Images (B, C, H, W) -> whatever the program returns; more than `largest` images are split into batches.
 
-    file: the bytes of its file, by which its memory is limited. grey_levels: whether it takes uint8 images, from 0 to
-    255. output: which of several tensors is returned, None for a program that returns one. Raises ModelError where one
-    image is beyond the limit, MemoryError where several are and gradients are wanted: fewer may fit.
+    takes: the type, layout and number of images that it is given. file: the bytes of its file, by which its memory is
+    limited. output: which of several tensors is returned, None for a program that returns one. Raises ModelError where
+    one image is beyond the limit, MemoryError where several are and fewer may fit.
     """
 
     def __init__(
-        self,
-        exported: ExportedProgram,
-        largest: int | None,
-        file: int,
-        grey_levels: bool = False,
-        output: int | None = None,
+        self, exported: ExportedProgram, takes: Signature, largest: int | None, file: int, output: int | None = None
     ) -> None:
         super().__init__()
-        self.grey_levels, self.output = grey_levels, output
+        self.takes, self.output = takes, output
         self.exported, self.largest, self.file = exported, largest, file
         self.program = _module(exported)
         self.training = False
         self._within: set[tuple[Any, ...]] = set()
 
     def forward(self, images: Tensor) -> Any:
-        """What the program returns."""
+        """What the program returns; scores (B, 1, ...) as (B,)."""
+        if self.takes.batch not in (None, len(images)):
+            return torch.cat([self._filled(part) for part in torch.split(images, self.takes.batch)])
         count = min(len(images), self.largest or len(images))
         if count == len(images):
             try:
                 with torch.set_grad_enabled(torch.is_grad_enabled()):  # a part without gradients may fail in its midst
                     return self._limited(images)
-            except MemoryError:
+            except MemoryError as error:
+                if len(images) == self.takes.batch:
+                    raise ModelError(str(error)) from error
                 if len(images) == 1 or _differentiated(images):
                     raise
                 count = (count + 1) // 2
         return torch.cat([self(part) for part in torch.split(images, count)])
+
+    def _filled(self, images: Tensor) -> Any:
+        """Of a fixed batch that is filled up with the last image: a program may look at all of it."""
+        filler = images[-1:].expand((self.takes.batch or 0) - len(images), -1, -1, -1)
+        return self(torch.cat([images, filler]))[: len(images)]
 
     def _limited(self, images: Tensor) -> Any:
         """The same, within its memory: sizes follow from the shape of the images, and are looked at once for each."""
@@ -60,8 +68,14 @@ class Program(nn.Module):
         return scores
 
     def _called(self, images: Tensor) -> Any:
-        returned = self.program((images * 255).round().byte() if self.grey_levels else images)
-        return returned if self.output is None else returned[self.output]
+        returned = self.program(self._pixels(images))
+        scores = returned if self.output is None else returned[self.output]
+        return scores.reshape(-1) if scores.numel() == len(images) else scores  # others are for preflight to report
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """The images as the program takes them."""
+        pixels = (images * 255).round().byte() if self.takes.type == "uint8" else images.to(FLOATS[self.takes.type])
+        return pixels.permute(0, 2, 3, 1).contiguous() if self.takes.last else pixels
 
     def train(self, mode: bool = True) -> Self:
         """Does nothing: a program's mode was fixed when it was exported."""

@@ -10,12 +10,11 @@ import torch
 from torch import nn
 from torch.export.pt2_archive._package import load_pt2  # torch.export.load would fall back to older, pickled formats
 
-from assay.data.images import height_and_width
 from assay.errors import ModelError
 from assay.models.loaders._archive import SIZE, vetted
 from assay.models.loaders._outside import Outside
 from assay.models.loaders._program import Program
-from assay.models.loaders._signature import Port, the_score
+from assay.models.loaders._signature import Port, signature
 
 FILE, SUFFIX = "program.pt2", ".pt2"
 EXPORT = "torch.export.export(detector, (images,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
@@ -27,23 +26,22 @@ TYPES = {1: "uint8", 6: "float16", 7: "float32", 8: "float64", 12: "bool", 13: "
 
 
 def exported(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
-    """The detector of an exported program that takes images (B, C, H, W) of any B and returns scores (B,).
+    """The detector of an exported program that takes images (B, C, H, W) and returns scores (B,).
 
-    Images are floats in [0, 1], or uint8 of which there is no gradient; H and W may be free. Of a tuple, the score is
-    the one output with one floating-point number for each image. Raises ModelError if it is refused (loaders._archive),
-    has a fixed batch size, takes images of another size, or returns no score or several.
+    How it takes images (type, layout, how many at a time) and which output is the score: loaders._signature; of uint8
+    images there is no gradient. H and W may be free. Raises ModelError if it is refused (loaders._archive), takes
+    images of another size or certain numbers of them, or returns no score or several.
     """
     archive, description = vetted(content)
-    inputs, outputs, largest = _ports(description)
-    _check_input(inputs, manifest)
-    score = None if len(outputs) == 1 else outputs.index(the_score(outputs, manifest.get("output"), None))
+    images, outputs, largest = _ports(description)
+    takes = signature([images], outputs, manifest, EXPORT)
+    score = None if len(outputs) == 1 else [port.name for port in outputs].index(takes.output)
     try:
         program = load_pt2(io.BytesIO(archive)).exported_programs["model"]
     except Exception as error:  # torch has no error class for a program it cannot read
         why = " ".join(str(error).split())[:200]
         raise ModelError(f"cannot be read by torch {torch.__version__}: {why}; export it with this version") from error
-    detector = Program(program, largest, len(content), inputs.type == "uint8", score)
-    return Outside(detector, manifest["higher_is"])
+    return Outside(Program(program, takes, largest, len(content), score), manifest["higher_is"])
 
 
 def _ports(description: Mapping[str, Any]) -> tuple[Port, list[Port], int | None]:
@@ -63,18 +61,10 @@ def _ports(description: Mapping[str, Any]) -> tuple[Port, list[Port], int | None
         limits = description["range_constraints"].get(symbol[1], {}) if symbol else {}
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ModelError(f"does not say what its input is; export it with {EXPORT}") from error
-    if symbol is None:
-        count = batch.get("as_int", "certain numbers of")
-        raise ModelError(f"takes {count} images at a time and no other number; export it with {EXPORT}")
+    if symbol is None and "as_int" not in batch:
+        raise ModelError(f"takes certain numbers of images at a time and no others; export it with {EXPORT}")
     return images, outputs, limits.get("max_val")
 
 
 def _sizes(tensor: Mapping[str, Any]) -> tuple[int | None, ...]:
     return tuple(one.get("as_int") for one in tensor["sizes"])
-
-
-def _check_input(images: Port, manifest: Mapping[str, Any]) -> None:
-    wanted = (manifest["channels"], *height_and_width(manifest["image_size"]))
-    have = (images.shape or ())[1:]
-    if len(have) != 3 or any(is_ not in (None, want) for is_, want in zip(have, wanted, strict=True)):
-        raise ModelError(f"takes images {have} (C, H, W); those of the dataset are {wanted}")

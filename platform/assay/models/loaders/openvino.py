@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ WEIGHTS = "weights.bin"
 EXPORT = 'openvino.save_model(openvino.convert_model(detector, input=[-1, C, H, W]), "detector.xml", False)'
 TYPES = {"f16": "float16", "f32": "float32", "f64": "float64", "bf16": "bfloat16", "u8": "uint8", "boolean": "bool"}
 """OpenVINO's names of types -> numpy's."""
+PLACE = re.compile(r"\S+\.(?:cpp|hpp):\d+:\s*")
+"""In OpenVINO's messages, which hold one for each level of its source."""
 NO_GRADIENT = "OpenVINO gives scores alone; for a white box, bring the model it was converted from"
 PRECISION = "f32"
 """By default: OpenVINO may take bfloat16 where the processor can, which moves scores by half a standard deviation."""
@@ -86,5 +89,5 @@ def _port(one: Any, name: str) -> Port:
 
 
 def _reason(error: Exception) -> str:
-    """What OpenVINO says, without the places in its source."""
-    return " ".join(str(error).split())[-200:]
+    """What OpenVINO says last, without the places in its source."""
+    return PLACE.split(" ".join(str(error).split()))[-1][-200:]

@@ -1,0 +1,30 @@
+"""Every trainable of the shelf can be exported as an OpenVINO model, and its files are the detector."""
+
+from __future__ import annotations
+
+import pytest
+import toy_export
+
+import assay
+from assay import shelves
+from assay.store.store import Store
+
+NAMES = sorted(set(shelves.names("trainables")) - toy_export.ELSEWHERE)
+
+
+@pytest.fixture(scope="module")
+def item(tmp_path_factory, own_cache):
+    pytest.importorskip("openvino", reason="OpenVINO is an extra")
+    return toy_export.pictures(tmp_path_factory.mktemp("images") / "toy")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_give_the_scores_and_decisions_of_the_detector(name, item, tmp_path):
+    store = Store(tmp_path / "store")
+    model = toy_export.write_model(store, item, name)
+    made = assay.export(model, "openvino", output=tmp_path, store=store)
+    assert made.file == tmp_path / f"{model[:12]}.xml"
+    assert made.file.with_suffix(".bin").is_file()
+    assert made.parity.equal
+    assert made.parity.images == 12
+    assert made.parity.sizes > 5
