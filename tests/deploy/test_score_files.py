@@ -135,6 +135,7 @@ def test_the_others_go_on_where_a_file_is_no_image(run, model, folder):
     failed = [row for row in rows if row["error"]]
     assert [row["file"] for row in failed] == [str(folder / "broken.png"), str(folder / "none.png")]
     assert "not an image of a known format" in failed[0]["error"]
+    assert failed[1]["error"].endswith("none.png: no such file")
     assert all(0 < row["p_value"] <= 1 for row in rows if not row["error"])
     assert "44 images:" in told.stderr
     assert "2 could not be read" in told.stderr

@@ -57,8 +57,8 @@ def one_model(store: Store, model: str | Trial, verb: str) -> str:
 
     if card.names_file(model):
         raise InputError(
-            f"{model} is a file, and {verb} takes models of the store; bring it there by `assay audit {model}`, and "
-            f"give the hash that `assay models` shows"
+            f"{model} is a file, and a model of the store is wanted; bring it there by `assay audit {model}`, and give "
+            "the hash that `assay models` shows"
         )
     hashes = references.models(store, model)
     if len(hashes) != 1:

@@ -166,6 +166,8 @@ def _decode(picture: Picture, about: Reading) -> NDArray[np.uint8] | str:
 def _image(picture: Picture, bit_depth: int | None) -> Image.Image:
     """As a file is decoded, mode L or RGB; raises DataError."""
     if isinstance(picture, str | Path):
+        if not Path(picture).exists():
+            raise DataError(f"{picture}: no such file")
         return open_image(Path(picture), bit_depth)
     if isinstance(picture, Image.Image):
         return picture if picture.mode in ("L", "RGB") else picture.convert("RGB")
