@@ -18,7 +18,7 @@ from assay.runtime.provenance import environment
 from assay.store.store import Store
 
 ELSEWHERE = {"smoothed", "anomalib"}
-"""Trainables that no format can hold, and that another library exports."""
+"""Trainables that no format can hold (smoothed), and that need another library (exported in tests/anomalib)."""
 SMALL = {"backbone": {"name": "small_resnet", "width": 4}, "steps_per_epoch": 2, "epochs": 1}
 NEEDED: dict[str, dict[str, Any]] = {
     "devnet": {"pseudo_anomaly": "cutout"},

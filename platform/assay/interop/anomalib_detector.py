@@ -78,7 +78,8 @@ class Detector(nn.Module):
         images = images.expand(-1, 3, -1, -1).contiguous()  # anomalib reads grey images as colour, and some models view
         found = self.model(images if self.transform is None else self.transform(images))
         score: Tensor = found.anomaly_map.flatten(1).amax(1) if found.pred_score is None else found.pred_score
-        return score.flatten() if score.numel() == len(images) else score
+        # By its shape, as len(images) would fix the batch of an exported program.
+        return score.flatten() if all(size == 1 for size in score.shape[1:]) else score
 
 
 def detector(module: AnomalibModule) -> Detector:
