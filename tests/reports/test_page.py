@@ -495,6 +495,33 @@ def test_a_polarity_chosen_without_labelled_anomalies_is_told(audit_folder):
         assert ("polarity dark was chosen blindly" in said(section(audit_folder, "limitations"))) is told
 
 
+def test_a_floor_for_one_attacker_stands_beside_all_others(audit_folder):
+    path = audit_folder / "metrics.parquet"
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    assert "What is proven for whom" not in said(section(audit_folder, "security_numbers"))
+    [one] = [
+        row
+        for row in rows
+        if (row["attack"], row["norm"], row["regime"], row["metric"], row["defect"])
+        == ("worst", "linf", "both", "auroc", "all")
+        and abs(row["epsilon"] - 2 / 255) < 1e-9
+    ]
+    rows.append({**one, "attack": "certified", "value": 0.123})
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    text = said(section(audit_folder, "security_numbers"))
+    assert re.search(r"L∞ L∞ 2/255 0\.123 .* worst case of all attacks L2", text)
+    assert re.search(r"L2 L2 0\.25 nothing is proven 0\.\d+ .* worst case of all attacks", text)
+    assert re.search(r"patch – nothing is proven not attacked by this suite", text, re.I)
+    assert "light – nothing is proven not attacked by this suite" in text
+    light = {**one, "norm": "corruption", "epsilon": 3.0, "regime": "natural"}
+    rows += [{**light, "attack": kind, "value": value} for kind, value in (("brightness", 0.41), ("contrast", 0.62))]
+    rows.append({**light, "attack": "fog", "value": 0.1})
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    text = said(section(audit_folder, "security_numbers"))
+    assert re.search(r"light severity 3 nothing is proven 0\.41\S* .*brightness", text)
+
+
 def test_check_that_did_not_run_is_neither_passed_nor_failed(audit_folder):
     rewrite(audit_folder / "checks.parquet", lambda row: {**row, "passed": None})
     text = said(section(audit_folder, "checks"))

@@ -9,6 +9,7 @@ import pyarrow as pa
 from assay.errors import DataError
 from assay.metrics import certified
 from assay.metrics.security_curve import CONFIDENCE, Quartiles, quartiles
+from assay.reports.sections._attackers import attackers
 from assay.reports.sections._html import REGIMES, Section, norm, section
 from assay.store import parquet
 from assay.store.audit_reader import Audit, ThreatBudget
@@ -52,6 +53,24 @@ epsilons are distributed.</p>
 </tbody>
 {% endcall %}
 {% endif %}
+{% if attackers %}
+<h3>What is proven for whom</h3>
+<p>A floor holds for the attacker that it is proven for. Somebody who puts all he has into one place is another one, and
+so is another lamp.</p>
+{% call table("Every kind of attacker") %}
+<thead><tr><th>Attacker</th><th>Budget</th><th>Certified AUROC</th><th>What is left</th><th>By</th></tr></thead>
+<tbody>
+{% for row in attackers %}
+<tr><td>{{ row.name }}</td>
+<td class="nowrap">{% if row.budget is none %}–{% elif row.budget.norm == "corruption" -%}
+severity {{ row.budget.epsilon | int }}{% else %}{{ row.budget | budget }}{% endif %}</td>
+<td>{% if row.proven %}{{ row.proven | estimate }}{% else %}nothing is proven{% endif %}</td>
+<td>{% if row.left %}{{ row.left | estimate }}{% else %}not attacked by this suite{% endif %}</td>
+<td>{{ row.by or "–" }}</td></tr>
+{% endfor %}
+</tbody>
+{% endcall %}
+{% endif %}
 {% if shares %}
 <h3>Patches and placement</h3>
 {% call table("Patches and placement") %}
@@ -78,6 +97,7 @@ def security_numbers(audit: Audit) -> Section:
         TEMPLATE,
         rows=_numbers(audit, [name for name in audit.norms if name not in PERCENT]),
         brackets=_brackets(audit),
+        attackers=attackers(audit),
         shares=_shares(audit),
         regimes=REGIMES.values(),
         confidence=CONFIDENCE,
