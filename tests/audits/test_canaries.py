@@ -163,3 +163,17 @@ def test_the_worst_score_of_every_sample_counts(context_of):
     assert {name for name in self_checks.names() if name.startswith("canary")} == {
         "canary_weak", "canary_masked", "canary_stochastic",
     }  # fmt: skip
+
+
+def test_what_images_do_not_show_of_a_pattern_is_found_a_few_pixels_at_a_time(monkeypatch):
+    """As a decomposition of all pixels at once finds it, which takes several copies of large images."""
+    monkeypatch.setattr(canaries, "AT_ONCE", 100)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)
+    pixels[5] = pixels[0]  # an image that is there twice must not end in a division by nothing
+    pattern = canaries.blocks(3, 16, 16)
+    shown = torch.from_numpy(pixels[:5].reshape(5, -1)).float().div_(255).double()
+    basis, _ = torch.linalg.qr(shown.T)
+    left = canaries.unseen(pattern, pixels)
+    torch.testing.assert_close(left, pattern - basis @ (basis.T @ pattern), rtol=0, atol=1e-9)
+    assert (shown @ left).abs().max() < 1e-9
+    assert left.abs().sum() > 0.5 * pattern.abs().sum()

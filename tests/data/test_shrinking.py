@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
+from assay import shelves
 from assay.contracts import Dataset, Sample
 from assay.data import masks, splits
 from assay.data.images import decode, resized
 from assay.data.shrinking import Place, Rule, place, rule_of
 from assay.datasets.folder import folder
+from assay.datasets.mvtec import mvtec
 from assay.deploy import export
 from assay.deploy.score_files import Scored, score
 from assay.errors import InputError
@@ -89,6 +92,11 @@ def test_rule_and_filter_are_keys_that_change_the_data_hash(tmp_path: Path) -> N
     assert list(found.values()) == [
         Rule(), Rule("letterbox"), Rule("crop"), Rule("stretch", "box"), Rule("crop", "box")
     ]  # fmt: skip
+
+
+def test_tiles_are_not_a_way_to_shrink_and_the_error_says_what_is(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match=r"images in tiles: set `trainable: tiled` .*`image_size: native` here"):
+        shelves.bind(mvtec, {"root": str(tmp_path), "fit": "tiles"})
 
 
 def test_masks_follow(tmp_path: Path) -> None:

@@ -366,11 +366,21 @@ def swap_hashes(entry: Path) -> None:
     entry.with_suffix(".json").write_text(json.dumps(record))
 
 
+def another_form(entry: Path) -> None:
+    """A sound record, as a version of Assay with other fields writes it."""
+    record = json.loads(entry.with_suffix(".json").read_text())
+    record = {**record, "largest": 0}
+    del record["seal"]
+    record["seal"] = decode_cache._seal(record)
+    entry.with_suffix(".json").write_text(json.dumps(record))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         flip_a_pixel,
         swap_hashes,
+        another_form,
         lambda entry: entry.write_bytes(entry.read_bytes()[:-100]),
         lambda entry: entry.write_bytes(b""),
         lambda entry: entry.with_suffix(".json").write_text("{"),
@@ -378,7 +388,7 @@ def swap_hashes(entry: Path) -> None:
         lambda entry: entry.with_suffix(".json").write_text("{}"),
         lambda entry: entry.with_suffix(".json").write_bytes(b"\xff\xfe\x00"),
     ],
-    ids=["pixel", "hashes", "truncated", "empty", "broken json", "list", "nothing", "bytes"],
+    ids=["pixel", "hashes", "form", "truncated", "empty", "broken json", "list", "nothing", "bytes"],
 )
 def test_a_damaged_entry_is_noticed_and_made_again(
     dataset: Dataset, cache: Path, damage: Callable[[Path], object], caplog: pytest.LogCaptureFixture

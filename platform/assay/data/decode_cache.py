@@ -180,7 +180,8 @@ def _read(entry: Path) -> _Entry | None:
         # Checked before numpy reads it: a flipped bit in an image would otherwise go unnoticed.
         if seal != _seal(record) or record["pixels"] != file_hash(entry):
             raise ValueError("its seal does not match")
-        return _Entry(np.load(entry, mmap_mode="r"), record["hashes"], record["largest"], record["oddities"])
+        largest = [int(value) for value in record["largest"]]
+        return _Entry(np.load(entry, mmap_mode="r"), record["hashes"], largest, record["oddities"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         log.warning("cached images %s are damaged (%s); decoding them again", entry, error)
         return None
