@@ -56,7 +56,10 @@ def test_images_and_the_smallest_detector_count(tmp_path):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(allowance, "memory", lambda: need + spare)  # noqa: B023 - called at once
             if refused:
-                with pytest.raises(least_memory.SweepError, match="decoded images"):
+                with pytest.raises(
+                    least_memory.SweepError,
+                    match=r"at least 0.75 GB of memory \(Ray and PyTorch 0.75\), and this process may use 0.75 GB",
+                ):
                     least_memory.require(found, data)
             else:
                 least_memory.require(found, data)

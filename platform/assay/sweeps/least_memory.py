@@ -21,6 +21,8 @@ from assay.sweeps.study import Study
 
 COPIES = 2
 """Of the weights, at least: those of the trial, and those of the best epoch so far."""
+SHOWN = 2**24
+"""Bytes that are worth a word: 0.016 GB."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,11 @@ def require(spec: Spec, data: TrainingData) -> None:
     least = Least(images, min(weights(one, data) for one in probe.alternatives(spec).values()))
     if least.total > allowed:
         parts = {"decoded images": least.images, "weights": least.weights, "Ray and PyTorch": least.base}
+        large = [f"{name} {size / 2**30:.2g}" for name, size in parts.items() if size > SHOWN]
+        smaller = ", or make the images smaller" if least.images > SHOWN else ""
         raise SweepError(
-            f"a trial needs at least {least.total / 2**30:.2g} GB of memory "
-            f"({', '.join(f'{name} {size / 2**30:.2g}' for name, size in parts.items())}), and this process may use "
-            f"{allowed / 2**30:.2g} GB; raise the memory limit of the container or the job, or make the images smaller"
+            f"a trial needs at least {least.total / 2**30:.2g} GB of memory ({', '.join(large)}), and this process may "
+            f"use {allowed / 2**30:.2g} GB; raise the memory limit of the container or the job{smaller}"
         )
 
 
