@@ -72,6 +72,7 @@ def mnist(normal: int) -> Set:
 SETS: Mapping[str, Set] = {
     "elpv_poly": Set(partial(elpv, cells="poly", image_size=64), polarities=("dark", "both"), surroundings=(0.5,)),
     "elpv_mono_128": Set(partial(elpv, cells="mono", image_size=128), polarities=("dark",), surroundings=()),
+    "elpv_poly_128": Set(partial(elpv, cells="poly", image_size=128), polarities=("dark",), surroundings=()),
     "magnetic_tile": Set(partial(mvtec, root=str(IMAGES), category="magnetic_tile", **GREY), places=("same", "shared")),
     "brain_mri": Set(
         partial(folder, root=str(IMAGES / "brain_mri"), normal="no", anomalous="yes", duplicates="drop", **GREY),
