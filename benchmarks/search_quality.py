@@ -238,8 +238,10 @@ def main() -> None:
     table: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in search_table.load(options.table):
         table[row["parameters"]].append(row)
+    if missing := (space.size(search_table.space().domains) or 0) - len(table):
+        parser.error(f"{options.table} lacks {missing} configurations; `search_table.py --record` goes on with it")
     whole = hypervolume(point(rows[-1]) for rows in table.values())
-    print(f"{len(table)} configurations of {space.size(search_table.space().domains)}, hypervolume {whole:.5f}")
+    print(f"{len(table)} configurations, hypervolume {whole:.5f}")
     if options.real:
         several = [really(options.real, seed) for seed in range(options.seeds)]
         shares = {name: statistics.median(one[name] for one in several) / whole for name in REAL}

@@ -20,6 +20,8 @@ from assay.sweeps.trial import Trial
 
 PRICE = {"gpu_hour": 2, "cpu_hour": 0.5, "currency": "EUR"}
 STOP = {"grace": 2, "reduction": 2}
+CHEAP = {"until": 2, "attack": "noise"}
+HALF = {**CHEAP, "train": 0.5}
 TWO = {
     "choice": [
         {"toy_runs:Runs": {"epochs": 4, "learning_rate": {"choice": [0.01, 0.02, 0.03]}}},
@@ -83,6 +85,8 @@ def test_a_dry_run_tells_trials_rungs_hours_and_cost_and_writes_nothing(assay, t
         ({"stop_early": STOP}, 1, (3, 4)),
         ({"stop_early": STOP}, 4, (0.75, 1)),
         ({"stop_early": {"grace": 4, "reduction": 2}}, 1, (4, 4)),
+        ({"stop_early": STOP, "fidelity": {"ladder": [CHEAP]}}, 1, (3, 4)),
+        ({"stop_early": STOP, "fidelity": {"ladder": [HALF]}}, 1, (3, 5)),  # two halves, then all four anew
     ],
 )
 def test_the_forecast_counts_trials_workers_and_rungs(tmp_path, changes, cpus, minutes):

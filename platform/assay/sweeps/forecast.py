@@ -149,9 +149,10 @@ def forecast(
         for record in unfinished
     ]
     work += [(rates[name], 0, new * share) for name, share in shares(spec).items()]
+    reduction = spec.stop_early.reduction if spec.stop_early else 1
     epochs, seconds = [0.0, 0.0], [0.0, 0.0]
     for rate, done, count in work:
-        for place, ahead in enumerate((_expected(spec, rate.epochs, done), float(rate.epochs - done))):
+        for place, ahead in enumerate((_ahead(spec, rate.epochs, done, reduction), _ahead(spec, rate.epochs, done, 1))):
             epochs[place] += count * ahead
             seconds[place] += count * ahead * rate.seconds
     return Forecast(
@@ -164,7 +165,9 @@ def forecast(
         unfinished=len(unfinished),
         epochs=(epochs[0], epochs[1]),
         seconds=(seconds[0], seconds[1]),
-        longest=max((rate.seconds * (rate.epochs - done) for rate, done, count in work if count), default=0.0),
+        longest=max(
+            (rate.seconds * _ahead(spec, rate.epochs, done, 1) for rate, done, count in work if count), default=0.0
+        ),
         before=before,
     )
 
@@ -188,9 +191,21 @@ def rungs(spec: Spec, epochs: int) -> list[int]:
     )
 
 
-def _expected(spec: Spec, epochs: int, done: int) -> float:
-    """The epochs ahead of a trial if, at every rung, no more continue than may."""
-    ahead = [level for level in rungs(spec, epochs) if level > done]
-    reduction = spec.stop_early.reduction if spec.stop_early else 1
-    parts = zip([done, *ahead], [*ahead, epochs], strict=True)
-    return float(sum((last - first) / reduction**passed for passed, (first, last) in enumerate(parts)))
+def _ahead(spec: Spec, epochs: int, done: int, reduction: int) -> float:
+    """The epochs ahead of a trial if one in `reduction` continues at every rung.
+
+    Where a rung has more images than the one before, training begins anew. An epoch on a share of the train images
+    counts as that share; on smaller images as a whole one, which is too much.
+    """
+    levels = [*rungs(spec, epochs), epochs]
+    ladder = [(rung.train, rung.image_size) for rung in spec.fidelity.ladder] if spec.fidelity else []
+    lower = ladder[: len(levels) - 1]
+    parts = [*lower, *[(1.0, None)] * (len(levels) - len(lower))]
+    total, passed, begin, before = 0.0, 0, 0, parts[0]
+    for level, part in zip(levels, parts, strict=True):
+        if level > done:
+            first = max(begin, done) if part == before else 0
+            total += (level - first) * part[0] / reduction**passed
+            passed += 1
+        begin, before = level, part
+    return total
