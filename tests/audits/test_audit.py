@@ -216,10 +216,15 @@ def test_four_ray_workers_find_the_same_bits_as_none(store, name, tiny, done, mo
     monkeypatch.setenv("PYTHONPATH", support, prepend=os.pathsep)  # a worker imports toy_audit too
     whole = results(done)
     shutil.rmtree(done)
-    computed = []
+    steps = []
     with connection.connected(cpus=4):
         monkeypatch.setattr(connection, "connected", lambda *_, **__: nullcontext({}))  # one start is enough
-        audit.run(store, name, tiny, workers=4, on_progress=lambda one: computed.append(one.work))
+        with monkeypatch.context() as patch:
+            patch.setattr(self_checks, "outcome", lambda *_: 1 / 0)  # not here: the workers make the checks
+            audit.run(store, name, tiny, workers=4, on_progress=steps.append)
+        computed = [step.work for step in steps]
+        assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
+        assert sorted(computed[-len(self_checks.names()) :]) == sorted(f"check {name}" for name in self_checks.names())
         assert sorted(attacks(computed)) == sorted(entry.name for entry in tiny.attacks)
         assert all(new.equals(old) for new, old in zip(results(done), whole, strict=True))
 

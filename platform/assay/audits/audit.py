@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from assay.audits import fan_out, forecast, self_checks, tables
+from assay.audits import check_job, fan_out, forecast, self_checks, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.checks.manifest_reproduced import validation_of
 from assay.audits.examination import Examination
@@ -122,25 +122,29 @@ def run(
         on_forecast(foresee(store, prepared, workers))
     checks, audit = self_checks.names(), plan.audit
     on_progress = progress = ProgressFile(store, audit, on_progress)
-    jobs = len(plan.jobs)
+    jobs, made = len(plan.jobs), set[str]()
 
     def on_check(check: str, seconds: float) -> None:
-        on_progress(Progress(jobs + checks.index(check) + 1, jobs + len(checks), f"check {check}", seconds))
+        if check not in made:  # by a worker: what collects the results comes by it again
+            made.add(check)
+            on_progress(Progress(jobs + len(made), jobs + len(checks), f"check {check}", seconds))
 
     where: dict[str, Any] = {"workers": workers, "gpus": gpus, "memory_gb": memory_gb, "address": address}
-    before = _work(store, plan, len(checks), on_progress, **where)
-
     folder = f"audits/{audit}"
-    with one_thread(), exact_float32():
-        written, given, mark = tables.made(store, plan)
-    _write(store, folder, written)
-    masks = localisation.masks(_dataset(plan.model), images.ids)
-    about_detector = Examination(audit=audit, model=name, device=device, given=given, mark=mark, masks=masks)
-    if address is not None and device != "cpu":  # this machine may have no GPU, or another one
-        there = dataclasses.replace(about_detector, given=functools.partial(given, **_sent(plan)))
-        fan_out.run([there], str(store.root), **where, on_done=lambda _, spent: on_check(checks[-1], spent))
-    else:
-        _write(store, folder, about_detector.tables(store, plan.model.detector, on_check))
+    with fan_out.cluster(device, workers=workers, gpus=gpus, address=address) as spread:
+        before = _work(store, plan, len(checks), on_progress, **where)
+        with one_thread(), exact_float32():
+            written, given, mark = tables.made(store, plan)
+        _write(store, folder, written)
+        masks = localisation.masks(_dataset(plan.model), images.ids)
+        about_detector = Examination(audit=audit, model=name, device=device, given=given, mark=mark, masks=masks)
+        if spread:
+            there = dataclasses.replace(about_detector, given=functools.partial(given, **_sent(plan)))
+            check_job.spread(store, there, on_check, **where)
+        if address is not None and device != "cpu":  # this machine may have no GPU, or another one
+            fan_out.run([there], str(store.root), **where, on_done=lambda _, spent: on_check(checks[-1], spent))
+        else:
+            _write(store, folder, about_detector.tables(store, plan.model.detector, on_check))
     store.write(f"{folder}/manifest.json", store.read(f"models/{name}/manifest.json"))
     seconds = before + time.monotonic() - started
     remarks = [*_spared(suite, prepared.suite, images), *notes(plan.jobs, store)]

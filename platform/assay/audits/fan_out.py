@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from assay.errors import AssayError, InputError
@@ -21,11 +22,28 @@ class Work(Protocol):
     def device(self) -> str:
         """Where it computes."""
 
-    def run(self, root: str) -> float:
-        """Do it, into the store there; returns the seconds spent."""
+    @property
+    def run(self) -> Callable[..., float]:
+        """Do it, into the store that is the first argument; returns the seconds spent."""
 
 
 Piece = TypeVar("Piece", bound=Work)
+
+
+@contextmanager
+def cluster(device: str, *, workers: int | None, gpus: float, address: str | None) -> Iterator[bool]:
+    """Workers that stay for every `run` within the block; yields whether there are any, or this process does all.
+
+    Raises InputError where the GPUs are not shared out.
+    """
+    _require_shares(device, workers, gpus, address)
+    if address is None and workers == 1:
+        yield False
+        return
+    from assay.cluster.connection import connected
+
+    with connected(address, cpus=workers):
+        yield True
 
 
 def run(
@@ -36,14 +54,15 @@ def run(
     gpus: float = 0.0,
     memory_gb: float | None = None,
     address: str | None = None,
-    on_done: Callable[[Piece, float], None],
+    shared: Sequence[object] = (),
+    on_done: Callable[[Piece, float], object],
 ) -> None:
     """Do every job; `on_done` is called as each ends. The order changes no figure.
 
     workers: how many jobs at a time; None, on a cluster, for as many as it has room for. gpus: the share of a GPU
     that each takes, such as 0.25 for four on one. memory_gb: that each asks for; a cluster that starts machines
     for them then takes small ones, where it would else start a large one. address: a Ray cluster; without it,
-    this machine's cores.
+    this machine's cores. shared: what every job is given after the store; it is sent once, not with each.
     Raises InputError where the GPUs are not there or not shared out, AssayError where a job failed more often than
     retry.py allows; what is done stays.
     """
@@ -51,14 +70,10 @@ def run(
         return
     given = workers is not None
     workers = min(workers or len(jobs), len(jobs))
-    if jobs[0].device != "cpu" and not gpus and (workers > 1 or address):
-        raise InputError(
-            "workers that take no share of a GPU would all run on the first one; give --gpus-per-worker (1 for one "
-            "worker on each GPU), or --workers 1"
-        )
+    _require_shares(jobs[0].device, workers, gpus, address)
     if address is None and workers == 1:
         for job in jobs:
-            on_done(job, job.run(root))
+            on_done(job, job.run(root, *shared))
         return
     from assay.cluster.connection import connected
 
@@ -67,16 +82,24 @@ def run(
             raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
         if gpus and not given:
             workers = min(workers, max(1, int(resources.get("GPU", 0) / gpus + 1e-9)))
-        _spread(jobs, root, workers, gpus, (memory_gb or 0) * 2**30, on_done)
+        _spread(jobs, (root, *shared), workers, gpus, (memory_gb or 0) * 2**30, on_done)
+
+
+def _require_shares(device: str, workers: int | None, gpus: float, address: str | None) -> None:
+    if device != "cpu" and not gpus and (workers != 1 or address):
+        raise InputError(
+            "workers that take no share of a GPU would all run on the first one; give --gpus-per-worker (1 for one "
+            "worker on each GPU), or --workers 1"
+        )
 
 
 def _spread(
     jobs: Sequence[Piece],
-    root: str,
+    given: Sequence[object],
     at_a_time: int,
     gpus: float,
     memory: float,
-    on_done: Callable[[Piece, float], None],
+    on_done: Callable[[Piece, float], object],
 ) -> None:
     import ray
 
@@ -85,6 +108,7 @@ def _spread(
     processes = _Processes(gpus, memory) if gpus else None
     gpu_memory.give_back()  # the preflight's: the workers need it
     remote = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_run)  # retry.py decides what is tried again
+    given = [ray.put(one) for one in given]
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
     idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus, "memory_gb": memory / 2**30}, ray.cluster_resources)
@@ -92,7 +116,7 @@ def _spread(
         while queue and len(running) < at_a_time:
             number = queue.popleft()
             start = processes.start if processes else remote.remote
-            running[start(jobs[number], root)] = number
+            running[start(jobs[number], *given)] = number
         while not (ended := ray.wait(list(running), num_returns=1, timeout=idle_warning.PATIENCE / 4)[0]):
             idle.look(_taken(1, gpus))
         idle.look(True)
@@ -152,10 +176,10 @@ class _Processes:
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 
-    def start(self, job: Work, root: str) -> Any:
+    def start(self, job: Work, *given: object) -> Any:
         """Give the job to a free process, else to a new one."""
         process = self._free.pop() if self._free else self._make.remote(self._gpus)
-        running = process.run.remote(job, root)
+        running = process.run.remote(job, *given)
         self._busy[running] = process
         return running
 
@@ -172,17 +196,17 @@ class _Process:
     def __init__(self, gpus: float) -> None:
         self._gpus = gpus
 
-    def run(self, job: Work, root: str) -> float:
+    def run(self, job: Work, *given: object) -> float:
         """Do a job; an error that leaves the GPU unusable ends the process."""
         if job.device != "cpu":
             gpu_memory.keep_to(self._gpus)
         try:
-            return _run(job, root)
+            return _run(job, *given)
         except Exception as error:
             retry.leave_if_gpu_lost(error)
             raise
 
 
-def _run(job: Work, root: str) -> float:
+def _run(job: Work, *given: object) -> float:
     versions.check()
-    return job.run(root)
+    return job.run(*given)

@@ -61,7 +61,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Forecast:
-    """An audit's work ahead. jobs: shared out among `workers`. checks: one after the other when these are done.
+    """An audit's work ahead. jobs, and when these are done checks: shared out among `workers`.
 
     forward, backward: measured seconds of a pass of one image, on `device`.
     """
@@ -81,9 +81,7 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Wall time with so many workers; never less than the longest part takes."""
-        together = sum(piece.seconds or 0.0 for piece in self.jobs) / self.workers
-        longest = max(((piece.seconds or 0.0) / piece.parts for piece in self.jobs), default=0.0)
-        return max(together, longest) + sum(piece.seconds or 0.0 for piece in self.checks)
+        return sum(_together(pieces, self.workers) for pieces in (self.jobs, self.checks))
 
     def plain(self) -> dict[str, object]:
         """As JSON values."""
@@ -100,6 +98,11 @@ class Rate:
     def seconds(self, passed: StandIn) -> float:
         """What the passes that a stand-in counted would take."""
         return passed.forwards * self.forward + passed.backwards * self.backward
+
+
+def _together(pieces: Sequence[Piece], workers: int) -> float:
+    longest = max(((piece.seconds or 0.0) / piece.parts for piece in pieces), default=0.0)
+    return max(longest, sum(piece.seconds or 0.0 for piece in pieces) / workers)
 
 
 def of(store: Store, plan: Plan, workers: int | None, device: str, others: Sequence[nn.Module] = ()) -> Forecast:

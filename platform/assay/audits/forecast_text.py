@@ -39,7 +39,7 @@ def duration(seconds: float | None) -> str:
 
 
 def _whole(forecast: Forecast) -> str:
-    at_a_time = f", attacks {forecast.workers} at a time" if forecast.workers > 1 else ""
+    at_a_time = f", {forecast.workers} pieces at a time" if forecast.workers > 1 else ""
     return f"about {duration(forecast.seconds)}{at_a_time}"
 
 

@@ -48,13 +48,19 @@ def table(
         found = kept.read(name) if kept else None
         seconds = 0.0
         if found is None:
-            found = outcome(name, context)
+            found = made(name, context, kept)
             seconds = time.monotonic() - began
-            if kept and not found.evidence.startswith(UNMADE):
-                kept.write(found)
         rows.append(dataclasses.asdict(found))
         on_check(name, seconds)
     return pa.Table.from_pylist(rows, schema=schemas.CHECKS)
+
+
+def made(name: str, context: Context, kept: KeptChecks | None = None) -> CheckResult:
+    """The result of one check, which is then kept; but not that of a check that could not be made."""
+    found = outcome(name, context)
+    if kept and not found.evidence.startswith(UNMADE):
+        kept.write(found)
+    return found
 
 
 def outcome(name: str, context: Context) -> CheckResult:

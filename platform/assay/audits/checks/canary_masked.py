@@ -10,6 +10,7 @@ from assay.audits.checks.white_box_beats_black_box import white_box_beats_black_
 from assay.audits.checks.white_box_beats_noise import white_box_beats_noise
 
 ORDER = 201
+LONG = True
 ABOUT = "strength"
 FLAGS = (gradients, white_box_beats_noise, white_box_beats_black_box)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assay.contracts import Attacked, ThreatModel
 
 ORDER = 101
+LONG = True
 ABOUT = "strength"
 SEEN = 0.1  # share of samples where a black-box attack may go further
 QUERIES = 5  # of the check's own attack, for each step of the unbounded one
