@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from assay.audits import audit, check_job, fan_out, kept_checks, self_checks, suite, tables
+from assay.audits import audit, check_job, fan_out, self_checks, suite, tables
 from assay.audits.check_job import CheckJob
+from assay.audits.checks import _kept as kept_checks
 from assay.audits.examination import Examination
 from assay.errors import InputError
 from assay.models import model_folder

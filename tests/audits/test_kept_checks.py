@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assay.audits import audit, forecast, kept_checks, self_checks, suite
+from assay.audits import audit, forecast, self_checks, suite
+from assay.audits.checks import _kept as kept_checks
 from assay.errors import InputError
 from assay.store import parquet, schemas
 from assay.store.store import Store

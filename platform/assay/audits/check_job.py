@@ -1,4 +1,4 @@
-"""One check of an audit as a piece of work for a worker; its result goes to where `kept_checks` looks for it."""
+"""One check of an audit as a piece of work for a worker; its result goes to where `checks._kept` looks for it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from assay import shelves
 from assay.audits import fan_out, self_checks
 from assay.audits.checks._context import Context
+from assay.audits.checks._kept import KeptChecks
 from assay.audits.examination import Examination
-from assay.audits.kept_checks import KeptChecks
 from assay.models import model_folder
 from assay.runtime.float32 import exact_float32
 from assay.runtime.threads import one_thread
@@ -23,7 +23,7 @@ _CONTEXTS: dict[tuple[str, str], Context] = {}
 
 @dataclass(frozen=True, kw_only=True)
 class CheckJob:
-    """Plain values, so that it can be sent to a worker. mark: of the results in `kept_checks`."""
+    """Plain values, so that it can be sent to a worker. mark: of the results in `checks._kept`."""
 
     check: str
     audit: str

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from assay.audits import explanations, self_checks
 from assay.audits.checks._context import Context
-from assay.audits.kept_checks import KeptChecks
+from assay.audits.checks._kept import KeptChecks
 from assay.models import model_folder
 from assay.runtime.float32 import exact_float32
 from assay.runtime.threads import one_thread
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Examination:
     """Plain values, so that it can be sent to a worker.
 
-    given: makes what the checks are given, of a detector and its device. mark: of their results in `kept_checks`.
+    given: makes what the checks are given, of a detector and its device. mark: of their results in `checks._kept`.
     masks: (N, S, S) of the images, all False where there is none.
     """
 

@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from assay.audits import explanations, kept_checks, self_checks, tables
+from assay.audits import explanations, self_checks, tables
 from assay.audits.attack_job import AttackJob
 from assay.audits.certification_job import CertificationJob
+from assay.audits.checks import _kept
 from assay.audits.checks._context import Context
 from assay.audits.corruption_job import CorruptionJob
 from assay.audits.job import Job
@@ -124,7 +125,7 @@ def of(store: Store, plan: Plan, workers: int | None, device: str, others: Seque
             if parts:
                 pieces.append(counted.of(len(parts), sum(len(job.images) for job in parts)))
     at_a_time = max(1, min(workers or len(todo), len(todo)))
-    kept = {f"check {name}" for name in kept_checks.of(store, plan.audit)}
+    kept = {f"check {name}" for name in _kept.of(store, plan.audit)}
     checks = tuple(piece for piece in _checks(plan, few, scores, own) if piece.work not in kept)
     return Forecast(tuple(pieces), checks, at_a_time, device, own.forward, own.backward)
 

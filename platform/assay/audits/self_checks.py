@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from assay import shelves
 from assay.audits.checks._context import Context
+from assay.audits.checks._kept import KeptChecks
 from assay.audits.checks._result import CheckResult, result
-from assay.audits.kept_checks import KeptChecks
 from assay.errors import AssayError
 from assay.store import schemas
 

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from assay.audits import bank_size_job, kept_checks
+from assay.audits import bank_size_job
+from assay.audits.checks import _kept
 from assay.audits.checks._context import Context
 from assay.audits.plan import Plan
 from assay.metrics import (
@@ -37,7 +38,7 @@ SEEN = ("scores", "corrupted", "certified", "deployed")
 def made(store: Store, plan: Plan) -> tuple[dict[str, pa.Table], Callable[..., Context], str]:
     """Of a plan whose jobs are all done: name -> table, and what the checks need.
 
-    That is what makes their context of a detector and its device, and the mark of their results in `kept_checks`.
+    That is what makes their context of a detector and its device, and the mark of their results in `checks._kept`.
     """
     parts = {
         kind: pa.concat_tables(parquet.load(store, work.key, schema) for work in works)
@@ -89,7 +90,7 @@ def made(store: Store, plan: Plan) -> tuple[dict[str, pa.Table], Callable[..., C
         **({"minimal": parts["minimal"]} if "minimal" in parts else {}),
         **({"bank_size": bank_size_job.figures(parts["bank"], threshold=threshold)} if "bank" in parts else {}),
     }
-    return found, given, kept_checks.mark(seen, plan.device)
+    return found, given, _kept.mark(seen, plan.device)
 
 
 def of_sweep(store: Store, about: Mapping[str, Any]) -> dict[str, pa.Table]:
