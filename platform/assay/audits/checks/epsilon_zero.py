@@ -9,7 +9,7 @@ from assay.models.scoring import score
 
 ORDER = 30
 LONG = True
-STEPS = 10  # at epsilon 0 more steps show nothing new; a suite of short checks makes fewer
+STEPS = 4  # at epsilon 0 more steps show nothing new; a suite of short checks makes fewer
 OF_EACH = 2
 
 
