@@ -187,6 +187,20 @@ def test_seeds_of_training_are_shown(store):
     assert "trial 0 with another seed" in shown
 
 
+def test_rungs_of_a_ladder_are_shown_with_whom_they_misled(store):
+    ladder = {"fidelity": {"ladder": [{"until": 1, "attack": "fgsm"}]}}
+    low = {**reported(0, 1), "kept": {"epoch": 1}, "rung": "fgsm", "checked": {"robust_auroc": 0.05}}
+    events = [asked(0), low, ended(0, "pruned"), asked(1), {**low, "trial": 1, "checked": {}}]
+    toy_log.write(store, *events, search={"trials": 9}, **ladder)
+    shown = text(client(store).get(f"/{TOKEN}/sweeps/toy"))
+    assert "rung fgsm: 2 trials, 1 stopped, 1 checked by the full attack" in shown
+    assert "trial 0 falls from 0.200 to 0.050: the cheap attack misled" in shown
+    toy_log.write(store, asked(0), name="young", search={"trials": 9}, **ladder)
+    assert "No trial has passed a rung yet" in text(client(store).get(f"/{TOKEN}/sweeps/young"))
+    toy_log.write(store, asked(0), name="plain", search={"trials": 9})
+    assert "Rungs of the ladder" not in text(client(store).get(f"/{TOKEN}/sweeps/plain"))
+
+
 def test_names_from_a_store_are_text(store, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     evil = "<script>alert(1)</script>\u202e"

@@ -74,7 +74,8 @@ ADVICE = """
 """
 
 RUNGS = """
-<ul>{% for one in rungs %}<li>{{ one }}</li>{% endfor %}</ul>
+{% if rungs %}<ul>{% for one in rungs %}<li>{{ one }}</li>{% endfor %}</ul>
+{% else %}<p>No trial has passed a rung yet.</p>{% endif %}
 """
 
 IMPORTANCE = """
@@ -202,7 +203,7 @@ class LiveSweep:
         found.append(self._pictures(now, stands.alive))
         found.append(self._importances(states["complete"]))
         found.append(self._advice())
-        if any(report.get("rung") for record in self.log.records.values() for report in record.reports):
+        if self.spec.get("fidelity"):
             found.append(section("Rungs of the ladder", RUNGS, rungs=rungs.quality(self.log.records)))
         pages = max(1, -(-len(self.trials) // SHOWN))
         page = min(page, pages)
