@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from other_device import other_device
 from torch import Tensor, nn
 
 from assay.attacks.pgd import pgd
@@ -59,6 +60,7 @@ def test_whatever_is_scored_is_scored_without_tf32(use: str) -> None:
     assert precision() == before
 
 
+@pytest.mark.filterwarnings("ignore:CUDA is not available:UserWarning")
 @pytest.mark.parametrize(("precision_of_steps", "steps"), [("float32", "ieee"), ("tf32", "tf32"), ("bfloat16", "ieee")])
 def test_the_steps_of_an_attack_are_rough_only_where_it_says_so_and_their_result_is_exact(precision_of_steps, steps):
     seen: list[tuple[bool, str]] = []
@@ -67,16 +69,13 @@ def test_the_steps_of_an_attack_are_rough_only_where_it_says_so_and_their_result
         seen.append((given.requires_grad, precision()[0]))
         return given.mean(dim=(1, 2, 3))
 
-    clean, direction = torch.full((2, 1, 4, 4), 0.5), torch.tensor([1, -1])
-    with exact_float32():
-        pgd(score, clean, direction, ThreatModel("linf", 0.1), rng(2), steps=3, precision=precision_of_steps)
+    with exact_float32(), other_device():
+        clean, direction = torch.full((2, 1, 4, 4), 0.5, device="cuda"), torch.tensor([1, -1], device="cuda")
+        random = [torch.Generator("cuda").manual_seed(number) for number in range(2)]
+        pgd(score, clean, direction, ThreatModel("linf", 0.1), random, steps=3, precision=precision_of_steps)
         assert precision()[0] == "ieee"
     assert {how for gradient, how in seen if gradient} == {steps}
     assert {how for gradient, how in seen if not gradient} == {"ieee"}
-
-
-def rng(count: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(number) for number in range(count)]
 
 
 def test_a_users_own_choice_is_restored() -> None:
