@@ -26,7 +26,7 @@ PATIENCE = 60
 
 
 def test_a_worker_that_is_killed_costs_what_it_was_doing(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))  # workers import slow_work too
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)  # workers import slow_work too
     works, ended = [Note(number, deadly=2 * (number == 2)) for number in range(6)], []
     fan_out.run(works, str(tmp_path), workers=2, gpus=0.0, on_done=lambda work, _: ended.append(work.number))
     assert len(Store(tmp_path).names("killed")) == 2, "nothing was killed, so nothing was tested"
@@ -35,7 +35,7 @@ def test_a_worker_that_is_killed_costs_what_it_was_doing(tmp_path, monkeypatch):
 
 
 def test_work_that_kills_its_worker_every_time_ends_in_words_and_what_is_done_stays(tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
     with pytest.raises(
         AssayError, match=r"^note-1: the worker process died.* 3 times; .*fewer --workers.*same audit again"
     ):
@@ -52,13 +52,14 @@ def test_workers_share_a_gpu(tmp_path, monkeypatch):
         yield ray.cluster_resources()
         ray.shutdown()
 
-    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    monkeypatch.setenv("PYTHONPATH", str(TESTS), prepend=os.pathsep)
     monkeypatch.setattr(connection, "connected", one_gpu)
     works = [Note(number, deadly=number == 3) for number in range(8)]
     with pytest.raises(InputError, match="2 of a GPU and Ray sees 1"):
         fan_out.run(works, str(tmp_path), workers=2, gpus=2, on_done=lambda *_: None)
     ray.shutdown()
-    fan_out.run(works, str(tmp_path), workers=None, gpus=0.5, address="there", on_done=lambda *_: None)
+    where = {"workers": None, "gpus": 0.5, "address": "there", "audit": "notes"}
+    fan_out.run(works, str(tmp_path), **where, on_done=lambda *_: None)
     store = Store(tmp_path)
     assert all(work.done(store) for work in works)
     assert len(store.names("killed")) == 1
@@ -155,7 +156,12 @@ def test_an_audit_whose_process_is_killed_goes_on_where_it_stopped(store, tmp_pa
     attacks = [*toy_audit.SUITE["attacks"], {"name": "slow", "attack": "slow_work:slow", "threat": "l2"}]
     suite = toy_audit.write_suite(tmp_path / "slow.yaml", name="slow", attacks=attacks)
     flag = tmp_path / "go-on"
-    environment = {**os.environ, "PYTHONPATH": str(TESTS), "SLOW_WORK": str(flag), "OMP_NUM_THREADS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{TESTS}:{os.environ.get('PYTHONPATH', '')}",
+        "SLOW_WORK": str(flag),
+        "OMP_NUM_THREADS": "1",
+    }
     assay = str(Path(sys.executable).parent / "assay")
     command = [assay, "audit", model, "--suite", suite, "--workers", "1", "--no-wandb", "--store", str(store.root)]
 

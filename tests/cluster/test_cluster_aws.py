@@ -333,6 +333,26 @@ def test_filling_in_says_what_is_missing(aws, account, tmp_path):
         cluster_file.read(REPO / "cluster.yaml")
 
 
+def test_a_stack_that_is_there_already_is_told_by_its_state(aws, account, monkeypatch):
+    cloudformation = aws("cloudformation")
+    with pytest.raises(cloudformation.exceptions.AlreadyExistsException):
+        deploy(aws, STACK)
+    plain = account_stack.client
+
+    class RolledBack:
+        def __init__(self, real):
+            self.meta, self.real = real.meta, real
+
+        def describe_stacks(self, **asked):
+            told = self.real.describe_stacks(**asked)
+            told["Stacks"][0]["StackStatus"] = "ROLLBACK_COMPLETE"
+            return told
+
+    monkeypatch.setattr(account_stack, "client", lambda name, region: RolledBack(plain(name, region)))
+    with pytest.raises(cluster.InputError, match=r"is ROLLBACK_COMPLETE; .* has to be deleted before it is deployed"):
+        cluster.fill(REPO / "cluster.yaml", STACK)
+
+
 def test_each_node_has_its_profile_a_key_pair_and_metadata_that_ask_for_a_token(aws, account, config, nodes):
     for name, node in nodes.items():
         profile = account["HeadProfile" if name == "head" else "WorkerProfile"]

@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
+import over_ssh
 import pytest
 import ssh_hosts
 import toy_audit
 import yaml
+from over_ssh import IMAGES, SETTINGS, STORE, answers, has_raylet, started, wait_for
 
-REPO = Path(__file__).parents[2]
-VENV = Path(sys.executable).parent.parent
-PATIENCE = 240  # seconds; what takes 20 on an idle machine may take long on a busy one
-S3 = "AWS_ENDPOINT_URL=http://10.213.7.1:9000 AWS_ACCESS_KEY_ID=a AWS_SECRET_ACCESS_KEY=b AWS_DEFAULT_REGION=us-east-1"
-SETTINGS = ["env", "RAY_AUTH_MODE=token", *S3.split()]
-STORE = "s3://store/assay"
-IMAGES = "s3://store/images"
+REPO = over_ssh.REPO
 
 pytestmark = pytest.mark.skipif(bool(ssh_hosts.missing()), reason=ssh_hosts.missing())
 
@@ -33,90 +26,34 @@ pytestmark = pytest.mark.skipif(bool(ssh_hosts.missing()), reason=ssh_hosts.miss
 def hosts(tmp_path_factory) -> Iterator[dict[str, ssh_hosts.Host]]:
     """A laptop, a head and two workers, with the cluster up between them."""
     with ssh_hosts.network(tmp_path_factory.mktemp("hosts"), "laptop", "head", "worker-1", "worker-2") as hosts:
-        config = yaml.safe_load((REPO / "docs" / "cluster-local.yaml").read_text(encoding="utf-8"))
-        config["provider"] |= {"head_ip": "10.213.7.2", "worker_ips": ["10.213.7.3", "10.213.7.4"]}
-        config["auth"]["ssh_user"] = "root"
-        config["setup_commands"][:3] = [f"ln -sfn {VENV} ~/venv", f"echo 'export {S3}' >> ~/.bashrc"]
-        laptop = hosts["laptop"]
-        (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(config))
-        laptop.run("ray", "get-auth-token", "--generate")
-        laptop.run(*SETTINGS, "bash", "-c", f"cd {REPO} && ray up -y /home/cluster.yaml", timeout=PATIENCE)
+        over_ssh.up(hosts["laptop"], "10.213.7.2", "10.213.7.3", "10.213.7.4")
         yield hosts
 
 
 @pytest.fixture(scope="module")
-def bucket(hosts) -> Iterator[None]:
-    """An S3 service on the laptop, and the bucket of the store."""
-    laptop = hosts["laptop"]
-    server = started(laptop, "python", "-m", "moto.server", "-H", "10.213.7.1", "-p", "9000")
-    wait_for(lambda: answers(laptop, "10.213.7.1", 9000), "the S3 service")
-    laptop.run(*SETTINGS, "python", "-c", "import boto3; boto3.client('s3').create_bucket(Bucket='store')")
-    yield
-    server.kill()
-    server.wait(timeout=30)
-
-
-@pytest.fixture(scope="module")
-def job(hosts, bucket) -> Iterator[str]:
+def job(hosts) -> Iterator[str]:
     """What a submitted sweep of two trials printed; each trial takes a whole worker. Meanwhile `ray up` is refused."""
     laptop = hosts["laptop"]
-    tunnel = started(laptop, *SETTINGS, "ray", "dashboard", "/home/cluster.yaml")
-    wait_for(lambda: answers(laptop, "127.0.0.1"), "the tunnel to the dashboard")
-    wait_for(lambda: has_raylet(hosts["worker-1"]) and has_raylet(hosts["worker-2"]), "both workers to start")
-    wait_for(lambda: "4.0 CPU" in status(hosts["head"]), "both workers in the cluster")
-    changes = ["search.trials=2", "resources.cpu=2", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
-    changes.append(f"dataset={json.dumps(toy_audit.pictures(laptop.home / 'images') | {'root': IMAGES})}")
-    laptop.run(*SETTINGS, "assay", "data", "push", "/home/images", IMAGES)
-    sweep = ["assay", "sweep", "/home/assay/search_spaces/demo.yaml", "--address", "auto", "--store", STORE]
-    settings = [word for change in changes for word in ("--set", change)]
-    submit = ["ray", "job", "submit", "--address", "http://127.0.0.1:8265", "--", *sweep, *settings]
-    process = subprocess.Popen(laptop.command(*SETTINGS, *submit), stdout=subprocess.PIPE, text=True)
-    config = yaml.safe_load((REPO / "docs" / "cluster-local.yaml").read_text(encoding="utf-8"))
-    guard = f"source ~/.bashrc; ({config['head_start_ray_commands'][0]})"
-    again = hosts["head"].command("bash", "--login", "-i", "-c", guard)
-    wait_for(lambda: refused(again) or process.poll() is not None, "the job to begin")
-    assert process.poll() is None, "a job that runs is protected"
-    yield process.communicate(timeout=PATIENCE)[0]
-    tunnel.kill()
-    tunnel.wait(timeout=30)
+    with over_ssh.bucket(laptop), over_ssh.tunnel(laptop):
+        wait_for(lambda: has_raylet(hosts["worker-1"]) and has_raylet(hosts["worker-2"]), "both workers to start")
+        wait_for(lambda: "4.0 CPU" in over_ssh.status(hosts["head"], "10.213.7.2"), "both workers in the cluster")
+        changes = ["search.trials=2", "resources.cpu=2", "fixed.epochs=1", "evaluation.every=1", "stop_early=null"]
+        changes.append(f"dataset={json.dumps(toy_audit.pictures(laptop.home / 'images') | {'root': IMAGES})}")
+        laptop.run(*SETTINGS, "assay", "data", "push", "/home/images", IMAGES)
+        sweep = ["assay", "sweep", "/home/assay/search_spaces/demo.yaml", "--address", "auto", "--store", STORE]
+        process = over_ssh.submitted(laptop, *sweep, *(word for change in changes for word in ("--set", change)))
+        config = yaml.safe_load(over_ssh.FILE.read_text(encoding="utf-8"))
+        guard = f"source ~/.bashrc; ({config['head_start_ray_commands'][0]})"
+        again = hosts["head"].command("bash", "--login", "-i", "-c", guard)
+        wait_for(lambda: refused(again) or process.poll() is not None, "the job to begin")
+        assert process.poll() is None, "a job that runs is protected"
+        yield process.communicate(timeout=over_ssh.PATIENCE)[0]
 
 
 def refused(command: list[str]) -> bool:
     """Whether the first thing that a second `ray up` does on the head stops it."""
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     return done.returncode != 0 and "A job runs on this head" in done.stdout
-
-
-def started(host: ssh_hosts.Host, *command: str) -> subprocess.Popen:
-    """A program that runs there until it is killed or the host is."""
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(host.command(*command), stdin=quiet, stdout=quiet, stderr=quiet)
-
-
-def wait_for(done, what: str) -> None:
-    """Until it is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not done():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        time.sleep(1)
-
-
-def answers(host: ssh_hosts.Host, address: str, port: int = 8265) -> bool:
-    """Whether that port, else the dashboard's, takes a connection from that host."""
-    return not subprocess.run(
-        host.command("bash", "-c", f"exec 3<>/dev/tcp/{address}/{port}"), capture_output=True, timeout=30, check=False
-    ).returncode
-
-
-def has_raylet(host: ssh_hosts.Host) -> bool:
-    """Whether Ray runs there; cheap to ask, unlike `status`."""
-    return any("/raylet/raylet " in line for line in host.running())
-
-
-def status(head: ssh_hosts.Host) -> str:
-    """What `ray status` tells; nothing while it cannot."""
-    ask = head.command(*SETTINGS, "ray", "status", "--address", "10.213.7.2:6379")
-    return subprocess.run(ask, capture_output=True, text=True, timeout=60, check=False).stdout
 
 
 def test_a_submitted_sweep_reads_images_of_the_bucket_runs_on_the_workers_and_ends_in_the_store(hosts, job):
@@ -158,9 +95,9 @@ def test_a_worker_that_is_told_of_its_end_leaves_the_cluster(hosts, job):
 
 def test_down_stops_the_head_and_the_workers_stop_as_the_file_says(hosts, job):
     laptop = hosts["laptop"]
-    laptop.run(*SETTINGS, "ray", "down", "-y", "/home/cluster.yaml", timeout=PATIENCE)
+    laptop.run(*SETTINGS, "ray", "down", "-y", "/home/cluster.yaml", timeout=over_ssh.PATIENCE)
     for address in ("10.213.7.3", "10.213.7.4"):
         trust = ["-i", "/home/.ssh/id_ed25519", "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"]
-        laptop.run("ssh", *trust, f"root@{address}", "~/venv/bin/ray stop", timeout=PATIENCE)
+        laptop.run("ssh", *trust, f"root@{address}", "~/venv/bin/ray stop", timeout=over_ssh.PATIENCE)
     for name in ("head", "worker-1", "worker-2"):
         wait_for(lambda name=name: not [line for line in hosts[name].running() if "ray" in line], f"{name} to be idle")

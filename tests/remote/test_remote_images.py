@@ -234,6 +234,14 @@ def test_keys_that_no_folder_can_hold(images, url, s3):
         read(url)
 
 
+def test_keys_that_end_with_a_slash_are_folders_that_a_console_made_and_no_images(images, url, s3):
+    push(images, f"{url}/")
+    for key in ("", "good/", "bad/", "empty/"):
+        put(s3, url, key, b"")
+    far = read(f"{url}/")
+    assert splits.dataset_hash(far) == splits.dataset_hash(read(images))
+
+
 def test_a_layout_that_is_wrong_is_told_by_its_url(images, url):
     push(images, url)
     with pytest.raises(DataError, match=f"^{re.escape(url)}: no folder train; root"):

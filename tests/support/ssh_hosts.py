@@ -19,6 +19,8 @@ TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "ps", "rsyn
 NETWORK = "10.213.7"
 KEPT = (Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix))
 """What of this machine they must see: the checkout, its environment and the interpreter."""
+CODE = f"PYTHONPATH={KEPT[0]}:{KEPT[0] / 'platform'}"
+"""Makes it this checkout's code, whichever one its environment was made for."""
 NEW = "setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child --mount-proc"
 
 # Run in new namespaces: folders of its own over those that programs write to, and root's home at /home.
@@ -101,9 +103,10 @@ class Host:
         enter = ["nsenter", "-t", str(self.init), "--mount", "--net", "--pid", "--uts", "--ipc", "--wd=/home"]
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         follow = ["setpriv", "--pdeathsig", "KILL"]  # it ends with the nsenter that is waited for
-        return [*enter, *follow, "env", "-i", "HOME=/home", "USER=root", "SHELL=/bin/bash", f"PATH={path}", *command]
+        person = ["HOME=/home", "USER=root", "SHELL=/bin/bash"]
+        return [*enter, *follow, "env", "-i", *person, f"PATH={path}", CODE, *command]
 
-    def run(self, *command: str, timeout: float = 60) -> str:
+    def run(self, *command: str, timeout: float = 240) -> str:
         """Its output, which an error shows."""
         done = subprocess.run(
             self.command(*command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout

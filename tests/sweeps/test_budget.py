@@ -18,11 +18,13 @@ from sweep_process import Sweep, wait_for
 
 from assay.cli import main
 from assay.cluster.idle_warning import Waiting
+from assay.cluster.started_workers import UpTime
 from assay.config import reader, search_space
 from assay.config.search_space import Budget, Price, Resources
 from assay.errors import SpecError
-from assay.store import trial_log, trials_table
+from assay.store import cluster_cost, trial_log, trials_table
 from assay.store.store import Store
+from assay.store.trial_log import TrialLog
 from assay.sweeps import budget, sweep
 from assay.sweeps import tune as tune_run
 from assay.sweeps.budget import Meter, Spent
@@ -193,7 +195,7 @@ def test_wall_time_begins_when_trials_can(tmp_path, own_cache, monkeypatch):
     clock.hours = 1
     assert late.over()
     monkeypatch.setattr(sweep, "connected", lambda address: nullcontext({"CPU": 1.0}))
-    monkeypatch.setattr(tune_run, "fit", lambda study, data, concurrent, meter: began.append(meter.over()))
+    monkeypatch.setattr(tune_run, "fit", lambda study, data, concurrent, meter, joined: began.append(meter.over()))
     sweep.run(found, Store(tmp_path / "store"), meter=late)
     assert began == [{}]
 
@@ -249,22 +251,40 @@ def test_what_a_killed_driver_spent_is_known_to_the_next(tmp_path, own_cache):
     assert "sweep 'toy' has used up its budget (cpu_hours: " in output
 
 
-def test_a_spent_budget_ends_the_idle_workers_and_says_what_they_were_up_for(monkeypatch):
-    ended = []
+def test_a_spent_budget_ends_the_idle_workers_and_says_what_was_forecast_held_and_started(monkeypatch, tmp_path):
+    ended, store = [], Store(tmp_path)
     monkeypatch.setattr(sweep.started_workers, "end_idle", lambda: ended.append(1) or 3)
-    found, clock = meter(Resources(cpu=1, gpu=1), Budget(cost=5, price=PRICE), Spent(gpu_hours=7))
+    forecast = {"cpu_hours": [2.0, 4.0], "gpu_hours": [2.0, 4.0], "cost": [4.2, 8.4], "currency": "EUR"}
+    cluster_cost.keep_forecast(store, "toy", "a hash", {**forecast, "minutes": [60, 90], "trials": 4})
+    log, found, clock = TrialLog(store, "toy"), *meter(Resources(cpu=1, gpu=1), Budget(cost=5, price=PRICE))
+    found.workers = UpTime()
+    found.begins("a")
+    for hours, cpus, gpus in ((1, 4, 1), (3, 16, 4)):
+        clock.hours, found.workers = hours, UpTime(cpus, gpus)
+        log.append(found.note(now=True))
+    found.ends("a")
+    log.close()
+    spec = SimpleNamespace(budget=found.budget, name="toy", hash="a hash")
+    study = SimpleNamespace(spec=spec, interrupted="budget", store=store)
+    told = (
+        "workers were up for 4 GPU-hours, 16 CPU-hours, 9.6 EUR; trials held 3 GPU-hours, 3 CPU-hours, 6.3 EUR of it, "
+        "75%; forecast 2 to 4 GPU-hours, 2 to 4 CPU-hours, 4.2 to 8.4 EUR"
+    )
+    assert list(sweep._about_workers(study, found)) == [told, "idle workers that were ended: 3"]
+    assert cluster_cost.sentence(store, "toy") == told, "at any time later"
+    study.interrupted, spec.hash = "", "of a space that was changed"
+    assert list(sweep._about_workers(study, found)) == [told.partition("; forecast")[0]]
+    assert ended == [1]
+
+
+def test_on_machines_that_no_autoscaler_started_nothing_is_said_of_them(tmp_path):
+    store, (found, clock) = Store(tmp_path), meter(Resources(cpu=1), Budget())
+    found.workers = UpTime()
     found.begins("a")
     clock.hours = 3
-    found.ends("a")
-    study = SimpleNamespace(spec=SimpleNamespace(budget=found.budget), interrupted="budget")
-    told = list(sweep._about_workers(study, found, sweep.UpTime(cpu_hours=16, gpu_hours=4)))
-    assert told == [
-        "workers were up for 16.00 CPU-hours, 4.00 GPU-hours, 9.60 EUR; trials held 3.00 CPU-hours, 3.00 GPU-hours, "
-        "6.30 EUR of it, 75%",
-        "idle workers that were ended: 3",
-    ]
-    study.interrupted = ""
-    assert len(list(sweep._about_workers(study, found, sweep.UpTime(16, 4)))) == 1
-    assert list(sweep._about_workers(study, found, sweep.UpTime())) == []
-    assert list(sweep._about_workers(study, found, None)) == []
-    assert ended == [1]
+    log = TrialLog(store, "toy")
+    log.append(found.note(now=True))
+    log.close()
+    study = SimpleNamespace(spec=SimpleNamespace(budget=found.budget, name="toy"), interrupted="budget", store=store)
+    assert list(sweep._about_workers(study, found)) == []
+    assert cluster_cost.sentence(store, "toy") == ""

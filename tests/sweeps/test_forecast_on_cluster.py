@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 import toy_runs
 import yaml
 from nodes import cluster
+
+from assay.store.store import Store
 
 ASSAY = str(Path(sys.executable).with_name("assay"))
 
@@ -26,16 +29,24 @@ def address():
 def dry_run(tmp_path, own_cache, address):
     """Runs `assay sweep --dry-run` of a toy search space on the cluster, with these changes."""
 
-    def run(*arguments: str, **changes) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, code: str = "", **changes) -> subprocess.CompletedProcess[str]:
         marks = tmp_path / "marks"
         marks.mkdir()
         raw = toy_runs.search_space(tmp_path, fixed={"epochs": 4, "marks": str(marks)}, **changes)
         (tmp_path / "toy.yaml").write_text(yaml.safe_dump(raw))
-        command = [ASSAY, "sweep", "toy.yaml", "--dry-run", "--address", address, *arguments]
+        command = [
+            *([sys.executable, "-c", code] if code else [ASSAY]),
+            "sweep",
+            "toy.yaml",
+            "--dry-run",
+            "--address",
+            address,
+            *arguments,
+        ]
         return subprocess.run(
             [*command, "--store", "store"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(Path(toy_runs.__file__).parent)},
+            env={**os.environ, "PYTHONPATH": f"{Path(toy_runs.__file__).parent}:{os.environ.get('PYTHONPATH', '')}"},
             capture_output=True,
             text=True,
             timeout=120,
@@ -54,7 +65,19 @@ def test_a_cluster_that_was_joined_is_asked_what_a_trial_takes_there(dry_run, tm
     [rate] = found["trainables"]
     assert (rate["trainable"], rate["seen"]) == ("toy_runs:Runs", "probe of 4 epochs")
     assert len(list((tmp_path / "marks").glob("pid-*"))) == 1  # one worker of the cluster trained
-    assert not (tmp_path / "store").exists()
+    assert [path.name for path in (tmp_path / "store").rglob("*.*")] == [".toy.forecast.json"], "kept for its sweep"
+    assert Store(tmp_path / "store").names("sweeps") == [], "a forecast makes no sweep"
+    assert found["images_arrive"]["seconds"] > 0
+    assert found["images_arrive"]["folder"] == "", "so few go through the object store"
+
+
+def test_images_that_would_fill_the_object_store_are_told_with_their_disk(dry_run, tmp_path):
+    code = "from assay.sweeps import tune_blocks; tune_blocks.SHARE = 0.0\n"
+    ended = dry_run(code=code + "from assay.cli import main; main()")
+    assert ended.returncode == 0, ended.stderr
+    [line] = [line for line in ended.stdout.splitlines() if line.startswith("  images: ")]
+    assert re.search(r"0.0 GB decoded, once on every machine, into a file in /.*assay-blocks-\d+ \(\d+ GB free\)", line)
+    assert re.search(r"; there in \d+ s$", line)
 
 
 def test_what_the_cluster_has_not_is_said(dry_run):

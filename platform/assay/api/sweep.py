@@ -14,7 +14,7 @@ from assay.cluster import user_code
 from assay.config import overrides, reader
 from assay.config.search_space import Spec
 from assay.errors import InputError, SpecError, SweepError
-from assay.store import best_trial, growth, trial_log, trials_table
+from assay.store import best_trial, cluster_cost, growth, trial_log, trials_table
 from assay.store.best_trial import Best
 from assay.store.store import Store
 from assay.store.trials_table import Trial
@@ -186,7 +186,7 @@ def forecast(
 ) -> Forecast:
     """What a sweep, or what remains of one, will take: trials, hours, memory, cost; a short probe is trained for it.
 
-    Parameters are as in `sweep`.
+    Parameters are as in `sweep`. One for a cluster is kept, and the sweep compared with it.
 
     >>> assay.forecast(resume="demo", store=store).trials
     0
@@ -198,7 +198,10 @@ def forecast(
     spec = read(space, resume=resume, changes=changes, budget=budget, store=place)
     records = trials_table.load(place, resume)[1] if resume is not None else {}
     with moved.told(data):
-        return forecasts.of(spec, place, records, address)
+        found = forecasts.of(spec, place, records, address)
+    if address is not None and resume is None:
+        cluster_cost.keep_forecast(place, spec.name, spec.hash, found.plain())
+    return found
 
 
 def arrival(spec: Spec, resume: bool = False, data: Places = ()) -> Arrival | None:

@@ -35,7 +35,7 @@ def command(name: str, pareto: bool, rungs: bool, advice: bool, optuna: str | No
     from rich.console import Console
 
     from assay.api.sweep import open_sweep
-    from assay.store import trials_table
+    from assay.store import cluster_cost, trials_table
     from assay.store.store import Store
 
     store = Store(root)
@@ -62,7 +62,7 @@ def command(name: str, pareto: bool, rungs: bool, advice: bool, optuna: str | No
     shown = front(sweep) if pareto else listed(sweep.trials, sweep.directions, title)
     console = Console(markup=False, emoji=False)
     console.print(shown)
-    for line in seed_lines(sweep):
+    for line in [*seed_lines(sweep), *filter(None, [cluster_cost.sentence(store, name)])]:
         console.print(line, soft_wrap=True, highlight=False)
 
 

@@ -140,11 +140,13 @@ class End(TypedDict):
 
 
 class Spending(TypedDict):
-    """Hours of CPU cores and GPUs spent since the last such event."""
+    """Hours of CPU cores and GPUs spent since the last such event. up_...: those that a cluster's workers were up."""
 
     event: Literal["spent"]
     cpu_hours: float
     gpu_hours: float
+    up_cpu_hours: NotRequired[float]
+    up_gpu_hours: NotRequired[float]
 
 
 Event = Start | Earlier | Grown | Ask | Begin | Report | Retry | End | Seeds | Spending

@@ -10,9 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from assay.config.search_space import Budget, Price, Resources
 from assay.store.trial_log import Event, Spending
+
+if TYPE_CHECKING:
+    from assay.cluster.started_workers import UpTime
 
 NOTED_EVERY = 30.0
 """Seconds between two records in the trial log."""
@@ -39,6 +43,11 @@ class Spent:
         """The cost in the price's currency."""
         return self.cpu_hours * price.cpu_hour + self.gpu_hours * price.gpu_hour
 
+    def plain(self, price: Price | None) -> dict[str, object]:
+        """As JSON values, with the cost where there is a price."""
+        cost = {"cost": self.cost(price), "currency": price.currency} if price else {}
+        return {"cpu_hours": self.cpu_hours, "gpu_hours": self.gpu_hours, **cost}
+
     def text(self, price: Price | None) -> str:
         """As text: `1.20 CPU-hours, 0.30 GPU-hours, 0.35 USD`."""
         hours = {"CPU-hours": self.cpu_hours, "GPU-hours": self.gpu_hours}
@@ -60,6 +69,14 @@ def spent(events: Iterable[Event]) -> Spent:
     """What the runs of a sweep have spent, according to the events of its log."""
     notes = [event for event in events if event["event"] == "spent"]
     return Spent(sum(note["cpu_hours"] for note in notes), sum(note["gpu_hours"] for note in notes))
+
+
+def up(events: Iterable[Event]) -> Spent:
+    """For how long the workers that an autoscaler started were up in the runs of a sweep, by the events of its log."""
+    notes = [event for event in events if event["event"] == "spent"]
+    return Spent(
+        sum(note.get("up_cpu_hours", 0.0) for note in notes), sum(note.get("up_gpu_hours", 0.0) for note in notes)
+    )
 
 
 def over(budget: Budget, total: Spent, wall_seconds: float = 0.0) -> dict[str, str]:
@@ -87,7 +104,9 @@ class Meter:
 
     def __init__(self, budget: Budget, before: Spent = Spent(), clock: Callable[[], float] = time.monotonic) -> None:
         self.budget, self.before, self.clock = budget, before, clock
+        self.workers: UpTime | None = None  # of a joined cluster: counted elsewhere, noted here
         self.start(Resources())
+        self._up = Spent()  # of the workers, recorded in the log so far
         self._ended = self._noted = Spent()  # in this run: by trials that ended; recorded in the log so far
         self._since: dict[str, float] = {}  # running trial -> when its worker started
 
@@ -106,9 +125,9 @@ class Meter:
             self._ended += taken(self.resources, self.clock() - self._since.pop(trial))
 
     @property
-    def running(self) -> bool:
-        """Whether a trial has a worker."""
-        return bool(self._since)
+    def running(self) -> int:
+        """How many trials have a worker."""
+        return len(self._since)
 
     def spent(self) -> Spent:
         """Spent by all runs until now."""
@@ -133,4 +152,10 @@ class Meter:
         total = self._of_this_run()
         new = total - self._noted
         self._noted, self.noted_at = total, self.clock()
-        return {"event": "spent", "cpu_hours": new.cpu_hours, "gpu_hours": new.gpu_hours} if new != Spent() else None
+        event: Spending = {"event": "spent", "cpu_hours": new.cpu_hours, "gpu_hours": new.gpu_hours}
+        if self.workers:
+            now_up = Spent(self.workers.cpu_hours, self.workers.gpu_hours)
+            since, self._up = now_up - self._up, now_up
+            if since != Spent():
+                event |= {"up_cpu_hours": since.cpu_hours, "up_gpu_hours": since.gpu_hours}
+        return event if new != Spent() or "up_cpu_hours" in event else None

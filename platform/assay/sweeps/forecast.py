@@ -18,7 +18,7 @@ from assay.store.trial_log import Record
 from assay.sweeps import budget, least_memory, probe
 from assay.sweeps.asha import SuccessiveHalving
 from assay.sweeps.budget import Spent
-from assay.sweeps.probe import Rate
+from assay.sweeps.probe import Arrived, Rate
 from assay.sweeps.sweep import dataset
 
 Span = tuple[float, float]
@@ -29,7 +29,8 @@ Span = tuple[float, float]
 class Forecast:
     """The work ahead. trials: new ones; unfinished: started ones to continue; together: at a time; before: spent.
 
-    image_bytes: of the decoded images that trials see; every machine holds them once.
+    image_bytes: of the decoded images that trials see; every machine holds them once. arrived: how they came to a node
+    of a cluster.
     """
 
     spec: Spec
@@ -44,6 +45,7 @@ class Forecast:
     longest: float  # seconds of the longest trial
     before: Spent
     image_bytes: int = 0
+    arrived: Arrived | None = None
 
     @property
     def minutes(self) -> Span:
@@ -76,6 +78,7 @@ class Forecast:
             "spent_before": asdict(self.before),
             "trials_within_budget": self.within(),
             "image_bytes": self.image_bytes,
+            "images_arrive": asdict(self.arrived) if self.arrived else None,
         }
 
     def within(self) -> dict[str, Span]:
@@ -109,7 +112,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     if address is not None:
         from assay.sweeps import cluster_probe
 
-        resources, probed = cluster_probe.rates(spec, wanted, data, address, seconds)
+        resources, probed, arrived = cluster_probe.rates(spec, wanted, data, address, seconds)
     else:
         resources = here()
         try:
@@ -118,12 +121,13 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
             raise SweepError(f"{error}; this machine was checked; for a cluster give --address") from error
         least_memory.require(spec, data)
         probed = [probe.probe(name, alone, data, seconds) for name, alone in wanted.items()]
+        arrived = None
     rates |= {rate.trainable: rate for rate in probed}
     rates = {name: rates[name] for name in probe.alternatives(spec)}
     together = capacity.together(spec, resources, joined=address is not None)
     before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()
     held = sum(images.pixels.nbytes for images in (data.train, data.validation, data.labelled))
-    return replace(forecast(spec, rates, records, together, resources, before), image_bytes=held)
+    return replace(forecast(spec, rates, records, together, resources, before), image_bytes=held, arrived=arrived)
 
 
 def here() -> dict[str, float]:

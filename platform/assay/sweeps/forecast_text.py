@@ -32,7 +32,7 @@ def text(forecast: Forecast) -> str:
         levels = sorted({level for rate in forecast.rates.values() for level in rungs(spec, rate.epochs)})
         at = ", ".join(map(str, levels)) or "none within a trial"
         lines.append(f"  rungs at epochs {at}; about 1 in {spec.stop_early.reduction} continues at each")
-    return "\n".join([*lines, _whole(forecast), *_memory(forecast), *_budget(forecast)])
+    return "\n".join([*lines, _whole(forecast), *_memory(forecast), *_images(forecast), *_budget(forecast)])
 
 
 def _whole(forecast: Forecast) -> str:
@@ -56,7 +56,13 @@ def _memory(forecast: Forecast) -> list[str]:
         return []
     said = "" if forecast.spec.resources.memory_gb else f"; to reserve it, write `memory_gb: {HEADROOM * own:.1f}`"
     held = f"; decoded images, once on every machine: {forecast.image_bytes / 1e9:.1f} GB"
-    return [f"  memory: {own:.1f} GB a trial at its peak{said}{held if forecast.image_bytes >= 5e7 else ''}"]
+    large = forecast.image_bytes >= 5e7 and not forecast.arrived
+    return [f"  memory: {own:.1f} GB a trial at its peak{said}{held if large else ''}"]
+
+
+def _images(forecast: Forecast) -> list[str]:
+    """Where the images go on a cluster."""
+    return [f"  images: {forecast.arrived.text(forecast.image_bytes)}"] if forecast.arrived else []
 
 
 def _budget(forecast: Forecast) -> list[str]:

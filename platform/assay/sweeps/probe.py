@@ -41,6 +41,20 @@ class Rate:
     memory_gb: float = 0.0
 
 
+@dataclass(frozen=True)
+class Arrived:
+    """How decoded images came to the node of a probe. folder: where they lie, "" for its object store; free: bytes."""
+
+    seconds: float
+    folder: str = ""
+    free: int = 0
+
+    def text(self, size: int) -> str:
+        """A line on `size` bytes of images."""
+        into = f"a file in {self.folder} ({self.free / 1e9:.0f} GB free)" if self.folder else "Ray's object store"
+        return f"{size / 1e9:.1f} GB decoded, once on every machine, into {into}; there in {self.seconds:.0f} s"
+
+
 def alternatives(spec: Spec) -> dict[str, Spec]:
     """The trainables of a search space by name, each with its own search space."""
     if isinstance(spec.trainable, str):

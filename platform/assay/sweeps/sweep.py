@@ -9,7 +9,6 @@ import yaml
 
 from assay.cluster import capacity, started_workers
 from assay.cluster.connection import connected
-from assay.cluster.started_workers import UpTime
 from assay.config import labels_needed
 from assay.config.search_space import Spec
 from assay.contracts import Dataset, TrainingData
@@ -18,7 +17,7 @@ from assay.data import splits as data_module
 from assay.errors import InputError, SweepError
 from assay.hashing import canonical
 from assay.runtime.provenance import environment
-from assay.store import growth, trial_log, trials_table
+from assay.store import cluster_cost, growth, trial_log, trials_table
 from assay.store.store import Store
 from assay.store.trial_log import Event
 from assay.sweeps import budget, least_memory, tune
@@ -124,10 +123,10 @@ def run(
                     if grown:
                         study.log.append({"event": "grown", "changes": grown})
                     meter.start(spec.resources)
-                    with started_workers.watched() if joined else nullcontext() as up:
-                        tune.fit(study, data, concurrent, meter)
+                    with started_workers.watched() if joined else nullcontext() as meter.workers:
+                        tune.fit(study, data, concurrent, meter, joined)
                     study.settle()
-                    for note in _about_workers(study, meter, up):
+                    for note in _about_workers(study, meter) if joined else ():
                         on_note(note) if on_note else None
                 finally:
                     study.log.close()
@@ -135,13 +134,13 @@ def run(
         return study
 
 
-def _about_workers(study: Study, meter: Meter, up: UpTime | None) -> Iterator[str]:
+def _about_workers(study: Study, meter: Meter) -> Iterator[str]:
     """What an autoscaled cluster has started for the sweep; where its budget is used up, its idle workers are ended."""
-    if up is None or not (up.cpu_hours or up.gpu_hours):
+    spec, up = study.spec, budget.up(trial_log.read(study.store, study.spec.name))
+    if up == Spent():
         return
-    price, held = study.spec.budget.price, meter.spent() - meter.before
-    billed = Spent(up.cpu_hours, up.gpu_hours)
-    share = held.gpu_hours / up.gpu_hours if up.gpu_hours else held.cpu_hours / up.cpu_hours
-    yield f"workers were up for {billed.text(price)}; trials held {held.text(price)} of it, {share:.0%}"
+    price = spec.budget.price
+    cluster_cost.write(study.store, spec.name, spec.hash, meter.spent().plain(price), up.plain(price))
+    yield cluster_cost.sentence(study.store, spec.name)
     if study.interrupted == "budget":
         yield f"idle workers that were ended: {started_workers.end_idle()}"

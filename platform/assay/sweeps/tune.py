@@ -5,27 +5,39 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from dataclasses import replace
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
 from assay.cluster import capacity
 from assay.cluster.idle_warning import Waiting
-from assay.contracts import Images, TrainingData
+from assay.cluster.metrics import Board
+from assay.cluster.worker_logs import keep_all
+from assay.contracts import TrainingData
 from assay.errors import SweepError
 from assay.runtime.interrupt import noted_interrupt
+from assay.sweeps import tune_blocks
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
-from assay.sweeps.tune_adapters import BudgetCallback, FailureCallback, NewestPendingFirst, StudySearcher, StudyStopper
+from assay.sweeps.tune_adapters import (
+    BoardCallback,
+    BudgetCallback,
+    FailureCallback,
+    NewestPendingFirst,
+    StudySearcher,
+    StudyStopper,
+)
 from assay.sweeps.tune_worker import Worker
 
 
-def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None:
-    """Run Tune over the trials that remain, until they have ended or the meter says that the budget is used up."""
-    spec = study.spec
+def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter, joined: bool = False) -> None:
+    """Run Tune over the trials that remain, until they have ended or the meter says that the budget is used up.
+
+    joined: on a cluster that was there before, whose figures are then exported and the logs of its workers kept.
+    """
+    spec, board = study.spec, Board() if joined else None
+    logs = f"logs/sweeps/{spec.name}" if joined else ""
     searcher = StudySearcher(study)
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # ours says what to do next
     os.environ["RAY_TRAIN_COUNT_PREEMPTION_AS_FAILURE"] = "1"  # or Tune would try again by itself, unnoticed
@@ -34,7 +46,8 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
     # Ray writes into a log, in clear. Local workers inherit the keys anyway, those of a cluster have their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     class_cache.DEFAULT_ENV_VARS.clear()  # or each trial waits for a new worker; Ray has some ready without variables
-    worker = tune.with_parameters(Worker, data=in_memory(data), root=study.store.root, gpus=spec.resources.gpu or 0)
+    sent = tune_blocks.sent(data)
+    worker = tune.with_parameters(Worker, data=sent, root=study.store.root, gpus=spec.resources.gpu or 0, logs=logs)
     need = spec.resources.model_dump(include=set(capacity.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)
     with tempfile.TemporaryDirectory(prefix="assay-tune-", ignore_cleanup_errors=True) as scratch:
@@ -54,6 +67,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
                 callbacks=[
                     FailureCallback(searcher),
                     BudgetCallback(meter, searcher, lambda note: searcher.noted(lambda: study.log.append(note)), idle),
+                    *([BoardCallback(board, study, meter)] if board else []),
                 ],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=0),  # the study decides what is tried again
@@ -66,6 +80,9 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
                 tuner.fit()
             except Exception as error:
                 raise searcher.error or SweepError(f"Ray Tune broke off, {again}: {last_line(error)}") from error
+            finally:
+                if joined:
+                    keep_all(lambda name, content: study.store.write(f"{logs}/{name}", content))
     if searcher.error:
         raise searcher.error
     if study.ended:
@@ -77,12 +94,3 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter) -> None
 def last_line(error: Exception) -> str:
     """The message in an error of Tune, whose text is the traceback of another error."""
     return (str(error).strip().splitlines() or [type(error).__name__])[-1]
-
-
-def in_memory(data: TrainingData) -> TrainingData:
-    """The data with plain arrays, which Ray's object store shares between processes without a copy."""
-
-    def plain(images: Images) -> Images:
-        return replace(images, pixels=np.array(images.pixels), labels=np.array(images.labels))
-
-    return replace(data, train=plain(data.train), validation=plain(data.validation), labelled=plain(data.labelled))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from ray.tune.search import Searcher
 
 from assay.cluster import ray_failures
 from assay.cluster.idle_warning import Waiting
+from assay.cluster.metrics import Board
 from assay.store.trial_log import Spending
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
@@ -148,7 +150,7 @@ class BudgetCallback(Stateless, tune.Callback):  # type: ignore[misc]
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         """Write a note when it is time for one, and warn if trials only wait."""
         self.write()
-        self.idle.look(self.meter.running)
+        self.idle.look(self.meter.running > 0)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
         """None holds a worker any more, not even one that was stopped in the middle; write the last note."""
@@ -160,6 +162,35 @@ class BudgetCallback(Stateless, tune.Callback):  # type: ignore[misc]
         """The meter's note to the log, if there is one."""
         if note := self.meter.note(now=now):
             self.append(note)
+
+
+class BoardCallback(Stateless, tune.Callback):  # type: ignore[misc]
+    """Says on the board how the sweep goes."""
+
+    def __init__(self, board: Board, study: Study, meter: Meter) -> None:
+        self.board, self.study, self.meter = board, study, meter
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Say it when it is time."""
+        if self.board.due():
+            self.show()
+
+    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """The last figures."""
+        self.show()
+
+    def show(self) -> None:
+        """What the log and the meter say now."""
+        spec, records = self.study.spec, self.study.records
+        ended = Counter(record.state for record in records.values() if record.state != "running")
+        total, training = max(spec.trials, len(records)), self.meter.running
+        states = {name: ended[name] for name in ("complete", "pruned", "failed")}
+        states |= {"training": training, "waiting": max(0, total - ended.total() - training)}
+        spent, price = self.meter.spent(), spec.budget.price
+        units = {"CPU-hours": spent.cpu_hours, "GPU-hours": spent.gpu_hours}
+        units |= {price.currency: spent.cost(price)} if price else {}
+        reports = sum(len(record.reports) for record in records.values())
+        self.board.sweep(spec.name, states, reports, training * spec.resources.gpu, units)
 
 
 class NewestPendingFirst(FIFOScheduler):  # type: ignore[misc]

@@ -10,12 +10,15 @@ from typing import NotRequired, TypedDict
 
 from ray import tune
 
+from assay.cluster.worker_logs import OwnLog
 from assay.contracts import Plain, TrainingData
 from assay.redaction import redacted
 from assay.runtime import gpu_memory, retry, versions
 from assay.store.store import Store
 from assay.store.trial_log import TrialFailure, TrialReport
+from assay.sweeps import tune_blocks
 from assay.sweeps.trial import Trial, TrialConfig
+from assay.sweeps.tune_blocks import Blocks
 
 
 class TuneConfig(TypedDict):
@@ -36,13 +39,17 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     trial: Trial | None
 
-    def setup(self, config: TuneConfig, data: TrainingData, root: str, gpus: float = 0.0) -> None:
+    def setup(
+        self, config: TuneConfig, data: TrainingData | Blocks, root: str, gpus: float = 0.0, logs: str = ""
+    ) -> None:
         """Begin the first trial of this process; `data` comes from the object store, shared by all trials of a node.
 
-        gpus: the share of a GPU that each trial takes.
+        gpus: the share of a GPU that each trial takes. logs: the folder of the store in which this worker's are kept.
         """
         gpu_memory.keep_to(gpus)
-        self.data, self.root = data, root
+        self.sent, self.root = data, root
+        self.data: TrainingData | None = None
+        self.log = OwnLog(lambda name, content: Store(root).write(f"{logs}/{name}", content)) if logs else None
         self.begin(config)
 
     def reset_config(self, new_config: TuneConfig) -> bool:
@@ -58,6 +65,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self.failure: TrialFailure | None = None
         try:
             versions.check()
+            if self.data is None:
+                self.data = tune_blocks.here(self.sent)
             self.trial = Trial(TrialConfig(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
             retry.leave_if_gpu_lost(error)
@@ -65,6 +74,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> TuneResult:
         """One report, as `report`, and `done` for Tune."""
+        result = self._step()
+        if self.log:
+            self.log.keep(now=result["done"])
+        return result
+
+    def _step(self) -> TuneResult:
         if self.trial is not None and self.failure is None:
             try:
                 report = self.trial.step()

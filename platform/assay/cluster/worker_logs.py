@@ -1,0 +1,92 @@
+"""What Ray's workers printed, kept in the store below `logs/`, with secrets removed: nodes end, and so do their disks.
+
+Each worker writes its own log there now and then, so that of a node that is lost the last minute is missing at most;
+at the end the driver asks the nodes that are left for what workers that died had printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import ray
+
+from assay.cluster.connection import each_node
+from assay.errors import AssayError
+from assay.redaction import redacted
+
+Write = Callable[[str, bytes], object]
+"""Writes a file of that name where the logs are kept; may raise AssayError."""
+EVERY = 60.0
+"""Seconds between two writes of one worker's log."""
+MOST = 1_000_000
+"""Bytes kept of one file: its end."""
+_OWN_LINES = re.compile(r"^:(?:job_id|actor_name|task_name):.*\n?", re.MULTILINE)
+"""Marks of Ray's; a file of these alone says nothing."""
+
+log = logging.getLogger(__name__)
+
+
+class OwnLog:
+    """The log of this worker."""
+
+    def __init__(self, write: Write) -> None:
+        self.write = write
+        self.kept_at, self.sizes = float("-inf"), dict[Path, int]()
+
+    def keep(self, *, now: bool = False) -> None:
+        """Write what is new in it, at most once a minute unless `now`; trouble is no reason to end the work."""
+        if not now and time.monotonic() - self.kept_at < EVERY:
+            return
+        self.kept_at = time.monotonic()
+        for file in _own_files():
+            size = file.stat().st_size if file.is_file() else 0
+            if size != self.sizes.get(file, 0):
+                self.sizes[file] = size
+                _keep({file.name: _text(file)}, self.write)
+
+
+def keep_all(write: Write) -> None:
+    """Ask every node for the logs of this driver's workers, and write them; Ray must be connected."""
+    job = ray.get_runtime_context().get_job_id()
+    try:
+        for _, texts in each_node(lambda: _of_node(job)):
+            _keep(texts, write)
+    except AssayError as error:  # a node whose code cannot be sent has run nothing
+        log.info("logs of workers were not collected: %s", error)
+
+
+def _of_node(job: str) -> dict[str, str]:
+    """File name -> text, of the workers of a job on this node."""
+    folder = next((file.parent for file in _own_files()), None)
+    return {file.name: _text(file) for file in folder.glob(f"worker-*-{job}-*")} if folder else {}
+
+
+def _own_files() -> Iterator[Path]:
+    """Where this worker's output and errors go; none in a process that Ray did not start."""
+    worker = ray._private.worker.global_worker  # no public way to them
+    for path in (worker.get_out_file_path(), worker.get_err_file_path()):
+        if path:
+            yield Path(path)
+
+
+def _text(file: Path) -> str:
+    """The end of a file, without the secrets of this process; "" where it says nothing."""
+    with contextlib.suppress(OSError), file.open("rb") as content:  # it may be gone
+        content.seek(max(0, file.stat().st_size - MOST))
+        text = content.read().decode(errors="replace")
+        return redacted(text) if _OWN_LINES.sub("", text).strip() else ""
+    return ""
+
+
+def _keep(texts: Mapping[str, str], write: Write) -> None:
+    for name, text in texts.items():
+        if text:
+            try:
+                write(name, redacted(text).encode())
+            except AssayError as error:
+                log.info("the log %s was not kept: %s", name, error)
