@@ -72,7 +72,7 @@ def test_a_cluster_that_was_joined_is_asked_what_a_trial_takes_there(dry_run, tm
 
 
 def test_images_that_would_fill_the_object_store_are_told_with_their_disk(dry_run, tmp_path):
-    code = "from assay.sweeps import tune_blocks; tune_blocks.SHARE = 0.0\n"
+    code = "from assay.cluster import image_blocks; image_blocks.SHARE = 0.0\n"
     ended = dry_run(code=code + "from assay.cli import main; main()")
     assert ended.returncode == 0, ended.stderr
     [line] = [line for line in ended.stdout.splitlines() if line.startswith("  images: ")]

@@ -12,12 +12,11 @@ import ray
 import toy_runs
 from sweep_process import outcome
 
-from assay.cluster import session_folder
+from assay.cluster import image_blocks, session_folder
 from assay.cluster.metrics import Board
 from assay.config import reader
 from assay.store.store import Store
 from assay.sweeps import sweep as stage
-from assay.sweeps import tune_blocks
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +37,8 @@ def test_logs_are_kept_figures_shown_and_blocks_change_nothing(there, tmp_path, 
     spec = reader.check(raw, "toy.yaml")
     whole, blocks = Store(tmp_path / "whole"), Store(tmp_path / "blocks")
     plain = stage.run(spec, whole, address=there)
-    monkeypatch.setattr(tune_blocks, "SHARE", 0.0)
-    assert isinstance(tune_blocks.sent(stage.load_data(spec, [])), tune_blocks.Blocks)
+    monkeypatch.setattr(image_blocks, "SHARE", 0.0)
+    assert isinstance(image_blocks.sent(stage.load_data(spec, [])), image_blocks.Blocks)
     in_blocks = stage.run(spec, blocks, address=there)
     assert outcome(in_blocks.records) == outcome(plain.records)
     name, states, reports, gpus, spent = shown[-1]

@@ -129,7 +129,13 @@ def run(
             made.add(check)
             on_progress(Progress(jobs + len(made), jobs + len(checks), f"check {check}", seconds))
 
-    where: dict[str, Any] = {"workers": workers, "gpus": gpus, "memory_gb": memory_gb, "address": address}
+    where: dict[str, Any] = {
+        "workers": workers,
+        "gpus": gpus,
+        "memory_gb": memory_gb,
+        "address": address,
+        "audit": audit,
+    }
     folder = f"audits/{audit}"
     with fan_out.cluster(device, workers=workers, gpus=gpus, address=address) as spread:
         before = _work(store, plan, len(checks), on_progress, **where)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from assay.errors import AssayError, InputError
 from assay.runtime import gpu_memory, retry, versions
+from assay.store.store import Store
+
+if TYPE_CHECKING:
+    from assay.cluster.metrics import Board
+    from assay.cluster.worker_logs import OwnLog
 
 
 class Work(Protocol):
@@ -54,6 +60,7 @@ def run(
     gpus: float = 0.0,
     memory_gb: float | None = None,
     address: str | None = None,
+    audit: str = "",
     shared: Sequence[object] = (),
     on_done: Callable[[Piece, float], object],
 ) -> None:
@@ -62,7 +69,8 @@ def run(
     workers: how many jobs at a time; None, on a cluster, for as many as it has room for. gpus: the share of a GPU
     that each takes, such as 0.25 for four on one. memory_gb: that each asks for; a cluster that starts machines
     for them then takes small ones, where it would else start a large one. address: a Ray cluster; without it,
-    this machine's cores. shared: what every job is given after the store; it is sent once, not with each.
+    this machine's cores. audit: the name under which, on a cluster, figures are shown and logs of workers kept. shared:
+    what every job is given after the store; it is sent once, not with each.
     Raises InputError where the GPUs are not there or not shared out, AssayError where a job failed more often than
     retry.py allows; what is done stays.
     """
@@ -82,7 +90,12 @@ def run(
             raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
         if gpus and not given:
             workers = min(workers, max(1, int(resources.get("GPU", 0) / gpus + 1e-9)))
-        _spread(jobs, (root, *shared), workers, gpus, (memory_gb or 0) * 2**30, on_done)
+        logs = f"logs/audits/{audit}" if address and audit else ""
+        try:
+            _spread(jobs, (root, *shared), workers, gpus, (memory_gb or 0) * 2**30, on_done, logs)
+        finally:
+            if logs:
+                _keep_logs(root, logs)
 
 
 def _require_shares(device: str, workers: int | None, gpus: float, address: str | None) -> None:
@@ -100,15 +113,18 @@ def _spread(
     gpus: float,
     memory: float,
     on_done: Callable[[Piece, float], object],
+    logs: str,
 ) -> None:
     import ray
 
-    from assay.cluster import idle_warning, ray_failures
+    from assay.cluster import idle_warning, metrics, ray_failures
+
+    board = metrics.Board() if logs else None
 
     processes = _Processes(gpus, memory) if gpus else None
     gpu_memory.give_back()  # the preflight's: the workers need it
     remote = ray.remote(num_cpus=1, memory=memory, max_retries=0)(_run)  # retry.py decides what is tried again
-    given = [ray.put(one) for one in given]
+    root, given = str(given[0]), [ray.put(one) for one in given[1:]]
     queue, running = deque(range(len(jobs))), dict[Any, int]()
     failed: list[list[str]] = [[] for _ in jobs]
     idle = idle_warning.Waiting("job", {"cpu": 1, "gpu": gpus, "memory_gb": memory / 2**30}, ray.cluster_resources)
@@ -116,7 +132,9 @@ def _spread(
         while queue and len(running) < at_a_time:
             number = queue.popleft()
             start = processes.start if processes else remote.remote
-            running[start(jobs[number], *given)] = number
+            running[start(jobs[number], logs, root, *given)] = number
+        if board and board.due():
+            _show(board, jobs, len(queue), len(running), gpus, logs)
         while not (ended := ray.wait(list(running), num_returns=1, timeout=idle_warning.PATIENCE / 4)[0]):
             idle.look(_taken(1, gpus))
         idle.look(True)
@@ -142,6 +160,13 @@ def _spread(
             if processes:
                 processes.ended(ended[0], keep=bool(queue))  # else what waits for a share of a GPU may have its
             on_done(jobs[number], seconds)
+    if board:
+        _show(board, jobs, 0, 0, gpus, logs)
+
+
+def _show(board: Board, jobs: Sequence[Work], waiting: int, running: int, gpus: float, logs: str) -> None:
+    states = {"waiting": waiting, "running": running, "done": len(jobs) - waiting - running}
+    board.audit(logs.rpartition("/")[2], states, gpus * running)
 
 
 ADVICE = {
@@ -176,10 +201,10 @@ class _Processes:
         self._free: list[Any] = []
         self._busy: dict[Any, Any] = {}
 
-    def start(self, job: Work, *given: object) -> Any:
+    def start(self, job: Work, logs: str, root: str, *given: object) -> Any:
         """Give the job to a free process, else to a new one."""
         process = self._free.pop() if self._free else self._make.remote(self._gpus)
-        running = process.run.remote(job, *given)
+        running = process.run.remote(job, logs, root, *given)
         self._busy[running] = process
         return running
 
@@ -196,17 +221,37 @@ class _Process:
     def __init__(self, gpus: float) -> None:
         self._gpus = gpus
 
-    def run(self, job: Work, *given: object) -> float:
+    def run(self, job: Work, logs: str, root: str, *given: object) -> float:
         """Do a job; an error that leaves the GPU unusable ends the process."""
         if job.device != "cpu":
             gpu_memory.keep_to(self._gpus)
         try:
-            return _run(job, *given)
+            return _run(job, logs, root, *given)
         except Exception as error:
             retry.leave_if_gpu_lost(error)
             raise
 
 
-def _run(job: Work, *given: object) -> float:
+def _run(job: Work, logs: str, root: str, *given: object) -> float:
+    """Do a job in a worker. logs: the folder of the store in which what the worker printed is kept, or ""."""
     versions.check()
-    return job.run(*given)
+    try:
+        return job.run(root, *given)
+    finally:
+        if logs:
+            _own_log(root, logs).keep()
+
+
+@functools.cache
+def _own_log(root: str, logs: str) -> OwnLog:
+    from assay.cluster.worker_logs import OwnLog
+
+    return OwnLog(lambda name, content: Store(root).write(f"{logs}/{name}", content))
+
+
+def _keep_logs(root: str, logs: str) -> None:
+    """Keep what workers printed that died before they could."""
+    from assay.cluster.worker_logs import keep_all
+
+    store = Store(root)
+    keep_all(lambda name, content: store.write(f"{logs}/{name}", content))

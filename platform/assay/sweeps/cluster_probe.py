@@ -10,12 +10,11 @@ from typing import Any
 import ray
 from ray.exceptions import GetTimeoutError, RayTaskError
 
-from assay.cluster import capacity
+from assay.cluster import capacity, image_blocks
 from assay.cluster.connection import connected
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import AssayError, SweepError
-from assay.sweeps import tune_blocks
 from assay.sweeps.probe import Arrived, Rate, probe
 
 PATIENCE = 900.0
@@ -33,7 +32,7 @@ def rates(
         capacity.together(spec, resources, joined=True)
         need = capacity.need(spec)
         task = ray.remote(num_cpus=need["cpu"], num_gpus=need["gpu"], memory=need["memory"], max_calls=1)(_probe)
-        held = [ray.put(tune_blocks.sent(data))]  # in a list, or Ray would fetch it before the clock starts
+        held = [ray.put(image_blocks.sent(data))]  # in a list, or Ray would fetch it before the clock starts
         asked = [task.remote(name, alone, held, seconds) for name, alone in wanted.items()]
         try:
             answers = ray.get(asked, timeout=PATIENCE)
@@ -53,7 +52,7 @@ def _probe(name: str, alone: Spec, held: list[Any], seconds: float) -> tuple[Rat
     """A probe on a node of the cluster, to which the images come first."""
     started = time.monotonic()
     sent = ray.get(held[0])
-    data = tune_blocks.here(sent)
-    taken, folder = time.monotonic() - started, tune_blocks.place(sent)
+    data = image_blocks.here(sent)
+    taken, folder = time.monotonic() - started, image_blocks.place(sent)
     arrived = Arrived(taken, str(folder), shutil.disk_usage(folder).free) if folder else Arrived(taken)
     return probe(name, alone, data, seconds), arrived

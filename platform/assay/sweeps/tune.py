@@ -10,14 +10,13 @@ import ray
 from ray import tune
 from ray.tune.execution import class_cache
 
-from assay.cluster import capacity
+from assay.cluster import capacity, image_blocks
 from assay.cluster.idle_warning import Waiting
 from assay.cluster.metrics import Board
 from assay.cluster.worker_logs import keep_all
 from assay.contracts import TrainingData
 from assay.errors import SweepError
 from assay.runtime.interrupt import noted_interrupt
-from assay.sweeps import tune_blocks
 from assay.sweeps.budget import Meter
 from assay.sweeps.study import Study
 from assay.sweeps.tune_adapters import (
@@ -46,7 +45,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter, joined:
     # Ray writes into a log, in clear. Local workers inherit the keys anyway, those of a cluster have their own.
     class_cache.ENV_VARS_TO_PROPAGATE -= {name for name in class_cache.ENV_VARS_TO_PROPAGATE if name[:4] == "AWS_"}
     class_cache.DEFAULT_ENV_VARS.clear()  # or each trial waits for a new worker; Ray has some ready without variables
-    sent = tune_blocks.sent(data)
+    sent = image_blocks.sent(data)
     worker = tune.with_parameters(Worker, data=sent, root=study.store.root, gpus=spec.resources.gpu or 0, logs=logs)
     need = spec.resources.model_dump(include=set(capacity.IN_RAY))
     idle = Waiting("trial", need, ray.cluster_resources)

@@ -10,15 +10,15 @@ from typing import NotRequired, TypedDict
 
 from ray import tune
 
+from assay.cluster import image_blocks
+from assay.cluster.image_blocks import Blocks
 from assay.cluster.worker_logs import OwnLog
 from assay.contracts import Plain, TrainingData
 from assay.redaction import redacted
 from assay.runtime import gpu_memory, retry, versions
 from assay.store.store import Store
 from assay.store.trial_log import TrialFailure, TrialReport
-from assay.sweeps import tune_blocks
 from assay.sweeps.trial import Trial, TrialConfig
-from assay.sweeps.tune_blocks import Blocks
 
 
 class TuneConfig(TypedDict):
@@ -66,7 +66,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         try:
             versions.check()
             if self.data is None:
-                self.data = tune_blocks.here(self.sent)
+                self.data = image_blocks.here(self.sent)
             self.trial = Trial(TrialConfig(**config["order"]), self.data, Store(self.root))
         except Exception as error:  # noqa: BLE001 - every failure of a trial is reported with its kind
             retry.leave_if_gpu_lost(error)

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 import ray
 
-from assay.cluster import fast_disk, session_folder
+from assay.cluster import fast_disk, image_blocks, session_folder
+from assay.cluster.image_blocks import Blocks
 from assay.contracts import Images, TrainingData
 from assay.errors import DataError
-from assay.sweeps import tune_blocks
-from assay.sweeps.tune_blocks import Blocks
 
 STORE = 80 * 2**20
 
@@ -51,20 +50,20 @@ def seen(held: list, temporary: str) -> tuple[str, bool, str, int]:
     fast_disk.tempfile.gettempdir = lambda: temporary
     fast_disk._in_memory = set
     sent = ray.get(held[0])
-    data = tune_blocks.here(sent)
+    data = image_blocks.here(sent)
     told = digest(data.train.pixels.tobytes() + data.validation.pixels.tobytes())
-    there = tune_blocks.place(sent)
+    there = image_blocks.place(sent)
     return told, isinstance(data.train.pixels, np.memmap), str(there or ""), len(list(there.iterdir())) if there else 0
 
 
 def test_what_fits_goes_through_the_store_and_what_does_not_in_blocks(cluster, places, monkeypatch):
     from assay.hashing import digest
 
-    monkeypatch.setattr(tune_blocks, "BLOCK", 8 * 2**20)
+    monkeypatch.setattr(image_blocks, "BLOCK", 8 * 2**20)
     small = TrainingData(images(8), images(2), {"hash": "small"})
-    assert isinstance(tune_blocks.sent(small), TrainingData)
+    assert isinstance(image_blocks.sent(small), TrainingData)
     large = TrainingData(images(500), images(30), {"hash": "large"})  # 139 MB
-    sent = tune_blocks.sent(large)
+    sent = image_blocks.sent(large)
     assert isinstance(sent, Blocks)
     assert len(sent.pixels["train"][1]) == 16
     held = [ray.put(sent)]
@@ -72,16 +71,16 @@ def test_what_fits_goes_through_the_store_and_what_does_not_in_blocks(cluster, p
     wanted = digest(large.train.pixels.tobytes() + large.validation.pixels.tobytes())
     folder = str(places / f"assay-blocks-{os.getuid()}")
     assert set(answers) == {(wanted, True, folder, 1)}, "one file a node, the same pixels"
-    again = [ray.put(tune_blocks.sent(large))]
+    again = [ray.put(image_blocks.sent(large))]
     assert ray.get(seen.remote(again, str(places)))[3] == 1, "what no process uses any more is removed"
 
 
 def test_what_a_process_uses_stays(places, cluster, monkeypatch):
-    monkeypatch.setattr(tune_blocks, "SHARE", 0.0)
-    first, second = (tune_blocks.sent(TrainingData(images(n), images(2), {"hash": ""})) for n in (3, 4))
-    kept = tune_blocks.here(first)
-    tune_blocks.here(second)
-    folder = tune_blocks.place(first)
+    monkeypatch.setattr(image_blocks, "SHARE", 0.0)
+    first, second = (image_blocks.sent(TrainingData(images(n), images(2), {"hash": ""})) for n in (3, 4))
+    kept = image_blocks.here(first)
+    image_blocks.here(second)
+    folder = image_blocks.place(first)
     assert folder
     assert len(list(folder.iterdir())) == 2
     assert np.array_equal(kept.train.pixels, images(3).pixels)
@@ -89,12 +88,12 @@ def test_what_a_process_uses_stays(places, cluster, monkeypatch):
 
 
 def test_a_disk_that_is_full_is_an_error_in_words(places, cluster, monkeypatch):
-    monkeypatch.setattr(tune_blocks, "SHARE", 0.0)
-    sent = tune_blocks.sent(TrainingData(images(3), images(2), {"hash": ""}))
+    monkeypatch.setattr(image_blocks, "SHARE", 0.0)
+    sent = image_blocks.sent(TrainingData(images(3), images(2), {"hash": ""}))
     usage = fast_disk.shutil.disk_usage(places)
     monkeypatch.setattr(fast_disk.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     with pytest.raises(DataError, match=r"no disk of .* has room for .*; free some, or set ASSAY_CACHE"):
-        tune_blocks.here(sent)
+        image_blocks.here(sent)
 
 
 def test_the_fastest_of_several_disks_is_taken(monkeypatch, tmp_path):
