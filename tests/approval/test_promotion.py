@@ -487,7 +487,8 @@ def test_a_model_is_known_by_the_name_it_serves_under(sign, run, store, model, a
     sign()
     run("promote", model, "--as", "line-9", "--key", keys[1])
     assert references.model(store, "line-9") == references.models(store, "line-9")[0] == model
-    assert references.newest_audit(store, "line-9") == audit
+    assert references.newest_audit(store, "line-9") == references.audit(store, "line-9") == audit
+    assert f"audit {audit} is signed" in run("report", "line-9", code=2)
     assert model in run("verify", "line-9")
     assert audit in run("verify", "line-9", "--key", keys[1])
     with pytest.raises(UnknownName, match=r"did you mean 'line-9'.*available: .*line-9"):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
+@click.argument("audit", metavar="AUDIT|latest|SWEEP:best|SERVICE")
 @click.option("--policy", "policy_name", help="default, demo or a YAML file.")
 @click.option("--key", type=click.Path(path_type=Path), help="Sign with this private key (PEM, elliptic curve).")
 @click.option("--reviewer", help="Who reviewed the audit; needed to sign.")

@@ -10,7 +10,7 @@ from assay.cli import _options
 
 
 @click.command()
-@click.argument("audit", metavar="AUDIT|latest|SWEEP:best")
+@click.argument("audit", metavar="AUDIT|latest|SWEEP:best|SERVICE")
 @click.option("--pdf", "as_pdf", is_flag=True, help="Write report.pdf beside it (needs the extra `pdf`).")
 @click.option(
     "--output",

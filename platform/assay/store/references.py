@@ -35,7 +35,7 @@ def model(store: Store, text: str) -> str:
 
 
 def audit(store: Store, text: str) -> str:
-    """The id of the audit that `text` names: an id or its beginning, `latest`, or `SWEEP:best` (the newest of it).
+    """The id of the audit that is meant: an id or its beginning, `latest`, or the newest of `SWEEP:best` or a service.
 
     Raises UnknownName or InputError. Only finished audits count.
     """
@@ -63,6 +63,10 @@ def audit(store: Store, text: str) -> str:
         return text if text in matching else matching[0]
     if matching:
         raise InputError(f"audit '{text}' is ambiguous: {', '.join(matching[:5])}; give more of it")
+    if serves := services.holder(store, text):
+        if audits := audits_of(store, [serves]):
+            return audits[-1]
+        raise InputError(f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id")
     raise UnknownName("audit", text, ["latest", *newest[-10:]])
 
 
