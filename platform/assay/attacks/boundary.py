@@ -40,8 +40,7 @@ def boundary(
     the nearest such image of the batch (only then does a result depend on the batch). Each step queries `probes` images
     around the boundary at `width` times the current distance, estimates the normal from all answers so far, and moves
     wherever that shortens the distance. A boundary inside the ball is overstepped as far as the ball and the decision
-    allow; for one outside, the point of the ball in its direction is returned. Raises InputError without a threshold.
-    decision allow; of the way to one outside, the part in the ball is returned. Raises InputError without a threshold.
+    allow; of the way to one outside, the part in the ball is returned. Raises InputError without a threshold.
     """
     objective = Objective(score, images, direction, threat, start, norms=NORMS)
     if threat.threshold is None:
