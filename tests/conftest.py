@@ -25,7 +25,7 @@ REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixtur
 
 
 SLOW = (
-    "test_sweep_ray.py", "test_sweep_faults.py", "test_audit_faults.py", "test_s3_main_job.py",
+    "test_lost_head.py", "test_sweep_ray.py", "test_sweep_faults.py", "test_audit_faults.py", "test_s3_main_job.py",
     "test_joined_cluster.py", "test_budget.py", "test_ray_up.py", "test_secrets.py", "test_fan_out.py",
     "test_full_disk.py",
     "test_forecast_on_cluster.py", "test_cli_sweep.py", "test_preemption.py", "test_capacity.py",

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import over_ssh
+import pyarrow.parquet as pq
 import pytest
 import ssh_hosts
 import toy_audit
 import yaml
 from over_ssh import IMAGES, SETTINGS, STORE, has_raylet, wait_for
-from same_audit import same
+from same_audit import TIMES, bits
 
 SPACE = {
     "name": "line-9",
@@ -129,5 +130,8 @@ def test_the_audit_has_the_figures_of_one_machine(hosts, told, wanted):
     fetch += "for t in sys.argv[2:]: open(f'/home/{t}.parquet', 'wb').write(s.read(f'audits/{n}/{t}.parquet'))"
     laptop.run(*SETTINGS, "python", "-c", fetch, STORE, *WHOLE)
     [audit] = [path for path in (wanted / "audits").iterdir() if not path.name.startswith(".")]
-    for table in WHOLE:
-        assert same(audit / f"{table}.parquet", laptop.home / f"{table}.parquet"), table
+    for name in WHOLE:
+        near, far = (pq.read_table(folder / f"{name}.parquet") for folder in (audit, laptop.home))
+        # A model's hash is of its manifest, which says where the images are.
+        figures = [column for column in near.column_names if column not in {*TIMES, "model"}]
+        assert bits(near, figures) == bits(far, figures), name

@@ -39,9 +39,9 @@ def test_who_has_no_gpu_or_a_whole_one_has_no_limit(share, fractions):
 
 def test_the_processes_of_audits_and_of_trials_keep_to_their_share(fractions, monkeypatch):
     monkeypatch.setattr(Worker, "begin", lambda self, config: None)
-    monkeypatch.setattr(fan_out, "_run", lambda job, root: 0.0)
-    fan_out._Process(0.5).run(Note(0, device="cuda"), "root")
-    fan_out._Process(0.5).run(Note(0), "root")
+    monkeypatch.setattr(fan_out, "_run", lambda *_: 0.0)
+    fan_out._Process(0.5).run(Note(0, device="cuda"), "", "root")
+    fan_out._Process(0.5).run(Note(0), "", "root")
     Worker.__new__(Worker).setup({"order": {}}, None, "root", gpus=0.5)
     assert fractions == [pytest.approx(0.5 - gpu_memory.CONTEXT_GB / 24)] * 2
 

@@ -27,6 +27,7 @@ FOLDERS = {
     "certified": schemas.CERTIFIED,
     "minimal": schemas.MINIMAL,
     "bank": schemas.BANK_SCORES,
+    "checks": schemas.CHECKS,
 }
 
 
