@@ -36,9 +36,10 @@ from assay.audits import audit
 from assay.audits import suite as suite_module
 from assay.contracts import Attack, Images, ThreatModel
 from assay.data import splits as data_module
+from assay.data.reduced import take
 from assay.metrics import detection
 from assay.models import model_folder as model_module
-from assay.models.scoring import batches, pixels, some_of_each, take
+from assay.models.scoring import batches, pixels, some_of_each
 from assay.norm_balls import streams
 from assay.store import parquet, schemas
 from assay.store.store import Store

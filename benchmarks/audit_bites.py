@@ -34,9 +34,10 @@ from assay.audits import suite as suite_module
 from assay.config import binding
 from assay.contracts import Images, TrainingData
 from assay.data import splits as data_module
+from assay.data.reduced import take
 from assay.metrics import detection
 from assay.models import model_folder as model_module
-from assay.models.scoring import batches, pixels, take
+from assay.models.scoring import batches, pixels
 from assay.store.store import Store
 from assay.sweeps.trial import Trial, TrialConfig
 

@@ -39,10 +39,11 @@ from assay.audits import audit
 from assay.audits import suite as suite_module
 from assay.contracts import Attacked, ThreatModel, TrainingData
 from assay.data import splits as data_module
+from assay.data.reduced import take
 from assay.errors import ModelError
 from assay.metrics import detection
 from assay.models import model_folder as model_module
-from assay.models.scoring import clean_scores, pixels, some_of_each, take, threshold_of
+from assay.models.scoring import clean_scores, pixels, some_of_each, threshold_of
 from assay.norm_balls import streams
 from assay.shelves import Item, Shelf
 from assay.store import parquet, schemas

@@ -28,6 +28,7 @@ from assay.config.search import fidelity
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.data import splits
+from assay.data.reduced import take
 from assay.hashing import canonical
 from assay.metrics import detection
 from assay.models import scoring
@@ -134,7 +135,7 @@ def measured(order: TrialConfig, data: TrainingData) -> Iterator[dict[str, Any]]
     trained = -clock()
     run = item(data, seed=order.seed, device=order.device, **shelves.bind(item, order.config))
     trained += clock()
-    images = scoring.take(data.validation, scoring.some_of_each(data.validation.labels, IMAGES))
+    images = take(data.validation, scoring.some_of_each(data.validation.labels, IMAGES))
     epoch = 0
     for rung, until in zip([*ATTACKS], EPOCHS, strict=True):
         trained -= clock()

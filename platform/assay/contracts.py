@@ -291,6 +291,11 @@ class TrainingData:
     description: Description
     labelled: Images = field(default_factory=no_images)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all decoded images."""
+        return sum(images.pixels.nbytes for images in (self.train, self.validation, self.labelled))
+
 
 class PseudoAnomalies(NamedTuple):
     """Images (B, C, H, W) in [0, 1] made anomalous, and the mask (B, 1, H, W) bool of what was changed."""

@@ -17,10 +17,11 @@ from PIL import Image
 from assay import shelves
 from assay.audits import attack_job, audit, suite
 from assay.data import splits
+from assay.data.reduced import take
 from assay.errors import DataError
 from assay.metrics.worst_case import worst_first
 from assay.models import model_folder
-from assay.models.scoring import pixels, take
+from assay.models.scoring import pixels
 from assay.norm_balls import TOLERANCE
 from assay.runtime.threads import one_thread
 from assay.store import parquet, schemas

@@ -20,10 +20,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from assay.audits import attack_job, audit, fan_out, self_checks, suite
 from assay.cluster import connection
+from assay.data.reduced import take
 from assay.errors import DataError, InputError, ModelError, StoreError
 from assay.metrics.worst_case import worst_first
 from assay.models import model_folder
-from assay.models.scoring import take
 from assay.runtime.threads import one_thread
 from assay.store import schemas
 from assay.store.audit_reader import Audit
@@ -36,16 +36,6 @@ TOTAL = 3  # shards: three attacks, all samples in one slice
 def _one_thread():
     with one_thread():
         yield
-
-
-@pytest.fixture
-def tiny(pristine_store):
-    return suite.read(str(pristine_store.parent / "tiny.yaml"))
-
-
-@pytest.fixture
-def name(store):
-    return store.names("models")[0]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.audits import audit, check_job, fan_out, self_checks, suite, tables
+from assay.audits import audit, check_job, fan_out, self_checks, tables
 from assay.audits.check_job import CheckJob
 from assay.audits.checks import _kept as kept_checks
 from assay.audits.examination import Examination
@@ -13,10 +13,9 @@ from assay.models import model_folder
 
 
 @pytest.fixture
-def examined(store, pristine_store):
+def examined(store, name, tiny):
     """The examination of an audit that is done but for its checks."""
-    [name] = store.names("models")
-    plan = audit.prepare(store, name, suite.read(str(pristine_store.parent / "tiny.yaml"))).plan
+    plan = audit.prepare(store, name, tiny).plan
     _, given, mark = tables.made(store, plan)
     for check in kept_checks.of(store, plan.audit):
         store.remove(kept_checks.KeptChecks(store, plan.audit, mark).key(check))

@@ -15,18 +15,13 @@ import toy_audit
 import yaml
 from other_device import on_device, other_device
 
-from assay.audits import audit, fan_out, self_checks, suite, tables
+from assay.audits import audit, fan_out, self_checks, tables
 from assay.audits.examination import Examination
 from assay.cluster import connection
 from assay.models import model_folder
 
 OTHERWISE = 1.002
 """What TF32 and other sums make of a score on the device: 2e-2 standard deviations, and no other order of scores."""
-
-
-@pytest.fixture
-def tiny(pristine_store):
-    return suite.read(str(pristine_store.parent / "tiny.yaml"))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from assay.audits import audit, forecast, self_checks, suite
+from assay.audits import audit, forecast, self_checks
 from assay.audits.checks import _kept as kept_checks
 from assay.errors import InputError
 from assay.store import parquet, schemas
@@ -32,16 +32,6 @@ def watch(progress):
 root = Store(store)
 audit.run(root, root.names("models")[0], suite.read(file), on_progress=watch)
 """
-
-
-@pytest.fixture
-def tiny(pristine_store):
-    return suite.read(str(pristine_store.parent / "tiny.yaml"))
-
-
-@pytest.fixture
-def name(store):
-    return store.names("models")[0]
 
 
 def made(store, name, tiny, monkeypatch) -> list[str]:

@@ -19,9 +19,9 @@ from PIL import Image
 from assay.contracts import Dataset, Sample, TrainingData
 from assay.data import decode_cache, file_facts, splits
 from assay.data.images import decode, pixel_hash
+from assay.data.reduced import take
 from assay.datasets.folder import folder
 from assay.errors import DataError
-from assay.models.scoring import take
 
 SIZE = 16
 

@@ -17,11 +17,6 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def item(tmp_path_factory, own_cache):
-    return toy_export.pictures(tmp_path_factory.mktemp("images") / "toy")
-
-
 @pytest.mark.parametrize(
     ("name", "parameters"), CASES, ids=lambda value: value if isinstance(value, str) else "-".join(value)
 )

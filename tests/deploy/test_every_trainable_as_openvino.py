@@ -12,10 +12,7 @@ from assay.store.store import Store
 NAMES = sorted(set(shelves.names("trainables")) - toy_export.ELSEWHERE)
 
 
-@pytest.fixture(scope="module")
-def item(tmp_path_factory, own_cache):
-    pytest.importorskip("openvino", reason="OpenVINO is an extra")
-    return toy_export.pictures(tmp_path_factory.mktemp("images") / "toy")
+pytest.importorskip("openvino", reason="OpenVINO is an extra")
 
 
 @pytest.mark.parametrize("name", NAMES)

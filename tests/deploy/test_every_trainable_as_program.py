@@ -12,11 +12,6 @@ from assay.store.store import Store
 NAMES = sorted(set(shelves.names("trainables")) - toy_export.ELSEWHERE)
 
 
-@pytest.fixture(scope="module")
-def item(tmp_path_factory, own_cache):
-    return toy_export.pictures(tmp_path_factory.mktemp("images") / "toy")
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_file_gives_the_scores_and_decisions_of_the_detector(name, item, tmp_path):
     store = Store(tmp_path / "store")

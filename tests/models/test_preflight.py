@@ -11,10 +11,11 @@ import toy_outside
 from torch import nn
 
 from assay.contracts import Images
+from assay.data.reduced import take
 from assay.errors import DataError, ModelError
 from assay.interop.open_gradients import Opened, opened
 from assay.models import model_folder, preflight
-from assay.models.scoring import clean_scores, take
+from assay.models.scoring import clean_scores
 
 
 class Of(nn.Module):

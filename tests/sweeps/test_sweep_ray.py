@@ -189,7 +189,7 @@ def test_an_error_of_the_store_ends_the_sweep_in_words(sweep):
         "from assay.cli import main\n"
         "append, count = trial_log.TrialLog.append, iter(range(99))\n"
         "def full(log, event):\n"
-        "    if 'assay-least-' in str(log.store.root): return append(log, event)\n"  # not the sweep's own
+        "    if 'assay-probe-' in str(log.store.root): return append(log, event)\n"  # not the sweep's own
         "    with log.store.explain(log.folder):\n"
         "        if next(count) >= 4: raise OSError(errno.ENOSPC, 'full')\n"
         "    append(log, event)\n"

@@ -304,7 +304,7 @@ def test_the_manifest_says_what_the_model_is_for_on_what_it_was_made_and_which_n
 
 def test_the_same_detector_has_the_same_figures_in_every_trial_of_a_sweep(training):
     """A random start belongs to the image and the sweep, whatever the trial, its seed or the batches are."""
-    from assay.models.scoring import take
+    from assay.data.reduced import take
     from assay.sweeps.evaluation import attacked_scores
 
     net = toy_runs.Net().eval()

@@ -18,6 +18,7 @@ from assay.audits import audit, explanations, suite
 from assay.contracts import Images, ThreatModel, TrainingData
 from assay.data import splits
 from assay.data.images import pixel_hash
+from assay.data.reduced import take
 from assay.datasets.mvtec import mvtec
 from assay.errors import InputError
 from assay.models import model_folder, scoring
@@ -176,7 +177,7 @@ def test_what_cannot_be_cut_is_refused(data: TrainingData) -> None:
         InputError, match=r"a tile of 64 pixels is larger than the images, 40 x 56; set a smaller `tile`"
     ):
         Tiled(data, seed=0, **arguments(tile=64))
-    labelled = replace(data, labelled=scoring.take(data.validation, np.flatnonzero(data.validation.labels)))
+    labelled = replace(data, labelled=take(data.validation, np.flatnonzero(data.validation.labels)))
     with pytest.raises(InputError, match="anomalies"):
         Tiled(labelled, seed=0, **arguments(of={"name": "devnet"}))  # which learns from these alone
 
@@ -196,7 +197,7 @@ def test_batches_of_large_images_are_small_and_of_small_ones_as_ever() -> None:
 def test_what_moves_the_score_lies_in_the_highest_tiles(data: TrainingData) -> None:
     detector = model_folder.freeze(Tiled(data, seed=0, **arguments()).detector())
     anomalies = np.flatnonzero(data.validation.labels)
-    maps = explanations.explain(detector, scoring.pixels(scoring.take(data.validation, anomalies), 0, len(anomalies)))
+    maps = explanations.explain(detector, scoring.pixels(take(data.validation, anomalies), 0, len(anomalies)))
     near = maps[:, 24:, 40:].mean((1, 2))
     assert (near > 2 * maps.mean((1, 2))).all()
 

@@ -28,6 +28,7 @@ from assay.audits.suite import Suite
 from assay.contracts import Dataset, Images
 from assay.data import splits as data_module
 from assay.data.missing import without_figures
+from assay.data.reduced import take
 from assay.errors import DataError, InputError, ModelError
 from assay.hashing import canonical, digest
 from assay.metrics import localisation
@@ -35,7 +36,7 @@ from assay.models import deployed_file, preflight, trained_on
 from assay.models import model_folder as model_module
 from assay.models.model_folder import Model
 from assay.models.preflight import Finding
-from assay.models.scoring import some_of_each, take
+from assay.models.scoring import some_of_each
 from assay.runtime import devices
 from assay.runtime.float32 import exact_float32
 from assay.runtime.provenance import code_hash, environment, own_code

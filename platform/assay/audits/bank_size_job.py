@@ -18,8 +18,9 @@ from assay.attacks import pgd
 from assay.audits.job import Job
 from assay.contracts import Banked, Images, Norm, ThreatModel
 from assay.data.random_streams import streams_of
+from assay.data.reduced import take
 from assay.metrics import detection, groups
-from assay.models.scoring import batches, pixels, score, take
+from assay.models.scoring import batches, pixels, score
 from assay.store.schemas import BANK_SCORES, BANK_SIZE
 
 if TYPE_CHECKING:

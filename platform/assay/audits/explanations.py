@@ -19,9 +19,10 @@ from torch.nn import functional as F
 
 from assay.contracts import Images
 from assay.data.images import png
+from assay.data.reduced import take
 from assay.errors import DivergedError, InputError
 from assay.metrics import localisation
-from assay.models.scoring import batches, clean_scores, pixels, some_of_each, take
+from assay.models.scoring import batches, clean_scores, pixels, some_of_each
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.store.schemas import EXPLANATIONS
 

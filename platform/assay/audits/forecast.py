@@ -28,8 +28,9 @@ from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.audits.plan import Plan
 from assay.audits.stand_in import StandIn
 from assay.contracts import Images
+from assay.data.reduced import take
 from assay.metrics import detection
-from assay.models.scoring import pixels, some_of_each, take
+from assay.models.scoring import pixels, some_of_each
 from assay.store import score_matrix
 from assay.store.store import Store
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 import pyarrow as pa
 
 from assay.contracts import Images
+from assay.data.reduced import take
 from assay.hashing import canonical, digest
 from assay.models import model_folder
-from assay.models.scoring import take
 from assay.runtime.float32 import exact_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 from assay.runtime.threads import one_thread

@@ -15,11 +15,12 @@ from assay.audits.job import About, Job
 from assay.audits.minimal_epsilon_job import MinimalEpsilonJob
 from assay.audits.suite import Entry, Suite
 from assay.contracts import Images, Norm
+from assay.data.reduced import take
 from assay.errors import InputError
 from assay.models import certificates
 from assay.models.model_folder import Model
 from assay.models.preflight import Facts
-from assay.models.scoring import BATCH, batches, some_of_each, take
+from assay.models.scoring import BATCH, batches, some_of_each
 
 ON_GPU = 4 * BATCH
 """Images of a job on a GPU: fewer leave it waiting for the host. Where they do not fit, the job halves them."""

@@ -42,9 +42,8 @@ def tidy(folder: str, now: float | None = None) -> None:
     """Remove what sessions left in `folder` whose driver was killed or failed more than a day ago."""
     before = (time.time() if now is None else now) - KEPT
     for lock in Path(folder).glob("session_*" + SUFFIX):
-        with contextlib.suppress(
-            OSError
-        ):  # in use, removed by another driver meanwhile, or a file system without locks
+        # An error: it is in use, another driver removed it meanwhile, or the file system has no locks.
+        with contextlib.suppress(OSError):
             if lock.stat().st_mtime > before:
                 continue
             descriptor = os.open(lock, os.O_RDWR)

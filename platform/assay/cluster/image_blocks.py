@@ -47,7 +47,7 @@ class Blocks:
 
 def sent(data: TrainingData) -> TrainingData | Blocks:
     """What to give to workers; Ray must be connected."""
-    size = weight(data)
+    size = data.nbytes
     if size <= SHARE * smallest_store():
         return replace(
             data, train=_plain(data.train), validation=_plain(data.validation), labelled=_plain(data.labelled)
@@ -60,11 +60,6 @@ def sent(data: TrainingData) -> TrainingData | Blocks:
     train, validation, labelled = (_plain(getattr(data, split), without=True) for split in SPLITS)
     bare = replace(data, train=train, validation=validation, labelled=labelled)
     return Blocks(uuid.uuid4().hex, bare, pixels, size)
-
-
-def weight(data: TrainingData) -> int:
-    """Bytes of the decoded images."""
-    return sum(getattr(data, split).pixels.nbytes for split in SPLITS)
 
 
 def smallest_store() -> float:

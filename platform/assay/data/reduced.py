@@ -1,17 +1,29 @@
-"""Fewer and smaller images for the lower rungs of a fidelity ladder."""
+"""Fewer images, and smaller ones: some of them, or those of the lower rungs of a fidelity ladder."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.contracts import Images, TrainingData
 
-T = TypeVar("T")
+
+def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
+    """Some of the images, with their pixels copied into memory so that they can be sent to a worker."""
+    at = np.asarray(chosen, dtype=np.int64)
+    return Images(
+        np.array(images.pixels[at]),
+        np.array(images.labels[at]),
+        tuple(images.ids[i] for i in at),
+        tuple(images.defects[i] for i in at),
+        tuple(images.hashes[i] for i in at),
+        tuple(images.groups[i] for i in at) if images.groups else (),
+        tuple(images.categories[i] for i in at) if images.categories else (),
+    )
 
 
 def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> TrainingData:
@@ -23,7 +35,7 @@ def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> Tr
     train = data.train
     if share < 1:
         count = max(1, round(share * len(train)))
-        train = _some(train, np.sort(np.random.default_rng(seed).permutation(len(train))[:count]))
+        train = take(train, np.sort(np.random.default_rng(seed).permutation(len(train))[:count]))
     height, width = data.validation.pixels.shape[2:]
     if side is None or side >= max(height, width):
         return replace(data, train=train)
@@ -31,23 +43,6 @@ def reduced(data: TrainingData, share: float, side: int | None, seed: int) -> Tr
     description = data.description.copy()
     description["image_size"] = size[0] if size[0] == size[1] else list(size)
     return TrainingData(_shrunk(train, size), _shrunk(data.validation, size), description, _shrunk(data.labelled, size))
-
-
-def _some(images: Images, at: NDArray[np.int64]) -> Images:
-    """The images at these places."""
-
-    def of(given: tuple[T, ...]) -> tuple[T, ...]:
-        return tuple(given[place] for place in at) if given else ()
-
-    return Images(
-        images.pixels[at],
-        images.labels[at],
-        of(images.ids),
-        of(images.defects),
-        of(images.hashes),
-        of(images.groups),
-        of(images.categories),
-    )
 
 
 def _shrunk(images: Images, size: tuple[int, ...]) -> Images:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay.contracts import Images, Norm
+from assay.data.reduced import take
 from assay.errors import DataError, ModelError
 from assay.interop.open_gradients import SHOWN, why_none
 from assay.metrics import detection
 from assay.models import certificates
-from assay.models.scoring import SAME, clean_scores, pixels, some_of_each, take
+from assay.models.scoring import SAME, clean_scores, pixels, some_of_each
 from assay.runtime.out_of_memory import out_of_memory
 
 if TYPE_CHECKING:

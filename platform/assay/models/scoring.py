@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
@@ -55,20 +55,6 @@ def batches(images: Images, most: int = BATCH) -> list[tuple[int, int]]:
     """(first, last) of every batch, in order."""
     size = batch_size(images, most)
     return [(first, min(first + size, len(images))) for first in range(0, len(images), size)]
-
-
-def take(images: Images, chosen: Sequence[int] | NDArray[np.int64]) -> Images:
-    """Some of the images, with their pixels copied into memory so that they can be sent to a worker."""
-    at = np.asarray(chosen, dtype=np.int64)
-    return Images(
-        np.array(images.pixels[at]),
-        np.array(images.labels[at]),
-        tuple(images.ids[i] for i in at),
-        tuple(images.defects[i] for i in at),
-        tuple(images.hashes[i] for i in at),
-        tuple(images.groups[i] for i in at) if images.groups else (),
-        tuple(images.categories[i] for i in at) if images.categories else (),
-    )
 
 
 def some_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ another one, and its sweep has no forecast.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,7 +25,7 @@ def keep_forecast(store: Store, name: str, spec_hash: str, forecast: Mapping[str
 
 def write(store: Store, name: str, spec_hash: str, held: Plain, up: Plain) -> None:
     """Write the comparison after a run. held, up: hours by all runs, and their cost where there is a price."""
-    forecast = json.loads(store.read(_hidden(name))) if store.exists(_hidden(name)) else {}
+    forecast = store.read_json(_hidden(name)) if store.exists(_hidden(name)) else {}
     known = forecast if forecast.get("spec") == spec_hash else None
     content = {formats.FIELD: formats.written("log"), "forecast": known, "held": held, "up": up}
     store.write(f"sweeps/{name}/cost.json", canonical(content))
@@ -37,7 +36,7 @@ def sentence(store: Store, name: str) -> str:
     key = f"sweeps/{name}/cost.json"
     if not store.exists(key):
         return ""
-    told = json.loads(store.read(key))
+    told = store.read_json(key)
     formats.check_content(told, "log", store.place(key))
     parts = [f"workers were up for {_amounts(told['up'])}", f"trials held {_amounts(told['held'])}"]
     unit = "gpu_hours" if told["up"].get("gpu_hours") else "cpu_hours"

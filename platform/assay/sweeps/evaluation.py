@@ -16,10 +16,11 @@ from assay import shelves
 from assay.config.search_space import Evaluation
 from assay.contracts import Images, ThreatModel
 from assay.data.random_streams import streams_of
+from assay.data.reduced import take
 from assay.metrics import detection, groups
 from assay.metrics.intervals import newcombe
 from assay.models import certificates
-from assay.models.scoring import batches, clean_scores, pixels, take
+from assay.models.scoring import batches, clean_scores, pixels
 from assay.runtime.float32 import exact_float32
 from assay.runtime.out_of_memory import in_halves_if_out_of_memory
 

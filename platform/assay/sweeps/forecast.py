@@ -126,7 +126,7 @@ def of(spec: Spec, store: Store, records: Mapping[int, Record], address: str | N
     rates = {name: rates[name] for name in probe.alternatives(spec)}
     together = capacity.together(spec, resources, joined=address is not None)
     before = budget.spent(trial_log.read(store, spec.name)) if records else Spent()
-    held = sum(images.pixels.nbytes for images in (data.train, data.validation, data.labelled))
+    held = data.nbytes
     return replace(forecast(spec, rates, records, together, resources, before), image_bytes=held, arrived=arrived)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +14,7 @@ from assay.config.search_space import Spec
 from assay.contracts import TrainingData
 from assay.errors import SweepError
 from assay.runtime import allowance
-from assay.store.store import Store
 from assay.sweeps import probe
-from assay.sweeps.study import Study
 
 COPIES = 2
 """Of the weights, at least: those of the trial, and those of the best epoch so far."""
@@ -45,8 +42,7 @@ class Least:
 def require(spec: Spec, data: TrainingData) -> None:
     """Raise SweepError, with both numbers, where this process may use less than any trial of the spec needs."""
     allowed = allowance.memory()
-    images = sum(some.pixels.nbytes for some in (data.train, data.validation, data.labelled))
-    least = Least(images, min(weights(one, data) for one in probe.alternatives(spec).values()))
+    least = Least(data.nbytes, min(weights(one, data) for one in probe.alternatives(spec).values()))
     if least.total > allowed:
         parts = {"decoded images": least.images, "weights": least.weights, "Ray and PyTorch": least.base}
         large = [f"{name} {size / 2**30:.2g}" for name, size in parts.items() if size > SHOWN]
@@ -62,11 +58,8 @@ def weights(alone: Spec, data: TrainingData) -> int:
 
     alone: a spec of one trainable. 0 where its detector cannot be built without its data, as a user's own may not.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-least-") as scratch:
-        study = Study(alone, Store(scratch))
-        order = study.next_order()
-        study.log.close()
-    assert order is not None  # a new study always has a first order
+    with probe.first_trial(alone) as (order, _):
+        pass
     item: Any = shelves.load("trainables", order.trainable)
     about = {"channels": data.description["channels"], "image_size": data.description["image_size"]}
     try:

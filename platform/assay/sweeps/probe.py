@@ -6,12 +6,14 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from assay.config.domains import Choice
 from assay.config.search_space import Spec
 from assay.contracts import TrainingData
+from assay.data.reduced import take
 from assay.models import scoring
 from assay.runtime import gpu_memory
 from assay.store.store import Store
@@ -80,19 +82,26 @@ def by_log(spec: Spec, records: Iterable[Record]) -> dict[str, Rate]:
     }
 
 
+@contextmanager
+def first_trial(alone: Spec) -> Iterator[tuple[TrialConfig, Store]]:
+    """The order of the first trial of a search space, and a scratch store that is gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
+        study = Study(alone, Store(scratch))
+        order = study.next_order()
+        study.log.close()
+        assert order is not None  # a new study always has a first order
+        yield order, study.store
+
+
 def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
     """Train the first trial of a trainable in a scratch folder for this long, then evaluate it on some images.
 
     alone: a search space with this trainable only. Raises whatever the trial raises.
     """
     gpu_memory.give_back()  # of the trainable before
-    with tempfile.TemporaryDirectory(prefix="assay-probe-") as scratch:
-        study = Study(alone, Store(scratch))
-        order = study.next_order()
-        study.log.close()
-        assert order is not None  # a new study always has a first order
+    with first_trial(alone) as (order, store):
         order = replace(order, ladder=())  # of whole images, as at the top rung
-        trial = Trial(order, data, study.store)
+        trial = Trial(order, data, store)
         started = time.monotonic()
         while trial.epoch < trial.run.epochs and (not trial.epoch or time.monotonic() - started < seconds):
             trial.train_epoch()
@@ -105,7 +114,7 @@ def probe(name: str, alone: Spec, data: TrainingData, seconds: float) -> Rate:
 def _evaluation(trial: Trial, order: TrialConfig) -> float:
     """Seconds of a full evaluation, extrapolated from a few images."""
     images = trial.data.validation
-    few = scoring.take(images, scoring.some_of_each(images.labels, EVALUATED))
+    few = take(images, scoring.some_of_each(images.labels, EVALUATED))
     started = time.monotonic()
     evaluation.evaluate(
         trial.run.detector(), few, order.evaluation, order.evaluation_seed, order.device, order.objectives

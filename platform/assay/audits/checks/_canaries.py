@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from assay.audits.checks._context import Context, at, chosen, shortened
 from assay.audits.checks._evidence import BEHIND, Evidence, backed, share
+from assay.data.reduced import take
 from assay.metrics import detection
-from assay.models.scoring import batches, score, take
+from assay.models.scoring import batches, score
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

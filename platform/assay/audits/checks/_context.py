@@ -12,9 +12,10 @@ import numpy as np
 from assay.audits.suite import Suite
 from assay.contracts import Attacked, Images, ThreatModel
 from assay.data.random_streams import streams_of
+from assay.data.reduced import take
 from assay.metrics import groups as grouping
 from assay.models.preflight import Facts, Unexamined
-from assay.models.scoring import BATCH, SAME, batch_size, clean_scores, pixels, score, some_of_each, take
+from assay.models.scoring import BATCH, SAME, batch_size, clean_scores, pixels, score, some_of_each
 from assay.store.score_matrix import SCORE, SELECTION
 from assay.units import in_255
 

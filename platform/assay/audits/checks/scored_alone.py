@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from assay.audits.checks._context import Context
 from assay.audits.checks._result import CheckResult, result
-from assay.models.scoring import pixels, some_of_each, take
+from assay.data.reduced import take
+from assay.models.scoring import pixels, some_of_each
 
 ORDER = 12
 ALONE = 4  # samples of each class that are scored one at a time
