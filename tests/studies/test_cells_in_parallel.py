@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 import toy_runs
@@ -56,6 +58,31 @@ def test_cells_run_at_once_and_after_an_interruption_the_rest(space, tmp_path, m
     assert (again.interrupted, again.missing) == ("", ())
     one, other = (trial_log.read(store, cell.spec.name) for cell in again.study.cells[:2])
     assert max(one[0]["at"], other[0]["at"]) < min(one[-1]["at"], other[-1]["at"]), "the first two ran side by side"
+
+
+@pytest.mark.parametrize(("seeds", "interrupted"), [([0, 1], "interrupt"), ([0], "")])
+def test_a_study_is_interrupted_only_where_a_cell_is_left(space, monkeypatch, seeds, interrupted):
+    """The signal comes when the only cell that runs has just ended by itself."""
+    remote = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda cell, root, address: cell.seed))
+    ray = SimpleNamespace(
+        remote=lambda **_: lambda run: remote,
+        get_runtime_context=lambda: SimpleNamespace(get_node_id=lambda: "0" * 56),
+        wait=lambda running, timeout: (running, []),
+        get=lambda one: ("", ""),
+        exceptions=in_parallel.ray.exceptions,
+    )
+    monkeypatch.setattr(in_parallel, "ray", ray)
+    monkeypatch.setattr(in_parallel, "connected", lambda address: nullcontext(RESOURCES))
+    monkeypatch.setattr(in_parallel, "_share", lambda *_: 1.0)
+    cells = study_file.check({**space, "seeds": seeds}, "it").cells
+    ended = []
+
+    def on_end(cell, error):
+        ended.append(cell)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    assert in_parallel.run(cells, "store", None, on_end) == interrupted
+    assert len(ended) == 1
 
 
 @pytest.mark.parametrize(

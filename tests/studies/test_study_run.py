@@ -50,13 +50,14 @@ def in_this_process(spec, store, *, resume=False, address=None):
     return SimpleNamespace(interrupted="")
 
 
-def one_by_one(cells, root, address):
-    """The cells as `in_parallel.outcomes` yields them, without Ray."""
+def one_by_one(cells, root, address, on_end):
+    """The cells as `in_parallel.run` runs them, without Ray."""
     for cell in cells:
         error, interrupted = cell_run.run(cell, root)
-        yield cell, error, interrupted
+        on_end(cell, error)
         if interrupted:
-            return
+            return interrupted
+    return ""
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def study(tmp_path, own_cache, monkeypatch):
     toy_runs.squares(root=str(tmp_path / "squares"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cell_run.sweep, "run", in_this_process)
-    monkeypatch.setattr(in_parallel, "outcomes", one_by_one)
+    monkeypatch.setattr(in_parallel, "run", one_by_one)
     (tmp_path / "few.yaml").write_text(FILE)
     return lambda: CliRunner().invoke(main, ["study", "few.yaml", "--store", "store"], catch_exceptions=False)
 

@@ -6,7 +6,7 @@ Each cell is driven by a process of its own, on the node of this one, which need
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,50 +24,56 @@ LOOK = 1.0  # seconds between looks for a signal
 
 
 @dataclass
-class _Run:
+class _Cells:
     """The cells that run, each with its share of the cluster."""
 
     running: dict[Any, tuple[Cell, float]] = field(default_factory=dict)
     interrupted: str = ""
 
-    def has_room(self, share: float) -> bool:
+    def have_room(self, share: float) -> bool:
         return not self.running or sum(taken for _, taken in self.running.values()) + share <= 1 + 1e-9
 
 
-def outcomes(cells: Sequence[Cell], root: str, address: str | None) -> Iterator[tuple[Cell, str, str]]:
-    """Each cell as it ends, with what stopped it ("" if nothing did) and what interrupted it.
+def run(cells: Sequence[Cell], root: str, address: str | None, on_end: Callable[[Cell, str], object]) -> str:
+    """Run the cells; on_end gets each as it ends, with what stopped it ("" if nothing did).
 
-    After Ctrl-C or SIGTERM no cell is begun, and those that run end as interrupted sweeps do. Raises SweepError if no
-    Ray can be had, StoreError if the store cannot be written.
+    After Ctrl-C or SIGTERM no cell is begun, and those that run end as interrupted sweeps do. Returns which of the two
+    it was where a cell did not run to its end because of it, else "". Raises SweepError if no Ray can be had,
+    StoreError if the store cannot be written.
     """
-    run, waiting, cancelled = _Run(), deque(cells), False
-    with connected(address) as resources, noted_interrupt(run):
+    begun, waiting, cancelled, cut_short = _Cells(), deque(cells), False, ""
+    with connected(address) as resources, noted_interrupt(begun):
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         driver = ray.remote(num_cpus=0, max_retries=0)(cell_run.run).options(scheduling_strategy=here)
-        while run.running or (waiting and not run.interrupted):
-            while waiting and not run.interrupted and run.has_room(share := _share(waiting[0], resources, address)):
+        while begun.running or (waiting and not begun.interrupted):
+            while (
+                waiting and not begun.interrupted and begun.have_room(share := _share(waiting[0], resources, address))
+            ):
                 cell = waiting.popleft()
-                run.running[driver.remote(cell, root, address)] = cell, share
-            if run.interrupted and not cancelled:
+                begun.running[driver.remote(cell, root, address)] = cell, share
+            if begun.interrupted and not cancelled:
                 cancelled = True
-                for one in run.running:
+                for one in begun.running:
                     ray.cancel(one)  # as Ctrl-C: the sweep ends its trials and closes its log
-            for one in ray.wait(list(run.running), timeout=LOOK)[0]:
-                cell, _ = run.running.pop(one)
-                yield cell, *_outcome(one, run.interrupted)
+            for one in ray.wait(list(begun.running), timeout=LOOK)[0]:
+                cell, _ = begun.running.pop(one)
+                error, interrupted = _outcome(one)
+                cut_short = cut_short or interrupted
+                on_end(cell, error)
+    return begun.interrupted or cut_short if cut_short or waiting else ""
 
 
-def _outcome(one: Any, came: str) -> tuple[str, str]:
-    """What a cell's driver returned; came: the signal that all of them were told of, if any."""
+def _outcome(one: Any) -> tuple[str, str]:
+    """What stopped a cell, "" if nothing did, and what interrupted it."""
     try:
         error, interrupted = ray.get(one)
     except ray.exceptions.TaskCancelledError:
-        return "was interrupted", came
+        return "was interrupted", "interrupt"
     except ray.exceptions.RayTaskError as error:
         raise error.as_instanceof_cause() from error
     except ray.exceptions.RayError as error:
         return f"its process was lost: {ray_failures.reason(error)}", ""
-    return error, came if interrupted else ""
+    return error, interrupted
 
 
 def _share(cell: Cell, resources: dict[str, float], address: str | None) -> float:

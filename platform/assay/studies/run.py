@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import count
 
 from assay.store.store import Store
 from assay.studies import cell_run, in_parallel, results
 from assay.studies.results import Result
-from assay.studies.study_file import Study
+from assay.studies.study_file import Cell, Study
 
 
 def run(
@@ -20,19 +21,20 @@ def run(
     """
     store.require_writable()
     errors: dict[str, str] = {}
-    interrupted = ""
+    place = count(1)
     with store.locked(f"studies/.{study.name}.lock", f"study '{study.name}'"):
         missing = [cell for cell in study.cells if not cell_run.ended(store, cell)]
         say(f"study {study.name}: {len(study.cells)} cells, {len(study.cells) - len(missing)} have ended")
-        if missing:
-            for place, (cell, error, why) in enumerate(in_parallel.outcomes(missing, str(store.root), address), 1):
-                interrupted = interrupted or why
-                if error:
-                    errors[cell.spec.name] = error
-                outcome = results.of_cell(store, cell, error)
-                figures = "  ".join(f"{name} {value:.3f}" for name, value in outcome.values.items())
-                what = f"{cell.detector} on {cell.dataset}, seed {cell.seed}"
-                say(f"{place}/{len(missing)}  {what}: {figures or outcome.missing}")
+
+        def note(cell: Cell, error: str) -> None:
+            if error:
+                errors[cell.spec.name] = error
+            outcome = results.of_cell(store, cell, error)
+            figures = "  ".join(f"{name} {value:.3f}" for name, value in outcome.values.items())
+            what = f"{cell.detector} on {cell.dataset}, seed {cell.seed}"
+            say(f"{next(place)}/{len(missing)}  {what}: {figures or outcome.missing}")
+
+        interrupted = in_parallel.run(missing, str(store.root), address, note) if missing else ""
         found = [results.of_cell(store, cell, errors.get(cell.spec.name, "")) for cell in study.cells]
         results.write(store, study, found)
     return found, interrupted
