@@ -23,6 +23,8 @@ ALLOWED = "ASSAY_ALLOW_IMPORT"
 """The environment variable with the modules that a store may name, by commas; workers get it, too."""
 OF_A_STORE = ("models/*/manifest.json", "audits/*/audit.yaml", "sweeps/*/spec.yaml")
 """What makes a folder a store."""
+OURS = ("assay.studies.finished_model:FinishedModel",)
+"""What Assay itself writes into a store: it runs nothing that is not checked in its turn."""
 _BY_A_STORE: ContextVar[bool] = ContextVar("by_a_store", default=False)
 
 
@@ -46,6 +48,8 @@ def allow(modules: Iterable[str]) -> None:
 
 def check(name: str) -> None:
     """Raise InputError for a `module:attribute` that must not be imported. Imports nothing itself."""
+    if name in OURS:
+        return
     module = name.partition(":")[0]
     places = list(_places(module))
     for place in places:

@@ -80,8 +80,8 @@ def study(
     place, given = store_of(store), file_or_values(file, "study")
     if isinstance(given, str):
         user_code.beside(given)
-        checked = study_file.read(given)
+        checked = study_file.read(given, place)
     else:
-        checked = study_file.check(given, "the study")
+        checked = study_file.check(given, "the study", place)
     found, interrupted = run.run(checked, place, address=address, say=on_message or (lambda _: None))
     return StudyResult(checked, tuple(found), study_page.write(place, checked, found), interrupted)

@@ -230,8 +230,10 @@ class Trial:
         self.store.write(best_trial.key(self.order.sweep, self.order.number), parquet.dump(table))
 
     def _write_model(self) -> str:
-        """Write the model folder of the kept epoch."""
+        """Write the model folder of the kept epoch and return its hash; that of a run that has trained no model."""
         assert self.kept is not None
+        if found := getattr(self.run, "model_hash", ""):
+            return str(found)
         order, description = self.order, dict(self.data.description)
         item: Any = shelves.load("trainables", order.trainable)
         detector = self.run.detector()
