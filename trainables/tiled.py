@@ -1,13 +1,14 @@
-"""Tiled: any trainable on overlapping tiles of large images; an image scores as high as its most anomalous tile.
+"""Tiled: any trainable on overlapping tiles of large images, which score as high as their most anomalous tiles.
 
 Source: Bergmann et al. 2021, "The MVTec Anomaly Detection Dataset" (section 6), for training on parts of large images
 at their own size; the highest score over parts is the max rule of multiple-instance learning (Maron and Lozano-Perez
-1998).
+1998), the mean of several is that of its top instances (Li and Vasconcelos 2015, "Multiple Instance Learning for Soft
+Bags via Top Instances").
 
 The detector takes the whole image, so an attack acts on the image in its own pixels, and one threshold, label and group
 belong to all of its tiles. The gradient of a maximum is that of one tile alone, and an attacker who lowers one tile at
 a time needs as many steps as there are tiles to be lowered. So the gradient here is that of a weighted mean of the
-highest tiles, a steeper way for an attacker, which only makes an audit stricter. The score is the maximum, exactly.
+highest tiles, a steeper way for an attacker, which only makes an audit stricter. The score is the rule's, exactly.
 """
 
 from __future__ import annotations
@@ -31,35 +32,34 @@ from assay.units import Count
 
 TILES = 64
 """Tiles that are scored at once."""
-HIGHEST = 8
-"""Tiles of an image through which its gradient goes."""
+STEERED = 8
+"""Tiles of an image through which its gradient goes at least."""
 
 Place = tuple[int, int]
 """The top and the left of a tile, in pixels."""
 
 
 class TiledDetector(nn.Module):
-    """Images (B, C, H, W) in [0, 1] -> the highest score (B,) of their tiles, higher is more anomalous."""
+    """Images (B, C, H, W) in [0, 1] -> the mean (B,) of the highest scores of their tiles, higher is more anomalous."""
 
-    def __init__(self, inner: nn.Module, tile: int, overlap: float) -> None:
+    def __init__(self, inner: nn.Module, tile: int, overlap: float, highest: int = 1) -> None:
         super().__init__()
-        self.inner, self.tile, self.overlap = inner, tile, overlap
+        self.inner, self.tile, self.overlap, self.highest = inner, tile, overlap, highest
 
     def forward(self, images: Tensor) -> Tensor:
         """Scores (B,)."""
         there = places(images.shape[2], images.shape[3], self.tile, self.overlap)
         if torch.compiler.is_exporting():
-            of_tiles: Tensor = self.inner(self._all(images, there))
-            return of_tiles.view(-1, len(there)).amax(dim=1)
+            return self._score(self.inner(self._all(images, there)).view(-1, len(there)))
         with torch.no_grad():
             every = itertools.product(range(len(images)), there)
             scores = torch.cat([self.inner(part) for _, part in self._cut(images, every)]).view(len(images), -1)
-        highest = scores.amax(dim=1)
+        score = self._score(scores)
         if not (torch.is_grad_enabled() and images.requires_grad):
-            return highest
-        values, at = scores.topk(min(HIGHEST, len(there)), dim=1)
+            return score
+        values, at = scores.topk(min(max(STEERED, self.highest), len(there)), dim=1)
         spread = scores.std(dim=1, correction=0, keepdim=True).clamp_min(torch.finfo(scores.dtype).tiny)
-        weights = ((values - highest[:, None]) / spread).softmax(dim=1)
+        weights = ((values - values[:, :1]) / spread).softmax(dim=1)
         chosen = ((row, there[place]) for row, of in enumerate(at.tolist()) for place in of)
         # Checkpointed: the graphs of all these tiles at once would need that many times the memory of an image's.
         again = torch.cat(
@@ -69,7 +69,7 @@ class TiledDetector(nn.Module):
             ]
         ).view_as(values)
         mean = (weights * again).sum(dim=1)
-        return highest + (mean - mean.detach())  # the value of the maximum, the gradient of the mean
+        return score + (mean - mean.detach())  # the value of the rule, the gradient of the mean
 
     @torch.no_grad()
     def score_and_map(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,16 +77,21 @@ class TiledDetector(nn.Module):
         height, width = images.shape[2:]
         if torch.compiler.is_exporting():
             return self._exported_map(images)
-        score = images.new_full((len(images),), -torch.inf)
+        there, found = places(height, width, self.tile, self.overlap), []
         whole = images.new_full((len(images), height, width), -torch.inf)
-        every = itertools.product(range(len(images)), places(height, width, self.tile, self.overlap))
-        for pairs, part in self._cut(images, every):
+        for pairs, part in self._cut(images, itertools.product(range(len(images)), there)):
             scores, maps = self._mapped(part)
-            for (row, (top, left)), one, its_map in zip(pairs, scores, maps, strict=True):
-                score[row] = torch.maximum(score[row], one)
+            found.append(scores)
+            for (row, (top, left)), its_map in zip(pairs, maps, strict=True):
                 region = whole[row, top : top + self.tile, left : left + self.tile]
                 torch.maximum(region, its_map, out=region)
-        return score, whole
+        return self._score(torch.cat(found).view(len(images), -1)), whole
+
+    def _score(self, of_tiles: Tensor) -> Tensor:
+        """Scores (B,) of images from those of their tiles (B, T)."""
+        if self.highest == 1:
+            return of_tiles.amax(dim=1)
+        return of_tiles.topk(min(self.highest, of_tiles.shape[1]), dim=1).values.mean(dim=1)
 
     def _all(self, images: Tensor, there: Sequence[Place]) -> Tensor:
         """All tiles (B * places, C, tile, tile) at once: a program that is exported knows no number of images."""
@@ -103,7 +108,7 @@ class TiledDetector(nn.Module):
         for number, (top, left) in enumerate(there):
             around = (left, width - left - self.tile, top, height - top - self.tile)
             whole = torch.maximum(whole, F.pad(maps[:, number], around, value=lowest))
-        return scores.view(-1, len(there)).amax(dim=1), whole
+        return self._score(scores.view(-1, len(there))), whole
 
     def _mapped(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (T,) and maps (T, tile, tile) of tiles."""
@@ -123,7 +128,7 @@ class TiledDetector(nn.Module):
 
 
 class Tiled:
-    """Any trainable on overlapping tiles of large images, which score as high as the worst of their tiles."""
+    """Any trainable on overlapping tiles of large images, which score as high as their most anomalous tiles."""
 
     def __init__(
         self,
@@ -134,14 +139,17 @@ class Tiled:
         of: Annotated[Item, Shelf("trainables")] = Item("trainables", "patchcore", {}),
         tile: Annotated[int, Ge(8), Le(512)] = 128,
         overlap: Annotated[float, Ge(0), Le(0.9)] = 0.25,
+        highest: Count = 1,
         train_tiles: Count = 2000,
     ) -> None:
         """Prepare a run of `of` on tiles of the train normals.
 
         of: the trainable that sees tiles. tile: their side in pixels. overlap: the share of it that two tiles beside
-        each other have in common at least; the last tile ends where the image does. train_tiles: how many are trained
-        on, drawn by seed from those of all images. Labelled anomalies are not trained on: nothing says which of their
-        tiles show the defect. Raises InputError for images smaller than a tile.
+        each other have in common at least; the last tile ends where the image does. highest: the score of an image is
+        the mean of so many highest scores of its tiles; with more than 1 a single odd tile raises fewer false alarms,
+        and a small defect is missed sooner. train_tiles: how many are trained on, drawn by seed from those of all
+        images. Labelled anomalies are not trained on: nothing says which of their tiles show the defect. Raises
+        InputError for images smaller than a tile.
         """
         height, width = data.train.pixels.shape[2:]
         if min(height, width) < tile:
@@ -156,7 +164,7 @@ class Tiled:
         )
         self.run = of.function(parts, seed=seed, device=device, **of.arguments())
         self.epochs: int = self.run.epochs
-        self.tile, self.overlap = tile, overlap
+        self.tile, self.overlap, self.highest = tile, overlap, highest
 
     @classmethod
     def build(
@@ -167,12 +175,13 @@ class Tiled:
         of: Item,
         tile: int,
         overlap: float,
+        highest: int = 1,
         **unused: Any,
     ) -> nn.Module:
         """An untrained detector of the same shape."""
         assert min(height_and_width(image_size)) >= tile  # the constructor said so
         build = of.function.build  # type: ignore[attr-defined]
-        return TiledDetector(build(channels=channels, image_size=tile, **of.arguments()), tile, overlap)
+        return TiledDetector(build(channels=channels, image_size=tile, **of.arguments()), tile, overlap, highest)
 
     def train_epoch(self) -> dict[str, float]:
         """One epoch of the inner trainable."""
@@ -181,7 +190,7 @@ class Tiled:
 
     def detector(self) -> nn.Module:
         """The current inner detector, on all tiles."""
-        return TiledDetector(self.run.detector(), self.tile, self.overlap).eval()
+        return TiledDetector(self.run.detector(), self.tile, self.overlap, self.highest).eval()
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the inner trainable."""

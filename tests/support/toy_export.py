@@ -23,7 +23,7 @@ SMALL = {"backbone": {"name": "small_resnet", "width": 4}, "steps_per_epoch": 2,
 NEEDED: dict[str, dict[str, Any]] = {
     "devnet": {"pseudo_anomaly": "cutout"},
     "draem": {"learning_rate": 0.05, "batch_size": 2, "width": 4},
-    "tiled": {"tile": 8, "of": {"name": "patchcore", "backbone": {"name": "small_resnet", "width": 4}}},
+    "tiled": {"tile": 8, "highest": 2, "of": {"name": "patchcore", "backbone": {"name": "small_resnet", "width": 4}}},
 }
 """What they need besides to train at all, or in one epoch."""
 

@@ -82,12 +82,28 @@ def test_the_score_is_the_highest_of_all_tiles_with_and_without_a_gradient() -> 
     assert gradient.isfinite().all()
 
 
-def test_an_attack_lowers_all_tiles_at_once() -> None:
+@pytest.mark.parametrize("highest", [2, 10, 100])
+def test_the_score_may_be_the_mean_of_the_highest_tiles(highest: int) -> None:
+    images = torch.rand(3, 1, *SIDES, generator=torch.Generator().manual_seed(0))
+    detector = TiledDetector(Mean(), 16, 0.25, highest)
+    every = torch.stack([images[:, :, y : y + 16, x : x + 16].mean((1, 2, 3)) for y, x in places(*SIDES, 16, 0.25)])
+    wanted = every.sort(dim=0, descending=True).values[:highest].mean(0)
+    assert torch.allclose(detector(images), wanted)
+    assert torch.equal(detector.score_and_map(images)[0], detector(images))
+    asked = images.clone().requires_grad_(True)
+    assert torch.equal(detector(asked), detector(images))
+    (gradient,) = torch.autograd.grad(detector(asked).sum(), asked)
+    moved = [(gradient[0, 0, y : y + 16, x : x + 16] > 0).all() for y, x in places(*SIDES, 16, 0.25)]
+    assert all(moved[int(at)] for at in every[:, 0].topk(min(highest, len(every))).indices)
+
+
+@pytest.mark.parametrize("highest", [1, 3])
+def test_an_attack_lowers_all_tiles_at_once(highest: int) -> None:
     """Of many tiles that are alike, lowering one at a time would not be done in so few steps."""
     images = (
         torch.full((1, 1, *SIDES), 0.5) + torch.rand(1, 1, *SIDES, generator=torch.Generator().manual_seed(0)) / 100
     )
-    detector = TiledDetector(Mean(), 16, 0)
+    detector = TiledDetector(Mean(), 16, 0, highest)
     attack = shelves.load("attacks", "pgd")
     threat, random = ThreatModel("linf", 0.1), [torch.Generator().manual_seed(0)]
     found = attack(detector, images, torch.tensor([-1]), threat, random, **shelves.bind(attack, {"steps": 20}))

@@ -124,10 +124,12 @@ def _about_size(audit: Audit) -> str:
         said = f"Images of another size than {height} x {width}, at which they were read."
     if not {"tile", "overlap"} <= set(parameters):
         return said
+    most = int(parameters.get("highest", 1))
+    rule = "as its highest tile" if most == 1 else f"as the mean of its {most} highest tiles"
     return (
         f"{said} What shows only across tiles, such as a part in a wrong place: an image is cut into tiles of "
         f"{parameters['tile']} pixels a side, of which two beside each other share {float(parameters['overlap']):.0%} "
-        "or more, and scores as high as its highest tile."
+        f"or more, and scores as high {rule}."
     )
 
 
