@@ -37,6 +37,7 @@ from assay.shelves import Item
 from trainables.local_pixels import LocalPixels
 from trainables.monotone import Monotone
 from trainables.neighbours import Neighbours
+from trainables.overlap import Overlap
 
 SEEDS = (1, 2, 3, 4)
 IMAGES = Path(os.environ.get("IMAGES", "."))
@@ -47,7 +48,8 @@ class Set(NamedTuple):
     """A set of images, the budget that its literature uses, and the patches to choose from.
 
     places: patches of all places are compared where there are few train images; else a proof takes a second an image.
-    polarities, surroundings: fewer where there are many images: a defect of a solar cell is dark.
+    polarities, surroundings: fewer where there are many images: a defect of a solar cell is dark. levels: of brightness,
+    above which a pixel is of a shape, where what is shown is one.
     """
 
     make: Callable[..., Dataset]
@@ -56,6 +58,7 @@ class Set(NamedTuple):
     places: tuple[str, ...] = ("same",)
     polarities: tuple[str, ...] = ("dark", "bright", "both")
     surroundings: tuple[float, ...] = (0.0, 0.5)
+    levels: tuple[float, ...] = ()
 
     @property
     def threat(self) -> ThreatModel:
@@ -66,7 +69,7 @@ class Set(NamedTuple):
 def mnist(normal: int) -> Set:
     """One digit against all others; COBRA's budget for small images (RODEO's is 8/255)."""
     make = partial(one_vs_rest, root=str(IMAGES / "mnist"), normal=normal, image_size=28, channels=1, per_class=400)
-    return Set(make, 4 / 255, (4, 7, 14, 28))
+    return Set(make, 4 / 255, (4, 7, 14, 28), levels=(0.2, 0.3, 0.5))
 
 
 SETS: Mapping[str, Set] = {
@@ -107,11 +110,17 @@ def candidates(data: TrainingData, of: Set) -> Mapping[str, Callable[[], nn.Modu
             made[f"monotone {polarity} {surroundings:g}"] = partial(monotone, data, polarity, surroundings, of.epsilon)
     for size in of.sizes[1:]:
         made[f"local_pixels {size} x {size}"] = partial(_local, data, size=size, extremes=0.0)
+    for level in of.levels:
+        made[f"overlap {level:g}"] = partial(_overlap, data, level=level)
     return made
 
 
 def _local(data: TrainingData, **parameters: Any) -> nn.Module:
     return LocalPixels(data, seed=0, **parameters).detector()
+
+
+def _overlap(data: TrainingData, **parameters: Any) -> nn.Module:
+    return Overlap(data, seed=0, **parameters).detector()
 
 
 def chosen(of: Set) -> str:

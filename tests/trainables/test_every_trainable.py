@@ -20,7 +20,7 @@ from trainables._views import Views
 
 NAMES = [name for name in shelves.names("trainables") if name != "anomalib"]  # tests/anomalib tests it
 EPOCHS = 2
-DRAWS_NOTHING = {"local_pixels"}
+DRAWS_NOTHING = {"local_pixels", "overlap"}
 """Those whose detector the data decide alone."""
 
 
@@ -41,7 +41,7 @@ def arguments(name: str) -> dict:
     if "of" in shelves.fields(item):
         own = {"tile": 8} if name == "tiled" else {"draws": 5}
         return shelves.bind(item, {"of": {"name": "neighbours", **small}, **own})
-    small["steps_per_epoch"] = 3
+    small |= {"steps_per_epoch": 3, "contrast": 1.0, "level": 0.5}
     return shelves.bind(item, {key: value for key, value in small.items() if key in shelves.fields(item)})
 
 

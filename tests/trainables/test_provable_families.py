@@ -14,6 +14,7 @@ from trainables.ensemble import Ensemble
 from trainables.lipschitz import Lipschitz
 from trainables.local_pixels import LocalPixels
 from trainables.monotone import Monotone
+from trainables.overlap import Overlap
 
 SHORT = {"epochs": 1, "steps_per_epoch": 2, "batch_size": 8}
 FAMILIES = {
@@ -21,6 +22,7 @@ FAMILIES = {
     "monotone": (Monotone, {**SHORT, "width": 4}),
     "lipschitz": (Lipschitz, {**SHORT, "depth": 2}),
     "ensemble": (Ensemble, {}),
+    "overlap": (Overlap, {"side": 8, "level": 0.55}),
 }
 RADII = torch.tensor([2 / 255], dtype=torch.float64)
 

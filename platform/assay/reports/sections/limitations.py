@@ -125,11 +125,11 @@ def _about_size(audit: Audit) -> str:
     if not {"tile", "overlap"} <= set(parameters):
         return said
     most = int(parameters.get("highest", 1))
-    rule = "as its highest tile" if most == 1 else f"as the mean of its {most} highest tiles"
+    scores = "as its highest tile" if most == 1 else f"as the mean of its {most} highest tiles"
     return (
         f"{said} What shows only across tiles, such as a part in a wrong place: an image is cut into tiles of "
         f"{parameters['tile']} pixels a side, of which two beside each other share {float(parameters['overlap']):.0%} "
-        f"or more, and scores as high {rule}."
+        f"or more, and scores as high {scores}."
     )
 
 
