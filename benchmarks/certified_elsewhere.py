@@ -48,8 +48,8 @@ class Set(NamedTuple):
     """A set of images, the budget that its literature uses, and the patches to choose from.
 
     places: patches of all places are compared where there are few train images; else a proof takes a second an image.
-    polarities, surroundings: fewer where there are many images: a defect of a solar cell is dark. levels: of brightness,
-    above which a pixel is of a shape, where what is shown is one.
+    polarities, surroundings: fewer where there are many images: a defect of a solar cell is dark. levels: of the
+    brightness above which a pixel is of a shape, where what is shown is one.
     """
 
     make: Callable[..., Dataset]
