@@ -11,6 +11,7 @@ from signed_store import add_sibling, flip, write_keys
 
 from assay import shelves
 from assay.approval import predecessor, records, registry
+from assay.approval.gate import Gate
 from assay.approval.trust import promotion
 from assay.approval.trust.hashed import hashed
 from assay.store.audit_reader import Audit
@@ -243,6 +244,7 @@ def test_a_failure_stands_until_a_later_verdict_says_why_it_no_longer_does(store
     history = json.loads(store.read(f"audits/{first}/verdict.json"))["history"]
     [earlier] = history["decisions"]
     assert (earlier["verdict"], earlier["answered"]) == ("FAIL", "the limit was a typing mistake")
+    assert earlier["limits"] == [Gate(**HARD).text], "of the policy that it failed"
     assert history["models"] >= 1
     assert first in history["audits"]
     run("approve", first, "--policy", policy)  # it has its answer now

@@ -302,6 +302,7 @@ def test_verdict_says_what_was_decided_and_why(audit_folder, verdict_of, word):
 
 def test_verdict_tells_what_else_was_looked_at_and_what_the_register_ended_with(audit_folder, verdict_of):
     earlier = {"audit": "a-1", "verdict": "FAIL", "policy": "solar 2", "date": "2026-01-02", "answered": "new <images>"}
+    earlier["limits"] = ["clean AUROC at least 0.9", "worst <kind> at least 0.5"]
     history = {
         "decisions": [earlier],
         "audits": ["a-1", "a-2 (screen)"],
@@ -311,7 +312,7 @@ def test_verdict_tells_what_else_was_looked_at_and_what_the_register_ended_with(
     (audit_folder / "verdict.json").write_text(json.dumps({**verdict_of("PASS"), "history": history}))
     text = said(section(audit_folder, "verdict"))
     assert "4 models were audited on these test images. No correction was made for that" in text
-    assert "2026-01-02 FAIL solar 2 a-1 new <images>" in text
+    assert "2026-01-02 FAIL solar 2 clean AUROC at least 0.9; worst <kind> at least 0.5 a-1 new <images>" in text
     assert "Audits of the model: a-1, a-2 (screen)." in text
     assert f"The register ended with r.json (SHA-256 {'f0' * 32})." in text
 

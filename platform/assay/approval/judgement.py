@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from assay.approval import decision, records, review
 from assay.approval.gate_metrics import at_any_confidence
-from assay.approval.policy import Policy
+from assay.approval.policy import Policy, limits
 from assay.approval.records import DecisionRecord
 from assay.approval.trust import register_chain
 from assay.approval.trust.memory import Memory
@@ -72,14 +72,7 @@ def history(store: Store, audit: Audit, because: str = "") -> History:
         f"{info['audit']} (screen)" if info.get("limit") else info["audit"] for info in infos if info["model"] == model
     ]
     decisions = [
-        EarlierDecision(
-            audit=one.audit,
-            verdict=one.verdict,
-            policy=f"{one.policy.name} {one.policy.version}",
-            date=str(one.date),
-            answered=one.because or (because if one.verdict in ("FAIL", "INCONCLUSIVE") else ""),
-        )
-        for one in _with_answers(records.decisions(store), model)
+        _earlier(one, str(one.date), because, one.because) for one in _with_answers(records.decisions(store), model)
     ]
     decisions += _unrecorded(store, [one for one in there if one.info["model"] == model], because)
     return History(
@@ -100,13 +93,22 @@ def _unrecorded(store: Store, audits: Sequence[Audit], because: str) -> Iterator
                 continue
         except DataError:
             continue  # it cannot be read; what it said is in its record
-        yield EarlierDecision(
-            audit=verdict.audit,
-            verdict=verdict.verdict,
-            policy=f"{verdict.policy.name} {verdict.policy.version}",
-            date=verdict.created[:10],
-            answered=because if verdict.verdict in ("FAIL", "INCONCLUSIVE") else "",
-        )
+        yield _earlier(verdict, verdict.created[:10], because)
+
+
+def _earlier(one: DecisionRecord | Verdict, date: str, because: str, answered: str = "") -> EarlierDecision:
+    """A verdict as a later one tells of it.
+
+    because: why it no longer stands, if it speaks against the model and was not `answered` before.
+    """
+    return EarlierDecision(
+        audit=one.audit,
+        verdict=one.verdict,
+        policy=f"{one.policy.name} {one.policy.version}",
+        date=date,
+        answered=answered or (because if one.verdict in ("FAIL", "INCONCLUSIVE") else ""),
+        limits=one.limits if isinstance(one, DecisionRecord) else limits(one.policy.name, one.policy.values),
+    )
 
 
 def _with_answers(decisions: Sequence[DecisionRecord], model: str) -> list[DecisionRecord]:

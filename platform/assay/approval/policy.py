@@ -210,3 +210,11 @@ def _label(gate: Mapping[str, Any]) -> str | None:
 
 def _folder() -> Traversable:
     return resources.files("assay.approval") / "policies"
+
+
+def limits(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The gates of a policy that was applied, in words; none where its file was not kept, or has gates of long ago."""
+    try:
+        return tuple(gate.text for gate in Policy.of(values, name).gates) if values else ()
+    except InputError:
+        return ()

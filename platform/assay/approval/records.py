@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from assay.approval import signature
+from assay.approval.policy import limits
 from assay.approval.review import Review
 from assay.approval.signature import Key
 from assay.approval.trust import register_chain
@@ -40,8 +41,9 @@ class DecisionRecord:
     """A decision on an audit and who is responsible for it.
 
     key: fingerprint of the key that signed, if any. because: why earlier decisions on the model no longer stand.
-    decided: when the verdict was made; verdict_sha256: of its verdict.json; signature: by that key, over the rest of
-    the record; all three empty in old records. time: when it was recorded. entry: the name of the record's file.
+    decided: when the verdict was made; verdict_sha256: of its verdict.json; limits: the gates of its policy in words;
+    signature: by that key, over the rest of the record; all four empty in old records. time: when it was recorded.
+    entry: the name of the record's file.
     """
 
     model: str
@@ -57,6 +59,7 @@ class DecisionRecord:
     because: str = ""
     decided: str = ""
     verdict_sha256: str = ""
+    limits: tuple[str, ...] = ()
     signature: str = ""
     time: str = ""
     entry: str = ""
@@ -83,7 +86,8 @@ def decided(store: Store, verdict: Verdict, review: Review, because: str = "", k
     about = {"model": verdict.model, "audit": verdict.audit, "verdict": verdict.verdict, "because": because}
     file = digest(store.read(f"audits/{verdict.audit}/verdict.json"))
     policy = {key: value for key, value in verdict.to_json()["policy"].items() if key != "values"}
-    made = {"decided": verdict.created, "verdict_sha256": file, "policy": policy}
+    gates = list(limits(verdict.policy.name, verdict.policy.values))
+    made = {"decided": verdict.created, "verdict_sha256": file, "policy": policy, "limits": gates}
     _write(store, "decided", verdict.model, {**about, **made, **review.model_dump(mode="json")}, key)
 
 

@@ -110,13 +110,17 @@ class GateResult:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlierDecision:
-    """An earlier verdict on the same model. audit: its id. date: the day, ISO. answered: why it no longer stands."""
+    """An earlier verdict on the same model. audit: its id. date: the day, ISO. answered: why it no longer stands.
+
+    limits: the gates of its policy in words; empty in old verdicts.
+    """
 
     audit: str
     verdict: Word
     policy: str
     date: str
     answered: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,9 @@ class Verdict:
             del content["history"]
         elif not self.history.register:
             del content["history"]["register"]
+        for one in content.get("history", {}).get("decisions", ()):
+            if not one["limits"]:
+                del one["limits"]
         if not self.policy.values:
             del content["policy"]["values"]
         return {formats.FIELD: formats.written("verdict"), **content}

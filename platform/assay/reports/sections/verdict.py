@@ -93,10 +93,12 @@ images. No correction was made for that, nor for earlier verdicts: the more was 
 </p>
 {% if verdict.history.decisions %}
 {% call table("Earlier verdicts on this model") %}
-<thead><tr><th>Day</th><th>Verdict</th><th>Policy</th><th>Audit</th><th>Why it no longer stands</th></tr></thead>
+<thead><tr><th>Day</th><th>Verdict</th><th>Policy</th><th>Limits</th><th>Audit</th>
+<th>Why it no longer stands</th></tr></thead>
 <tbody>
 {% for one in verdict.history.decisions %}
-<tr><td class="nowrap">{{ one.date }}</td><td>{{ one.verdict }}</td><td>{{ one.policy }}</td><td>{{ one.audit }}</td>
+<tr><td class="nowrap">{{ one.date }}</td><td>{{ one.verdict }}</td><td>{{ one.policy }}</td>
+<td class="wide">{{ one.limits | map("signs") | join("; ") or "–" }}</td><td>{{ one.audit }}</td>
 <td class="wide">{{ one.answered or "–" }}</td></tr>
 {% endfor %}
 </tbody>
