@@ -71,7 +71,8 @@ class Runs:
         pause: NonNegative = 0,
         marks: str | None = None,
     ) -> None:
-        """pause: seconds an epoch takes. marks: folder to note processes and deaths in. Trouble comes at epoch 2."""
+        """pause: seconds an epoch takes. marks: folder to note processes and deaths in;
+        with it, epochs are printed. Trouble comes at epoch 2."""
         self.epochs, self.trouble, self.pause = epochs, trouble, pause
         self.marks = Path(marks) if marks else None
         if self.marks:
@@ -94,6 +95,8 @@ class Runs:
         """One step on all normals."""
         time.sleep(self.pause)
         self.epoch += 1
+        if self.marks:
+            print(f"epoch {self.epoch} is trained")
         if self.epoch == 2:
             self._have_trouble()
         order = torch.randperm(len(self.normals), generator=self.generator)[:16]

@@ -1,5 +1,5 @@
-"""A sweep on a cluster that was there before: what its workers print is kept, its figures are shown, images may go in
-blocks, and nothing of this changes what it finds.
+"""A sweep or an audit on a cluster that was there before: what its workers print is kept, its figures are shown, images
+may go in blocks, and nothing of this changes what it finds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import ray
 import toy_runs
+from slow_work import Note
 from sweep_process import outcome
 
+from assay.audits import fan_out
 from assay.cluster import image_blocks, session_folder
 from assay.cluster.metrics import Board
 from assay.config import reader
@@ -33,7 +35,9 @@ def there():
 def test_logs_are_kept_figures_shown_and_blocks_change_nothing(there, tmp_path, own_cache, monkeypatch):
     shown = []
     monkeypatch.setattr(Board, "sweep", lambda _, *told: shown.append(told))
-    raw = toy_runs.search_space(tmp_path, fixed={"epochs": 2}, search={"trials": 2}, resources={"concurrent": 1})
+    (tmp_path / "marks").mkdir()
+    fixed = {"epochs": 2, "marks": str(tmp_path / "marks")}
+    raw = toy_runs.search_space(tmp_path, fixed=fixed, search={"trials": 2}, resources={"concurrent": 1})
     spec = reader.check(raw, "toy.yaml")
     whole, blocks = Store(tmp_path / "whole"), Store(tmp_path / "blocks")
     plain = stage.run(spec, whole, address=there)
@@ -48,5 +52,16 @@ def test_logs_are_kept_figures_shown_and_blocks_change_nothing(there, tmp_path, 
     assert spent["CPU-hours"] > 0
     assert shown[0][1]["waiting"] + shown[0][1]["training"] == 2
     for store in (whole, blocks):
-        kept = [store.read(f"logs/sweeps/toy/{name}").decode() for name in store.names("logs/sweeps/toy")]
-        assert all(text.strip() for text in kept)
+        assert logs(store, "sweeps/toy").count("epoch 2 is trained") == 2
+
+
+def test_logs_of_an_audit_are_kept(there, tmp_path):
+    works = [Note(number) for number in range(3)]
+    fan_out.run(works, str(tmp_path), workers=1, address=there, audit="a-1", on_done=lambda *_: None)
+    text = logs(Store(tmp_path), "audits/a-1")
+    assert all(f"note {number} is written" in text for number in range(3))
+
+
+def logs(store: Store, of: str) -> str:
+    """What workers printed, as it is kept in the store."""
+    return "".join(store.read(f"logs/{of}/{name}").decode() for name in store.names(f"logs/{of}"))
