@@ -24,6 +24,9 @@ class CobraLoss(BaseModel):
     0, the classifier sees clean views and the attack raises the divergence. contrastive, opposite: weights of the pair
     terms that `pairs` selects: `cobra` both, the opposite one up to `margin`; `cobra_as_released` both, the opposite
     one limited only by 1e-8 inside its logarithm; `nt_xent`, `supcon` and `opposite` only that one; `none` neither.
+    certified: weight of `classifier` on the worst logits that interval bounds leave possible within the adversary's
+    epsilon, which rises after the warm-up. It is no part of COBRA, and needs the backbone plain_cnn and norm linf; with
+    it, `adversary.views: contrastive` saves the search on the other views.
     COBRA's own weights are 1 for classification, contrastive and opposite.
     """
 
@@ -32,6 +35,7 @@ class CobraLoss(BaseModel):
     classification: NonNegative = 1.0
     classifier: OnLogits = Item("losses", "classification", {})
     trades: NonNegative = 0.0
+    certified: NonNegative = 0.0
     contrastive: NonNegative = 0.0
     opposite: NonNegative = 0.0
     pairs: Pairs = "cobra"
@@ -41,7 +45,7 @@ class CobraLoss(BaseModel):
     @property
     def on_head(self) -> bool:
         """Whether any term trains the head."""
-        return bool(self.classification or self.trades)
+        return bool(self.classification or self.trades or self.certified)
 
     @property
     def on_pairs(self) -> bool:

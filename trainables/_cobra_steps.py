@@ -43,8 +43,8 @@ FILLS_A_GPU = 16 * SMALL
 class Step:
     """The inputs of a step: images (2N, C, H, W), normals and then their pseudo-anomalies, and how to use them.
 
-    together: run all attacks of a published procedure in one batch; None picks the faster way. fused: what the attacks
-    of a step have folded.
+    radius: epsilon of the certified term. together: run all attacks of a published procedure in one batch; None picks
+    the faster way. fused: what the attacks of a step have folded.
     """
 
     network: HeadAndNeighbours
@@ -53,6 +53,7 @@ class Step:
     loss: CobraLoss
     views: Views
     generator: torch.Generator
+    radius: float = 0.0
     together: bool | None = None
     fused: Fused = field(default_factory=Fused)
 
@@ -108,10 +109,17 @@ def deployed(network: HeadAndNeighbours, fused: Fused | None = None) -> Iterator
 
 def terms(step: Step, variant: Variant) -> Terms:
     """The loss terms with a weight, each under the weight's name."""
+    proven = {"certified": _certified(step)} if step.loss.certified else {}
     if variant != "fixed":
-        return _published(step, negative_view=variant == "as_released")
-    head = _head_terms(step) if step.loss.on_head else {}
-    return head | (_pair_terms(step) if step.loss.on_pairs else {})
+        return _published(step, negative_view=variant == "as_released") | proven
+    head = _head_terms(step) if step.loss.classification or step.loss.trades else {}
+    return head | (_pair_terms(step) if step.loss.on_pairs else {}) | proven
+
+
+def _certified(step: Step) -> Tensor:
+    """The classification of the worst logits in the ball: the highest of normals, the lowest of pseudo-anomalies."""
+    lower, upper = step.network.logit_bounds(step.view(), step.radius)
+    return step.loss.classify(torch.where(step.anomalous, lower, upper), step.anomalous)
 
 
 def _head_terms(step: Step) -> Terms:
@@ -151,7 +159,7 @@ def _published(step: Step, *, negative_view: bool) -> Terms:
             )
         if negative_view or adversary.views == "negative":
             attacks["negative"] = _towards_others(step, fixed, network.embeddings_of)
-    if loss.on_head and adversary.attacks("classification"):
+    if (loss.classification or loss.trades) and adversary.attacks("classification"):
         attacks["head"] = _against_head(step, first, network.logits_of)
 
     attacked: dict[str, Tensor] = {}
@@ -163,7 +171,7 @@ def _published(step: Step, *, negative_view: bool) -> Terms:
     features = network.features(torch.cat([first, second, *attacked.values()])).chunk(len(names))
     of = dict(zip(names, features, strict=True))
     result: Terms = {}
-    if loss.on_head:
+    if loss.classification or loss.trades:
         clean, moved = torch.cat([of["first"], of["second"]]), of.get("head", of["first"])
         result |= _published_head(step, network.logits_of(clean), network.logits_of(moved), attacked="head" in of)
     if loss.on_pairs:

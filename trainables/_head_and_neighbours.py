@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -12,15 +12,19 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from assay.contracts import Norm
 from assay.shelves import Item
 from assay.units import Count, NonNegative, Positive
+from trainables._angle_bound import distance_bounds, pooling_gain
 from trainables._coreset import kept
 from trainables._nearest import nearest, nearest_others
+from trainables._radius import in_l2
 from trainables._views import DRAWS, Views
 from trainables.backbones.pixels import Pixels
 
 SIDE = 32  # of the images in the pixel bank
 BATCH = 128  # images encoded together while fitting
+ROUNDING = 1e-5  # by which bounds of a part are widened, of its size: more than float32 loses in a few layers
 
 
 class ScoreWeights(BaseModel):
@@ -52,10 +56,12 @@ class HeadAndNeighbours(nn.Module):
     the mean cosine distance to the k nearest training normals, and z standardises by the training normals (mean 0,
     deviation 1), so that the weights are comparable.
     The score is deterministic and differentiable: its views are fixed and part of it.
+    Where the backbone has bounds and neighbours in features have no weight, the score has a proof in linf, too.
     Source: COBRA (ICLR 2025) and CSI (Tack et al. 2020), score from head and nearest neighbour. Both also add the
     scores of images turned into pseudo-anomalies, which are random; here only the image itself is scored.
     """
 
+    CERTIFIES: tuple[Norm, ...]
     FITTED: ClassVar[frozenset[str]] = frozenset({"bank", "pixel_bank", "location", "scale"})
     bank: Tensor
     pixel_bank: Tensor
@@ -77,6 +83,10 @@ class HeadAndNeighbours(nn.Module):
         self.released = weights.form == "as_released"
         self.offset = 0.0 if self.released else 1.0  # a distance is the offset minus the product
         self.backbone = backbone.function(channels=channels, **backbone.arguments())
+        proven = (
+            hasattr(self.backbone, "bounds") and not weights.neighbours and weights.views == 1 and not self.released
+        )
+        self.CERTIFIES = ("linf",) if proven else ()
         self.pixels = Pixels(channels, SIDE)
         features: int = self.backbone.features
         self.head = nn.Linear(features, 1)
@@ -108,6 +118,12 @@ class HeadAndNeighbours(nn.Module):
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B,) of being anomalous."""
         return self.logits_of(self.features(images))
+
+    def logit_bounds(self, images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+        """Bounds (B,), (B,) of the logits of all images within epsilon in linf, by intervals."""
+        low, high = self.backbone.bounds(images, epsilon)
+        middle, radius = self.logits_of((low + high) / 2), (high - low) @ self.head.weight.abs()[0] / 2
+        return middle - radius, middle + radius
 
     def embeddings(self, images: Tensor) -> Tensor:
         """Unit vectors (B, embedding) for the contrastive losses."""
@@ -150,6 +166,33 @@ class HeadAndNeighbours(nn.Module):
 
     def _pixel_rows(self, images: Tensor) -> Tensor:
         return F.normalize(self.pixels(images), dim=1)
+
+    @torch.no_grad()
+    def certify(
+        self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
+    ) -> tuple[Tensor, Tensor]:
+        """Bounds (B, R), (B, R) of the score in the linf balls of R radii.
+
+        The logit is bounded by intervals, the distance in pixels by angles, each on its own, so their sum is sound.
+        """
+        logits = [self.logit_bounds(images, float(radius)) for radius in radii]
+        low, high = (torch.stack(end, dim=1).double() for end in zip(*logits, strict=True))
+        parts = [(self.weights.head, 0, (low, high))]
+        if self.weights.pixels:
+            parts.append((self.weights.pixels, 2, self._pixel_bounds(images, norm, radii)))
+        lower, upper = torch.zeros_like(low), torch.zeros_like(high)
+        for weight, at, (least, most) in parts:
+            location, scale = self.location[at].double(), self.scale[at].double()
+            rounding = ROUNDING * (torch.maximum(least.abs(), most.abs()) + location.abs())
+            lower += weight * (least - rounding - location) / scale
+            upper += weight * (most + rounding - location) / scale
+        return lower, upper
+
+    def _pixel_bounds(self, images: Tensor, norm: Norm, radii: Tensor) -> tuple[Tensor, Tensor]:
+        centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
+        rows = F.adaptive_avg_pool2d(centred, SIDE).flatten(1)
+        reaches = in_l2(radii, norm, images) * pooling_gain(images.shape[2], images.shape[3], SIDE)
+        return distance_bounds(rows, self.pixel_bank.double(), reaches, self.weights.k)
 
     def bank_rows(self) -> int:
         """The number of rows of the bank."""

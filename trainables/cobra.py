@@ -92,6 +92,8 @@ class Cobra:
         if channels_last:
             self.normals = self.normals.contiguous(memory_format=torch.channels_last)
             self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if loss.certified and not (hasattr(self.averaged.backbone, "bounds") and adversary.norm == "linf"):
+            raise InputError("loss.certified needs interval bounds: use the backbone plain_cnn and adversary.norm linf")
         if compile:
             self.network.backbone.compile()
         self.optimizer = torch.optim.AdamW(
@@ -138,7 +140,7 @@ class Cobra:
         anomalies = self.make_anomalous(normals, self.generator).images
         adversary = self.adversary.now(self._warmed(), self.generator)
         images = torch.cat([normals, anomalies])
-        step = Step(self.network, images, adversary, self.loss, self.views, self.generator)
+        step = Step(self.network, images, adversary, self.loss, self.views, self.generator, self._proven_radius())
         losses = terms(step, self.variant)
         total = self.loss.total(losses)
         self.optimizer.zero_grad(set_to_none=True)
@@ -162,6 +164,14 @@ class Cobra:
         """Completed part of the warm-up, 0 to 1: at full strength from the start, training stalls at chance."""
         rising = self.warm_up * self.epochs * self.steps_per_epoch
         return min(1.0, self.step / rising) if rising else 1.0
+
+    def _proven_radius(self) -> float:
+        """Epsilon of the certified term: 0 in the warm-up, then rising to the adversary's over half of what is left.
+
+        On bounds from the start, a network that has not learned yet ends as a constant.
+        """
+        done = self.step / (self.epochs * self.steps_per_epoch)
+        return self.adversary.epsilon * min(1.0, max(0.0, 2 * (done - self.warm_up) / (1 - self.warm_up)))
 
     def _guard(self, seed: int) -> Guard:
         normals = self.normals[: IMAGES // 2]
