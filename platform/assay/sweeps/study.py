@@ -122,6 +122,7 @@ class Study:
     def _replay(self, events: list[Event]) -> None:
         """Rebuild records, study and rungs; reports are replayed in order, as the order decides which trials stop."""
         self.records = trial_log.records(events)
+        self._repeated = sum(record.repeats is not None for record in self.records.values())
         for record in self.records.values():
             waits = retry.unfinished(record.state, record.failure)
             if waits:
@@ -170,7 +171,7 @@ class Study:
     @property
     def _searched(self) -> int:
         """How many trials the search has drawn."""
-        return sum(record.repeats is None for record in self.records.values())
+        return len(self.records) - self._repeated
 
     def _judged(self) -> list[int]:
         """The trials that are to have other seeds: the best one, or all of the front; none before one is complete."""
@@ -242,6 +243,7 @@ class Study:
             self.log.append(asked)
             record = Record(number, of.assignment, of.parameters, of.distributions, repeats=trial)
             self.records[number] = record
+            self._repeated += 1
             self._add_to_study(record, "running")
             self.waiting.append(number)
             self._tell_listeners(record, "ask")
