@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -48,6 +50,18 @@ def test_the_stem_of_every_choice_is_looked_at(rest, names, written):
 
 def test_small_images_are_what_it_is_for(written):
     assert slow_stem.notes(reader.read(written(96))) == []
+
+
+def test_of_native_images_nothing_is_known_before_they_are_read(written):
+    file = written("native")
+    text = (path := Path(file)).read_text().replace("name: elpv, cells: mono", "name: mvtec, root: ., category: part")
+    path.write_text(text)
+    found = reader.read(file)
+    assert slow_stem.notes(found) == []
+    assert "on images of 128 pixels" in slow_stem.notes(found, [128, 300])[0]
+    assert slow_stem.notes(found, 64) == []
+    told = CliRunner().invoke(main, ["validate", file])
+    assert told.exit_code == 0, told.output
 
 
 def test_validate_says_so(written):

@@ -131,7 +131,7 @@ def _run(
         counts = data.description["counts"]
         described = ", ".join(f"{name} {c['normal']} + {c['anomalous']}" for name, c in counts.items())
         say(f"{spec.summary()}\ndataset {data.description['name']}: {described} (normal + anomalous)")
-        for notice in [*data.description.get("notices", []), *slow_stem.notes(spec)]:
+        for notice in [*data.description.get("notices", []), *slow_stem.notes(spec, data.description["image_size"])]:
             say(f"note: {notice}")
 
     with progress.shown(spec, console, records, meter) as show:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay import shelves
@@ -15,11 +15,14 @@ LARGE = 96
 """Pixels of the shorter side from which on `imagenet` sees enough of an image."""
 
 
-def notes(spec: Spec) -> list[str]:
-    """A sentence for each backbone with `stem: cifar` that is given large images: it costs 15 times as much there."""
-    size = spec.dataset.arguments().get("image_size")
+def notes(spec: Spec, image_size: int | Sequence[int] | None = None) -> list[str]:
+    """A sentence for each backbone with `stem: cifar` that is given large images: it costs 15 times as much there.
+
+    image_size: of the images as they were read; without it that of the search space, of which `native` says nothing.
+    """
+    size = image_size or spec.dataset.arguments().get("image_size")
     side = min(size) if isinstance(size, list | tuple) else size
-    if not side or side <= LARGE:
+    if not isinstance(side, int) or side <= LARGE:
         return []
     configured = labels_needed.configured(spec.trainable, spec.fixed, spec.space)
     names = sorted({name for _, given in configured for name in _small(given)})
