@@ -10,6 +10,7 @@ import torch
 import toy_outside
 from torch import nn
 
+from assay import delong
 from assay.contracts import Images
 from assay.data.reduced import take
 from assay.errors import DataError, ModelError
@@ -159,6 +160,13 @@ def test_an_empty_class(images, label):
 
 def test_lower_is_anomalous(images):
     assert "set `higher_is: normal`" in told(ready(lambda x: -light(x)), images)["below_chance"].lower()
+
+
+def test_a_weak_detector_that_may_as_well_be_above_chance_gets_no_advice(images):
+    weak = ready(lambda x: (x[:, 0, 0, 0] * 1e3).sin())
+    scores = preflight.clean_scores(weak, images)
+    assert 0.3 < delong.auroc(images.labels, scores).value < 0.5, "else nothing is tested"
+    assert "below_chance" not in told(weak, images)
 
 
 @pytest.mark.parametrize(("threshold", "flags"), [(-1.0, "all"), (7.0, "none")])

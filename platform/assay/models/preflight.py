@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay import delong
 from assay.contracts import Images, Norm
 from assay.data.reduced import take
 from assay.errors import DataError, ModelError
 from assay.interop.open_gradients import SHOWN, why_none
-from assay.metrics import detection
 from assay.models import certificates
 from assay.models.scoring import SAME, clean_scores, pixels, some_of_each
 from assay.runtime.out_of_memory import out_of_memory
@@ -101,7 +101,7 @@ def inspect(detector: nn.Module, images: Images, threshold: float | None, device
         )
     gradient, random = differentiable(detector, probe), change > limit
     findings = [
-        *_about_scores(images.labels, scores, threshold),
+        *_about_scores(images, scores, threshold),
         *_about_gradient(detector, gradient, probe[:1], limit),
     ]
     if random:
@@ -176,10 +176,15 @@ def differentiable(detector: nn.Module, images: Tensor) -> bool:
     return gradient is not None
 
 
-def _about_scores(labels: NDArray[np.int64], scores: NDArray[np.float64], threshold: float | None) -> Iterator[Finding]:
-    auroc = detection.auroc(labels, scores)
-    if auroc < 0.5:
-        text = f"clean AUROC is {auroc:.3f}, below chance: is a lower score more anomalous? Set `higher_is: normal`"
+def _about_scores(images: Images, scores: NDArray[np.float64], threshold: float | None) -> Iterator[Finding]:
+    groups = images.parts if images.group_names else None
+    auroc = delong.auroc(images.labels, scores, groups)
+    low, high = delong.interval(auroc, groups)
+    if high < 0.5:
+        text = (
+            f"clean AUROC is {auroc.value:.3f} [{max(low, 0):.3f}, {high:.3f}], below chance: is a lower score of a "
+            "detector from outside more anomalous? Then set `higher_is: normal` in its card"
+        )
         yield Finding("below_chance", text)
     size = float(np.abs(scores).max())
     if (spread := float(np.ptp(scores))) < ALIKE * size:
