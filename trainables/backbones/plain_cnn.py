@@ -33,12 +33,16 @@ class PlainCnn(nn.Module):
         self.layers: Iterable[nn.Conv2d] = nn.ModuleList(layers)  # type: ignore[assignment]
 
     def levels(self, images: Tensor) -> list[Tensor]:
-        """The feature maps of every layer, finest first."""
-        x, levels = _scaled(images), []
+        """Four maps, finest first, each of half the side: those of every second layer, and the last one once more."""
+        maps = self._maps(images)[::2]
+        return [*maps, F.max_pool2d(maps[-1], 2)]
+
+    def _maps(self, images: Tensor) -> list[Tensor]:
+        x, maps = _scaled(images), []
         for layer in self.layers:
             x = F.relu(layer(x))
-            levels.append(x)
-        return levels
+            maps.append(x)
+        return maps
 
     def maps(self, images: Tensor) -> Tensor:
         """(B, features, 1, 1): a single location, the whole image."""
@@ -46,7 +50,7 @@ class PlainCnn(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (B, channels, H, W) in [0, 1] -> (B, features): the highest value of each feature over all places."""
-        return self.levels(images)[-1].amax(dim=(2, 3))
+        return self._maps(images)[-1].amax(dim=(2, 3))
 
     def bounds(self, images: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
         """Bounds (B, features), (B, features) of the features of all images within epsilon in linf, and in [0, 1]."""
