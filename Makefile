@@ -25,9 +25,9 @@ demo: $(VENV)/.installed-demo
 	@echo $(BIN)/assay approve latest --policy demo
 	@$(BIN)/assay approve latest --policy demo || { code=$$?; [ $$code -eq 3 ] || [ $$code -eq 5 ] || exit $$code; }
 
-# Four files at a time whatever the cores: those that start clusters mostly wait for them.
+# Three files at a time whatever the cores: those that start clusters mostly wait for them.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Models of anomalib and backbones of timm, in an environment of their own: torchvision is built for one version of
 # PyTorch. By hand, as it takes about 20 minutes on two cores; CONTRIBUTING.md says when it was last run.
