@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from assay.contracts import Norm
+from trainables._radius import in_l2
+
 
 def distance_bounds(rows: Tensor, bank: Tensor, reaches: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Bounds (B, R), (B, R) of the mean cosine distance of rows (B, F) to their k nearest of unit rows (N, F).
@@ -29,6 +32,18 @@ def distance_bounds(rows: Tensor, bank: Tensor, reaches: Tensor, k: int) -> tupl
         lower.append(_mean_of_nearest((angles - turn).clamp(min=0), k) - rounding)
         upper.append(_mean_of_nearest((angles + turn).clamp(max=math.pi), k) + rounding)
     return torch.stack(lower, dim=1), torch.stack(upper, dim=1)
+
+
+def pixel_bounds(images: Tensor, norm: Norm, radii: Tensor, side: int, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Bounds (B, R), (B, R) of the mean cosine distance of shrunk pixels to their k nearest of unit rows (N, F).
+
+    A cosine ignores contrast, so the features can be taken as the centred image after shrinking. Centring does not
+    lengthen a change, and shrinking multiplies its length by at most `pooling_gain`.
+    """
+    centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
+    rows = F.adaptive_avg_pool2d(centred, side).flatten(1)
+    reaches = in_l2(radii, norm, images) * pooling_gain(images.shape[2], images.shape[3], side)
+    return distance_bounds(rows, bank, reaches, k)
 
 
 def pooling_gain(height: int, width: int, side: int) -> float:

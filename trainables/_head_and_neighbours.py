@@ -15,10 +15,9 @@ from torch.nn import functional as F
 from assay.contracts import Norm
 from assay.shelves import Item
 from assay.units import Count, NonNegative, Positive
-from trainables._angle_bound import distance_bounds, pooling_gain
+from trainables._angle_bound import pixel_bounds
 from trainables._coreset import kept
 from trainables._nearest import nearest, nearest_others
-from trainables._radius import in_l2
 from trainables._views import DRAWS, Views
 from trainables.backbones.pixels import Pixels
 
@@ -179,7 +178,8 @@ class HeadAndNeighbours(nn.Module):
         low, high = (torch.stack(end, dim=1).double() for end in zip(*logits, strict=True))
         parts = [(self.weights.head, 0, (low, high))]
         if self.weights.pixels:
-            parts.append((self.weights.pixels, 2, self._pixel_bounds(images, norm, radii)))
+            of_pixels = pixel_bounds(images, norm, radii, SIDE, self.pixel_bank.double(), self.weights.k)
+            parts.append((self.weights.pixels, 2, of_pixels))
         lower, upper = torch.zeros_like(low), torch.zeros_like(high)
         for weight, at, (least, most) in parts:
             location, scale = self.location[at].double(), self.scale[at].double()
@@ -187,12 +187,6 @@ class HeadAndNeighbours(nn.Module):
             lower += weight * (least - rounding - location) / scale
             upper += weight * (most + rounding - location) / scale
         return lower, upper
-
-    def _pixel_bounds(self, images: Tensor, norm: Norm, radii: Tensor) -> tuple[Tensor, Tensor]:
-        centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
-        rows = F.adaptive_avg_pool2d(centred, SIDE).flatten(1)
-        reaches = in_l2(radii, norm, images) * pooling_gain(images.shape[2], images.shape[3], SIDE)
-        return distance_bounds(rows, self.pixel_bank.double(), reaches, self.weights.k)
 
     def bank_rows(self) -> int:
         """The number of rows of the bank."""

@@ -5,7 +5,6 @@ Source: deep nearest neighbours (Bergman, Cohen and Hoshen 2020, "Deep Nearest N
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Annotated, Literal
 
@@ -17,17 +16,16 @@ from assay.contracts import Norm, TrainingData
 from assay.fitted import Fitted
 from assay.shelves import Item, Shelf
 from assay.units import Count
-from trainables._angle_bound import distance_bounds, pooling_gain
-from trainables._coreset import kept
-from trainables._radius import BALLS, in_l2
+from trainables._angle_bound import pixel_bounds
+from trainables._bank import Banked
+from trainables._radius import BALLS
 from trainables.backbones.pixels import Pixels
 
 
-class NeighbourBank(nn.Module):
+class NeighbourBank(Banked):
     """Images (B, C, H, W) in [0, 1] -> mean distance (B,) to the k nearest rows of the bank."""
 
     CERTIFIES: tuple[Norm, ...]
-    bank: Tensor
 
     def __init__(self, backbone: Item, channels: int, k: int, distance: str) -> None:
         super().__init__()
@@ -53,16 +51,6 @@ class NeighbourBank(nn.Module):
         # Not via a matrix product: its rounding makes distances of near rows wrong and their gradient NaN.
         return pool(torch.cdist(features, self.bank, compute_mode="donot_use_mm_for_euclid_dist"))
 
-    def bank_rows(self) -> int:
-        """The number of rows of the bank."""
-        return len(self.bank)
-
-    def with_bank(self, share: float) -> nn.Module:
-        """A copy with a coreset of the bank, `share` of its rows."""
-        smaller = copy.deepcopy(self)
-        smaller.bank = self.bank[kept(self.bank, share)]
-        return smaller
-
     def _nearest(self, distances: Tensor) -> Tensor:
         return distances.topk(min(self.k, len(self.bank)), dim=1, largest=False).values.mean(dim=1)
 
@@ -70,16 +58,9 @@ class NeighbourBank(nn.Module):
     def certify(
         self, images: Tensor, norm: Norm, radii: Tensor, random: Sequence[torch.Generator], confidence: float
     ) -> tuple[Tensor, Tensor]:
-        """Bounds (B, R), (B, R) of the score in the balls of R radii: a proof by angles, for the norms in CERTIFIES.
-
-        A cosine ignores contrast, so the features can be taken as the centred image after shrinking. Centring does not
-        lengthen a change, and shrinking multiplies its length by at most `pooling_gain`.
-        """
-        side = self.backbone.side
-        centred = images.double() - images.double().mean(dim=(1, 2, 3), keepdim=True)
-        rows = F.adaptive_avg_pool2d(centred, side).flatten(1)
-        reaches = in_l2(radii, norm, images) * pooling_gain(images.shape[2], images.shape[3], side)
-        return distance_bounds(rows, F.normalize(self.bank.double(), dim=1), reaches, self.k)
+        """Bounds (B, R), (B, R) of the score in the balls of R radii: a proof by angles, for the norms in CERTIFIES."""
+        bank = F.normalize(self.bank.double(), dim=1)
+        return pixel_bounds(images, norm, radii, self.backbone.side, bank, self.k)
 
 
 class Neighbours(Fitted):

@@ -9,7 +9,6 @@ shrinking keep that order, and against one train image the worst value of a pixe
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Annotated
 
@@ -21,17 +20,16 @@ from torch.nn import functional as F
 from assay.contracts import Norm, TrainingData
 from assay.fitted import Fitted
 from assay.units import Count
-from trainables._coreset import kept
+from trainables._bank import Banked
 
 NUMBERS = 2**24
 """Numbers held at once in a proof, of images x rows of the bank x pixels."""
 
 
-class OverlapBank(nn.Module):
+class OverlapBank(Banked):
     """Images (B, C, H, W) in [0, 1] -> mean dissimilarity (B,) in [0, 1] to the k nearest rows of the bank."""
 
     CERTIFIES: tuple[Norm, ...] = ("linf",)
-    bank: Tensor
 
     def __init__(self, channels: int, side: int, level: float, contrast: float, dark: bool, k: int) -> None:
         super().__init__()
@@ -55,16 +53,6 @@ class OverlapBank(nn.Module):
         else:
             difference = torch.cdist(shape, self.bank, p=1)
         return pool(_share(difference, shape.sum(1)[:, None] + self.bank.sum(1)))
-
-    def bank_rows(self) -> int:
-        """The number of rows of the bank."""
-        return len(self.bank)
-
-    def with_bank(self, share: float) -> nn.Module:
-        """A copy with a coreset of the bank, `share` of its rows."""
-        smaller = copy.deepcopy(self)
-        smaller.bank = self.bank[kept(self.bank, share)]
-        return smaller
 
     def _nearest(self, dissimilarities: Tensor) -> Tensor:
         return dissimilarities.topk(min(self.k, len(self.bank)), dim=1, largest=False).values.mean(dim=1)

@@ -7,7 +7,6 @@ row itself as one of the nine.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from assay.contracts import TrainingData
 from assay.fitted import Fitted
 from assay.shelves import Item, Shelf
 from assay.units import Fraction
+from trainables._bank import Banked
 from trainables._coreset import kept, projected
 from trainables._farthest_patch import farthest_patch, nearest_squares
 from trainables._patch_features import Border, Levels, PatchFeatures
@@ -26,10 +26,8 @@ from trainables._patch_features import Border, Levels, PatchFeatures
 EXACT = "donot_use_mm_for_euclid_dist"
 
 
-class PatchBank(nn.Module):
+class PatchBank(Banked):
     """Images (B, C, H, W) in [0, 1] -> distance (B,) of the farthest patch to the row of the bank nearest to it."""
-
-    bank: Tensor
 
     def __init__(self, backbone: Item, channels: int, levels: Levels, reweight: int, border: Border = "inside") -> None:
         super().__init__()
@@ -61,16 +59,6 @@ class PatchBank(nn.Module):
         distances = torch.cdist(patch, self.bank, compute_mode=EXACT)
         score = pool(distances)
         return score * self._weight(distances) if self.reweight and len(self.bank) > 1 else score
-
-    def bank_rows(self) -> int:
-        """The number of rows of the bank."""
-        return len(self.bank)
-
-    def with_bank(self, share: float) -> nn.Module:
-        """A copy with a coreset of the bank, `share` of its rows."""
-        smaller = copy.deepcopy(self)
-        smaller.bank = self.bank[kept(self.bank, share)]
-        return smaller
 
     def _weight(self, distances: Tensor) -> Tensor:
         """Weights (B,), lower where the rows around the nearest row are as near as it is (section 3.3, equation 7)."""
