@@ -21,6 +21,8 @@ from assay.store.store import Store
 
 # Ray makes its workers nicer than the tests that wait for them, and on a busy machine these would wait in vain.
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray writes it so
+# A machine whose cores are all busy, and whose disk has not read Ray before, may need longer than the 30 s Ray waits.
+os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
 REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixture.py"))
 
 

@@ -101,8 +101,9 @@ class Ensemble:
         normals = data.validation.labels == 0
         if not normals.any():
             raise InputError("an ensemble standardises scores by validation normals, and this dataset has none")
-        self.runs = [
-            member.item.function(data, seed=seed, device=device, **member.item.arguments()) for member in of.values()
+        self.runs = [  # with seeds of their own, so that members with the same parameters are no copies of each other
+            member.item.function(data, seed=seed + number, device=device, **member.item.arguments())
+            for number, member in enumerate(of.values())
         ]
         self.weights = [member.weight for member in of.values()]
         self.epochs: int = max(run.epochs for run in self.runs)

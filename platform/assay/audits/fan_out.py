@@ -235,23 +235,23 @@ class _Process:
 def _run(job: Work, logs: str, root: str, *given: object) -> float:
     """Do a job in a worker. logs: the folder of the store in which what the worker printed is kept, or ""."""
     versions.check()
+    own = _own_log(root, logs) if logs else None
     try:
         return job.run(root, *given)
     finally:
-        if logs:
-            _own_log(root, logs).keep()
+        if own:
+            own.keep()
 
 
 @functools.cache
 def _own_log(root: str, logs: str) -> OwnLog:
     from assay.cluster.worker_logs import OwnLog
 
-    return OwnLog(lambda name, content: Store(root).write(f"{logs}/{name}", content))
+    return OwnLog(Store(root), logs)
 
 
 def _keep_logs(root: str, logs: str) -> None:
     """Keep what workers printed that died before they could."""
     from assay.cluster.worker_logs import keep_all
 
-    store = Store(root)
-    keep_all(lambda name, content: store.write(f"{logs}/{name}", content))
+    keep_all(Store(root), logs)

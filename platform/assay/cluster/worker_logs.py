@@ -10,7 +10,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import ray
@@ -18,11 +18,12 @@ import ray
 from assay.cluster.connection import each_node
 from assay.errors import AssayError
 from assay.redaction import redacted
+from assay.store.store import Store
 
-Write = Callable[[str, bytes], object]
-"""Writes a file of that name where the logs are kept; may raise AssayError."""
 EVERY = 60.0
 """Seconds between two writes of one worker's log."""
+NOTE = ".kept"
+"""What the name of such a note ends with."""
 MOST = 1_000_000
 """Bytes kept of one file: its end."""
 _OWN_LINES = re.compile(r"^:(?:job_id|actor_name|task_name):.*\n?", re.MULTILINE)
@@ -32,11 +33,14 @@ log = logging.getLogger(__name__)
 
 
 class OwnLog:
-    """The log of this worker."""
+    """The log of this worker, kept in a folder of the store, which is noted beside Ray's file for `keep_all`."""
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
+    def __init__(self, store: Store, folder: str) -> None:
+        self.store, self.folder = store, folder
         self.kept_at, self.sizes = float("-inf"), dict[Path, int]()
+        for file in _own_files():
+            with contextlib.suppress(OSError), _note(file).open("a") as note:  # without it the worker's own copy is left
+                note.write(f"{_place(store, folder)}\n")
 
     def keep(self, *, now: bool = False) -> None:
         """Write what is new in it, at most once a minute unless `now`; trouble is no reason to end the work."""
@@ -47,23 +51,43 @@ class OwnLog:
             size = file.stat().st_size if file.is_file() else 0
             if size != self.sizes.get(file, 0):
                 self.sizes[file] = size
-                _keep({file.name: _text(file)}, self.write)
+                _keep({file.name: _text(file)}, self.store, self.folder)
 
 
-def keep_all(write: Write) -> None:
-    """Ask every node for the logs of this driver's workers, and write them; Ray must be connected."""
-    job = ray.get_runtime_context().get_job_id()
+def keep_all(store: Store, folder: str) -> None:
+    """Ask every node for the logs that this driver's workers keep in a folder, and write them; Ray must be connected.
+
+    Another sweep or audit of the same driver, before or beside this one, has workers and a folder of its own.
+    """
+    job, place = ray.get_runtime_context().get_job_id(), _place(store, folder)
     try:
-        for _, texts in each_node(lambda: _of_node(job)):
-            _keep(texts, write)
+        for _, texts in each_node(lambda: _of_node(job, place)):
+            _keep(texts, store, folder)
     except AssayError as error:  # a node whose code cannot be sent has run nothing
         log.info("logs of workers were not collected: %s", error)
 
 
-def _of_node(job: str) -> dict[str, str]:
-    """File name -> text, of the workers of a job on this node."""
+def _of_node(job: str, place: str) -> dict[str, str]:
+    """File name -> text, of the workers of a job on this node but those whose logs are kept elsewhere."""
     folder = next((file.parent for file in _own_files()), None)
-    return {file.name: _text(file) for file in folder.glob(f"worker-*-{job}-*")} if folder else {}
+    files = [file for file in folder.glob(f"worker-*-{job}-*") if file.suffix != NOTE] if folder else []
+    return {file.name: _text(file) for file in files if place in _places(file, place)}
+
+
+def _place(store: Store, folder: str) -> str:
+    return f"{store.root}/{folder}"
+
+
+def _note(file: Path) -> Path:
+    """Where it is noted in which folders of which stores a log is kept."""
+    return file.with_name(file.name + NOTE)
+
+
+def _places(file: Path, otherwise: str) -> list[str]:
+    try:
+        return _note(file).read_text().splitlines()
+    except OSError:  # a worker that died before it noted any
+        return [otherwise]
 
 
 def _own_files() -> Iterator[Path]:
@@ -83,10 +107,10 @@ def _text(file: Path) -> str:
     return ""
 
 
-def _keep(texts: Mapping[str, str], write: Write) -> None:
+def _keep(texts: Mapping[str, str], store: Store, folder: str) -> None:
     for name, text in texts.items():
         if text:
             try:
-                write(name, redacted(text).encode())
+                store.write(f"{folder}/{name}", redacted(text).encode())
             except AssayError as error:
                 log.info("the log %s was not kept: %s", name, error)

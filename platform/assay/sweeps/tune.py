@@ -81,7 +81,7 @@ def fit(study: Study, data: TrainingData, concurrent: int, meter: Meter, joined:
                 raise searcher.error or SweepError(f"Ray Tune broke off, {again}: {last_line(error)}") from error
             finally:
                 if joined:
-                    keep_all(lambda name, content: study.store.write(f"{logs}/{name}", content))
+                    keep_all(study.store, logs)
     if searcher.error:
         raise searcher.error
     if study.ended:

@@ -49,7 +49,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         gpu_memory.keep_to(gpus)
         self.sent, self.root = data, root
         self.data: TrainingData | None = None
-        self.log = OwnLog(lambda name, content: Store(root).write(f"{logs}/{name}", content)) if logs else None
+        self.log = OwnLog(Store(root), logs) if logs else None
         self.begin(config)
 
     def reset_config(self, new_config: TuneConfig) -> bool:
