@@ -400,7 +400,7 @@ def test_every_fault_of_a_policy_is_told_at_once(tmp_path: Path):
     }  # fmt: skip
     assert "did you mean 'version'" in told["verzion"]
     assert "must be at most 0.9999" in told["confidence"]
-    assert "must be one of 'all', or must be a list" in told["required_checks"]
+    assert "must be one of 'all', or a list" in told["required_checks"]
     assert "did you mean 2/255?" in told["gates.0.epsilon"]
     assert "exactly one of at_least and at_most" in told["gates.1"]
     assert "exactly one of at_least and at_most; attack clean takes no epsilon or norm" in told["gates.2"]
@@ -436,7 +436,7 @@ def test_other_limits_need_another_name(tmp_path: Path, name: str):
     assert policy.read(tmp_path / "p.yaml") == policy.read("default"), "the same limits may be in a file, too"
     weaker = source.replace("at_least: 0.80", "at_least: 0.50").replace("name: default", f"name: '{name}'")
     (tmp_path / "p.yaml").write_text(weaker)
-    with pytest.raises(SpecError, match="another name: this one is for the limits that come with Assay"):
+    with pytest.raises(SpecError, match="give another `name`: this one is kept for the policy that comes with Assay"):
         policy.read(tmp_path / "p.yaml")
 
 

@@ -165,7 +165,7 @@ def test_a_stand_in_counts_what_passes_and_comes_back():
 
 
 def test_durations_are_words():
-    words = {None: "unknown", 0.2: "below 1 s", 85: "85 s", 700: "12 minutes", 11_500: "3.2 hours"}
+    words = {None: "unknown", 0.2: "under 1 s", 85: "85 s", 700: "12 minutes", 11_500: "3.2 hours"}
     assert {seconds: forecast_text.duration(seconds) for seconds in words} == words
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from assay import __version__
 from assay.cli import main
 from assay.errors import InputError, SpecError, StoreError
+from assay.runtime.interrupt import Terminated
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def failing(monkeypatch):
         (SpecError("a.yaml", []), 2, "Error: a.yaml: 0 faults"),
         (StoreError("gone"), 1, "Error: gone"),
         (KeyboardInterrupt(), 130, "Error: stopped by Ctrl-C"),
+        (Terminated(), 143, "Error: stopped by SIGTERM"),
         (
             OSError(errno.ENOSPC, "No space", "x.parquet"),
             1,

@@ -234,7 +234,7 @@ def test_the_file_given_with_resume_is_that_of_the_sweep(assay, tmp_path):
     made(tmp_path, write(tmp_path))
     result = assay("sweep", str(tmp_path / "other.yaml"), "--resume", "toy", "--set", "purpose.intended_use=cells")
     assert result.exit_code == 1
-    assert "sweep 'toy' cannot go on so: purpose differs; search.startup differs" in result.stderr
+    assert "sweep 'toy' cannot be resumed with these changes: purpose differs; search.startup differs" in result.stderr
     assert "search.trials is 3, fewer than the 4 of" in result.stderr
     assert "other.yaml as it was" in result.stderr
     result = assay("sweep", str(tmp_path / "toy.yaml"), "--resume", "toy", "--set", "budget.wall_minutes=60")

@@ -131,7 +131,7 @@ def test_all_faults_are_told_at_once_in_plain_words():
         "gates.1.at_least": "7: must be at most 1",
         "gates.2": "{}: give at_least",
         "gates.3": '"x": must be a mapping of `key: value` lines',
-        "checks": "7: must be one of 'all', or must be a list",
+        "checks": "7: must be one of 'all', or a list",
     }
 
 

@@ -1,6 +1,6 @@
 """Every trainable of the shelf can be exported in every format, and each file is the detector.
 
-Exporters take seconds each, so the graph and the ONNX file of a model are made once, and the other formats made of them.
+Exporters take seconds each, so the graph and the ONNX file of a model are made once, and other formats made of them.
 """
 
 from __future__ import annotations

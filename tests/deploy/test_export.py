@@ -201,11 +201,23 @@ def test_a_detector_that_has_no_such_form_is_refused_by_its_operation(pristine, 
     assert not list(tmp_path.glob("*.pt2"))
 
 
+def write_file(path):
+    path.write_text("")
+    return path
+
+
+def test_a_folder_that_is_not_there_is_made(store, patchcore, tmp_path):
+    made = assay.export(patchcore, "pt2", output=f"{tmp_path}/new/deploy/", store=store)
+    assert made.file.parent == tmp_path / "new" / "deploy"
+
+
 def test_wrong_words_are_errors_before_any_work(store, patchcore, pristine, tmp_path):
     for words, why in (
         ({"format": "tflite"}, "format 'tflite' is not known; there is: onnx, pt2, openvino"),
         ({"output": tmp_path / "a.onnx", "format": "pt2"}, r"ends in \.pt2"),
         ({"output": tmp_path / "none" / "a.onnx"}, "there is no folder"),
+        ({"output": str(tmp_path / "deploy")}, r"ends in \.onnx; a folder is written .*deploy/"),
+        ({"output": f"{write_file(tmp_path / 'file')}/x/"}, "no such folder can be made"),
     ):
         with pytest.raises(InputError, match=why):
             assay.export(patchcore, store=store, **words)

@@ -173,6 +173,21 @@ def test_tables_are_written_by_the_ending_of_the_file(run, model, folder, tmp_pa
     assert "Parquet is not for a terminal" in run("score", model, folder, "--format", "parquet", code=2).output
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--output", "{}/none/s.csv"), "there is no folder"),
+        (("--output", "{}"), "is a folder; name a file in it"),
+        (("--output", "{}/s.xlsx"), r"no format is known by .xlsx; end it in .csv, .jsonl, .parquet or .txt"),
+        (("--map", "{}/a.txt"), "a.txt is a file, and heat maps need a folder"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_known_first(run, model, folder, tmp_path, words, why, monkeypatch):
+    (tmp_path / "a.txt").write_text("")
+    monkeypatch.setattr("assay.api.score.scored", lambda *_: pytest.fail("an image was scored"))
+    assert why in run("score", model, folder, *(word.format(tmp_path) for word in words), code=2).stderr
+
+
 def test_an_old_model_has_no_p_values_and_says_so(run, store, model, folder, tmp_path):
     loaded = model_folder.load(store, model)
     manifest = {key: value for key, value in loaded.manifest.items() if key not in ("normal_scores", "weights_sha256")}

@@ -83,18 +83,21 @@ def test_a_detector_is_looked_for_beside_its_card(write, tmp_path):
     with pytest.raises(SpecError, match=rf"no file {tmp_path}/absent\.pt2; its path is relative to the card"):
         Card.read(write(detector="absent.pt2"))
     (tmp_path / "here.onnx").write_bytes(b"")
-    assert Card.read(write(detector="here.onnx")).summary == "card of here.onnx (onnx) on folder"
+    assert Card.read(write(detector="here.onnx")).summary == "card of here.onnx (onnx), images of dataset folder"
     with pytest.raises(
         SpecError, match=r"'model\.pth' is not a detector; it may hold code, .*; write module:attribute, or a file that"
     ):
         Card.read(write(detector="model.pth"))
 
 
-def test_validate_knows_a_card(write):
+def test_validate_knows_a_card(write, tmp_path):
     result = CliRunner().invoke(main, ["validate", write(), write("unnamed.yaml", detector=None)])
     assert result.exit_code == 0, result.output
-    assert "ok (card of toy_outside:good (factory) on folder)" in result.output
-    assert "ok (card of a detector named elsewhere on folder)" in result.output
+    assert "ok (card of toy_outside:good (factory), images of dataset folder)" in result.output
+    assert "ok (card for a detector that the command names, images of dataset folder)" in result.output
+    (tmp_path / "typo.yaml").write_text("treshold: 1\ntrained_on: train\n")
+    result = CliRunner().invoke(main, ["validate", str(tmp_path / "typo.yaml")])
+    assert "treshold: found 1; unknown key (did you mean 'threshold'?)" in result.output
     result = CliRunner().invoke(main, ["validate", write(higher_is="up")])
     assert result.exit_code == 2
     assert "higher_is: found" in result.output
@@ -181,9 +184,10 @@ def test_a_detector_that_is_not_there_or_may_hold_code_is_no_model_of_the_store(
         models_of(store, f"{tmp_path}/mine.pt")
 
 
-def test_a_file_is_brought_before_it_is_scored_with(store):
-    with pytest.raises(InputError, match=r"mine\.onnx is a file, .* bring it there by `assay audit mine\.onnx`"):
-        assay.load("mine.onnx", store=store)
+def test_a_file_is_brought_before_it_is_scored_with(store, tmp_path):
+    (tmp_path / "mine.onnx").touch()
+    with pytest.raises(InputError, match=r"mine\.onnx is a file, .* bring it there by `assay audit .*mine\.onnx`"):
+        assay.load(str(tmp_path / "mine.onnx"), store=store)
 
 
 def test_the_class_of_a_checkpoint_is_for_checkpoints_alone():

@@ -96,7 +96,8 @@ def test_the_card_in_the_docs_is_valid(tmp_path):
     [example] = re.findall(r"^```yaml\n(.*?)^```", DETECTORS, re.DOTALL | re.MULTILINE)
     (tmp_path / "detector.pt2").touch()
     (tmp_path / "detector.yaml").write_text(example)
-    assert card.Card.read(tmp_path / "detector.yaml").summary.startswith("card of detector.pt2 (exported) on mvtec")
+    summary = card.Card.read(tmp_path / "detector.yaml").summary
+    assert summary.startswith("card of detector.pt2 (exported), images of dataset mvtec")
 
 
 def test_every_exit_code_of_a_verdict_is_told():

@@ -70,7 +70,9 @@ def test_bounds_of_a_monotone_member_are_those_that_an_audit_uses(detector):
 def test_members_with_the_same_parameters_are_trained_with_seeds_of_their_own():
     item = Item("trainables", "monotone", {"epochs": 1, "steps_per_epoch": 1, "width": 4})
     data = TrainingData(split(20), split(30), {})
-    first, second = (run.detector()(some()) for run in Ensemble(data, seed=0, of=dict.fromkeys("ab", Member(item=item))).runs)
+    first, second = (
+        run.detector()(some()) for run in Ensemble(data, seed=0, of=dict.fromkeys("ab", Member(item=item))).runs
+    )
     assert not torch.equal(first, second)
 
 

@@ -56,6 +56,8 @@ def one_model(store: Store, model: str | Trial, verb: str) -> str:
     from assay.models import card
 
     if card.names_file(model):
+        if not Path(model).exists():
+            raise InputError(f"there is no file {model}")
         raise InputError(
             f"{model} is a file, and a model of the store is wanted; bring it there by `assay audit {model}`, and give "
             "the hash that `assay models` shows"

@@ -31,11 +31,11 @@ def export(
 ) -> Exported:
     """Write a model as one file that does everything but decoding, compared with the detector before it is left.
 
-    The file takes uint8 images (B, C, H, W) of any number and size and gives scores (B,), decisions (B,) and, where the
-    detector has one, a map (B, h, w). Beside it lie a sidecar, which says what was compared, and a card for
-    `assay.audit`. model: as in `load`. output: the file, or the folder for one named by the service or the hash.
-    images: a folder of images to compare on, by default the validation images. data: as in `audit`. allow_import: as in
-    `load`.
+    The file takes uint8 images (B, C, H, W) of any number and size and gives scores (B,), decisions (B,) and, where
+    the detector has one, a map (B, h, w). Beside it lie a sidecar, which says what was compared, and a card for
+    `assay.audit`. model: as in `load`. output: the file, or the folder for one named by the service or the hash,
+    made where it ends in `/`. images: a folder of images to compare on, by default the validation images. data: as
+    in `audit`. allow_import: as in `load`.
     Raises ModelError, naming the operation, for a detector that cannot be exported, and where the file's scores or
     decisions differ: none is left behind then.
 
@@ -54,6 +54,11 @@ def export(
     name = one_model(place, model, "export")
     suffix = stage.FORMATS[format].SUFFIX
     file = Path(output) if output is not None else Path()
+    if str(output).endswith("/"):
+        try:
+            file.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{output}: no such folder can be made ({error.strerror})") from error
     if file.is_dir():
         file /= f"{_file_name(place, model, name)}{suffix}"
     folder = Path(images) if images is not None else None

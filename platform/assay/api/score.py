@@ -112,6 +112,8 @@ class Detector(nn.Module):
         self, images: Picture | Iterable[Picture], *, maps: Path | str | None = None, device: str = "cpu"
     ) -> Iterator[Scored | Unread]:
         """The same, each result as soon as it is there."""
+        if maps is not None and Path(maps).is_file():
+            raise InputError(f"{maps} is a file, and heat maps need a folder")
         found = scored(self.model, _named(images), devices.here(device))
         if maps is None:
             return found

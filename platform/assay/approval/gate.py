@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from assay.approval.figure import FILTERS, FigureName
 from assay.contracts import Norm, Regime
-from assay.errors import DataError
+from assay.errors import DataError, suggest
 from assay.metrics.deployed import DIFFER
 from assay.store.figures import Figure
 from assay.store.score_matrix import ALL, CLEAN, DEPLOYED, SEED, SEED_CLEAN, WORST
@@ -101,7 +101,8 @@ class Gate(BaseModel):
         if self.on_clean and (given := {"regime", "norm", "epsilon"} & self.model_fields_set):
             faults.append(f"attack {self.attack} takes no {' or '.join(sorted(given))}")
         if not self.on_clean and self.epsilon is None:
-            faults.append("epsilon is required, such as 2/255 (only attack clean has none)")
+            near = suggest(self.attack, [CLEAN])
+            faults.append(f"epsilon is required, such as 2/255 (only attack clean has none){near}")
         if (self.norm == "corruption") != (self.regime == "natural"):
             faults.append("norm corruption and regime natural go together; give both or neither")
         if self.norm == "corruption" and self.epsilon not in (None, 1, 2, 3, 4, 5):

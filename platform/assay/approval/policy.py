@@ -25,7 +25,7 @@ from assay import shelves
 from assay.approval.gate import Gate, MinimumSamples
 from assay.approval.multiplicity import Correction
 from assay.approval.waiver import Waiver
-from assay.config import validation, yaml_file
+from assay.config import kinds, validation, yaml_file
 from assay.errors import Fault, InputError, SpecError, UnknownName, suggest
 from assay.hashing import canonical, digest
 from assay.store.score_matrix import DEPLOYED
@@ -123,10 +123,12 @@ def read(path_or_name: str | Path) -> Policy:
     Raises SpecError with every fault of the file, UnknownName, or InputError for a file that cannot be read.
     """
     if isinstance(path_or_name, Path) or "/" in path_or_name or path_or_name.endswith((".yaml", ".yml")):
-        policy = Policy.of(yaml_file.load(path_or_name), str(path_or_name))
+        values = yaml_file.load(path_or_name)
+        kinds.require("policy", values, str(path_or_name))
+        policy = Policy.of(values, str(path_or_name))
         taken = next((name for name in names() if name == policy.name.strip().casefold()), None)
         if taken and policy.hash != read(taken).hash:
-            allowed = "another name: this one is for the limits that come with Assay"
+            allowed = "give another `name`: this one is kept for the policy that comes with Assay, whose limits differ"
             raise SpecError(str(path_or_name), [Fault("name", validation.shown(policy.name), allowed)])
         return policy
     if path_or_name not in names():

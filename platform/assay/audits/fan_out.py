@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from assay.errors import AssayError, InputError
 from assay.runtime import gpu_memory, retry, versions
+from assay.runtime.interrupt import terminated
 from assay.store.store import Store
 
 if TYPE_CHECKING:
@@ -80,12 +81,13 @@ def run(
     workers = min(workers or len(jobs), len(jobs))
     _require_shares(jobs[0].device, workers, gpus, address)
     if address is None and workers == 1:
-        for job in jobs:
-            on_done(job, job.run(root, *shared))
+        with terminated():
+            for job in jobs:
+                on_done(job, job.run(root, *shared))
         return
     from assay.cluster.connection import connected
 
-    with connected(address, cpus=workers) as resources:
+    with connected(address, cpus=workers) as resources, terminated():
         if address is None and gpus > (there := resources.get("GPU", 0)):  # a cluster may still grow
             raise InputError(f"each worker needs {gpus:g} of a GPU and Ray sees {there:g} GPUs; ask for less")
         if gpus and not given:

@@ -6,6 +6,7 @@ from assay.audits.forecast import Forecast, Piece
 
 LONG = 10.0  # seconds from which on a piece is named when an audit begins
 NAMED = 5
+STARTED = ", once the workers have started"
 
 
 def line(forecast: Forecast) -> str:
@@ -34,13 +35,14 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "unknown"
     if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 1 else "below 1 s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
 
 
 def _whole(forecast: Forecast) -> str:
     at_a_time = f", {forecast.workers} pieces at a time" if forecast.workers > 1 else ""
-    return f"about {duration(forecast.seconds)}{at_a_time}"
+    about = "" if forecast.seconds is not None and forecast.seconds < 1 else "about "
+    return f"{about}{duration(forecast.seconds)}{at_a_time}{STARTED if forecast.workers > 1 else ''}"
 
 
 def _unknown(forecast: Forecast) -> str:

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from assay import shelves
-from assay.config import yaml_file
+from assay.config import kinds, yaml_file
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
 from assay.contracts import Knowledge, Norm
@@ -269,7 +269,9 @@ def read(name: str) -> Suite:
         return _checked(yaml_file.load(_shipped(name)), str(_shipped(name)), name)
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         raise UnknownName("suite", name, [*shipped(), "a path to a YAML file"])
-    return of(yaml_file.load(Path(name)), name, name)
+    values = yaml_file.load(Path(name))
+    kinds.require("suite", values, name)
+    return of(values, name, name)
 
 
 def of(values: Mapping[str, Any], where: str, source: str = "") -> Suite:

@@ -67,8 +67,11 @@ def _in_words(ctx: click.Context, debug: bool) -> Iterator[None]:
         _leave(ctx, str(error), error.exit_code, debug)
     except SystemExit as error:  # of somebody's detector or module: no exit code of ours, least of all PASS
         _leave(ctx, f"code that was run ended the command (exit {error.code}); nothing was decided", 1, debug)
-    except KeyboardInterrupt:
-        _leave(ctx, "stopped by Ctrl-C", 130, debug)
+    except KeyboardInterrupt as error:
+        from assay.runtime.interrupt import Terminated
+
+        how, code = ("SIGTERM", 143) if isinstance(error, Terminated) else ("Ctrl-C", 130)
+        _leave(ctx, f"stopped by {how}", code, debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more to say to a reader who has left
         ctx.exit(1)

@@ -22,8 +22,7 @@ from assay.cli._plain import say
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE|FOLDER",
+    metavar="FILE|FOLDER/",
     help="Default: here, named by the service or the beginning of the hash.",
 )
 @click.option(
@@ -36,7 +35,7 @@ from assay.cli._plain import say
 @_options.allow_import
 @_options.store
 def command(
-    model: str, form: str, output: Path | None, images: Path | None, allow_import: tuple[str, ...], root: str
+    model: str, form: str, output: str | None, images: Path | None, allow_import: tuple[str, ...], root: str
 ) -> None:
     """Write a model as one file that does everything but decoding: resize, normalisation, score, threshold, map.
 

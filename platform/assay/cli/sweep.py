@@ -120,7 +120,7 @@ def _run(
     import time
 
     from assay.api import sweep as api
-    from assay.config import slow_stem
+    from assay.config.search import slow_stem
     from assay.sweeps import progress
     from assay.sweeps.budget import Meter
 

@@ -11,7 +11,8 @@ import click
 
 
 def _search_space(path: str) -> str:
-    from assay.config import reader, slow_stem
+    from assay.config import reader
+    from assay.config.search import slow_stem
 
     read = reader.read(path)
     return "; note: ".join([read.summary(), *slow_stem.notes(read)])
@@ -47,16 +48,14 @@ def _study(path: str) -> str:
     return f"study {read.name}: {several}, {len(read.cells)} cells"
 
 
-KINDS: Mapping[str, tuple[str, Callable[[str], str]]] = {
-    "gates": ("policy", _policy),
-    "attacks": ("suite", _suite),
-    "detectors": ("study", _study),
-    "space": ("search space", _search_space),
-    "trainable": ("search space", _search_space),
-    "detector": ("card", _card),
-    "threshold": ("card", _card),
+SUMMARIES: Mapping[str, Callable[[str], str]] = {
+    "policy": _policy,
+    "suite": _suite,
+    "study": _study,
+    "search space": _search_space,
+    "card": _card,
 }
-"""A key that only one kind of file has -> that kind, and what reads such a file and says in a line what it holds."""
+"""A kind of file -> what reads such a file and says in a line what it holds."""
 
 
 class Result(TypedDict):
@@ -95,22 +94,21 @@ def _result(file: str) -> Result:
     from dataclasses import asdict
 
     from assay.cluster import user_code
-    from assay.config import yaml_file
+    from assay.config import kinds, yaml_file
     from assay.errors import InputError, SpecError, suggest
 
     kind = None
     try:
         raw = yaml_file.load(file)
-        key = next((key for key in KINDS if key in raw), None)
-        if key is None:
-            near = next((hint for word in raw if (hint := suggest(word, KINDS))), "")
+        kind = kinds.kind_of(raw)
+        if kind is None:
+            near = next((hint for word in raw if (hint := suggest(word, kinds.KINDS))), "")
             raise InputError(
                 f"{file}: no kind of file that is known{near}; a search space has `space`, a study `detectors`, "
                 "a policy `gates`, a suite `attacks`, a card `detector`"
             )
-        kind, summary = KINDS[key]
         user_code.beside(file)
-        return {"file": file, "ok": True, "kind": kind, "summary": summary(file), "faults": []}
+        return {"file": file, "ok": True, "kind": kind, "summary": SUMMARIES[kind](file), "faults": []}
     except SpecError as error:
         faults = [asdict(fault) for fault in error.faults]
         return {"file": file, "ok": False, "kind": kind, "message": str(error), "faults": faults}

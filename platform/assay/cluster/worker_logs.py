@@ -12,13 +12,13 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import ray
 
 from assay.cluster.connection import each_node
 from assay.errors import AssayError
 from assay.redaction import redacted
-from assay.store.store import Store
 
 EVERY = 60.0
 """Seconds between two writes of one worker's log."""
@@ -32,14 +32,26 @@ _OWN_LINES = re.compile(r"^:(?:job_id|actor_name|task_name):.*\n?", re.MULTILINE
 log = logging.getLogger(__name__)
 
 
+class Files(Protocol):
+    """A store, as far as logs need one."""
+
+    @property
+    def root(self) -> str:
+        """Its folder or URL."""
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a file; may raise AssayError."""
+
+
 class OwnLog:
     """The log of this worker, kept in a folder of the store, which is noted beside Ray's file for `keep_all`."""
 
-    def __init__(self, store: Store, folder: str) -> None:
+    def __init__(self, store: Files, folder: str) -> None:
         self.store, self.folder = store, folder
         self.kept_at, self.sizes = float("-inf"), dict[Path, int]()
         for file in _own_files():
-            with contextlib.suppress(OSError), _note(file).open("a") as note:  # without it the worker's own copy is left
+            # where it cannot be noted, the worker's own copies are left
+            with contextlib.suppress(OSError), _note(file).open("a") as note:
                 note.write(f"{_place(store, folder)}\n")
 
     def keep(self, *, now: bool = False) -> None:
@@ -54,7 +66,7 @@ class OwnLog:
                 _keep({file.name: _text(file)}, self.store, self.folder)
 
 
-def keep_all(store: Store, folder: str) -> None:
+def keep_all(store: Files, folder: str) -> None:
     """Ask every node for the logs that this driver's workers keep in a folder, and write them; Ray must be connected.
 
     Another sweep or audit of the same driver, before or beside this one, has workers and a folder of its own.
@@ -74,7 +86,7 @@ def _of_node(job: str, place: str) -> dict[str, str]:
     return {file.name: _text(file) for file in files if place in _places(file, place)}
 
 
-def _place(store: Store, folder: str) -> str:
+def _place(store: Files, folder: str) -> str:
     return f"{store.root}/{folder}"
 
 
@@ -107,7 +119,7 @@ def _text(file: Path) -> str:
     return ""
 
 
-def _keep(texts: Mapping[str, str], store: Store, folder: str) -> None:
+def _keep(texts: Mapping[str, str], store: Files, folder: str) -> None:
     for name, text in texts.items():
         if text:
             try:

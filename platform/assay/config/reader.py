@@ -14,6 +14,7 @@ from assay import shelves
 from assay.config import (
     binding,
     dataset_root,
+    kinds,
     overrides,
     rules,
     shipped_search_spaces,
@@ -36,7 +37,9 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
     Raises UnknownName, InputError if the file cannot be read, SpecError with every fault of file and changes.
     """
     path = shipped_search_spaces.located(path)
-    raw, faults = overrides.apply(dataset_root.located(yaml_file.load(path), path), changes)
+    values = yaml_file.load(path)
+    kinds.require("search space", values, str(path))
+    raw, faults = overrides.apply(dataset_root.located(values, path), changes)
     return check(raw, str(path), faults)
 
 

@@ -34,6 +34,7 @@ PHRASES = {
     "string_type": "must be text",
     "string_too_short": "must be text of at least {min_length} characters",
     "string_pattern_mismatch": "must look like {pattern}",
+    "is_instance_of": "must be a list, such as [0, 1, 2]",
     "list_type": "must be a list",
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping of `key: value` lines",
@@ -58,9 +59,17 @@ def from_validation(error: ValidationError, model: type[BaseModel], data: Any, p
         given = "nothing" if detail["type"] == "missing" else shown(detail["input"])
         allowed = places.setdefault((".".join([prefix, *keys] if prefix else keys), given), [])
         words = _words(detail, known)
+        if isinstance(detail["input"], list) and (prefix or str(detail["loc"][0])) == "space":
+            words += f"; to try several write {{choice: {given}}}"
         if words not in allowed:
             allowed.append(words)
-    return [Fault(path, given, ", or ".join(allowed)) for (path, given), allowed in places.items()]
+    return [Fault(path, given, _either(allowed)) for (path, given), allowed in places.items()]
+
+
+def _either(allowed: list[str]) -> str:
+    """What is allowed, as one sentence."""
+    first, *others = allowed
+    return ", or ".join([first, *(other.removeprefix("must be ") for other in others)])
 
 
 def shown(value: Any) -> str:

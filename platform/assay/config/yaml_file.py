@@ -97,7 +97,8 @@ def _parsed(text: str, file: str, kind: type[_Loader]) -> Plain:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InputError(f"{file}{where}: not readable as YAML: {error.problem or error.context}") from error
+        tab = "; indent with spaces, not with tabs" if r"'\t'" in str(error.problem) else ""
+        raise InputError(f"{file}{where}: not readable as YAML: {error.problem or error.context}{tab}") from error
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{file}: not readable as YAML: {str(error).splitlines()[0]}") from error
     except RecursionError as error:

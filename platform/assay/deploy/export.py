@@ -79,7 +79,7 @@ def export(
 def _check(model: Model, file: Path, chosen: ModuleType) -> None:
     """Faults that are known before any work."""
     if file.suffix != chosen.SUFFIX:
-        raise InputError(f"{file}: a file of this format ends in {chosen.SUFFIX}")
+        raise InputError(f"{file}: a file of this format ends in {chosen.SUFFIX}; a folder is written {file}/")
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {file.parent}; make it first")
     beside = [sidecar.place(file), *(file.with_suffix(side) for side in chosen.SIDES)]

@@ -43,10 +43,21 @@ def table(results: Iterable[Scored | Unread]) -> pa.Table:
 
 
 def form_of(stated: str | None, output: Path | None) -> Form:
-    """The form that is meant: as stated, or by the ending of the file; raises InputError for Parquet without a file."""
+    """The form that is meant: as stated, or by the ending of the file.
+
+    Raises InputError for Parquet without a file, an ending that says nothing, and a file that cannot be written.
+    """
     known = get_args(Form)
     ending = output.suffix.lstrip(".") if output else ""
-    form = stated or (ending if ending in known else "table")
+    form = stated or {"": "table", "txt": "table"}.get(ending, ending)
+    if form not in known:
+        raise InputError(
+            f"{output}: no format is known by .{ending}; end it in .csv, .jsonl, .parquet or .txt, or give --format"
+        )
+    if output and not output.parent.is_dir():
+        raise InputError(f"{output}: there is no folder {output.parent}; make it first")
+    if output and output.is_dir():
+        raise InputError(f"{output} is a folder; name a file in it")
     if form == "parquet" and output is None:
         raise InputError("Parquet is not for a terminal; name a file: --output scores.parquet")
     return next(one for one in known if one == form)

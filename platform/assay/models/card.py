@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from assay import shelves
-from assay.config import dataset_root, parameters, yaml_file
+from assay.config import dataset_root, kinds, parameters, yaml_file
 from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
@@ -122,6 +122,7 @@ class Card(Section):
     def read(cls, path: str | Path) -> Self:
         """The card in a YAML file; raises InputError for an unreadable one, SpecError with every fault."""
         values = dataset_root.located(yaml_file.load(path), path)
+        kinds.require("card", values, str(path))
         try:
             return cls.model_validate(values, context=Path(path).parent)
         except ValidationError as error:
@@ -129,9 +130,11 @@ class Card(Section):
 
     @property
     def summary(self) -> str:
-        """One line of text: `card of detector.pt2 (exported) on folder`."""
-        detector = f"{self.detector} ({kind(self.detector)})" if self.detector else "a detector named elsewhere"
-        return f"card of {detector} on {self.dataset.name}"
+        """One line of text: `card of detector.pt2 (exported), images of dataset folder`."""
+        detector = (
+            f"of {self.detector} ({kind(self.detector)})" if self.detector else "for a detector that the command names"
+        )
+        return f"card {detector}, images of dataset {self.dataset.name}"
 
 
 def kind(detector: str) -> str:
@@ -149,7 +152,7 @@ def kind(detector: str) -> str:
 def names_detector(text: str) -> bool:
     """Whether `text` is for `bring`: a card, a detector file or `module:attribute`, not a model of the store."""
     _, colon, attribute = text.partition(":")
-    return names_file(text) or (colon == ":" and attribute not in ("best", "pareto"))
+    return names_file(text) or (colon == ":" and attribute not in ("best", "pareto") and not attribute.isdecimal())
 
 
 def names_file(text: str) -> bool:

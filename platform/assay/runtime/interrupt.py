@@ -18,6 +18,30 @@ class Interruptible(Protocol):
     interrupted: str
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came where work ends as by Ctrl-C."""
+
+
+@contextmanager
+def terminated() -> Iterator[None]:
+    """SIGTERM ends the work in the block as Ctrl-C does, by Terminated; in another than the main thread nothing.
+
+    To be entered once Ray is started, which sets a handler of its own that prints a stack of C++.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_termination(number: int, frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, on_termination)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
 def noted_interrupt(run: Interruptible) -> Iterator[None]:
     """Note a Ctrl-C or SIGTERM in the run, for the time of the block; a second one ends it at once.

@@ -44,8 +44,8 @@ def growth(old: Spec, new: Spec) -> list[str]:
         refused.append(f"the points of {new.search.sampler} are of one space")
     if refused:
         raise SweepError(
-            f"sweep '{old.name}' cannot go on so: {'; '.join(refused)}. It may get more trials, seeds, options and "
-            "wider ranges; for anything else start one under another name, with search.start_from"
+            f"sweep '{old.name}' cannot be resumed with these changes: {'; '.join(refused)}. It may get more trials, "
+            "seeds, options and wider ranges; for anything else start one under another name, with search.start_from"
         )
     return said
 

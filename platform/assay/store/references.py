@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from assay.errors import AssayError, DataError, InputError, StoreError, UnknownName
 from assay.store import best_trial, formats, services, trials_table
 from assay.store.audit_reader import Audit
 from assay.store.store import Store
+from assay.store.trial_log import Record
 
 
 def models(store: Store, text: str) -> list[str]:
-    """The hashes of the models that `SWEEP:best`, `SWEEP:pareto`, or a hash, its beginning or a service names.
+    """The hashes of the models that `SWEEP:best`, `SWEEP:pareto`, `SWEEP:TRIAL` or, as in `model`, another text names.
 
     Raises UnknownName or InputError.
     """
@@ -31,7 +32,9 @@ def model(store: Store, text: str) -> str:
         raise InputError(f"model '{text}' is ambiguous: {', '.join(matching[:5])}; give more digits")
     if (serves := services.holder(store, text)) in names:
         return str(serves)
-    raise UnknownName("model", text, [*services.serving(store), *names[:20]])
+    if text in store.names("sweeps"):
+        raise InputError(f"'{text}' is a sweep; name one of its models: {text}:best, or {text}:NUMBER of a trial")
+    raise UnknownName("model", text, [*services.serving(store), *(name[: max(12, len(text))] for name in names[:20])])
 
 
 def audit(store: Store, text: str) -> str:
@@ -45,7 +48,8 @@ def audit(store: Store, text: str) -> str:
             reason = f"the store {store.root} holds no audit; make one with `assay audit`, or give another --store"
         else:
             reason = f"no audit in the store {store.root} was finished; give the `assay audit` command again"
-        raise InputError(reason)
+        named = text != "latest" and not any(name.startswith(text) for name in store.names("audits"))
+        raise InputError(f"audit '{text}' is not known: {reason}" if named else reason)
     if text == "latest":
         return newest[-1]
     if ":" in text:
@@ -130,9 +134,22 @@ def folder(store: Store, audit: str) -> Store:
 
 def _of_sweep(store: Store, text: str) -> list[str]:
     name, _, which = text.partition(":")
-    if which not in ("best", "pareto"):
-        raise InputError(f"'{text}': after the colon write best or pareto, such as {name}:best")
+    if which not in ("best", "pareto") and not which.isdecimal():
+        raise InputError(f"'{text}': after the colon write best, pareto or the number of a trial, such as {name}:best")
     spec, records = trials_table.load(store, name)
+    if which.isdecimal():
+        return [_of_trial(store, name, records, int(which))]
     best = best_trial.choose(store, spec, records).trial  # also says so where no trial is complete
     numbers = [best] if which == "best" else trials_table.pareto(spec.directions, records, spec.constraints)
     return [records[number].reports[-1]["model"] for number in numbers]
+
+
+def _of_trial(store: Store, sweep: str, records: Mapping[int, Record], number: int) -> str:
+    """The model of a trial as of its last report."""
+    if number not in records:
+        raise InputError(f"sweep '{sweep}' has no trial {number}; `assay trials {sweep}` lists them")
+    reports = records[number].reports
+    model = str(reports[-1]["model"]) if reports else ""
+    if model not in store.names("models"):
+        raise InputError(f"trial {number} of sweep '{sweep}' is {records[number].state} and has no model in the store")
+    return model

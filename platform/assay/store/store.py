@@ -162,8 +162,14 @@ class Store:
 
     def require_writable(self) -> None:
         """Write a small file and remove it, so that a place that cannot be written is known before work begins."""
-        self.write(".writable", b"Assay looked whether this place can be written.\n")
-        self.remove(".writable")
+        try:
+            self.write(".writable", b"Assay looked whether this place can be written.\n")
+            self.remove(".writable")
+        except StoreError as error:
+            if self.local and isinstance(error.__cause__, FileNotFoundError):
+                why = "cannot be made; give another folder with --store"
+                raise StoreError(f"the store {self.root} {why}") from error
+            raise
 
     @contextmanager
     def locked(self, key: str, what: str) -> Iterator[None]:

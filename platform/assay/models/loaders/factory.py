@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from assay import shelves
-from assay.errors import ModelError
+from assay.errors import AssayError, ModelError
 from assay.models.loaders._outside import Outside, weights_hash
 from assay.runtime.provenance import own_code
 
@@ -40,6 +40,8 @@ def factory(manifest: Mapping[str, Any], content: bytes) -> nn.Module:
         raise
     except KeyboardInterrupt:
         raise
+    except AssayError as error:
+        raise ModelError(f"does not make a detector: {error}") from error
     except BaseException as error:  # the code is the user's and may raise anything, even an exit
         raise ModelError(f"does not make a detector: {type(error).__name__}: {error}") from error
     if not callable(made):
