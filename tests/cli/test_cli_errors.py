@@ -105,3 +105,9 @@ def test_a_reader_who_leaves_is_no_error():
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait() == 1
+
+
+def test_models_of_a_store_that_is_not_there(tmp_path):
+    result = CliRunner().invoke(main, ["models", "--store", str(tmp_path / "typo")])
+    assert result.exit_code == 0
+    assert result.output == f"there is nothing in the store {tmp_path}/typo, or no such store; --store names another\n"

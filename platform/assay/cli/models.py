@@ -55,6 +55,8 @@ def command(everything: bool, as_json: bool, root: str) -> None:
         click.echo(plain(f"mind: {sentence}"))
     if everything:
         click.echo("\n".join(f"{name[:12]}  no audit" for name in bare))
+    elif not (bare or rows or store.names()):
+        click.echo(plain(f"there is nothing in the store {store.root}, or no such store; --store names another"))
     elif bare or not rows:
         click.echo(f"{len(bare)} model{'s' if len(bare) != 1 else ''} without an audit")
 

@@ -32,12 +32,20 @@ def terminated() -> Iterator[None]:
         yield
         return
 
+    came = False
+
     def on_termination(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, on_termination)
     try:
         yield
+    except KeyboardInterrupt:
+        if came:  # Ray raises a plain KeyboardInterrupt in its place
+            raise Terminated from None
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 
