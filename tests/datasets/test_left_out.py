@@ -41,7 +41,7 @@ def test_files_that_are_no_images_by_their_suffix_are_told_unless_systems_make_t
     for name in ("000.heic", "notes.txt"):
         (root / "train/good" / name).write_bytes(b"x")
     [notice] = mvtec(root=str(root)).notices
-    assert notice == "2 files are no images by their suffix, and are skipped: 000.heic, notes.txt"
+    assert notice == "2 files without the suffix of an image are skipped: 000.heic, notes.txt"
     assert mvtec(root=str(root)).notes["files_skipped"] == 6
 
 
@@ -114,7 +114,7 @@ def test_classes_beside_both_halves_and_loose_images_are_told(tmp_path: Path) ->
     (tmp_path / "train/cat/labels.csv").write_text("x")
     notices = one_vs_rest(root=str(tmp_path), normal="cat").notices
     assert f"{tmp_path}: these of its folders hold images and are not read: extra" in notices
-    assert "1 files are no images by their suffix, and are skipped: labels.csv" in notices
+    assert "1 file without the suffix of an image is skipped: labels.csv" in notices
     picture(tmp_path / "test/000.png", 5001)
     with pytest.raises(DataError, match=r"test: 1 images lie in no folder of a kind: 000\.png"):
         one_vs_rest(root=str(tmp_path), normal="cat")
@@ -167,8 +167,8 @@ def test_palettes_and_real_transparency_are_told(tmp_path: Path) -> None:
     see.putalpha(128)
     see.save(root / "train/good/002.png")
     assert splits.training_data(mvtec(root=str(root)), cache=tmp_path / "cache").description["notices"] == [
-        "1 images are transparent, and are laid on black: train/good/002.png",
-        "1 images have a palette, whose colours are read: train/good/000.png",
+        "1 image is transparent, and is laid on black: train/good/002.png",
+        "1 image has a palette, whose colours are read: train/good/000.png",
     ]
 
 

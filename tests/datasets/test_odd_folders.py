@@ -194,11 +194,11 @@ def test_images_that_are_converted_turned_or_cut_are_told(tmp_path: Path) -> Non
     for _ in range(2):  # decoded, then from the cache
         told = splits.training_data(mvtec(root=str(root), image_size=16), cache=tmp_path / "cache").description
         assert told["notices"] == [
-            "1 images are CMYK, and are converted to RGB: train/good/a.jpg",
-            "1 images are a single row or column of pixels: train/good/e.png",
-            "1 images are transparent, and are laid on black: train/good/c.png",
-            "1 images are turned as their EXIF tag says: train/good/b.jpg",
-            "1 images hold several frames, of which the first is read: train/good/d.tif",
+            "1 image is CMYK, and is converted to RGB: train/good/a.jpg",
+            "1 image is a single row or column of pixels: train/good/e.png",
+            "1 image is transparent, and is laid on black: train/good/c.png",
+            "1 image is turned as their EXIF tag says: train/good/b.jpg",
+            "1 image holds several frames, of which the first is read: train/good/d.tif",
         ]
 
 

@@ -23,7 +23,7 @@ def serve(store: StoreLike = None, *, port: int = 0, on_ready: Callable[[str], o
     except ImportError as error:
         raise AssayError(server.INSTALL) from error
     place = store_of(store)
-    place.names("sweeps")  # a store that cannot be read is told before anything is served
+    place.names("sweeps")  # a store that cannot be read is an error before anything is served
     token = secrets.token_urlsafe(24)
     application = server.application(place, token)
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:

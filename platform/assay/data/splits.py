@@ -28,6 +28,7 @@ from assay.errors import DataError
 SPLITS: tuple[Split, ...] = get_args(Split)
 ANOMALIES: tuple[Split, ...] = ("labelled", "contamination")
 """Splits of anomalies to train on."""
+SINGULAR = {"are": "is", "have": "has", "hold": "holds"}
 
 SHOWN = 5
 DARK, FULL = 2**12, 2**15
@@ -229,7 +230,15 @@ def about_oddities(by_split: BySplit) -> list[str]:
         for sample, said in zip(samples, images.oddities, strict=True):
             for what in said:
                 odd.setdefault(what, []).append(sample.id)
-    return [f"{len(ids)} images {what}: {masks.named(sorted(ids))}" for what, ids in sorted(odd.items())]
+    return [f"{_counted(len(ids), what)}: {masks.named(sorted(ids))}" for what, ids in sorted(odd.items())]
+
+
+def _counted(images: int, what: str) -> str:
+    """`3 images are transparent, and are laid on black`, or `1 image is ...`."""
+    if images != 1:
+        return f"{images} images {what}"
+    verb, _, rest = what.partition(" ")
+    return f"1 image {SINGULAR[verb]} {rest.replace(', and are ', ', and is ')}"
 
 
 def about_depth(dataset: Dataset, by_split: BySplit) -> list[str]:

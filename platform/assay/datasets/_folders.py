@@ -61,7 +61,8 @@ def sub_folders(folder: Path) -> list[Path]:
 def about_skipped(files: Sequence[Path]) -> list[str]:
     """A sentence about files that are no images by their names, unless they are hidden or made by a system."""
     told = [file for file in files if not file.name.startswith(".") and file.name.lower() not in FILES_OF_SYSTEMS]
-    return [f"{len(told)} files are no images by their suffix, and are skipped: {first_five(told)}"] if told else []
+    what = "file without the suffix of an image is" if len(told) == 1 else "files without the suffix of an image are"
+    return [f"{len(told)} {what} skipped: {first_five(told)}"] if told else []
 
 
 def about_unread(folder: Path, read: Iterable[Path]) -> list[str]:

@@ -63,8 +63,8 @@ class Options:
     labelled_kinds: kinds that may be drawn, default all; other kinds stay unseen, in the test split only.
     group_pattern: a regular expression searched in the ids; its first group names images that belong together, such as
     the views of a part: they stay in one split, and intervals resample them together.
-    bit_depth: of the values in 16-bit files. mask_above: the value above which a pixel of a mask is marked, if it can't
-    be told from the masks. large_defects: defects cover most of their image.
+    bit_depth: of the values in 16-bit files. mask_above: the value above which a pixel of a mask is marked, if that
+    cannot be found from the masks. large_defects: defects cover most of their image.
     duplicates: of images with the same pixels. "refuse" refuses them in two splits and counts those of one split once
     in every interval, "drop" keeps one of each, of the test split first, "allow" takes all as they are
     (allow_duplicates: its older name).

@@ -20,7 +20,7 @@ def folder(*, root: str, normal: str | list[str], anomalous: str | list[str], ma
     masks: a folder below root that holds, for each folder of anomalies, one of the same name with masks: <image>_mask
     or <image> with any suffix. A group with anomalies goes to validation or test with its normals.
     Images with identical pixels also stay in one split; every image is decoded once to find them.
-    Files that are not images are skipped, and told; so are sub-folders with images, which are only read if named.
+    Files that are not images are skipped and reported; so are sub-folders with images, which are only read if named.
     Raises InputError for an invalid pattern or fraction, an unknown kind or more anomalies than may be drawn, DataError
     for missing folders, unreadable images and file names that the pattern does not match.
     """

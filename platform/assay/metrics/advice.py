@@ -27,7 +27,7 @@ FEWEST = 5
 """Trials that are called the best ones, at least."""
 CHANCE = 0.05
 KINDS = ("mattered", "edge", "never won", "next")
-"""In this order they are told."""
+"""In this order they are given."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ METRIC = "robust_auroc"
 FEWEST = 4
 """Checked trials that a rank correlation needs."""
 MISLED = 0.1
-"""A fall of the AUROC under the full attack that is told: a cheap attack that finds so much less may be masked."""
+"""A fall of the AUROC under the full attack that is reported: a cheap attack that finds so much less may be masked."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class NotThereError(Exception):
 class Watched:
     """The pages of a store, one made at a time. base: the beginning of every address, with the token.
 
-    Every method raises NotThereError for a name that the store does not have. What cannot be read is told on the page.
+    Every method raises NotThereError for a name that the store does not have. What cannot be read is said on the page.
     """
 
     store: Store
