@@ -31,8 +31,9 @@ SLOW = (
     "test_joined_cluster.py", "test_budget.py", "test_ray_up.py", "test_secrets.py", "test_fan_out.py",
     "test_full_disk.py",
     "test_forecast_on_cluster.py", "test_cli_sweep.py", "test_preemption.py", "test_capacity.py",
+    "test_every_trainable_exported.py", "test_coverage.py",
 )  # fmt: skip
-"""Files that start clusters and wait for them, the slowest first."""
+"""Files that take minutes, the slowest first: most start clusters and wait for them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
