@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from assay.cli import main
-from assay.config import reader, slow_stem
+from assay.config import reader
+from assay.config.search import slow_stem
 
 TEXT = """
 name: few
