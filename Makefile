@@ -30,7 +30,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Models of anomalib and backbones of timm, in an environment of their own: torchvision is built for one version of
-# PyTorch. By hand, as it takes about 20 minutes on two cores; CONTRIBUTING.md says when it was last run.
+# PyTorch. By hand, as it takes an hour or more on two cores; CONTRIBUTING.md says when it was last run.
 test-anomalib:
 	$(MAKE) VENV=.venv-anomalib CONSTRAINTS=constraints-anomalib.txt .venv-anomalib/.installed-test-anomalib
 	.venv-anomalib/bin/python -m pytest -n 2 tests/anomalib
