@@ -49,6 +49,21 @@ def test_a_sound_file_is_told_in_a_line(files):
     assert result.output == f"{files['good.yaml']}: ok (search space toy: 1 trial over 2 parameters)\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("name: a\n\tspace: 1\n", "indent with spaces, not with tabs"),
+        ("detectors: {a: {trainable: neighbours}}\nseeds: 3\n", "seeds: found 3; must be a list, such as [0, 1, 2]"),
+        ("gates: [{name: g, metric: auroc, attack: claen, at_least: 0.5, why: x}]", "(did you mean 'clean'?)"),
+    ],
+)  # fmt: skip
+def test_common_slips_are_answered_by_what_to_write(tmp_path, text, why):
+    (tmp_path / "x.yaml").write_text(text)
+    result = CliRunner().invoke(main, ["validate", str(tmp_path / "x.yaml")])
+    assert result.exit_code == 2
+    assert why in result.output
+
+
 def test_all_files_are_read_though_the_first_is_wrong(files):
     order = ["faulty.yaml", "broken.yaml", "missing.yaml", "other.yaml", "good.yaml"]
     result = CliRunner().invoke(main, ["validate", *(files[name] for name in order)])

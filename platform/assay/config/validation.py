@@ -59,8 +59,6 @@ def from_validation(error: ValidationError, model: type[BaseModel], data: Any, p
         given = "nothing" if detail["type"] == "missing" else shown(detail["input"])
         allowed = places.setdefault((".".join([prefix, *keys] if prefix else keys), given), [])
         words = _words(detail, known)
-        if isinstance(detail["input"], list) and (prefix or str(detail["loc"][0])) == "space":
-            words += f"; to try several write {{choice: {given}}}"
         if words not in allowed:
             allowed.append(words)
     return [Fault(path, given, _either(allowed)) for (path, given), allowed in places.items()]
