@@ -37,6 +37,7 @@ def test_every_reader_names_the_kind_and_the_command(tmp_path: Path, wanted: str
     assert kinds.COMMANDS[found] in str(caught.value)
 
 
-def test_a_file_without_such_a_key_is_of_no_kind() -> None:
+def test_a_file_without_such_a_key_is_of_no_kind(tmp_path: Path) -> None:
     assert kinds.kind_of({"name": "x", "dataset": {}}) is None
-    kinds.require("card", {"dataset": {}}, "x.yaml")
+    (tmp_path / "x.yaml").write_text("dataset: {}\n")
+    assert kinds.load("card", tmp_path / "x.yaml") == {"dataset": {}}

@@ -123,9 +123,7 @@ def read(path_or_name: str | Path) -> Policy:
     Raises SpecError with every fault of the file, UnknownName, or InputError for a file that cannot be read.
     """
     if isinstance(path_or_name, Path) or "/" in path_or_name or path_or_name.endswith((".yaml", ".yml")):
-        values = yaml_file.load(path_or_name)
-        kinds.require("policy", values, str(path_or_name))
-        policy = Policy.of(values, str(path_or_name))
+        policy = Policy.of(kinds.load("policy", path_or_name), str(path_or_name))
         taken = next((name for name in names() if name == policy.name.strip().casefold()), None)
         if taken and policy.hash != read(taken).hash:
             allowed = "give another `name`: this one is kept for the policy that comes with Assay, whose limits differ"

@@ -269,9 +269,7 @@ def read(name: str) -> Suite:
         return _checked(yaml_file.load(_shipped(name)), str(_shipped(name)), name)
     if not name.endswith((".yaml", ".yml")) and "/" not in name:
         raise UnknownName("suite", name, [*shipped(), "a path to a YAML file"])
-    values = yaml_file.load(Path(name))
-    kinds.require("suite", values, name)
-    return of(values, name, name)
+    return of(kinds.load("suite", name), name, name)
 
 
 def of(values: Mapping[str, Any], where: str, source: str = "") -> Suite:

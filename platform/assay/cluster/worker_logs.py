@@ -23,7 +23,7 @@ from assay.redaction import redacted
 EVERY = 60.0
 """Seconds between two writes of one worker's log."""
 NOTE = ".kept"
-"""What the name of such a note ends with."""
+"""Ending of the file beside a worker's log that says in which folders of which stores it is kept."""
 MOST = 1_000_000
 """Bytes kept of one file: its end."""
 _OWN_LINES = re.compile(r"^:(?:job_id|actor_name|task_name):.*\n?", re.MULTILINE)

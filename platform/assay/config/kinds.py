@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from assay.config import yaml_file
+from assay.contracts import Plain
 from assay.errors import InputError
 
 KINDS: Mapping[str, str] = {
@@ -35,8 +38,13 @@ def kind_of(values: Mapping[str, Any]) -> str | None:
     return next((kind for key, kind in KINDS.items() if key in values), None)
 
 
-def require(kind: str, values: Mapping[str, Any], file: str) -> None:
-    """Raises InputError for a file of another kind, naming the command that takes it."""
+def load(kind: str, file: str | Path) -> Plain:
+    """The mapping in a file of that kind.
+
+    Raises InputError for a file of another kind, naming the command that takes it, and otherwise as `yaml_file.load`.
+    """
+    values = yaml_file.load(file)
     found = kind_of(values)
     if found not in (None, kind):
         raise InputError(f"{file} is a {found}, and a {kind} is wanted here; it is for: {COMMANDS[str(found)]} {file}")
+    return values

@@ -20,7 +20,6 @@ from assay.config import (
     shipped_search_spaces,
     space_syntax,
     trainable_choice,
-    yaml_file,
 )
 from assay.config.domains import Choice
 from assay.config.search.fidelity import Rung
@@ -37,9 +36,7 @@ def read(path: str | Path, changes: Sequence[str] = ()) -> Spec:
     Raises UnknownName, InputError if the file cannot be read, SpecError with every fault of file and changes.
     """
     path = shipped_search_spaces.located(path)
-    values = yaml_file.load(path)
-    kinds.require("search space", values, str(path))
-    raw, faults = overrides.apply(dataset_root.located(values, path), changes)
+    raw, faults = overrides.apply(dataset_root.located(kinds.load("search space", path), path), changes)
     return check(raw, str(path), faults)
 
 

@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from assay import shelves
-from assay.config import dataset_root, kinds, parameters, yaml_file
+from assay.config import dataset_root, kinds, parameters
 from assay.config.intended_use import Purpose
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
@@ -35,6 +35,7 @@ from assay.models.outside_files import Files
 from assay.models.trained_on import TrainedOn, also_trained_on
 from assay.runtime.provenance import environment, own_code
 from assay.shelves import Item, Shelf
+from assay.store import references
 from assay.store.store import Store
 from assay.units import ImageSize, Rate, number
 
@@ -121,8 +122,7 @@ class Card(Section):
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """The card in a YAML file; raises InputError for an unreadable one, SpecError with every fault."""
-        values = dataset_root.located(yaml_file.load(path), path)
-        kinds.require("card", values, str(path))
+        values = dataset_root.located(kinds.load("card", path), path)
         try:
             return cls.model_validate(values, context=Path(path).parent)
         except ValidationError as error:
@@ -152,7 +152,7 @@ def kind(detector: str) -> str:
 def names_detector(text: str) -> bool:
     """Whether `text` is for `bring`: a card, a detector file or `module:attribute`, not a model of the store."""
     _, colon, attribute = text.partition(":")
-    return names_file(text) or (colon == ":" and attribute not in ("best", "pareto") and not attribute.isdecimal())
+    return names_file(text) or (colon == ":" and not references.of_a_sweep(attribute))
 
 
 def names_file(text: str) -> bool:

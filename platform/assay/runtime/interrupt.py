@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -28,10 +28,6 @@ def terminated() -> Iterator[None]:
 
     To be entered once Ray is started, which sets a handler of its own that prints a stack of C++.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
     came = False
 
     def on_termination(number: int, frame: Any) -> None:
@@ -39,35 +35,40 @@ def terminated() -> Iterator[None]:
         came = True
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, on_termination)
     try:
-        yield
+        with _handled([signal.SIGTERM], on_termination):
+            yield
     except KeyboardInterrupt:
         if came:  # Ray raises a plain KeyboardInterrupt in its place
             raise Terminated from None
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def noted_interrupt(run: Interruptible) -> Iterator[None]:
     """Note a Ctrl-C or SIGTERM in the run, for the time of the block; a second one ends it at once.
 
-    Python tells only the main thread of signals; in another one this does nothing.
+    In another than the main thread it does nothing.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
 
     def on_interrupt(number: int, frame: Any) -> None:
         if run.interrupted:
             raise KeyboardInterrupt
         run.interrupted = SIGNALS[number]
 
-    before = {number: signal.signal(number, on_interrupt) for number in SIGNALS}
+    with _handled(SIGNALS, on_interrupt):
+        yield
+
+
+@contextmanager
+def _handled(numbers: Iterable[int], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Signals go to that handler for the time of the block; Python tells only the main thread of them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, was in before.items():
+            signal.signal(number, was)

@@ -132,9 +132,14 @@ def folder(store: Store, audit: str) -> Store:
     return store.below(f"audits/{audit}")
 
 
+def of_a_sweep(which: str) -> bool:
+    """Whether text after `SWEEP:` names models of it: its best, its front, or a trial by number."""
+    return which in ("best", "pareto") or which.isdecimal()
+
+
 def _of_sweep(store: Store, text: str) -> list[str]:
     name, _, which = text.partition(":")
-    if which not in ("best", "pareto") and not which.isdecimal():
+    if not of_a_sweep(which):
         raise InputError(f"'{text}': after the colon write best, pareto or the number of a trial, such as {name}:best")
     spec, records = trials_table.load(store, name)
     if which.isdecimal():

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, MinLen
 from pydantic import ValidationError, model_validator
 
-from assay.config import dataset_root, kinds, reader, yaml_file
+from assay.config import dataset_root, kinds, reader
 from assay.config.search_space import Name, Spec
 from assay.config.section import Section
 from assay.config.validation import from_validation, shown
@@ -90,9 +90,7 @@ class Study:
 
 def read(path: str | Path, store: Store | None = None) -> Study:
     """The study in a YAML file; raises InputError if it cannot be read, SpecError with every fault of every cell."""
-    values = yaml_file.load(path)
-    kinds.require("study", values, str(path))
-    return check(values, str(path), store)
+    return check(kinds.load("study", path), str(path), store)
 
 
 def check(raw: Mapping[str, Any], file: str, store: Store | None = None) -> Study:
