@@ -1,9 +1,13 @@
 """Checkpoints of anomalib loaded by Assay against anomalib's own engine, on the same files at their own size.
 
 Seven models with random backbones are trained for an epoch by anomalib, on images drawn here, and saved. anomalib's
-engine predicts from each checkpoint; Assay's loader scores the same files, decoded alike, with and without a gradient.
-The engine decides with its post-processing, and predicts again without, as normalised scores are clipped; differences
-are in standard deviations of its raw scores. Needs the environment of `make test-anomalib`.
+engine predicts from each checkpoint; Assay's loader scores the same pixels, with and without a gradient. The engine
+decides with its post-processing, and predicts again without, as normalised scores are clipped; differences are in
+standard deviations of its raw scores.
+
+The files are then scored as Assay decodes them, too: anomalib multiplies a byte by 1/255 and Assay divides it by 255,
+which differ in a float32's last bit. As anomalib's threshold is the score of one of its images, that bit may decide
+for that image; its distance from the threshold is printed. Needs the environment of `make test-anomalib`.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,14 +28,26 @@ import toy_anomalib
 from assay.models import model_folder
 
 
-def own_scores(detector: torch.nn.Module, files: list[Path], gradient: bool) -> Tensor:
-    """Raw scores (N,) of Assay's detector."""
-    parts = toy_anomalib.native(files).split(toy_anomalib.BATCH)
-    return torch.cat([detector(part.requires_grad_(gradient)).detach() for part in parts])
+class Row(NamedTuple):
+    """Of one model; differences in standard deviations, and images that are decided otherwise."""
+
+    difference: float
+    decisions: int
+    gradient: float
+    decoded: float
+    decoded_decisions: int
+    nearest: float
 
 
-def compare(name: str, images: Path, folder: Path) -> tuple[float, int, float]:
-    """The largest difference in standard deviations, decisions that differ, and what the gradient changes."""
+def own_scores(detector: torch.nn.Module, images: Tensor, gradient: bool = False) -> Tensor:
+    """Raw scores (N,) of Assay's detector for images (N, 3, H, W)."""
+    with torch.set_grad_enabled(gradient):
+        parts = images.split(toy_anomalib.BATCH)
+        return torch.cat([detector(part.clone().requires_grad_(gradient)).detach() for part in parts])
+
+
+def compare(name: str, images: Path, folder: Path) -> Row:
+    """Scores and decisions of Assay against those of anomalib's engine."""
     model, engine, checkpoint = toy_anomalib.trained(name, images, folder)
     files = sorted(images.glob("*/*.png"))
     flagged = toy_anomalib.predicted("pred_label", engine, model, checkpoint, files)
@@ -38,11 +55,21 @@ def compare(name: str, images: Path, folder: Path) -> tuple[float, int, float]:
     expected = toy_anomalib.predicted("pred_score", toy_anomalib.engine_in(folder), model, None, files)
     manifest = {"kind": "anomalib", "higher_is": "anomalous"}
     detector = model_folder.build(checkpoint.name, manifest, checkpoint.read_bytes())
-    with torch.no_grad():
-        raw = own_scores(detector, files, gradient=False)
-    opened = float((own_scores(detector, files, gradient=True) - raw).abs().max() / raw.std())
-    apart = float((raw - expected).abs().max() / expected.std())
-    return apart, int(((raw > detector.threshold) != flagged).sum()), opened
+    same = toy_anomalib.as_anomalib_reads(files)
+    raw, decoded = own_scores(detector, same), own_scores(detector, toy_anomalib.native(files))
+    opened = own_scores(detector, same, gradient=True)
+
+    def apart(one: Tensor, other: Tensor) -> float:
+        return float((one - other).abs().max() / expected.std())
+
+    return Row(
+        apart(raw, expected),
+        int(((raw > detector.threshold) != flagged).sum()),
+        apart(opened, raw),
+        apart(decoded, expected),
+        int(((decoded > detector.threshold) != flagged).sum()),
+        float((expected - detector.threshold).abs().min() / expected.std()),
+    )
 
 
 def main() -> None:
@@ -54,10 +81,18 @@ def main() -> None:
         images = toy_anomalib.write_images(Path(folder) / "images")
         for name in toy_anomalib.MODELS:
             rows[name] = compare(name, images, Path(folder) / name)
-    for name, (apart, decisions, opened) in rows.items():
-        print(f"{name:20} {apart:.1e} sd apart, {decisions} decisions differ, {opened:.1e} sd with a gradient")
-    apart, decisions, opened = (max(values) for values in zip(*rows.values(), strict=True))
-    print(f"RESULT score_difference_sd={apart:.2g} decisions_differ={decisions} gradient_difference_sd={opened:.2g}")
+    for name, row in rows.items():
+        print(
+            f"{name:20} {row.difference:.1e} sd apart, {row.decisions} decisions differ, {row.gradient:.1e} sd with a "
+            f"gradient; decoded by Assay {row.decoded:.1e} sd, {row.decoded_decisions} decisions; an image is "
+            f"{row.nearest:.1e} sd from the threshold"
+        )
+    largest = Row(*(max(values) for values in zip(*rows.values(), strict=True)))
+    print(
+        f"RESULT score_difference_sd={largest.difference:.2g} decisions_differ={sum(row.decisions for row in rows.values())}"
+        f" gradient_difference_sd={largest.gradient:.2g} decoded_difference_sd={largest.decoded:.2g}"
+        f" decoded_decisions_differ={sum(row.decoded_decisions for row in rows.values())}"
+    )
 
 
 if __name__ == "__main__":

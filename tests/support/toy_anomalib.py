@@ -78,6 +78,13 @@ def native(files: list[Path]) -> Tensor:
     return torch.stack(pixels).permute(0, 3, 1, 2).float() / 255
 
 
+def as_anomalib_reads(files: list[Path]) -> Tensor:
+    """Files decoded by anomalib: (N, 3, H, W) in [0, 1], up to a float32's last bit those of `native`."""
+    from anomalib.data.utils import read_image
+
+    return torch.stack([read_image(file, as_tensor=True) for file in files])
+
+
 def trained(name: str, images: Path, folder: Path, **changed: Any) -> tuple[Any, Any, Path]:
     """A model after one epoch of anomalib's engine, that engine, and its checkpoint."""
     import anomalib.models
