@@ -87,11 +87,12 @@ def main() -> None:
             f"gradient; decoded by Assay {row.decoded:.1e} sd, {row.decoded_decisions} decisions; an image is "
             f"{row.nearest:.1e} sd from the threshold"
         )
+    decisions, decoded = (sum(getattr(row, of) for row in rows.values()) for of in ("decisions", "decoded_decisions"))
     largest = Row(*(max(values) for values in zip(*rows.values(), strict=True)))
     print(
-        f"RESULT score_difference_sd={largest.difference:.2g} decisions_differ={sum(row.decisions for row in rows.values())}"
-        f" gradient_difference_sd={largest.gradient:.2g} decoded_difference_sd={largest.decoded:.2g}"
-        f" decoded_decisions_differ={sum(row.decoded_decisions for row in rows.values())}"
+        f"RESULT score_difference_sd={largest.difference:.2g} decisions_differ={decisions} "
+        f"gradient_difference_sd={largest.gradient:.2g} decoded_difference_sd={largest.decoded:.2g} "
+        f"decoded_decisions_differ={decoded}"
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from assay import shelves
+from assay.attacks._decisions import Decisions
 from assay.attacks.boundary import boundary
 from assay.attacks.eot import eot
 from assay.attacks.nes import nes
@@ -213,6 +214,28 @@ class TestBoundary:
         self.direction, self.threshold = -torch.ones(6), 0.5
         found = self.run(ThreatModel("l2", 8.0), strange, steps=2)
         assert (found.scores <= 0.5).all()
+
+    @pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
+    def test_only_images_whose_answer_matters_are_asked_about(self, threat, monkeypatch):
+        sizes: list[int] = []
+
+        def seen(batch: Tensor) -> Tensor:
+            sizes.append(len(batch))
+            return linear(batch)
+
+        found = self.run(threat, seen, steps=3)
+        assert min(sizes) < len(self.images) == max(sizes)
+        assert int(found.forwards.sum()) == sum(sizes)
+        asked_all = Decisions.wanted
+
+        def wanted(self: Decisions, images: Tensor, among: Tensor | None = None) -> Tensor:
+            return asked_all(self, images) & (torch.tensor(True) if among is None else among)
+
+        monkeypatch.setattr(Decisions, "wanted", wanted)
+        every = self.run(threat, steps=3)
+        assert torch.equal(found.images, every.images)
+        assert (found.forwards < every.forwards).any()
+        assert (found.broken_at <= every.broken_at).all()
 
     def test_needs_a_threshold(self):
         with pytest.raises(InputError, match="needs a threshold"):

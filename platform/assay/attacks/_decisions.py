@@ -19,9 +19,10 @@ class Decisions:
     """Tracks, for every image, the nearest image `found` with the decision the attacker wants.
 
     radius (B,): its distance from the clean image. Until one is found, `found` is the clean image and radius is 0.
-    asked: number of queries so far, including earlier ones. crossed_at (B,): that number when the first such image
-    inside the ball was found, or -1. Queried images do not become candidates of the objective, so the score never
-    influences the search.
+    asked (B,): queries so far, including earlier ones. crossed_at (B,): that number when the first such image inside
+    the ball was found, or -1. Queried images do not become candidates of the objective, so the score never influences
+    the search. On a CPU only images whose answer matters are asked about; on a GPU it would take longer to find out
+    which these are.
     """
 
     def __init__(
@@ -37,27 +38,44 @@ class Decisions:
         self.direction = direction.to(clean.device, torch.float32)
         self.found, self.radius = clean, torch.zeros_like(self.direction)
         self.known = torch.zeros_like(self.direction, dtype=torch.bool)
-        self.asked, self.crossed_at = asked, torch.full_like(self.direction, -1, dtype=torch.int64)
+        self.asked = torch.full_like(self.direction, asked, dtype=torch.int64)
+        self.crossed_at = torch.full_like(self.asked, -1)
 
-    def wanted(self, images: Tensor) -> Tensor:
-        """Whether each image (B,) gets the wanted decision: flagged if its score is to rise, passed if to fall."""
-        self.asked += 1
-        scores = self.direction * self.objective.value(images, keep=False)
-        return (scores.double() > self.threshold) == (self.direction > 0)
+    def wanted(self, images: Tensor, among: Tensor | None = None) -> Tensor:
+        """Whether each image (B,) gets the wanted decision: flagged if its score is to rise, passed if to fall.
 
-    def offer(self, candidates: Sequence[Tensor]) -> None:
-        """Take the first candidate with the wanted decision at most as far away as `found`, then bisect it closer."""
+        among (B,): the images that are asked about; False for the others.
+        """
+        if among is None or images.device.type != "cpu" or bool(among.all()):
+            self.asked = self.asked + 1
+            answer = self._decided(self.direction, self.objective.value(images, keep=False))
+            return answer if among is None else answer & among
+        answer, rows = torch.zeros_like(among), among.nonzero().flatten()
+        if len(rows):
+            self.asked = self.asked + among
+            value = self.objective.value_of(rows, images[rows])
+            answer[rows] = self._decided(self.direction[rows], value)
+        return answer
+
+    def _decided(self, direction: Tensor, value: Tensor) -> Tensor:
+        return ((direction * value).double() > self.threshold) == (direction > 0)
+
+    def offer(self, candidates: Sequence[Tensor], among: Tensor | None = None) -> None:
+        """Take the first candidate with the wanted decision at most as far away as `found`, then bisect it closer.
+
+        among (B,): the images that are offered one; all by default.
+        """
         chosen, taken = self.found, torch.zeros_like(self.known)
         for candidate in candidates:
             candidate = candidate.clamp(0, 1)
             within = torch.where(per_image(self.known), self._shrunk(candidate, self.radius), candidate)
-            better = self.wanted(within) & ~taken
+            better = self.wanted(within, ~taken if among is None else among & ~taken)
             chosen, taken = torch.where(per_image(better), within, chosen), taken | better
         outer = size(chosen - self.clean, self.threat.norm).to(self.radius)
         inner = torch.zeros_like(outer)
         for _ in range(HALVINGS):
             middle = (inner + outer) / 2
-            enough = self.wanted(self._shrunk(chosen, middle))
+            enough = self.wanted(self._shrunk(chosen, middle), taken)
             inner, outer = torch.where(enough, inner, middle), torch.where(enough, middle, outer)
         self.found = torch.where(per_image(taken), self._shrunk(chosen, outer), self.found)
         self.radius = torch.where(taken, outer, self.radius)
@@ -76,20 +94,20 @@ class Decisions:
             if self.threat.norm != "linf":
                 one = one / per_image(size(one, self.threat.norm)).to(one)
             probe = (self.found + width * per_image(self.radius) * one).clamp(0, 1)
-            wanted = per_image(self.wanted(probe)).to(probe)
+            wanted = per_image(self.wanted(probe, self.known)).to(probe)
             moved = (probe - self.found) / per_image(self.radius.clamp(min=1e-12))
             total, sum_wanted, sum_moved = total + wanted * moved, sum_wanted + wanted, sum_moved + moved
             count += 1
         # Subtract the mean: it says how far `found` is from the boundary, but not in which direction the boundary lies.
         return total - sum_wanted * sum_moved / count
 
-    def nearest_of_the_batch(self) -> Tensor:
-        """For images without a `found` yet: the nearest image of the batch that has the wanted decision."""
+    def offer_nearest_of_the_batch(self) -> None:
+        """To images without a `found` yet: the nearest image of the batch that has the wanted decision."""
         flagged = self.wanted(self.clean) == (self.direction > 0)
         apart = torch.cdist(self.clean.flatten(1), self.clean.flatten(1))
         apart = apart.masked_fill(flagged != (self.direction > 0)[:, None], torch.inf)
         use = ~self.known & apart.isfinite().any(1)
-        return torch.where(per_image(use), self.clean[apart.argmin(1)], self.found)
+        self.offer([self.clean[apart.argmin(1)]], use)
 
     def _shrunk(self, images: Tensor, radius: Tensor) -> Tensor:
         """The images projected into balls of radius (B,) around the clean images."""

@@ -60,7 +60,8 @@ class Objective:
         exact = precision == "tf32" and (threat.norm == "l1" or not images.is_cuda)
         self._precision: Precision = "float32" if exact else precision
         self._threshold, self._rough = threat.threshold, self._precision != "float32"
-        self._forwards = self._backwards = 0
+        self._forwards = self._backwards = 0  # of every image
+        self._alone: Tensor | None = None  # (B,) further forwards of single images
         self._largest = torch.zeros_like(self._direction)  # of all scores and gradients: NaN and infinity stay in it
         self._turned_from = self._turning_point()
         self._crossed_at = torch.full_like(self._direction, NEVER, dtype=torch.int64)
@@ -76,9 +77,20 @@ class Objective:
         """direction * score in one plain forward. keep=False: the images may lie outside the ball, so keep none."""
         with torch.no_grad():
             value = self._signed(self._score(images.detach()), images)
+            self._forwards += len(images) // len(self._direction)
+            self._note_broken(value)
         if keep:
             self._keep(images, value)
             self._last_is_plain = len(images) == len(self._direction)
+        return value
+
+    def value_of(self, rows: Tensor, images: Tensor) -> Tensor:
+        """direction * score (K,) of images for some samples, rows (K,), none of which is kept."""
+        with torch.no_grad():
+            value = self._signed(self._score(images.detach()), images, self._direction[rows])
+            alone = torch.zeros_like(self._crossed_at) if self._alone is None else self._alone
+            self._alone = alone.index_add(0, rows, torch.ones_like(rows))
+            self._largest = self._largest.index_copy(0, rows, torch.maximum(self._largest[rows], value.abs()))
         return value
 
     def ascent(self, images: Tensor, *, keep: bool = True) -> tuple[Tensor, Tensor]:
@@ -88,6 +100,8 @@ class Objective:
             pixels = images.detach().clone().requires_grad_()
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
                 value = self._signed(self._score(pixels), images)
+            self._forwards += len(images) // len(self._direction)
+            self._note_broken(value.detach())
             gradient = None
             if value.requires_grad:
                 (gradient,) = torch.autograd.grad(value.sum(), pixels, allow_unused=True)
@@ -118,10 +132,11 @@ class Objective:
         images = torch.where(per_image(worse), self._floor, images)
         value = torch.where(worse, self._floor_value, value)
         count = torch.ones_like(self._crossed_at)
+        forwards = count * self._forwards + (0 if self._alone is None else self._alone)
         # A crossing counts only if the final scores confirm it: some layers round differently with gradients.
-        seen = self._crossed_at.clamp(max=self._forwards)
+        seen = torch.minimum(self._crossed_at, forwards)
         broken_at = torch.where(self._crosses(value), seen, -1)
-        return Attacked(images, self._direction * value, count * self._forwards, count * self._backwards, broken_at)
+        return Attacked(images, self._direction * value, forwards, count * self._backwards, broken_at)
 
     def missing(self, value: Tensor) -> Tensor:
         """(B,) float64: how far direction * score must rise from `value` to reach the threshold.
@@ -145,25 +160,23 @@ class Objective:
         up, down = math.nextafter(self._threshold, math.inf), -self._threshold
         return torch.full_like(self._direction, down, dtype=torch.float64).masked_fill(self._direction > 0, up)
 
-    def _signed(self, scores: Any, images: Tensor) -> Tensor:
+    def _signed(self, scores: Any, images: Tensor, direction: Tensor | None = None) -> Tensor:
         if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
             actual = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
             raise InputError(
                 f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {actual}"
             )
-        runs = len(images) // len(self._direction)
-        self._forwards += runs
-        value = self._direction.repeat(runs) * scores.float()
-        self._note_broken(value.detach())
-        return value
+        if direction is None:
+            direction = self._direction.repeat(len(images) // len(self._direction))
+        return direction * scores.float()
 
     def _keep(self, images: Tensor, value: Tensor) -> None:
         self._best.keep(images, value)
         if self._threshold is None:
             return
         crosses = self._crosses(value).reshape(-1, len(self._direction))
-        forward = torch.arange(self._forwards - len(crosses) + 1, self._forwards + 1, device=value.device)
-        first = torch.where(crosses, forward[:, None], NEVER).amin(0)
+        forward = torch.arange(self._forwards - len(crosses) + 1, self._forwards + 1, device=value.device)[:, None]
+        first = torch.where(crosses, forward if self._alone is None else forward + self._alone, NEVER).amin(0)
         self._crossed_at = torch.minimum(self._crossed_at, first)
 
     def _note_broken(self, value: Tensor) -> None:

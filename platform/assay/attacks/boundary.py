@@ -51,12 +51,12 @@ def boundary(
     seen = Decisions(objective, images, direction, threat, threat.threshold, asked=1 if start is None else 2)
     for opening in _openings(images, random, start):
         seen.offer([opening])
-    seen.offer([seen.nearest_of_the_batch()])
+    seen.offer_nearest_of_the_batch()
     normal = torch.zeros_like(images)
     for _ in range(steps):
         normal = normal + seen.normal(width, gaussian(random, images, probes))
         ahead = per_image(seen.radius) * steepest(normal, threat.norm)
-        seen.offer([images + ahead, *(seen.found + turn * ahead for turn in TURNS)])
+        seen.offer([images + ahead, *(seen.found + turn * ahead for turn in TURNS)], seen.known)
     last, further = project(seen.found, images, threat), outward(seen.found, images, threat)
     objective.value(torch.where(per_image((seen.radius <= threat.epsilon) & seen.wanted(further)), further, last))
     result = objective.attacked()
