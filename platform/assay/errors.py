@@ -73,10 +73,13 @@ class TrackingError(AssayError):
 class UnknownName(InputError):  # noqa: N818 - reads as what it is
     """A name that is not on the shelf where it was looked up."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], store: str = "") -> None:
+        """store: where it was looked up, if it is kept in one."""
         self.kind, self.name, self.known = kind, name, sorted(known)
-        listed = ", ".join(self.known) or "nothing"
-        super().__init__(f"{kind} '{name}' is not known{suggest(name, self.known)}; available: {listed}")
+        there = f"available: {', '.join(self.known) or 'nothing'}"
+        if store and not self.known:
+            there = f"the store {store} has none; --store or ASSAY_STORE names another"
+        super().__init__(f"{kind} '{name}' is not known{suggest(name, self.known)}; {there}")
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ def test_an_unknown_model_names_those_there_are(run, name, tiny):
 
 
 def test_a_store_without_models(run, tmp_path, tiny):
-    assert "available: nothing" in run("abcdef", "--suite", tiny, code=2, root=tmp_path / "empty").stderr
+    told = run("abcdef", "--suite", tiny, code=2, root=tmp_path / "empty").stderr
+    assert "empty has none; --store or ASSAY_STORE names another" in told
 
 
 def test_an_unknown_suite_names_the_nearest(run, name):

@@ -57,11 +57,11 @@ def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:
     ("arguments", "words"),
     [
         ((), "give a search-space FILE, or --resume NAME"),
-        (("a.yaml", "--resume", "toy"), "sweep 'toy' is not known; available: nothing"),
+        (("a.yaml", "--resume", "toy"), "store has none; --store or ASSAY_STORE names another"),
         (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
         (("a.yaml", "--json"), "--json goes with --dry-run"),
         (("no.yaml",), "no.yaml"),
-        (("--resume", "toy"), "sweep 'toy' is not known; available: nothing"),
+        (("--resume", "toy"), "store has none; --store or ASSAY_STORE names another"),
         (("--resume", "../../toy"), "points outside the store"),
     ],
 )

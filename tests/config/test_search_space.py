@@ -225,6 +225,8 @@ def test_eight_faults_are_eight_lines(write):
         ("objectives/robust_auc", "max", "objectives.robust_auc", "did you mean 'robust_auroc'?"),
         ("objectives/clean_auroc", "maximise", "objectives.clean_auroc", "max, min"),
         ("best/maximize", "robust", "best.maximize", "mean, clean_auroc, robust_auroc, certified_auroc"),
+        ("objectives/robust_auroc", "min", "objectives.robust_auroc", "must be max"),
+        ("space/backbone.blocks", [1, 2], "space.backbone.blocks", "write `{choice: [1, 2]}`"),
         ("best/at_least", {"clean_auroc": 87}, "best.at_least.clean_auroc", "at most 1"),
         ("search/sampler", "grid", "space.adversary.epsilon", "is continuous"),
         ("search/sampler", "tep", "search.sampler", "'tpe'"),

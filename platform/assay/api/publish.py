@@ -65,11 +65,11 @@ def _key(store: Store, name: str) -> str:
     if name in store.names("sweeps"):
         return f"sweeps/{name}"
     if not store.names("audits"):
-        raise UnknownName("sweep or audit", name, store.names("sweeps"))
+        raise UnknownName("sweep or audit", name, store.names("sweeps"), store.root)
     try:
         return f"audits/{references.audit(store, name)}"
     except UnknownName as error:
-        raise UnknownName("sweep or audit", name, [*store.names("sweeps"), *error.known]) from error
+        raise UnknownName("sweep or audit", name, [*store.names("sweeps"), *error.known], store.root) from error
 
 
 def _send(store: Store, keys: list[str], project: str, entity: str | None) -> Iterator[Outcome]:

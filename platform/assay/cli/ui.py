@@ -22,5 +22,13 @@ def command(port: int, root: str) -> None:
     """
     from assay.api.ui import serve
     from assay.cli._plain import say
+    from assay.store.store import Store
 
-    serve(root, port=port, on_ready=lambda address: say(f"{address}   (Ctrl-C ends it)"))
+    store = Store(root)
+
+    def ready(address: str) -> None:
+        say(f"{address}   (Ctrl-C ends it)")
+        if not store.names():
+            click.echo(f"note: the store {store.root} is empty; --store or ASSAY_STORE names another", err=True)
+
+    serve(store, port=port, on_ready=ready)

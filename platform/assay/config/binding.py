@@ -149,7 +149,9 @@ def _at_home(fault: Fault, corner: Assignment, fixed: Mapping[str, Any]) -> Faul
         if fault.key == key or fault.key.startswith(f"{key}."):
             inside = fault.key[len(key) :]
             item = f".{value['name']}" if inside and isinstance(value, Mapping) and "name" in value else ""
-            return Fault(f"space.{key}{item}{inside}", fault.found, fault.allowed)
+            several = isinstance(value, list) and not inside
+            instead = f"; to search several values write `{{choice: {shown(value)}}}`" if several else ""
+            return Fault(f"space.{key}{item}{inside}", fault.found, fault.allowed + instead)
         if key.startswith(f"{fault.key}.") and not _holds(fixed, fault.key):
             return Fault(f"space.{key}", fault.found, fault.allowed)
     return Fault(f"fixed.{fault.key}" if fault.key else "fixed", fault.found, fault.allowed)

@@ -39,10 +39,12 @@ def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Itera
             yield Fault(f"best.at_least.{name}", shown(name), allowed)
 
 
-def _costs_are_minimised_beside_an_auroc(objectives: Mapping[str, str]) -> Iterator[Fault]:
+def _aurocs_are_maximised_beside_costs(objectives: Mapping[str, str]) -> Iterator[Fault]:
     for name, direction in objectives.items():
         if name in COSTS and direction != "min":
             yield Fault(f"objectives.{name}", shown(direction), "must be min: it is a cost")
+        if name in OBJECTIVES and direction != "max":
+            yield Fault(f"objectives.{name}", shown(direction), "must be max: it is an AUROC")
     if all(name in COSTS for name in objectives):
         allowed = f"must have one of {', '.join(OBJECTIVES)} beside costs, by which the epoch to be kept is chosen"
         yield Fault("objectives", ", ".join(objectives), allowed)
@@ -130,7 +132,7 @@ def _what_is_enqueued_is_in_the_space(search: Any, space: Any, trainable: Any) -
 
 
 RULES = (
-    _costs_are_minimised_beside_an_auroc,
+    _aurocs_are_maximised_beside_costs,
     _best_is_about_objectives,
     _stopping_is_about_objectives,
     _stopping_ranks_by_two,

@@ -34,7 +34,8 @@ def model(store: Store, text: str) -> str:
         return str(serves)
     if text in store.names("sweeps"):
         raise InputError(f"'{text}' is a sweep; name one of its models: {text}:best, or {text}:NUMBER of a trial")
-    raise UnknownName("model", text, [*services.serving(store), *(name[: max(12, len(text))] for name in names[:20])])
+    known = [*services.serving(store), *(name[: max(12, len(text))] for name in names[:20])]
+    raise UnknownName("model", text, known, store.root)
 
 
 def audit(store: Store, text: str) -> str:
@@ -71,7 +72,7 @@ def audit(store: Store, text: str) -> str:
         if audits := audits_of(store, [serves]):
             return audits[-1]
         raise InputError(f"'{text}' names no finished audit; run `assay audit {text}` first, or give the audit's id")
-    raise UnknownName("audit", text, ["latest", *newest[-10:]])
+    raise UnknownName("audit", text, ["latest", *newest[-10:]] if newest else [], store.root)
 
 
 def newest_audit(store: Store, text: str) -> str:

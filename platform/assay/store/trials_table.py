@@ -207,7 +207,7 @@ def plain_spec(store: Store, sweep: str) -> Plain:
     """The spec of a sweep as plain values, unchecked; raises UnknownName with the sweeps there are."""
     key = _key(sweep)
     if not store.exists(key):
-        raise UnknownName("sweep", sweep, store.names("sweeps"))
+        raise UnknownName("sweep", sweep, store.names("sweeps"), store.root)
     return _modern(yaml_file.decoded(store.read(key), store.place(key)))
 
 

@@ -20,7 +20,7 @@ class SweepRuns:
     def __init__(self, connection: Connection, store: Store, name: str) -> None:
         self.connection, self.store, self.name = connection, store, name
         if not store.exists(f"sweeps/{name}/spec.yaml"):
-            raise UnknownName("sweep", name, store.names("sweeps"))
+            raise UnknownName("sweep", name, store.names("sweeps"), store.root)
         # As it is written, unchecked: a trainable of the user's own may be gone by now.
         self.search_space = store.read_yaml(f"sweeps/{name}/spec.yaml")
         self.published = Published(store, f"sweeps/{name}", connection)
