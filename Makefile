@@ -27,7 +27,7 @@ demo: $(VENV)/.installed-demo
 
 # Three files at a time whatever the cores: those that start clusters mostly wait for them.
 test: $(VENV)/.installed-test
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 30
 
 # Models of anomalib and backbones of timm, in an environment of their own: torchvision is built for one version of
 # PyTorch. By hand, as it takes an hour or more on two cores; CONTRIBUTING.md says when it was last run.

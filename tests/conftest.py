@@ -36,10 +36,23 @@ SLOW = (
 """Files that take minutes, the slowest first: most start clusters and wait for them."""
 
 
+SPREAD = 0.7  # of all other files, between the slow ones
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow files come first: begun last, they would be waited for when nothing else is left to run beside them."""
+    """The slow files are spread over the first part of the run, so that others use the cores while they wait.
+
+    Begun last, they would be waited for when nothing else is left to run beside them.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
     order = {name: place for place, name in enumerate(SLOW)}
-    items.sort(key=lambda item: order.get(item.path.name, len(SLOW)))
+    slow = sorted((path for path in files if path.name in order), key=lambda path: order[path.name])
+    others = [path for path in files if path.name not in order]
+    ahead = [len(others) * SPREAD * at / max(1, len(slow)) for at in range(len(slow))]
+    places = [*zip(ahead, slow, strict=True), *enumerate(others)]
+    items[:] = [item for _, path in sorted(places, key=lambda place: place[0]) for item in files[path]]
 
 
 @pytest.fixture(autouse=True)
