@@ -2,14 +2,16 @@
 
 On ELPV mono at 64 px, test splits of split seeds 1 to 4, linf 2/255 and l2 0.25, both regimes: the mean AUROC clean,
 under the best of PGD-40 and the corners of the ball, and proven, of `local_pixels` (nothing trained) and of `monotone`
-(trained). Recipes, and for how long to train, were chosen on the validation split of split seed 0.
-RESULT clean= attacked= certified= l2= of `monotone`; certified <= attacked must hold. 5 minutes on an idle core.
+(trained), by its defaults and with the parameters of the best trial of a search. All of it was chosen on the validation
+split of split seed 0. RESULT clean= attacked= certified= l2= of the searched one; certified <= attacked must hold. 8
+minutes on an idle core.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,7 +68,31 @@ def monotone(data: TrainingData) -> nn.Module:
     return run.detector()
 
 
-DETECTORS: Mapping[str, Callable[[TrainingData], nn.Module]] = {"local_pixels": local_pixels, "monotone": monotone}
+SEARCHED: Mapping[str, Any] = {
+    "learning_rate": 0.002587,
+    "average": 0.9,
+    "surroundings": 0.2161,
+    "quantile": 0.9544,
+    "depth": 4,
+    "epsilon": 1.3512 / 255,
+    "sharpness": 0.0778,
+}
+"""Of the best trial of `search_spaces/elpv_monotone.yaml`, by its validation images."""
+
+
+def searched(data: TrainingData) -> nn.Module:
+    """The trained one with the parameters that a search found."""
+    run = Monotone(data, seed=0, polarity="dark", epochs=10, **SEARCHED)
+    for _ in range(run.epochs):
+        run.train_epoch()
+    return run.detector()
+
+
+DETECTORS: Mapping[str, Callable[[TrainingData], nn.Module]] = {
+    "local_pixels": local_pixels,
+    "monotone": monotone,
+    "searched": searched,
+}
 
 
 def figures(name: str, split_seed: int) -> Mapping[str, float]:
