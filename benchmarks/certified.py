@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,15 +61,16 @@ def local_pixels(data: TrainingData) -> nn.Module:
     return LocalPixels(data, seed=0, polarity="dark").detector()
 
 
-def monotone(data: TrainingData) -> nn.Module:
-    """The trained one."""
-    run = Monotone(data, seed=0, polarity="dark", epochs=EPOCHS)
+def monotone(data: TrainingData, epochs: int = EPOCHS, **parameters: Any) -> nn.Module:
+    """The trained one, by default with its default parameters."""
+    run = Monotone(data, seed=0, polarity="dark", epochs=epochs, **parameters)
     for _ in range(run.epochs):
         run.train_epoch()
     return run.detector()
 
 
 SEARCHED: Mapping[str, Any] = {
+    "epochs": 10,
     "learning_rate": 0.002587,
     "average": 0.9,
     "surroundings": 0.2161,
@@ -79,19 +81,10 @@ SEARCHED: Mapping[str, Any] = {
 }
 """Of the best trial of `search_spaces/elpv_monotone.yaml`, by its validation images."""
 
-
-def searched(data: TrainingData) -> nn.Module:
-    """The trained one with the parameters that a search found."""
-    run = Monotone(data, seed=0, polarity="dark", epochs=10, **SEARCHED)
-    for _ in range(run.epochs):
-        run.train_epoch()
-    return run.detector()
-
-
 DETECTORS: Mapping[str, Callable[[TrainingData], nn.Module]] = {
     "local_pixels": local_pixels,
     "monotone": monotone,
-    "searched": searched,
+    "searched": partial(monotone, **SEARCHED),
 }
 
 

@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     order = {name: place for place, name in enumerate(SLOW)}
     slow = sorted((path for path in files if path.name in order), key=lambda path: order[path.name])
     others = [path for path in files if path.name not in order]
-    ahead = [len(others) * SPREAD * at / max(1, len(slow)) for at in range(len(slow))]
+    ahead = [len(others) * SPREAD * at / len(slow) for at in range(len(slow))]
     places = [*zip(ahead, slow, strict=True), *enumerate(others)]
     items[:] = [item for _, path in sorted(places, key=lambda place: place[0]) for item in files[path]]
 

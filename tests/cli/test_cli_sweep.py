@@ -53,22 +53,25 @@ def made(tmp_path, found: search_space.Spec, trials: int = 99) -> Study:
     return study
 
 
+UNKNOWN = "sweep 'toy' is not known; the store {store} has none; --store or ASSAY_STORE names another"
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         ((), "give a search-space FILE, or --resume NAME"),
-        (("a.yaml", "--resume", "toy"), "store has none; --store or ASSAY_STORE names another"),
+        (("a.yaml", "--resume", "toy"), UNKNOWN),
         (("--resume", "toy", "--set", "name=x"), "a sweep is resumed as it was started"),
         (("a.yaml", "--json"), "--json goes with --dry-run"),
         (("no.yaml",), "no.yaml"),
-        (("--resume", "toy"), "store has none; --store or ASSAY_STORE names another"),
+        (("--resume", "toy"), UNKNOWN),
         (("--resume", "../../toy"), "points outside the store"),
     ],
 )
 def test_what_was_written_wrongly_is_said_and_nothing_is_made(assay, tmp_path, arguments, words):
     result = assay("sweep", *arguments)
     assert result.exit_code == 2, result.output
-    assert words in result.stderr
+    assert words.format(store=tmp_path / "store") in result.stderr
     assert not (tmp_path / "store").exists()
 
 

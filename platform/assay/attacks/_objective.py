@@ -77,8 +77,6 @@ class Objective:
         """direction * score in one plain forward. keep=False: the images may lie outside the ball, so keep none."""
         with torch.no_grad():
             value = self._signed(self._score(images.detach()), images)
-            self._forwards += len(images) // len(self._direction)
-            self._note_broken(value)
         if keep:
             self._keep(images, value)
             self._last_is_plain = len(images) == len(self._direction)
@@ -87,7 +85,7 @@ class Objective:
     def value_of(self, rows: Tensor, images: Tensor) -> Tensor:
         """direction * score (K,) of images for some samples, rows (K,), none of which is kept."""
         with torch.no_grad():
-            value = self._signed(self._score(images.detach()), images, self._direction[rows])
+            value = self._direction[rows] * _one_each(self._score(images.detach()), images)
             alone = torch.zeros_like(self._crossed_at) if self._alone is None else self._alone
             self._alone = alone.index_add(0, rows, torch.ones_like(rows))
             self._largest = self._largest.index_copy(0, rows, torch.maximum(self._largest[rows], value.abs()))
@@ -100,8 +98,6 @@ class Objective:
             pixels = images.detach().clone().requires_grad_()
             with torch.autocast(images.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"):
                 value = self._signed(self._score(pixels), images)
-            self._forwards += len(images) // len(self._direction)
-            self._note_broken(value.detach())
             gradient = None
             if value.requires_grad:
                 (gradient,) = torch.autograd.grad(value.sum(), pixels, allow_unused=True)
@@ -160,15 +156,12 @@ class Objective:
         up, down = math.nextafter(self._threshold, math.inf), -self._threshold
         return torch.full_like(self._direction, down, dtype=torch.float64).masked_fill(self._direction > 0, up)
 
-    def _signed(self, scores: Any, images: Tensor, direction: Tensor | None = None) -> Tensor:
-        if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
-            actual = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-            raise InputError(
-                f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {actual}"
-            )
-        if direction is None:
-            direction = self._direction.repeat(len(images) // len(self._direction))
-        return direction * scores.float()
+    def _signed(self, scores: Any, images: Tensor) -> Tensor:
+        runs = len(images) // len(self._direction)
+        value = self._direction.repeat(runs) * _one_each(scores, images)
+        self._forwards += runs
+        self._note_broken(value.detach())
+        return value
 
     def _keep(self, images: Tensor, value: Tensor) -> None:
         self._best.keep(images, value)
@@ -207,6 +200,14 @@ class _Best:
         self.latest = value > self.value
         self.images = torch.where(per_image(self.latest), images, self.images)
         self.value = torch.where(self.latest, value, self.value)
+
+
+def _one_each(scores: Any, images: Tensor) -> Tensor:
+    """The scores (B,) of images (B, C, H, W) in float32; raises InputError for anything else."""
+    if not isinstance(scores, Tensor) or scores.shape != images.shape[:1]:
+        actual = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
+        raise InputError(f"a detector must return one score per image, shape {tuple(images.shape[:1])}; found {actual}")
+    return scores.float()
 
 
 def _check(images: Tensor, direction: Tensor, threat: ThreatModel, start: Tensor | None, norms: Sequence[str]) -> None:

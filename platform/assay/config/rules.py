@@ -32,8 +32,6 @@ def _best_is_about_objectives(best: Any, objectives: Mapping[str, str]) -> Itera
     allowed = f"must be one of the objectives: {', '.join(objectives)}"
     if best.maximize != "mean" and best.maximize not in objectives:
         yield Fault("best.maximize", shown(best.maximize), f"{allowed}, or mean")
-    elif objectives.get(best.maximize) == "min":
-        yield Fault("best.maximize", shown(best.maximize), "must not be a minimised objective; name another, or mean")
     for name in best.at_least:
         if name not in objectives:
             yield Fault(f"best.at_least.{name}", shown(name), allowed)
