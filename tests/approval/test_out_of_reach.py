@@ -105,6 +105,26 @@ def test_validate_holds_the_minimum_of_a_policy_against_its_gates(tmp_path):
         assert note in result.output
 
 
+@pytest.mark.parametrize(
+    ("gate", "judged", "note"),
+    [
+        ("attack: pgd-linff, epsilon: 2/255", "", "none measures pgd-linff linf 2/255 (did you mean 'pgd-linf'?)"),
+        ("attack: pgd-linf, epsilon: 3/255", "suites: [quick]", "of the suites quick none measures pgd-linf linf 3/255"),
+        ("attack: fogg, norm: corruption, epsilon: 3, regime: natural", "", "none measures fogg at severity 3"),
+        ("attack: pgd-linf, epsilon: 2/255", "suites: [quick]", ""),
+        ("attack: corner-own, epsilon: 2/255", "suites: [own]", ""),
+        ("attack: clean", "", ""),
+    ],
+)
+def test_validate_names_a_gate_that_no_known_suite_measures(tmp_path, gate, judged, note):
+    head = f"name: p\nversion: 1\nwhy: w\n{judged}\nminimum_samples: {{normals: 90, anomalies: 90}}\ngates:\n"
+    (tmp_path / "p.yaml").write_text(f"{head}  - {{name: a, metric: auroc, {gate}, at_least: 0.5, why: w}}\n")
+    result = CliRunner().invoke(main, ["validate", str(tmp_path / "p.yaml")])
+    assert result.exit_code == 0, result.output
+    assert note in result.output
+    assert ("note" in result.output) == bool(note)
+
+
 def test_what_a_manifest_says_of_the_test_images():
     counts = {"test": {"normal": 60, "anomalous": 40}}
     assert Samples.of_test_images({"counts": counts}, None) == (60, 40, False)

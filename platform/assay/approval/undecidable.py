@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assay.approval.gate import Gate
 from assay.approval.policy import Policy
+from assay.audits import suite as suites
 from assay.audits.suite import Suite
+from assay.errors import suggest
 from assay.metrics import corruption
 from assay.metrics.certified import ATTACK as CERTIFIED
 from assay.store.score_matrix import CLEAN, DEPLOYED, WORST, WORST_8BIT
@@ -29,6 +32,30 @@ def undecidable(policy: Policy, suite: Suite) -> list[UndecidableGate]:
     return [UndecidableGate(gate.label, why) for gate in policy.gates_not_waived() if (why := _missing(gate, suite))]
 
 
+def without_suite(policy: Policy) -> Iterator[str]:
+    """A sentence for each gate that no audit by a suite that comes with Assay can decide.
+
+    Nothing where the policy judges audits by suites of the user's own: what those hold is known once one is read.
+    """
+    there = policy.suites or suites.shipped()
+    if not set(there) <= set(suites.shipped()):
+        return
+    read = [suites.read(name) for name in there]
+    entries = sorted({entry.name for one in read for entry in one.attacks})
+    for gate in policy.gates_not_waived():
+        if all(_missing(gate, one) for one in read):
+            near = "" if gate.attack in entries else suggest(gate.attack, entries)
+            yield f"gate {gate.label}: of the suites {', '.join(there)} none measures {_asked(gate)}{near}"
+
+
+def _asked(gate: Gate) -> str:
+    """`pgd-linf linf 2/255`, `fog at severity 3`."""
+    assert gate.epsilon is not None  # of a clean figure nothing is missing
+    if gate.norm == "corruption":
+        return f"{gate.attack} at severity {gate.epsilon:g}"
+    return f"{gate.attack} {gate.norm} {in_255(gate.epsilon, gate.norm)}"
+
+
 def _missing(gate: Gate, suite: Suite) -> str:
     """What the suite lacks for a gate, or nothing; a certified floor, a deployed file and seeds are the detector's."""
     attack = gate.attack.removeprefix(DEPLOYED)
@@ -38,7 +65,7 @@ def _missing(gate: Gate, suite: Suite) -> str:
         kinds = [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []
         severities = suite.corruptions.severities if suite.corruptions else ()
         known = gate.attack in kinds and gate.epsilon in severities
-        return "" if known else f"suite {suite.name} makes no {gate.attack} at severity {gate.epsilon:g}"
+        return "" if known else f"suite {suite.name} makes no {_asked(gate)}"
     entries = [entry for entry in suite.attacks if entry.norm == gate.norm]
     if attack not in (WORST, WORST_8BIT):
         entries = [entry for entry in entries if entry.name == attack]
@@ -47,5 +74,4 @@ def _missing(gate: Gate, suite: Suite) -> str:
     if epsilon_key(gate.epsilon) in map(epsilon_key, fitting):
         return ""
     there = ", ".join(in_255(epsilon, gate.norm) for epsilon in fitting) or "nothing"
-    asked = f"{gate.attack} {gate.norm} {in_255(gate.epsilon, gate.norm)}"
-    return f"suite {suite.name} has no figure for {asked}; there is: {there}"
+    return f"suite {suite.name} has no figure for {_asked(gate)}; there is: {there}"

@@ -19,12 +19,12 @@ def _search_space(path: str) -> str:
 
 
 def _policy(path: str) -> str:
-    from assay.approval import out_of_reach, policy
+    from assay.approval import out_of_reach, policy, undecidable
 
     read = policy.read(Path(path))
     summary = f"policy {read.name}: {len(read.gates)} gate{'s' * (len(read.gates) != 1)}"
     least = out_of_reach.Samples(*(count for _, count in read.minimum_samples))
-    return "; note: ".join([summary, *out_of_reach.out_of_reach(read, least)])
+    return "; note: ".join([summary, *undecidable.without_suite(read), *out_of_reach.out_of_reach(read, least)])
 
 
 def _suite(path: str) -> str:
