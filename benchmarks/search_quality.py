@@ -10,8 +10,8 @@ full attack alone. A figure is the seconds until the points that a search has fo
 whole table above REFERENCE, the median over --seeds; `speedup` is that of the quicker of TPE and ASHA over ours.
 
 random, tpe: Optuna's samplers, every trial trained to its end and measured once. asha: Ray Tune's own bracket, rungs at
-epochs 1, 3, 9, 27, which compares robust AUROC under the full attack; random configurations; what it measures of a trial
-counts even if it then stops it. moasha: the same with Syne Tune's bracket, on both figures, where `syne_tune` can be
+epochs 1, 3, 9, 27, which compares robust AUROC under the full attack; random configurations; what it measures of a
+trial counts even if it then stops it. moasha: the same with Syne Tune's bracket, on both figures, where `syne_tune` can be
 imported (its wheel on PYTHONPATH will do). Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`, the
 ladder of `search_table.py`, a reduction of 3; it pays for checks by the full attack at lower rungs.
 """
