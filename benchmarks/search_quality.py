@@ -11,9 +11,9 @@ whole table above REFERENCE, the median over --seeds; `speedup` is that of the q
 
 random, tpe: Optuna's samplers, every trial trained to its end and measured once. asha: Ray Tune's own bracket, rungs at
 epochs 1, 3, 9, 27, which compares robust AUROC under the full attack; random configurations; what it measures of a
-trial counts even if it then stops it. moasha: the same with Syne Tune's bracket, on both figures, where `syne_tune` can be
-imported (its wheel on PYTHONPATH will do). Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`, the
-ladder of `search_table.py`, a reduction of 3; it pays for checks by the full attack at lower rungs.
+trial counts even if it then stops it. moasha: the same with Syne Tune's bracket, on both figures, where `syne_tune` can
+be imported (its wheel on PYTHONPATH will do). Rivals do not pay for a configuration drawn twice. ours: `sampler: tpe`,
+the ladder of `search_table.py`, a reduction of 3; it pays for checks by the full attack at lower rungs.
 """
 
 from __future__ import annotations
