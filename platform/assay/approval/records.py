@@ -11,7 +11,7 @@ import datetime
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -79,6 +79,7 @@ class PromotionRecord:
 
 
 Record = TypeVar("Record", DecisionRecord, PromotionRecord)
+ADAPTERS: Mapping[type, TypeAdapter[Any]] = {kind: TypeAdapter(kind) for kind in (DecisionRecord, PromotionRecord)}
 
 
 def decided(store: Store, verdict: Verdict, review: Review, because: str = "", key: Key | None = None) -> None:
@@ -181,12 +182,12 @@ def _signed(entry: str, content: bytes, key: Key) -> bool:
 def _readable(store: Store, entry: str) -> bool:
     """Whether a record is what its name says."""
     if "-decided-" in entry:
-        return _record(store, entry, TypeAdapter(DecisionRecord)) is not None
-    return "-promoted-" not in entry or _record(store, entry, TypeAdapter(PromotionRecord)) is not None
+        return _record(store, entry, ADAPTERS[DecisionRecord]) is not None
+    return "-promoted-" not in entry or _record(store, entry, ADAPTERS[PromotionRecord]) is not None
 
 
 def _read(store: Store, event: str, kind: type[Record]) -> Iterator[Record]:
-    adapter = TypeAdapter(kind)
+    adapter = ADAPTERS[kind]
     for name in store.names(FOLDER):
         if name.endswith(".json") and f"-{event}-" in name and (record := _record(store, name, adapter)) is not None:
             yield record

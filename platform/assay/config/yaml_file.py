@@ -31,11 +31,9 @@ NAMED = 4
 class _Loader(yaml.SafeLoader):
     """SafeLoader without tags, aliases, merge keys, dates and the booleans `yes`, `no`, `on`, `off`."""
 
-    aliases = False
-
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
-        alias = isinstance(event, yaml.AliasEvent) and not self.aliases
+        alias = isinstance(event, yaml.AliasEvent)
         if alias or getattr(event, "tag", None) is not None:
             what = "aliases (*name)" if alias else "tags (!name)"
             message = f"{what} are not allowed; write the value out"
@@ -43,20 +41,23 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
-class _Written(_Loader):
-    """With aliases, which PyYAML writes wherever one value stands in two places."""
+class _Written(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """For what a program wrote: with aliases, which PyYAML writes wherever one value stands in two places.
 
-    aliases = True
+    Audits are read many times over and libyaml takes a tenth of the time; its errors are too poor for files of people.
+    """
 
 
 _PLAIN = ("null", "int", "float")
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _PLAIN]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+for _kind in (_Loader, _Written):
+    _kind.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in _PLAIN]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _kind.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    )
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in (*_PLAIN, "bool", "str", "seq", "map")}
 
 
 def load(path: str | Path) -> Plain:
@@ -86,13 +87,13 @@ def written(raw: bytes, file: str) -> Plain:
     return _parsed(_text(raw, file), file, _Written)
 
 
-def _parsed(text: str, file: str, kind: type[_Loader]) -> Plain:
+def _parsed(text: str, file: str, kind: type[_Loader | _Written]) -> Plain:
     try:
         loader = kind(text)
         root = loader.get_single_node()
-        if root and kind.aliases and _size(root, {}) > NODES:
+        if root and kind is _Written and _size(root, {}) > NODES:
             raise InputError(f"{file}: stands for more than {NODES} values once its aliases are written out")
-        faults = [] if kind.aliases else list(_faults(root, ""))
+        faults = [] if kind is _Written else list(_faults(root, ""))
         data = loader.construct_document(root) if root and not faults else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -113,7 +114,9 @@ def _parsed(text: str, file: str, kind: type[_Loader]) -> Plain:
 
 
 def _size(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for; one that holds itself stands for more than any number."""
+    """How many values a node stands for; one that holds itself stands for more than any number. Tags are refused."""
+    if node.tag not in _TAGS:
+        raise yaml.composer.ComposerError(None, None, f"the tag {node.tag} is not allowed", node.start_mark)
     if id(node) not in known:
         known[id(node)] = NODES + 1
         below = node.value if isinstance(node, yaml.CollectionNode) else []
