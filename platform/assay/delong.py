@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 
 class Estimate(NamedTuple):
@@ -64,6 +63,8 @@ def interval(estimate: Estimate, groups: Sequence[str] | None = None, confidence
 
     By Student's t with as many degrees of freedom as there are samples, or groups, less one of each class.
     """
+    from scipy.special import stdtrit  # takes as long to import as all of Assay, which every worker would pay
+
     count = len(estimate.influence) if groups is None else len(set(groups))
     half = float(stdtrit(max(1, count - 2), (1 + confidence) / 2)) * variance(estimate, groups) ** 0.5
     return estimate.value - half, estimate.value + half

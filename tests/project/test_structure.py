@@ -164,6 +164,12 @@ def test_help_of_no_verb_loads_a_heavy_library():
     assert told.stdout.splitlines()[-1] == "[]"
 
 
+def test_a_worker_of_a_sweep_loads_no_library_that_training_needs_not():
+    code = "import sys; import assay.sweeps.tune_worker; print(sorted({'scipy', 'optuna', 'matplotlib'} & set(sys.modules)))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.splitlines()[-1] == "[]"
+
+
 def test_files_stay_small():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCES}
     assert {path: count for path, count in lines.items() if count > 500} == {}

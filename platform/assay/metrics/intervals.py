@@ -2,6 +2,8 @@
 
 They are of independent samples. Where samples are of groups, the numbers of them are what these are worth
 (`groups.Worth`), and need not be whole: an effective sample size (Korn & Graubard 1998).
+
+SciPy is imported where it is used: it takes a quarter of a second, which every worker of a sweep would pay.
 """
 
 from __future__ import annotations
@@ -11,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
 from assay.metrics.groups import Worth
 
@@ -28,6 +29,8 @@ class Interval(NamedTuple):
 
 def clopper_pearson(hits: float, trials: float, confidence: float) -> tuple[float, float]:
     """Exact bounds of a rate seen as `hits` of `trials` (Clopper & Pearson 1934); 0 of n reaches to about 3.7 / n."""
+    from scipy.special import betaincinv
+
     tail = (1 - confidence) / 2
     lower = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 0 else 0.0
     upper = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if hits < trials else 1.0
@@ -88,6 +91,8 @@ def average_precision(
     anomalies: Wilson's interval over them (Boyd, Eng & Page 2013, section 3.2). The two distances from the figure are
     added in squares (MOVER, Zou & Donner 2008), and in part linearly where both classes may fail together.
     """
+    from scipy.special import betaincinv
+
     worth = worth or Worth(len(normals), len(anomalies))
     count, tail = len(normals), (1 - confidence) / 2
     levels, weights = np.unique(-anomalies, return_counts=True)
@@ -132,7 +137,7 @@ def order_statistics(
     Distribution-free (Clopper & Pearson's binomial argument; David & Nagaraja 2003, section 7.1). worth: how many
     independent samples the `count` are worth; the places are then those of as many shares of them.
     """
-    from scipy.stats import binom  # takes 0.3 s to import, which every worker of a sweep would pay
+    from scipy.stats import binom
 
     tail, known = (1 - confidence) / 2, count if worth is None else int(worth)
     below = int(binom.ppf(tail, known, quantile))  # the least k with P(Bin <= k) >= tail
