@@ -165,7 +165,8 @@ def test_help_of_no_verb_loads_a_heavy_library():
 
 
 def test_a_worker_of_a_sweep_loads_no_library_that_training_needs_not():
-    code = "import sys; import assay.sweeps.tune_worker; print(sorted({'scipy', 'optuna', 'matplotlib'} & set(sys.modules)))"
+    unwanted = {"scipy", "optuna", "matplotlib"}
+    code = f"import sys, assay.sweeps.tune_worker; print(sorted({unwanted} & set(sys.modules)))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert told.stdout.splitlines()[-1] == "[]"
 
