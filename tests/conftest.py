@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import toy_audit
 from click.testing import CliRunner
+from hypothesis import HealthCheck, settings
 from signed_store import write_keys
 
 from assay.audits import audit, suite
@@ -23,6 +24,9 @@ from assay.store.store import Store
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 - Ray writes it so
 # A machine whose cores are all busy, and whose disk has not read Ray before, may need longer than the 30 s Ray waits.
 os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "120")
+# Nor may a busy machine fail a test of properties: how long an example takes says nothing here.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 REPORT = runpy.run_path(str(Path(__file__).with_name("support") / "report_fixture.py"))
 
 
