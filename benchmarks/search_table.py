@@ -2,11 +2,11 @@
 
     python benchmarks/search_table.py --record FILE.parquet      about an hour of one core; what FILE has is kept
 
-COBRA and three kinds of detectors with a proof on ELPV mono, 32 px. A table of another --split-seed is for choosing
-how to search: the table of seed 0 is then met once. At each of EPOCHS a detector is measured by the
-attack of the rung that ends there and by the full one, on IMAGES validation images of each class, and what training,
-scoring and each attack took is noted in seconds of a processor, of one thread. `search_quality.py` searches this table:
-as the space is finite and the table has all of it, a search on a virtual clock meets nothing that was not trained.
+COBRA and three kinds of detectors with a proof on ELPV mono, 32 px. How to search is to be chosen on the table of one
+--split-seed, and looked at once on that of another. At each of EPOCHS a detector is measured by the attack of the rung
+that ends there and by the full one, on IMAGES validation images of each class, and what training, scoring and each
+attack took is noted in seconds of a processor, of one thread. `search_quality.py` searches this table: as the space is
+finite and the table has all of it, a search on a virtual clock meets nothing that was not trained.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def interval(estimate: Estimate, groups: Sequence[str] | None = None, confidence
 
     By Student's t with as many degrees of freedom as there are samples, or groups, less one of each class.
     """
-    from scipy.special import stdtrit  # takes as long to import as all of Assay, which every worker would pay
+    from scipy.special import stdtrit  # here for the reason given in metrics/intervals.py
 
     count = len(estimate.influence) if groups is None else len(set(groups))
     half = float(stdtrit(max(1, count - 2), (1 + confidence) / 2)) * variance(estimate, groups) ** 0.5

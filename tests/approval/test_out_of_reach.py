@@ -110,7 +110,11 @@ def test_validate_holds_the_minimum_of_a_policy_against_its_gates(tmp_path):
     [
         ("attack: pgd-linff, epsilon: 2/255", "", "none measures pgd-linff linf 2/255 (did you mean 'pgd-linf'?)"),
         ("attack: pgd-linf, epsilon: 3/255", "suites: [quick]", "suites quick none measures pgd-linf linf 3/255"),
-        ("attack: fogg, norm: corruption, epsilon: 3, regime: natural", "", "none measures fogg at severity 3"),
+        (
+            "attack: fogg, norm: corruption, epsilon: 3, regime: natural",
+            "",
+            "none measures fogg at severity 3 (did you mean 'fog'?)",
+        ),
         ("attack: pgd-linf, epsilon: 2/255", "suites: [quick]", ""),
         ("attack: corner-own, epsilon: 2/255", "suites: [own]", ""),
         ("attack: clean", "", ""),

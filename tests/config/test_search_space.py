@@ -489,7 +489,7 @@ DOMAINS = {
 }
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.fixed_dictionaries({}, optional=DOMAINS), st.integers(0, 2**31))
 def test_whatever_a_valid_space_suggests_is_a_valid_configuration(written, seed):
     found = reader.check(changed("space", written) | {"fixed": {}, "stop_early": None}, "drawn")
@@ -522,7 +522,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([(GOOD, place) for place in places(GOOD)] + [(SEVERAL, place) for place in places(SEVERAL)]), JUNK
 )

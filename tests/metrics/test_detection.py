@@ -35,7 +35,7 @@ def sklearn_fpr95(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | 
 
 
 @given(two_classes())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_metrics_agree_with_sklearn_ties_included(case: tuple[np.ndarray, np.ndarray]):
     labels, scores = case
     assert detection.auroc(labels, scores) == pytest.approx(roc_auc_score(labels, scores))
@@ -44,7 +44,7 @@ def test_metrics_agree_with_sklearn_ties_included(case: tuple[np.ndarray, np.nda
 
 
 @given(two_classes(), st.integers(0, 2**32 - 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_weighted_metrics_agree_with_sklearn_weights(case: tuple[np.ndarray, np.ndarray], seed: int):
     labels, scores = case
     normals, anomalies = scores[labels == 0], scores[labels == 1]

@@ -73,7 +73,7 @@ def plainly(table: pa.Table) -> dict[tuple[str, float, str], tuple[float, float]
 
 
 @given(scores())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_the_worst_case_is_that_of_a_loop_over_rows(table: pa.Table):
     matrix = score_matrix.read(table)
     rows = worst_case.table(matrix).to_pylist()
@@ -93,7 +93,7 @@ def test_the_worst_case_is_that_of_a_loop_over_rows(table: pa.Table):
 
 
 @given(scores(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_order_and_parts_do_not_matter(table: pa.Table, random: Any):
     cells = table.group_by(["sample", "attack", "norm", "epsilon"]).aggregate([])
     if len(cells) != len(table):  # which of two rows of one cell that tie is kept is their order

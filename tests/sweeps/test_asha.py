@@ -90,7 +90,7 @@ def test_the_share_that_goes_on_is_about_one_in_reduction():
     assert set(order[:50]) <= set(on)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.integers(1, 9), st.floats(0, 1), st.floats(0, 1)), max_size=40),
     st.integers(0, 40),

@@ -84,7 +84,7 @@ def test_a_row_chooses_among_all_others_but_not_itself():
     assert (probabilities.diagonal() == 0).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 3), st.integers(1, 3), st.sampled_from([0.1, 0.5, 2.0]), SEEDS)
 def test_nt_xent_is_the_mean_over_rows_of_the_mean_over_positives(views, normals, temperature, seed):
     rows = embeddings(views, normals, seed)
@@ -112,7 +112,7 @@ def test_one_view_of_one_normal_has_nothing_to_draw_together():
         assert torch.autograd.grad(loss(rows, views=1), rows)[0].abs().max() == 0
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.integers(1, 3), st.integers(1, 3), st.sampled_from([0.1, 0.5]), st.sampled_from([0.5, 8.0]), st.integers(0, 99)
 )

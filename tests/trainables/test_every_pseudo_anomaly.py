@@ -147,7 +147,7 @@ def test_docstrings_end_with_the_looks(name: str) -> None:
     assert "\n" not in last
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     area=st.floats(0.02, 0.5),
     jitter=st.floats(0, 1),

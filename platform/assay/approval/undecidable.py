@@ -41,11 +41,18 @@ def without_suite(policy: Policy) -> Iterator[str]:
     if not set(there) <= set(suites.shipped()):
         return
     read = [suites.read(name) for name in there]
-    entries = sorted({entry.name for one in read for entry in one.attacks})
     for gate in policy.gates_not_waived():
         if all(_missing(gate, one) for one in read):
-            near = "" if gate.attack in entries else suggest(gate.attack, entries)
+            known = sorted({name for one in read for name in _names(gate, one)})
+            near = "" if gate.attack in known else suggest(gate.attack, known)
             yield f"gate {gate.label}: of the suites {', '.join(there)} none measures {_asked(gate)}{near}"
+
+
+def _names(gate: Gate, suite: Suite) -> list[str]:
+    """What a gate of this norm may name in an audit by the suite."""
+    if gate.norm != "corruption":
+        return [entry.name for entry in suite.attacks]
+    return [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []
 
 
 def _asked(gate: Gate) -> str:
@@ -62,9 +69,8 @@ def _missing(gate: Gate, suite: Suite) -> str:
     if gate.of_seeds or gate.epsilon is None or attack in (CLEAN, CERTIFIED):
         return ""
     if gate.norm == "corruption":
-        kinds = [*suite.corruptions.names, corruption.MEAN] if suite.corruptions else []
         severities = suite.corruptions.severities if suite.corruptions else ()
-        known = gate.attack in kinds and gate.epsilon in severities
+        known = gate.attack in _names(gate, suite) and gate.epsilon in severities
         return "" if known else f"suite {suite.name} makes no {_asked(gate)}"
     entries = [entry for entry in suite.attacks if entry.norm == gate.norm]
     if attack not in (WORST, WORST_8BIT):
