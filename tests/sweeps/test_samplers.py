@@ -86,7 +86,9 @@ def test_below_the_bound_it_asks_for_what_optunas_own_tpe_asks_for(tmp_path, mon
 
     def plain(spec, number, history, attempt):
         seed = draw.trial_seed(spec.search.seed + 1, number)
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=spec.search.startup)
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=spec.search.startup, multivariate=True, group=True
+        )
 
     monkeypatch.setattr("assay.sweeps.study.sampler", plain)
     assert outcome(drive(Study(found, Store(tmp_path / "plain")), Pretend())) == outcome(ours)

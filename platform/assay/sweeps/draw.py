@@ -17,7 +17,7 @@ from assay.sweeps.nondominated import NondominatedFronts, Point, SortedScores
 ENDED, RUNNING = 500, 200  # trials of each kind in the window
 
 
-OWN_DRAWS, DRAWS = 5, 100
+OWN_DRAWS, DRAWS = 8, 100
 """Draws by the sampler itself until one is new, and draws at most: what is left has then hardly any chance."""
 
 
@@ -31,7 +31,7 @@ class Draw:
     """What a sampler is made for: one trial.
 
     seed: of this trial and draw. sweep_seed: of the sweep. startup: trials that are drawn at random first. window: the
-    trials that a model-based sampler looks at.
+    trials that a model-based sampler looks at. attempt: how many draws for this trial were not new.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Draw:
     sweep_seed: int
     startup: int
     window: TrialWindow
+    attempt: int = 0
 
 
 def sampler(spec: Spec, number: int, window: TrialWindow, attempt: int = 0) -> optuna.samplers.BaseSampler:
@@ -55,7 +56,7 @@ def sampler(spec: Spec, number: int, window: TrialWindow, attempt: int = 0) -> o
         listed = space.size(spec.domains) is not None and not spec.search.start_from  # which it would leave out
         name = "grid" if listed else "random"
     made: optuna.samplers.BaseSampler = shelves.load("samplers", name)(
-        Draw(number, seed, spec.search.seed, spec.search.startup, window)
+        Draw(number, seed, spec.search.seed, spec.search.startup, window, attempt)
     )
     return made
 
