@@ -15,6 +15,7 @@ from assay.store.store import Store
 from assay.sweeps import draw
 from assay.sweeps.draw import TrialWindow
 from assay.sweeps.samplers import _windowed
+from assay.sweeps.samplers.tpe import tpe
 from assay.sweeps.study import Study
 
 
@@ -113,3 +114,28 @@ def test_more_startup_trials_than_the_bound_are_no_endless_startup(tmp_path, sma
     raw = toy_runs.search_space(tmp_path, search={"sampler": "tpe", "trials": 12, "seed": 3, "startup": 9})
     study = drive(Study(reader.check(raw, "toy.yaml"), Store(tmp_path)), Pretend())
     assert len(study.window.shown()) == 9
+
+
+def test_a_draw_that_was_tried_is_followed_by_others_of_the_good_ones(tmp_path):
+    """One row of a square of 36 is good: at first its favourite is drawn, then more of that row, and little else."""
+    square = dict.fromkeys("ab", optuna.distributions.CategoricalDistribution(range(6)))
+    storage, window = draw.Redrawable(), TrialWindow(500, 200)
+    study = optuna.create_study(storage=storage, direction="maximize")
+    for number in range(36):
+        a, b = divmod(number, 6)
+        value = 10.0 + b if a == 2 else float(b)
+        study.add_trial(optuna.create_trial(params={"a": a, "b": b}, distributions=square, values=[value]))
+        window.note(number, "complete", (value,))
+
+    def drawn(attempt: int) -> list[tuple[int, int]]:
+        found = []
+        for seed in range(60):
+            study.sampler = tpe(draw.Draw(36, seed, 0, 3, window, attempt))
+            trial = study.ask(square)
+            found.append((trial.params["a"], trial.params["b"]))
+            storage.take_back(study)
+        return found
+
+    first, last = drawn(0), drawn(7)
+    assert len(set(last)) > 2 * len(set(first))
+    assert sum(a == 2 for a, _ in last) > 2 * len(last) / 6, "more often than by chance"
