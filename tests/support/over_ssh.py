@@ -32,7 +32,7 @@ def up(laptop: ssh_hosts.Host, head: str, *workers: str) -> None:
     config["auth"]["ssh_user"] = "root"
     config["setup_commands"][:3] = [
         f"ln -sfn {VENV} ~/venv",
-        f"grep -q AWS ~/.bashrc || echo 'export {S3} {ssh_hosts.CODE}' >> ~/.bashrc",
+        f"grep -q AWS ~/.bashrc || echo 'export {S3} {' '.join(ssh_hosts.VARIABLES)}' >> ~/.bashrc",
     ]
     (laptop.home / "cluster.yaml").write_text(yaml.safe_dump(config))
     laptop.run("bash", "-c", "test -e ~/.ray/auth_token || ray get-auth-token --generate")

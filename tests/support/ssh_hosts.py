@@ -19,8 +19,8 @@ TOOLS = ("unshare", "nsenter", "setpriv", "ip", "ssh", "ssh-keygen", "ps", "rsyn
 NETWORK = "10.213.7"
 KEPT = (Path(__file__).parents[2], Path(sys.prefix), Path(sys.base_prefix))
 """What of this machine they must see: the checkout, its environment and the interpreter."""
-CODE = f"PYTHONPATH={KEPT[0]}:{KEPT[0] / 'platform'}"
-"""Makes it this checkout's code, whichever one its environment was made for."""
+VARIABLES = (f"PYTHONPATH={KEPT[0]}:{KEPT[0] / 'platform'}", "RAY_worker_niceness=0")
+"""Makes it this checkout's code, whichever one its environment was made for; of the other, see conftest.py."""
 NEW = "setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child --mount-proc"
 
 # Run in new namespaces: folders of its own over those that programs write to, and root's home at /home.
@@ -104,7 +104,7 @@ class Host:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         follow = ["setpriv", "--pdeathsig", "KILL"]  # it ends with the nsenter that is waited for
         person = ["HOME=/home", "USER=root", "SHELL=/bin/bash"]
-        return [*enter, *follow, "env", "-i", *person, f"PATH={path}", CODE, *command]
+        return [*enter, *follow, "env", "-i", *person, f"PATH={path}", *VARIABLES, *command]
 
     def run(self, *command: str, timeout: float = 240) -> str:
         """Its output, which an error shows."""
