@@ -7,7 +7,6 @@ import optuna
 from assay.sweeps.draw import Draw
 from assay.sweeps.samplers._windowed import Windowed
 
-
 CANDIDATES = 24
 """What it draws from the model of good trials, to take the best of them; Optuna's own number."""
 
